@@ -1,0 +1,251 @@
+"""CLIP through transformers: ``CLIPModel`` from a hub id or a local folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout
+from m2ib.errors import CheckpointError, InputError
+from m2ib.model import Model
+from m2ib.renderers import ImageRenderer, TextRenderer
+from PIL import Image
+from torch import Tensor, nn
+
+from m2ib_adapters.checkpoints import default_layer, loading
+from m2ib_adapters.images import ImagePreparation
+from m2ib_adapters.pooled import PooledBlock
+from m2ib_adapters.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
+
+DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def load(
+    *, checkpoint: Any = None, device: torch.device, dtype: torch.dtype, attention: str | None = None
+) -> Model:
+    """A CLIP of any size with a ViT.
+
+    checkpoint  a hub id or a folder written by ``save_pretrained``
+    attention   transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
+    """
+    from transformers import AutoConfig, CLIPModel
+
+    source = DEFAULT_CHECKPOINT if checkpoint is None else str(checkpoint)
+    with loading("clip", source):
+        config = AutoConfig.from_pretrained(source)
+        if config.model_type != "clip":
+            raise CheckpointError(
+                f"clip: checkpoint {source!r} is a {config.model_type!r} model, not 'clip'; use an adapter made for it"
+            )
+        module, report = CLIPModel.from_pretrained(
+            source, dtype=dtype, attn_implementation=attention, output_loading_info=True
+        )
+    wrong = sorted([*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])])
+    wrong = [key for key in wrong if not key.endswith("position_ids")]
+    if wrong:
+        raise CheckpointError(
+            f"clip: checkpoint {source!r} lacks or misshapes {len(wrong)} weights of its own configuration, "
+            f"first {', '.join(wrong[:5])}"
+        )
+    module = module.to(device).eval()
+    return build(module, source, _tokenizer(source), _preparation(source, module))
+
+
+def build(module: Any, source: str, tokenizer: Any, preparation: ImagePreparation) -> Model:
+    """The model behind the adapter, from its parts."""
+    return Model(
+        module,
+        {"image": _image_encoder(module, preparation), "text": _text_encoder(module, tokenizer)},
+        module.device,
+        module.dtype,
+        {"checkpoint": source, "architecture": _describe(module.config)},
+    )
+
+
+def _describe(config: Any) -> str:
+    vision, text = config.vision_config, config.text_config
+    return (
+        f"CLIP ViT {vision.hidden_size}x{vision.num_hidden_layers}, patch {vision.patch_size}, "
+        f"{vision.image_size} px; text {text.hidden_size}x{text.num_hidden_layers}"
+    )
+
+
+def _tokenizer(source: str) -> Any:
+    """The checkpoint's tokenizer; None when it comes without one (ids can still be explained)."""
+    from transformers import AutoTokenizer
+
+    folder = Path(source)
+    if folder.is_dir() and not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json")):
+        return None
+    with loading("clip", source):
+        return AutoTokenizer.from_pretrained(source)
+
+
+def _preparation(source: str, module: Any) -> ImagePreparation:
+    """From preprocessor_config.json; OpenAI's values where the checkpoint comes without one."""
+    from transformers.image_processing_base import ImageProcessingMixin
+
+    size = (module.config.vision_config.image_size,) * 2
+    try:
+        given, _ = ImageProcessingMixin.get_image_processor_dict(source)
+        given = given.get("image_processor", given)
+    except OSError:
+        given = {}
+    resize = given.get("size", {"shortest_edge": size[0]})
+    squash = isinstance(resize, dict) and "height" in resize
+    return ImagePreparation(
+        size=size,
+        mean=tuple(given.get("image_mean", OPENAI_MEAN)),
+        std=tuple(given.get("image_std", OPENAI_STD)),
+        fit="squash" if squash else "crop",
+        interpolation=Image.Resampling(given.get("resample", Image.Resampling.BICUBIC)),
+    )
+
+
+def _block(block: nn.Module) -> PooledBlock:
+    attention = block.self_attn
+    parts = {
+        name: (getattr(attention, f"{name[0]}_proj").weight, getattr(attention, f"{name[0]}_proj").bias)
+        for name in ("query", "key", "value")
+    }
+    return PooledBlock(
+        heads=attention.num_heads,
+        norm1=block.layer_norm1,
+        out=(attention.out_proj.weight, attention.out_proj.bias),
+        norm2=block.layer_norm2,
+        mlp=block.mlp,
+        **parts,
+    )
+
+
+def _layers(blocks: Sequence[nn.Module], prefix: str) -> tuple[tuple[Layer, ...], Layer]:
+    layers = tuple(Layer(block, f"{prefix}.{number}") for number, block in enumerate(blocks))
+    return layers, Layer(blocks[0], f"{prefix}.0 (input)", at="input")
+
+
+def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
+    vision = module.vision_model
+    blocks = vision.encoder.layers
+    side = module.config.vision_config.image_size // module.config.vision_config.patch_size
+    layout = Layout(grid=(side, side), index=tuple(range(1, side * side + 1)))  # the class token comes first
+    layers, stem = _layers(blocks, "vision_model.encoder.layers")
+    last = _block(blocks[-1])
+
+    def embed(pixels: Inputs) -> Tensor:
+        return _features(module.get_image_features(pixel_values=pixels))  # (N, D)
+
+    def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
+        for block in blocks[layer + 1 : -1]:
+            z = block(z, None)  # (M, T, C)
+        first = torch.zeros(z.shape[0], dtype=torch.long, device=z.device)  # (M,) the class token
+        pooled = last(z, first) if layer < len(blocks) - 1 else z[:, 0]  # (M, C)
+        return module.visual_projection(vision.post_layernorm(pooled))  # (M, D)
+
+    def prepare(raw: Any, *, truncate: bool = False) -> Item:
+        return preparation.prepare(raw, layout)
+
+    def describe(pixels: Inputs) -> Item:
+        return preparation.describe(_tensor(pixels), layout)
+
+    defaults = Defaults(default_layer(len(blocks)))
+    return Encoder("image", prepare, describe, embed, layers, stem, defaults, ImageRenderer(), tail=tail)
+
+
+def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
+    text = module.text_model
+    config = module.config.text_config
+    blocks = text.encoder.layers
+    layers, stem = _layers(blocks, "text_model.encoder.layers")
+    last = _block(blocks[-1])
+    limit = config.max_position_embeddings
+
+    def pooled_at(ids: Tensor) -> Tensor:
+        """(N, T) ids -> (N,) the position that is read, by transformers' own two rules."""
+        if text.eos_token_id == 2:  # the legacy rule: OpenAI's configurations name the wrong id
+            return ids.int().argmax(-1)
+        return (ids == text.eos_token_id).int().argmax(-1)
+
+    def embed(ids: Inputs) -> Tensor:
+        return _features(module.get_text_features(input_ids=ids))  # (N, D)
+
+    def tail(z: Tensor, layer: int, ids: Inputs) -> Tensor:
+        index = pooled_at(_tensor(ids))  # (M,)
+        length = z.shape[1]
+        mask = torch.full((length, length), torch.finfo(z.dtype).min, dtype=z.dtype, device=z.device)
+        mask = mask.triu(1)[None, None]  # (1, 1, T, T) causal
+        for block in blocks[layer + 1 : -1]:
+            z = block(z, mask)  # (M, T, C)
+        if layer < len(blocks) - 1:
+            pooled = last(z, index, causal=True)  # (M, C)
+        else:
+            pooled = z[torch.arange(z.shape[0], device=z.device), index]  # (M, C)
+        return module.text_projection(text.final_layer_norm(pooled))  # (M, D)
+
+    def names(ids: list[int]) -> list[str]:
+        return tokenizer.convert_ids_to_tokens(ids) if tokenizer else [f"#{value}" for value in ids]
+
+    def up_to_pooled(ids: Tensor) -> Tensor:
+        """What comes after the pooled token of a causal encoder is never read."""
+        return ids[: int(pooled_at(ids[None])) + 1]
+
+    def prepare(raw: Any, *, truncate: bool = False) -> Item:
+        string = check_text(raw)
+        if tokenizer is None:
+            raise InputError(
+                "text: this checkpoint comes without a tokenizer; save one into its folder "
+                "(CLIPTokenizer.save_pretrained), or give a tensor of token ids"
+            )
+        coded = tokenizer(string, return_offsets_mapping=True, return_special_tokens_mask=True)
+        count = len(coded["input_ids"])
+        if count > limit:
+            if not truncate:
+                raise too_long(string, count, limit)
+            coded = tokenizer(
+                string, return_offsets_mapping=True, return_special_tokens_mask=True, truncation=True, max_length=limit
+            )
+        ids = up_to_pooled(torch.tensor(coded["input_ids"]))
+        kept = len(ids)
+        special = [bool(flag) for flag in coded["special_tokens_mask"][:kept]]
+        if all(special):
+            raise InputError(f"text {string!r} is empty once tokenized; give at least one word")
+        tokens = tokens_of_text(string, names(ids.tolist()), coded["offset_mapping"][:kept], special)
+        origin = {"source": "text", "truncated": count > limit}
+        return Item(ids, Layout((kept,), read=kept, tokens=tokens), {"text": string}, origin)
+
+    def describe(given: Inputs) -> Item:
+        check_ids(given, limit, config.vocab_size)
+        ids = up_to_pooled(_tensor(given)).long()
+        values = ids.tolist()
+        ends = {0, len(values) - 1} if tokenizer is None else None
+        special = [
+            n in ends if ends is not None else value in tokenizer.all_special_ids
+            for n, value in enumerate(values)
+        ]
+        decode = tokenizer.decode if tokenizer else lambda part: " ".join(names(part))
+        string, tokens = tokens_of_ids(values, special, names(values), decode)
+        return Item(ids, Layout((len(values),), read=len(values), tokens=tokens), {"text": string}, {"source": "ids"})
+
+    def collate(items: Sequence[Inputs]) -> Inputs:
+        """Pad with what ends each text: by either rule the first one is pooled."""
+        rows = [_tensor(item) for item in items]
+        longest = max(len(row) for row in rows)
+        return torch.stack([torch.cat([row, row[-1:].expand(longest - len(row))]) for row in rows])  # (N, T)
+
+    defaults = Defaults(default_layer(len(blocks)))
+    return Encoder("text", prepare, describe, embed, layers, stem, defaults, TextRenderer(), collate, tail)
+
+
+def _features(output: Any) -> Tensor:
+    """transformers 5 gives an object, 4 gave the tensor."""
+    features: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    return features
+
+
+def _tensor(inputs: Inputs) -> Tensor:
+    if not isinstance(inputs, Tensor):
+        raise InputError(f"clip: takes a tensor, not {type(inputs).__name__}")
+    return inputs

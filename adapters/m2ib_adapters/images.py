@@ -1,0 +1,218 @@
+"""Raw image -> upright RGB -> the tensor a model takes, and which part of the photo that is."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from m2ib.contract import Item, Layout
+from m2ib.errors import InputError, M2IBWarning
+from m2ib.renderers import ImageView
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+MAX_PIXELS = 178_956_970  # above this a small file can fill the memory: 0.5 GiB of RGB
+_MAX_RESIZED = 2**26  # pixels of an intermediate image; beyond it only the part that is seen is resized
+_LITTLE_SEEN = 0.2
+
+Fit = Literal["crop", "squash", "pad"]
+
+
+@dataclass(frozen=True)
+class ImagePreparation:
+    """How a model wants its pixels.
+
+    size           (rows, columns) of its input
+    mean, std      by channel, of pixels in [0, 1]
+    fit            "crop": the short side resized to the input, the centre cropped; "squash": resized as
+                   it is; "pad": the long side resized, the rest filled
+    interpolation  PIL's
+    fill           the grey level (0-255) of the filling
+    """
+
+    size: tuple[int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fit: Fit = "crop"
+    interpolation: Image.Resampling = Image.Resampling.BICUBIC
+    fill: int = 0
+
+    def prepare(self, raw: Any, layout: Layout) -> Item:
+        """A path, PIL image or array as an :class:`Item` with (3, rows, columns) float32 pixels."""
+        image, origin = open_image(raw)
+        fitted, region = self.place(image)
+        pixels = torch.from_numpy(np.array(fitted, dtype=np.float32)).permute(2, 0, 1) / 255  # (3, H, W)
+        inputs = (pixels - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
+        origin |= {
+            "input_size": list(self.size),
+            "fit": self.fit,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": self.interpolation.name.lower(),
+        }
+        return Item(inputs, layout, ImageView.of(image, region, self.size), origin)
+
+    def describe(self, pixels: Tensor, layout: Layout) -> Item:
+        """One preprocessed tensor (3, rows, columns) as an :class:`Item`; shown with mean and std undone."""
+        if pixels.shape != (3, *self.size) or not pixels.is_floating_point():
+            raise InputError(
+                f"image: a preprocessed tensor has the shape (3, {self.size[0]}, {self.size[1]}) and a "
+                f"floating-point type, not {tuple(pixels.shape)} {pixels.dtype}"
+            )
+        shown = pixels.float() * torch.tensor(self.std)[:, None, None] + torch.tensor(self.mean)[:, None, None]
+        array = (shown.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()  # (H, W, 3)
+        rows, columns = self.size
+        view = ImageView.of(Image.fromarray(np.ascontiguousarray(array)), (0, 0, columns, rows), self.size)
+        return Item(pixels, layout, view, {"source": "tensor", "input_size": list(self.size)})
+
+    def place(self, image: Image.Image) -> tuple[Image.Image, tuple[float, float, float, float]]:
+        """The image at the model's size, and the region of the image that it shows (pixels of ``image``)."""
+        rows, columns = self.size
+        width, height = image.size
+        if self.fit == "squash":
+            return image.resize((columns, rows), self.interpolation), (0, 0, width, height)
+        if self.fit == "pad":
+            ratio = min(columns / width, rows / height)
+            inner = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+            canvas = Image.new("RGB", (columns, rows), (self.fill,) * 3)
+            corner = ((columns - inner[0]) // 2, (rows - inner[1]) // 2)
+            canvas.paste(image.resize(inner, self.interpolation), corner)
+            left, top = -corner[0] / ratio, -corner[1] / ratio
+            return canvas, (left, top, left + columns / ratio, top + rows / ratio)
+        return self._crop(image)
+
+    def _crop(self, image: Image.Image) -> tuple[Image.Image, tuple[float, float, float, float]]:
+        rows, columns = self.size
+        width, height = image.size
+        # The short side becomes the input's longer one; the long side is rounded down, as torchvision does.
+        short = max(rows, columns)
+        if width <= height:
+            resized = (short, max(short, int(short * height / width)))
+        else:
+            resized = (max(short, int(short * width / height)), short)
+        left, top = round((resized[0] - columns) / 2), round((resized[1] - rows) / 2)
+        ratio = (width / resized[0], height / resized[1])
+        region = (left * ratio[0], top * ratio[1], (left + columns) * ratio[0], (top + rows) * ratio[1])
+        seen = (region[2] - region[0]) * (region[3] - region[1]) / (width * height)
+        if seen < _LITTLE_SEEN:
+            warnings.warn(
+                f"image of {width}x{height} pixels: the model's centre crop sees {seen:.1%} of it; "
+                "crop the image to what matters",
+                M2IBWarning,
+                stacklevel=2,
+            )
+        if resized[0] * resized[1] > _MAX_RESIZED:
+            return image.resize((columns, rows), self.interpolation, box=region), region
+        whole = image.resize(resized, self.interpolation)
+        return whole.crop((left, top, left + columns, top + rows)), region
+
+
+def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
+    """A path, PIL image or array as an upright RGB image, and where it came from.
+
+    Grey, palette, CMYK, 16-bit and floating-point images become RGB; transparency is laid on white;
+    EXIF orientation is applied. Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8, uint16, bool
+    or floating point in [0, 1].
+
+    Raises :class:`InputError`.
+    """
+    if isinstance(raw, (str, PathLike)):
+        path = Path(raw)
+        image, name = _read(path), f"image {str(path)!r}"
+        origin: dict[str, Any] = {"source": str(path), "sha256": _sha256(path)}
+    elif isinstance(raw, Image.Image):
+        image, name, origin = raw, "image", {"source": "PIL image"}
+    elif isinstance(raw, np.ndarray):
+        image, name, origin = _from_array(raw), "image", {"source": "array"}
+    else:
+        raise InputError(
+            f"image: cannot use a {type(raw).__name__}; give a path, a PIL image, an array (H, W, 3) or a tensor"
+        )
+    if image.width * image.height > MAX_PIXELS:
+        raise _bomb(name, f"{image.width}x{image.height} pixels")
+    try:
+        upright = ImageOps.exif_transpose(image)
+        rgb = _to_rgb(upright, name)
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise InputError(f"{name} is damaged and cannot be decoded: {error}") from error
+    return rgb, origin | {"size": [rgb.width, rgb.height]}
+
+
+def _bomb(name: str, size: str) -> InputError:
+    return InputError(f"{name} has {size}, more than the {MAX_PIXELS:,} that are safe to open; make it smaller")
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise _bomb(f"image {str(path)!r}", f"{image.width}x{image.height} pixels")
+                image.load()
+                return image
+    except FileNotFoundError:
+        raise InputError(f"image {str(path)!r} does not exist; check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"image {str(path)!r} is a folder; name a file") from None
+    except PermissionError:
+        raise InputError(f"image {str(path)!r} cannot be read: permission denied") from None
+    except Image.DecompressionBombError:
+        raise _bomb(f"image {str(path)!r}", "too many pixels") from None
+    except UnidentifiedImageError:
+        raise InputError(f"image {str(path)!r} is not in an image format that can be read") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise InputError(f"image {str(path)!r} is damaged and cannot be decoded: {error}") from error
+
+
+def _from_array(array: np.ndarray) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (3, 4)) or array.size == 0:
+        raise InputError(
+            f"image: an array has the shape (H, W), (H, W, 3) or (H, W, 4), not {tuple(array.shape)}"
+        )
+    if np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            raise InputError("image: the array holds NaN or infinite values")
+        if array.min() < 0 or array.max() > 1:
+            raise InputError(
+                f"image: floating-point pixels lie in [0, 1], not in [{array.min():g}, {array.max():g}]; "
+                "scale them, or give uint8"
+            )
+        array = np.round(array * 255).astype(np.uint8)
+    elif array.dtype == np.uint16:
+        array = np.round(array / 257).astype(np.uint8)
+    elif array.dtype == np.bool_:
+        array = array.astype(np.uint8) * 255
+    elif array.dtype != np.uint8:
+        raise InputError(f"image: pixels are uint8, uint16, bool or floating point, not {array.dtype}")
+    return Image.fromarray(np.ascontiguousarray(array))
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits, or 32 that hold 16
+        deep = np.asarray(image).astype(np.int64)
+        if deep.min() < 0 or deep.max() > 65535:
+            raise InputError(f"{name}: grey levels lie in 0 to 65535, not in {deep.min()} to {deep.max()}")
+        return _from_array(deep.astype(np.uint16)).convert("RGB")
+    if image.mode == "F":
+        return _from_array(np.asarray(image)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        layered = image.convert("RGBA")
+        paper = Image.new("RGBA", layered.size, (255, 255, 255, 255))
+        return Image.alpha_composite(paper, layered).convert("RGB")
+    return image.convert("RGB")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,76 @@
+"""Text -> tokens with their places in the text, for any tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from m2ib.contract import Token
+from m2ib.errors import InputError
+
+
+def check_text(raw: Any) -> str:
+    """The text itself. Raises :class:`InputError` for anything else, and for one without content."""
+    if not isinstance(raw, str):
+        raise InputError(f"text: cannot use a {type(raw).__name__}; give a string or a tensor of token ids")
+    if not raw.strip():
+        raise InputError(f"text {raw!r} is empty; give at least one word")
+    return raw
+
+
+def too_long(text: str, count: int, limit: int) -> InputError:
+    """The error for a text of ``count`` tokens where the model takes ``limit``, special ones included."""
+    return InputError(
+        f"text {text[:40]!r}{'...' if len(text) > 40 else ''} has {count} tokens, {count - limit} more than the "
+        f"model's {limit}; shorten it, or pass truncate=True (--truncate)"
+    )
+
+
+def check_ids(ids: Any, limit: int, vocabulary: int) -> list[int]:
+    """Token ids given as a tensor. Raises :class:`InputError` if they cannot be a text of this model."""
+    if ids.ndim != 1 or ids.is_floating_point() or ids.numel() == 0:
+        raise InputError(
+            f"text: token ids are a 1-D integer tensor, special tokens included, not {tuple(ids.shape)} {ids.dtype}"
+        )
+    values: list[int] = ids.tolist()
+    if len(values) > limit:
+        raise InputError(f"text: {len(values)} token ids are {len(values) - limit} more than the model's {limit}")
+    for value in values:
+        if not 0 <= value < vocabulary:
+            raise InputError(f"text: the token id {value} is outside the model's vocabulary of {vocabulary}")
+    return values
+
+
+def tokens_of_text(
+    text: str, names: Sequence[str], offsets: Sequence[tuple[int, int]], special: Sequence[bool]
+) -> tuple[Token, ...]:
+    """Tokens of a known text: ordinary ones are spelt as in the text, special ones by their names."""
+    return tuple(
+        Token(name if is_special or start == end else text[start:end].strip(), start, end, is_special)
+        for name, (start, end), is_special in zip(names, offsets, special, strict=True)
+    )
+
+
+def tokens_of_ids(
+    ids: Sequence[int], special: Sequence[bool], names: Sequence[str], decode: Callable[[list[int]], str]
+) -> tuple[str, tuple[Token, ...]]:
+    """The text that ids stand for, and their tokens.
+
+    Where a token ends in the text is where the text of all tokens up to it ends: ``decode`` knows how the
+    tokenizer marks spaces and sub-words, nobody else has to.
+    """
+    content = [value for value, is_special in zip(ids, special, strict=True) if not is_special]
+    text = decode(content).strip()
+    tokens, done, place = [], 0, 0
+    for name, is_special in zip(names, special, strict=True):
+        if is_special:
+            tokens.append(Token(name, place, place, True))
+            continue
+        done += 1
+        end = min(len(text), max(place, len(decode(content[:done]).strip())))
+        start = place
+        while start < end and text[start].isspace():
+            start += 1
+        tokens.append(Token(text[start:end] or name, start, end))
+        place = end
+    return text, tuple(tokens)

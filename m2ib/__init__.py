@@ -1,0 +1,119 @@
+"""Why does a shared-embedding model put two things close together?
+
+>>> import m2ib
+>>> model = m2ib.load_model("photo")
+>>> explanation = m2ib.explain(model, image="cat.jpg", text="a tabby cat")
+>>> explanation.to_html("cat.html")
+
+Names are imported at first use, so that ``import m2ib`` and listing adapters load no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from m2ib.errors import (
+    AdapterError,
+    CheckpointError,
+    InputError,
+    M2IBError,
+    M2IBWarning,
+    SettingError,
+    StorageError,
+)
+from m2ib.hookspecs import hookimpl
+from m2ib.registry import AdapterSpec, Registry, list_adapters
+
+if TYPE_CHECKING:
+    from m2ib.attribution import Attribution
+    from m2ib.contract import (
+        Defaults,
+        Encoder,
+        Inputs,
+        Item,
+        Layer,
+        Layout,
+        Token,
+        read_first,
+        read_sequence_first,
+        write_first,
+        write_sequence_first,
+    )
+    from m2ib.pipeline import contrast, explain, explain_many
+    from m2ib.explanation import Explanation
+    from m2ib.model import Model, load_model
+    from m2ib.page import write_page
+    from m2ib.settings import FitSettings
+    from m2ib.storage import load_explanation
+
+_HOMES = {
+    "Attribution": "attribution",
+    "Defaults": "contract",
+    "Encoder": "contract",
+    "Inputs": "contract",
+    "Item": "contract",
+    "Layer": "contract",
+    "Layout": "contract",
+    "Token": "contract",
+    "read_first": "contract",
+    "read_sequence_first": "contract",
+    "write_first": "contract",
+    "write_sequence_first": "contract",
+    "contrast": "pipeline",
+    "explain": "pipeline",
+    "explain_many": "pipeline",
+    "Explanation": "explanation",
+    "Model": "model",
+    "load_model": "model",
+    "write_page": "page",
+    "FitSettings": "settings",
+    "load_explanation": "storage",
+}
+
+__all__ = [
+    "AdapterError",
+    "AdapterSpec",
+    "Attribution",
+    "CheckpointError",
+    "Defaults",
+    "Encoder",
+    "Explanation",
+    "FitSettings",
+    "InputError",
+    "Inputs",
+    "Item",
+    "Layer",
+    "Layout",
+    "M2IBError",
+    "M2IBWarning",
+    "Model",
+    "Registry",
+    "SettingError",
+    "StorageError",
+    "Token",
+    "contrast",
+    "explain",
+    "explain_many",
+    "hookimpl",
+    "list_adapters",
+    "load_explanation",
+    "load_model",
+    "read_first",
+    "read_sequence_first",
+    "write_first",
+    "write_page",
+    "write_sequence_first",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'm2ib' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"m2ib.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

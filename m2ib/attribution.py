@@ -1,0 +1,109 @@
+"""The numeric result for one input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from m2ib.contract import Layout, Token
+from m2ib.fit import Curve
+
+if TYPE_CHECKING:
+    from m2ib.renderers import Renderer
+
+
+@dataclass(frozen=True, eq=False)
+class Attribution:
+    """How much each position of one input tells about the other input.
+
+    modality  of the input
+    method    that made it
+    grid      raw values on the encoder's own grid, nats, unscaled: (rows, cols), (tokens,), ...
+    capacity  the same at every position of the activation, class and register tokens included
+    against   for a contrast: the grid when the target points the other way, what speaks for the other
+              side; None otherwise
+    layout    what the positions are
+    curve     how the fit went
+    settings  resolved settings, JSON-able
+    origin    where the input came from and how it was prepared, JSON-able
+    view      what the renderer shows
+    renderer  how it is looked at and stored
+    """
+
+    modality: str
+    method: str
+    grid: np.ndarray
+    capacity: np.ndarray
+    layout: Layout
+    curve: Curve
+    settings: Mapping[str, Any]
+    view: Any
+    renderer: Renderer
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    against: np.ndarray | None = None
+
+    @property
+    def scores(self) -> np.ndarray:
+        """The map in [0, 1] at the model's input size, for looking at: min-max scaled.
+
+        Special tokens of a text are left out of the scale and have the score 0; ``grid`` keeps them.
+        """
+        return self.renderer.scores(self.grid, self)
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """Texts: the tokens, specials included, one for each value of ``grid``. Otherwise empty."""
+        return tuple(token.text for token in self.layout.tokens)
+
+    @property
+    def words(self) -> list[tuple[str, float]]:
+        """Texts: (word, value) pairs in reading order. Otherwise empty.
+
+        Tokens are merged by their offsets in the text; a word's value is the sum of its tokens' values
+        (capacities are nats and add up). Special tokens belong to no word.
+        """
+        if not self.layout.tokens:
+            return []
+        return merge_words(self.view["text"], self.layout.tokens, self.grid)
+
+    def __repr__(self) -> str:
+        return (
+            f"Attribution({self.modality}, method={self.method!r}, grid={self.grid.shape}, "
+            f"total={self.grid.sum():.4g} nats, layer={self.settings.get('layer')})"
+        )
+
+
+# A word is a run of letters and digits (with inner apostrophes and hyphens), one character of a script
+# that writes no spaces, or a run of other signs.
+_WORD = re.compile(
+    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
+    r"|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+(?:['’-][^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+)*"
+    r"|[^\w\s]+"
+)
+
+
+def merge_words(text: str, tokens: Sequence[Token], values: np.ndarray) -> list[tuple[str, float]]:
+    """Sum ``values`` (tokens,) over the words of ``text`` that the tokens' offsets fall into."""
+    spans = [match.span() for match in _WORD.finditer(text)]
+    totals = [0.0] * len(spans)
+    touched = [False] * len(spans)
+    for token, value in zip(tokens, values, strict=True):
+        if token.special:
+            continue
+        start = token.start
+        while start < token.end - 1 and text[start].isspace():  # a token may carry the space before it
+            start += 1
+        for index, (first, end) in enumerate(spans):
+            if first <= start < end:
+                totals[index] += float(value)
+                touched[index] = True
+                break
+    return [
+        (text[first:end], total)
+        for (first, end), total, hit in zip(spans, totals, touched, strict=True)
+        if hit
+    ]

@@ -1,0 +1,204 @@
+"""Read and replace a layer's output, and leave the model as it was found.
+
+``record`` runs an encoder once and keeps the outputs of the blocks up to layer l. ``Tail`` then runs the
+encoder's own forward with those blocks skipped, layer l's output replaced: what comes after l is
+computed, what comes before is not, and no adapter has to rewrite its model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from m2ib.contract import Encoder, Inputs, Layer
+from m2ib.errors import AdapterError
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no weight gradients inside; both as before outside, whatever happens."""
+    modes = [(part, part.training) for part in module.modules() if part.training]
+    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    try:
+        for part, _ in modes:
+            part.training = False
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+        for parameter in learning:
+            parameter.requires_grad_(True)
+
+
+@contextmanager
+def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
+    """``module(...)`` calls ``forward`` inside; what was there before is back outside."""
+    own = module.__dict__.get("forward")
+    module.forward = forward
+    try:
+        yield
+    finally:
+        if own is None:
+            del module.forward
+        else:
+            module.forward = own
+
+
+@contextmanager
+def _replaced_input(layer: Layer, replace: Callable[[Any], Any]) -> Iterator[None]:
+    """The first positional argument of the layer's module passes through ``replace``."""
+
+    def pre_hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            return (replace(args[0]), *args[1:]), kwargs
+        name = next(iter(kwargs))  # a block called by keyword: its first one
+        return args, {**kwargs, name: replace(kwargs[name])}
+
+    handle = layer.module.register_forward_pre_hook(pre_hook, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _observed(layer: Layer, see: Callable[[Any], None]) -> Iterator[None]:
+    """``see`` is called with what passes at the layer."""
+    if layer.at == "input":
+
+        def look(value: Any) -> Any:
+            see(value)
+            return value
+
+        with _replaced_input(layer, look):
+            yield
+        return
+    handle = layer.module.register_forward_hook(lambda module, args, output: see(output))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One forward pass of N inputs: embeddings (N, D), unnormalised, and what passed at layers up to l.
+
+    outputs  what each layer -1 .. l gave, as the model gives it, by layer number
+    """
+
+    encoder: Encoder
+    inputs: Inputs
+    layer: int
+    embedding: Tensor
+    outputs: dict[int, Any]
+
+    @property
+    def activation(self) -> Tensor:
+        """The activation at layer l: (N, positions..., channels) or channels at the layer's axis."""
+        return self.encoder.layer(self.layer).read(self.outputs[self.layer])
+
+
+def record(encoder: Encoder, inputs: Inputs, layer: int) -> Recording:
+    """Embed ``inputs`` (N, ...) once, without gradient, keeping what the tail from ``layer`` needs."""
+    outputs: dict[int, Any] = {}
+
+    def keep(index: int) -> Callable[[Any], None]:
+        def see(value: Any) -> None:
+            if index in outputs:
+                raise AdapterError(
+                    f"{encoder.modality}: layer {index} ({encoder.layer(index).name}) ran twice in one forward pass"
+                )
+            outputs[index] = value
+
+        return see
+
+    wanted = [-1] if layer == -1 else range(layer + 1)
+    with torch.no_grad(), ExitStack() as stack:
+        for index in wanted:
+            stack.enter_context(_observed(encoder.layer(index), keep(index)))
+        embedding = encoder.embed(inputs)  # (N, D)
+    for index in wanted:
+        if index not in outputs:
+            raise AdapterError(
+                f"{encoder.modality}: layer {index} ({encoder.layer(index).name}) did not run in the forward pass"
+            )
+    return Recording(encoder, inputs, layer, embedding, outputs)
+
+
+def repeat(tensor: Tensor, copies: int) -> Tensor:
+    """(N, ...) -> (N * copies, ...), each row ``copies`` times in a row; a view when N is 1."""
+    return tensor.unsqueeze(1).expand(-1, copies, *tensor.shape[1:]).flatten(0, 1)
+
+
+def repeat_inputs(inputs: Inputs, copies: int) -> Inputs:
+    """:func:`repeat` for an encoder's inputs."""
+    if isinstance(inputs, Tensor):
+        return repeat(inputs, copies)
+    return {name: repeat(tensor, copies) for name, tensor in inputs.items()}
+
+
+class Tail:
+    """From layer l's output to the embedding, for ``copies`` activations per recorded input.
+
+    Used as a context manager; inside, ``tail(z)`` takes z (N * copies, ...) and gives (N * copies, D),
+    differentiable in z. Uses the encoder's own fast tail if it has one (and ``fast`` is True).
+    """
+
+    def __init__(self, recording: Recording, copies: int, *, fast: bool = True) -> None:
+        self._recording = recording
+        self._encoder = recording.encoder
+        self._inputs = repeat_inputs(recording.inputs, copies)
+        self._copies = copies
+        self._fast = recording.encoder.tail if fast else None
+        self._replacement: Tensor | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Tail:
+        if self._fast is None:
+            with ExitStack() as stack:  # undone here if a patch fails half-way
+                self._patch(stack)
+                self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    def __call__(self, activation: Tensor) -> Tensor:
+        if self._fast is not None:
+            return self._fast(activation, self._recording.layer, self._inputs)
+        self._replacement = activation
+        return self._encoder.embed(self._inputs)
+
+    def _patch(self, stack: ExitStack) -> None:
+        target = self._recording.layer
+        for index in range(target):
+            layer = self._encoder.layer(index)
+            if layer.at == "output":
+                stack.enter_context(replaced_forward(layer.module, self._replay(index)))
+        layer = self._encoder.layer(target)
+        if layer.at == "input":
+            stack.enter_context(_replaced_input(layer, lambda value: layer.write(value, self._current())))
+        else:
+            output = self._recording.outputs[target]
+            stack.enter_context(
+                replaced_forward(layer.module, lambda *args, **kwargs: layer.write(output, self._current()))
+            )
+
+    def _replay(self, index: int) -> Callable[..., Any]:
+        """A forward that gives what the block gave, repeated to the tail's batch."""
+        layer, output = self._encoder.layer(index), self._recording.outputs[index]
+        value = layer.write(output, repeat(layer.read(output), self._copies))
+        return lambda *args, **kwargs: value
+
+    def _current(self) -> Tensor:
+        if self._replacement is None:
+            raise AdapterError(f"{self._encoder.modality}: the tail ran before it was given an activation")
+        return self._replacement

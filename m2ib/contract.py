@@ -1,0 +1,209 @@
+"""What an adapter supplies for each modality. Plain data and callables; the core does the rest.
+
+::
+
+    raw --prepare--> Item --collate--> inputs (N, ...) --embed--> (N, D)
+                       |                                  ^
+                       layout, view              layers: where an activation is read and replaced
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from m2ib.errors import InputError
+
+if TYPE_CHECKING:
+    from m2ib.renderers import Renderer
+
+Inputs = Tensor | dict[str, Tensor]
+"""What an encoder takes: one tensor, or several by name; all with the batch axis first."""
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a text.
+
+    text     the token as the reader knows it, or the special token's name
+    start    offset of its first character in the text; equal to ``end`` for a special token
+    end      offset after its last character
+    special  True for start, end, class, separator and padding tokens
+    """
+
+    text: str
+    start: int
+    end: int
+    special: bool = False
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which positions of an activation are what, for one input.
+
+    An activation of one input has the shape ``positions x channels``: (T,) positions for a transformer,
+    (H, W) for a convolutional map. ``index`` and ``read`` speak of positions in flattened order.
+
+    grid    shape of what is explained, e.g. (7, 7) patches or (tokens,); None takes the activation's
+            own position axes, whatever the layer (convolutional encoders)
+    index   positions of the grid's cells, in the grid's order, length prod(grid); None: all, in order.
+            Positions that are read but not in the grid (class and register tokens) carry noise and KL
+            and stay out of the map
+    read    the number of leading positions the model reads: the rest is padding and carries nothing.
+            None: all of them
+    tokens  for texts: one :class:`Token` for each cell of the grid
+    """
+
+    grid: tuple[int, ...] | None = None
+    index: tuple[int, ...] | None = None
+    read: int | None = None
+    tokens: tuple[Token, ...] = ()
+
+    def to_grid(self, values: np.ndarray) -> np.ndarray:
+        """Pick the grid out of per-position ``values``, shaped like the positions."""
+        shape = values.shape if self.grid is None else self.grid
+        flat = values.reshape(-1)
+        if self.index is not None:
+            flat = flat[list(self.index)]
+        elif self.read is not None:
+            flat = flat[: self.read]
+        if flat.size != np.prod(shape, dtype=int):
+            raise InputError(
+                f"layout: a grid of {shape} does not fit {flat.size} positions of an activation "
+                f"with {values.shape}; the adapter's layout and layer disagree"
+            )
+        return flat.reshape(shape)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input, ready for its encoder.
+
+    inputs  as the encoder takes it, without the batch axis
+    layout  what its positions are
+    view    what the renderer shows; see the renderer
+    origin  where it came from and what was done to it, JSON-able: becomes part of the provenance
+    """
+
+    inputs: Inputs
+    layout: Layout
+    view: Any
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_first(output: Any) -> Tensor:
+    """The tensor of a layer's output: the output itself, or the first element of a tuple."""
+    value = output[0] if isinstance(output, (tuple, list)) else output
+    if not isinstance(value, Tensor):
+        raise InputError(
+            f"layer: cannot find a tensor in an output of type {type(output).__name__}; give the Layer a `read`"
+        )
+    return value
+
+
+def write_first(output: Any, value: Tensor) -> Any:
+    """``output`` with its tensor replaced by ``value``."""
+    if isinstance(output, (tuple, list)):
+        return type(output)([value, *output[1:]])
+    return value
+
+
+def read_sequence_first(output: Any) -> Tensor:
+    """For blocks that run (tokens, batch, channels): their output as (batch, tokens, channels)."""
+    return read_first(output).transpose(0, 1)
+
+
+def write_sequence_first(output: Any, value: Tensor) -> Any:
+    """The inverse of :func:`read_sequence_first`."""
+    return write_first(output, value.transpose(0, 1))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A place where an activation can be read and replaced.
+
+    module        the block; it must run exactly once in a forward pass
+    name          how to name it in messages, usually its dotted name
+    channel_axis  axis of the channels in what ``read`` returns: -1 for tokens (N, T, C), 1 for (N, C, H, W)
+    at            the block's "output", or its "input" (first positional argument)
+    read          output -> activation, batch first
+    write         (output, activation) -> output with the activation in place
+    """
+
+    module: nn.Module
+    name: str
+    channel_axis: int = -1
+    at: Literal["output", "input"] = "output"
+    read: Callable[[Any], Tensor] = read_first
+    write: Callable[[Any, Tensor], Any] = write_first
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Settings that suit this encoder; ``layer`` must not be one whose grid cannot reach the output."""
+
+    layer: int
+    beta: float = 0.1
+    variance: float = 1.0
+
+
+class Prepare(Protocol):
+    """raw input -> Item; ``truncate=True`` cuts what is longer than the model takes."""
+
+    def __call__(self, raw: Any, *, truncate: bool = False) -> Item: ...
+
+
+def stack(items: Sequence[Inputs]) -> Inputs:
+    """Inputs of equal shape, stacked along a new batch axis."""
+    first = items[0]
+    if isinstance(first, Tensor):
+        return torch.stack([item for item in items if isinstance(item, Tensor)])
+    return {key: torch.stack([item[key] for item in items if isinstance(item, dict)]) for key in first}
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """One branch of a model: everything the core needs to know about a modality.
+
+    modality  its name
+    prepare   raw -> :class:`Item`
+    describe  one already preprocessed input (no batch axis) -> :class:`Item`
+    embed     inputs (N, ...) -> embeddings (N, D); differentiable, need not be normalised
+    layers    the blocks in order of running; blocks count from 0
+    stem      layer -1: the embedding output, usually the input of block 0
+    defaults  good settings for this encoder
+    renderer  how an attribution of this modality is looked at and stored
+    collate   list of ``Item.inputs`` -> inputs (N, ...); pads if it has to. Items that it cannot
+              collate because their shapes differ are run apart
+    tail      optional fast path from a layer to the embedding:
+              ``tail(activation (M, ...), layer, inputs (M, ...)) -> (M, D)``, equal to what ``embed``
+              gives with that layer's output replaced; None: ``embed`` is run with the earlier blocks skipped
+    """
+
+    modality: str
+    prepare: Prepare
+    describe: Callable[[Inputs], Item]
+    embed: Callable[[Inputs], Tensor]
+    layers: tuple[Layer, ...]
+    stem: Layer
+    defaults: Defaults
+    renderer: Renderer
+    collate: Callable[[Sequence[Inputs]], Inputs] = stack
+    tail: Callable[[Tensor, int, Inputs], Tensor] | None = None
+
+    def layer(self, index: int) -> Layer:
+        """The layer with this number: -1 is the stem, 0 .. len(layers) - 1 the blocks."""
+        return self.stem if index == -1 else self.layers[index]
+
+    def batch_key(self, inputs: Inputs) -> object:
+        """Inputs with equal keys can be collated: all of them, or with plain stacking those of one shape."""
+        if self.collate is not stack:
+            return None
+        if isinstance(inputs, Tensor):
+            return tuple(inputs.shape)
+        return tuple((name, tuple(tensor.shape)) for name, tensor in inputs.items())

@@ -1,0 +1,29 @@
+"""Every error a user can meet. Each message says who, what, the value and the way out."""
+
+
+class M2IBError(Exception):
+    """Base of all errors raised on purpose by m2ib; the CLI prints it as one line and exits with 2."""
+
+
+class InputError(M2IBError, ValueError):
+    """A raw input (a photo, a caption, a tensor, ...) cannot be used as it is."""
+
+
+class SettingError(M2IBError, ValueError):
+    """A setting is unknown, of the wrong type or out of range."""
+
+
+class AdapterError(M2IBError, LookupError):
+    """An adapter is unknown, ambiguous, incomplete or lacks a package."""
+
+
+class CheckpointError(M2IBError, ValueError):
+    """Weights are missing, damaged or belong to another architecture."""
+
+
+class StorageError(M2IBError, OSError):
+    """A result cannot be written or read."""
+
+
+class M2IBWarning(UserWarning):
+    """Something that runs, but that a careful reader of the result has to know."""

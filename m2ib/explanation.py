@@ -1,0 +1,78 @@
+"""Two attributions of a pair, and what one does with them: look, save, load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from m2ib.attribution import Attribution
+from m2ib.errors import InputError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """Why a model puts two inputs close together (or not).
+
+    attributions  one for each input, in the order given
+    similarity    cosine of the two embeddings; for a contrast, of the difference with the other side
+    provenance    versions, adapter, checkpoint, device, dtype; JSON-able
+    """
+
+    attributions: tuple[Attribution, Attribution]
+    similarity: float
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, key: int | str) -> Attribution:
+        """By position, or by modality when the two differ."""
+        if isinstance(key, int):
+            return self.attributions[key]
+        found = [a for a in self.attributions if a.modality == key]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(f"explanation: both inputs are of modality {key!r}; index by position, 0 or 1")
+        raise InputError(
+            f"explanation: no input of modality {key!r}; there are {', '.join(map(repr, self.modalities))}"
+        )
+
+    def __iter__(self) -> Iterator[Attribution]:
+        return iter(self.attributions)
+
+    def __len__(self) -> int:
+        return len(self.attributions)
+
+    @property
+    def modalities(self) -> tuple[str, str]:
+        """Of the two inputs, in the order given."""
+        first, second = self.attributions
+        return first.modality, second.modality
+
+    def save(self, folder: str | Path, *, force: bool = False) -> Path:
+        """Write numbers (safetensors), a JSON manifest and what is shown; :func:`load_explanation` reads it.
+
+        Raises :class:`StorageError` if the folder holds something already (unless ``force``) or cannot be
+        written.
+        """
+        from m2ib.storage import save
+
+        return save(self, Path(folder), force=force)
+
+    def to_html(self, path: str | Path, *, title: str | None = None) -> Path:
+        """Write one self-contained page: maps to look at, the fit's curve, settings and provenance."""
+        from m2ib.page import write_page
+
+        return write_page([self], Path(path), title=title)
+
+    def figure(self) -> Figure:
+        """A matplotlib figure with both attributions side by side, for notebooks and papers."""
+        from m2ib.figure import draw
+
+        return draw(self)
+
+    def __repr__(self) -> str:
+        return f"Explanation(similarity={self.similarity:.4f}, {self.attributions[0]!r}, {self.attributions[1]!r})"

@@ -1,0 +1,26 @@
+"""An attribution and its raw input -> something to look at. The only place that knows modalities."""
+
+from __future__ import annotations
+
+from m2ib.renderers.base import Renderer, scale
+from m2ib.renderers.image import ImageRenderer, ImageView
+from m2ib.renderers.text import TextRenderer
+from m2ib.renderers.values import ValuesRenderer
+
+_BUILT_IN: tuple[Renderer, ...] = (ImageRenderer(), TextRenderer(), ValuesRenderer())
+
+
+def renderer_named(name: str) -> Renderer:
+    """The renderer of a stored attribution; plain values for one that is not installed here."""
+    return next((renderer for renderer in _BUILT_IN if renderer.name == name), _BUILT_IN[-1])
+
+
+__all__ = [
+    "ImageRenderer",
+    "ImageView",
+    "Renderer",
+    "TextRenderer",
+    "ValuesRenderer",
+    "renderer_named",
+    "scale",
+]

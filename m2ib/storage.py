@@ -1,0 +1,128 @@
+"""Explanations on disk: ``arrays.safetensors``, ``manifest.json`` and what the renderers show."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from m2ib.attribution import Attribution
+from m2ib.contract import Layout, Token
+from m2ib.errors import StorageError
+from m2ib.explanation import Explanation
+from m2ib.fit import Curve
+from m2ib.renderers import renderer_named
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+ARRAYS = "arrays.safetensors"
+
+
+def prepare_folder(folder: Path, *, force: bool) -> Path:
+    """Make ``folder``, or refuse one that holds something already.
+
+    Raises :class:`StorageError` with the way out.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise StorageError(f"output {str(folder)!r} is a file; name a folder")
+        if folder.is_dir() and any(folder.iterdir()) and not force:
+            raise StorageError(f"output folder {str(folder)!r} exists and is not empty; use --force (force=True) to write into it")
+        folder.mkdir(parents=True, exist_ok=True)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise StorageError(f"output folder {str(folder)!r} cannot be made: {error.strerror or error}") from error
+    return folder
+
+
+def save(explanation: Explanation, folder: Path, *, force: bool = False) -> Path:
+    """See :meth:`Explanation.save`."""
+    prepare_folder(folder, force=force)
+    arrays: dict[str, np.ndarray] = {}
+    rows = []
+    try:
+        for number, attribution in enumerate(explanation):
+            for name in ("grid", "capacity", "against"):
+                value = getattr(attribution, name)
+                if value is not None:
+                    arrays[f"{number}.{name}"] = np.ascontiguousarray(value)
+            layout = attribution.layout
+            rows.append(
+                {
+                    "modality": attribution.modality,
+                    "method": attribution.method,
+                    "settings": dict(attribution.settings),
+                    "origin": dict(attribution.origin),
+                    "curve": asdict(attribution.curve),
+                    "layout": asdict(layout),
+                    "renderer": attribution.renderer.name,
+                    "view": attribution.renderer.store(attribution.view, folder, str(number)),
+                }
+            )
+        manifest = {
+            "format": FORMAT,
+            "similarity": explanation.similarity,
+            "provenance": dict(explanation.provenance),
+            "attributions": rows,
+        }
+        text = json.dumps(manifest, indent=1, ensure_ascii=False)
+        save_file(arrays, folder / ARRAYS)
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        raise StorageError(f"cannot write the explanation into {str(folder)!r}: {error}") from error
+    return folder
+
+
+def load_explanation(folder: str | Path) -> Explanation:
+    """Read what :meth:`Explanation.save` wrote; every number comes back as it was.
+
+    Raises :class:`StorageError` if the folder holds no explanation, or a damaged one.
+    """
+    folder = Path(folder)
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest.get("format") != FORMAT:
+            raise StorageError(
+                f"{str(folder)!r} holds an explanation of format {manifest.get('format')!r}; this version reads {FORMAT}"
+            )
+        arrays = load_file(folder / ARRAYS)
+        first, second = (_attribution(row, n, arrays, folder) for n, row in enumerate(manifest["attributions"]))
+        return Explanation((first, second), manifest["similarity"], manifest["provenance"])
+    except StorageError:
+        raise
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"{str(folder)!r} holds no explanation: {Path(error.filename or MANIFEST).name} is missing"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise StorageError(f"the explanation in {str(folder)!r} is damaged: {type(error).__name__}: {error}") from error
+
+
+def _attribution(row: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray], folder: Path) -> Attribution:
+    layout = row["layout"]
+    renderer = renderer_named(row["renderer"])
+    return Attribution(
+        modality=row["modality"],
+        method=row["method"],
+        grid=arrays[f"{number}.grid"],
+        capacity=arrays[f"{number}.capacity"],
+        against=arrays.get(f"{number}.against"),
+        layout=Layout(
+            grid=None if layout["grid"] is None else tuple(layout["grid"]),
+            index=None if layout["index"] is None else tuple(layout["index"]),
+            read=layout["read"],
+            tokens=tuple(Token(**token) for token in layout["tokens"]),
+        ),
+        curve=Curve(**{name: tuple(values) for name, values in row["curve"].items()}),
+        settings=row["settings"],
+        origin=row["origin"],
+        view=renderer.restore(row["view"], folder),
+        renderer=renderer,
+    )
