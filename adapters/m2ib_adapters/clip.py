@@ -186,7 +186,7 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         return module.text_projection(text.final_layer_norm(pooled))  # (M, D)
 
     def names(ids: list[int]) -> list[str]:
-        return tokenizer.convert_ids_to_tokens(ids) if tokenizer else [f"#{value}" for value in ids]
+        return tokenizer.convert_ids_to_tokens(ids) if tokenizer else [f"id{value}" for value in ids]
 
     def up_to_pooled(ids: Tensor) -> Tensor:
         """What comes after the pooled token of a causal encoder is never read."""
