@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
 from m2ib.contract import Item, Layout
 from m2ib.errors import InputError, M2IBWarning
 from m2ib.renderers import ImageView
-from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
 
 MAX_PIXELS = 178_956_970  # above this a small file can fill the memory: 0.5 GiB of RGB
 _MAX_RESIZED = 2**26  # pixels of an intermediate image; beyond it only the part that is seen is resized
@@ -65,7 +66,8 @@ class ImagePreparation:
                 f"image: a preprocessed tensor has the shape (3, {self.size[0]}, {self.size[1]}) and a "
                 f"floating-point type, not {tuple(pixels.shape)} {pixels.dtype}"
             )
-        shown = pixels.float() * torch.tensor(self.std)[:, None, None] + torch.tensor(self.mean)[:, None, None]
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))  # (3, 1, 1)
+        shown = pixels.float() * std + mean
         array = (shown.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()  # (H, W, 3)
         rows, columns = self.size
         view = ImageView.of(Image.fromarray(np.ascontiguousarray(array)), (0, 0, columns, rows), self.size)
@@ -78,24 +80,25 @@ class ImagePreparation:
         if self.fit == "squash":
             return image.resize((columns, rows), self.interpolation), (0, 0, width, height)
         if self.fit == "pad":
-            ratio = min(columns / width, rows / height)
-            inner = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+            ratio = max(width / columns, height / rows)
+            inner = (max(1, round(width / ratio)), max(1, round(height / ratio)))
             canvas = Image.new("RGB", (columns, rows), (self.fill,) * 3)
             corner = ((columns - inner[0]) // 2, (rows - inner[1]) // 2)
             canvas.paste(image.resize(inner, self.interpolation), corner)
-            left, top = -corner[0] / ratio, -corner[1] / ratio
-            return canvas, (left, top, left + columns / ratio, top + rows / ratio)
+            left, top = -corner[0] * ratio, -corner[1] * ratio
+            return canvas, (left, top, left + columns * ratio, top + rows * ratio)
         return self._crop(image)
 
     def _crop(self, image: Image.Image) -> tuple[Image.Image, tuple[float, float, float, float]]:
         rows, columns = self.size
         width, height = image.size
-        # The short side becomes the input's longer one; the long side is rounded down, as torchvision does.
-        short = max(rows, columns)
-        if width <= height:
-            resized = (short, max(short, int(short * height / width)))
+        if rows != columns:  # covers the input, both sides rounded, as timm does
+            scale = min(width / columns, height / rows)
+            resized = (round(width / scale), round(height / scale))
+        elif width <= height:  # the short side as the input's, the long one rounded down, as torchvision does
+            resized = (columns, int(columns * height / width))
         else:
-            resized = (max(short, int(short * width / height)), short)
+            resized = (int(rows * width / height), rows)
         left, top = round((resized[0] - columns) / 2), round((resized[1] - rows) / 2)
         ratio = (width / resized[0], height / resized[1])
         region = (left * ratio[0], top * ratio[1], (left + columns) * ratio[0], (top + rows) * ratio[1])
@@ -132,7 +135,8 @@ def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
         image, name, origin = _from_array(raw), "image", {"source": "array"}
     else:
         raise InputError(
-            f"image: cannot use a {type(raw).__name__}; give a path, a PIL image, an array (H, W, 3) or a tensor"
+            f"image: cannot use a {type(raw).__name__}; "
+            "give a path, a PIL image, an array (H, W, 3) or a tensor"
         )
     if image.width * image.height > MAX_PIXELS:
         raise _bomb(name, f"{image.width}x{image.height} pixels")
@@ -147,7 +151,9 @@ def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
 
 
 def _bomb(name: str, size: str) -> InputError:
-    return InputError(f"{name} has {size}, more than the {MAX_PIXELS:,} that are safe to open; make it smaller")
+    return InputError(
+        f"{name} has {size}, more than the {MAX_PIXELS:,} that are safe to open; make it smaller"
+    )
 
 
 def _read(path: Path) -> Image.Image:

@@ -91,7 +91,7 @@ class ImageRenderer:
         choice = ""
         if attribution.against is not None:
             choice = (
-                '<label>Show <select class="which"><option value="both">both sides</option>'
+                '<label>Evidence <select class="which"><option value="both">both sides</option>'
                 '<option value="for">for this one</option>'
                 '<option value="against">for the other</option></select></label>'
             )
@@ -100,9 +100,11 @@ class ImageRenderer:
             '<div class="stage"><img alt="the image that is explained" src="{source}" width="{width}" '
             'height="{height}"><canvas></canvas><output class="probe"></output></div>'
             '<figcaption><div class="knobs">'
-            '<label>Opacity <input type="range" class="opacity" min="0" max="100" value="75"></label>'
-            '<label>Threshold <input type="range" class="threshold" min="0" max="100" value="0"></label>'
-            '<label><input type="checkbox" class="smooth" checked> smooth</label>{choice}</div>'
+            '<label>Show <select class="mode"><option value="heat">heat</option>'
+            '<option value="spotlight">spotlight</option></select></label>{choice}'
+            '<label>Opacity <input type="range" class="opacity" min="0" max="100" value="75"><output></output></label>'
+            '<label>Threshold <input type="range" class="threshold" min="0" max="100" value="0"><output></output></label>'
+            '<label><input type="checkbox" class="smooth" checked> smooth</label></div>'
             '<div class="legend"><span class="low"></span><span class="ramp"></span><span class="high"></span>'
             '</div></figcaption><script type="application/json">{data}</script></figure>'
         ).format(

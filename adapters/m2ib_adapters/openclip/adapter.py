@@ -1,0 +1,131 @@
+"""``load_model("open-clip", ...)``."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from m2ib.errors import CheckpointError, M2IBWarning, SettingError
+from m2ib.model import Model
+from m2ib_adapters.images import ImagePreparation
+from m2ib_adapters.openclip import preprocess as preprocessing
+from m2ib_adapters.openclip.architectures import Architecture, Chosen, choose, resolve
+from m2ib_adapters.openclip.image_towers import image_encoder
+from m2ib_adapters.openclip.text_towers import text_encoder, text_tower
+from m2ib_adapters.openclip.tokens import Coder, HuggingFaceCoder, NoCoder, coder
+from m2ib_adapters.openclip.weights import construct, load_weights, sha256
+
+
+def load(
+    *,
+    checkpoint: Any = None,
+    device: torch.device,
+    dtype: torch.dtype,
+    architecture: Any = None,
+    quick_gelu: bool | None = None,
+    preprocess: Any = None,
+    tokenizer: str | None = None,
+) -> Model:
+    """Any model of open_clip.
+
+    architecture  a registered name (``open_clip.list_models()``), "hf-hub:owner/name", a folder with an
+                  open_clip_config.json, a model-config JSON file, or its content as a dict
+    checkpoint    a local file (.pt, .bin, .pth, .safetensors) or a pretrained tag of the architecture.
+                  A folder or hub repository brings its own; a bare configuration without one gets
+                  random, seeded weights and a warning
+    quick_gelu    the activation of OpenAI's models. None: as the tag or the configuration says; for a local
+                  file of OpenAI weights under a name without "-quickgelu" say True
+    preprocess    overrides any of mean, std, interpolation, resize_mode and fill_color
+    tokenizer     a Hugging Face tokenizer's name or folder in place of the configuration's own
+
+    Raises :class:`CheckpointError` and :class:`SettingError`.
+    """
+    if quick_gelu is not None and not isinstance(quick_gelu, bool):
+        raise SettingError(f"open-clip: quick_gelu is True, False or None, not {quick_gelu!r}")
+    override = preprocessing.check(preprocess)
+    source = resolve(architecture)
+    chosen = choose(source, checkpoint)
+    tag = (chosen.tag if chosen else None) or {}
+    if quick_gelu is None:  # open_clip's entries say which weights were trained with it
+        quick_gelu = bool(source.config.get("quick_gelu") or tag.get("quick_gelu"))
+    module: Any = construct(source, quick_gelu)
+    if chosen is None:
+        warnings.warn(
+            f"open-clip: architecture {source.label} was loaded without a checkpoint; its weights are random",
+            M2IBWarning,
+            stacklevel=2,
+        )
+    else:
+        load_weights(module, source, chosen)
+    pixels = preprocessing.merge(source.preprocess, tag, override)
+    origin = _origin(source, chosen, quick_gelu)
+    preparation = preprocessing.preparation(module.visual.image_size, pixels)
+    context = source.config["text_cfg"].get("context_length") or 77
+    module = module.to(device=device, dtype=dtype).eval()
+    return build(module, preparation, _coder(source, tokenizer, context), context, origin)
+
+
+def build(
+    module: Any, preparation: ImagePreparation, coder: Coder, context_length: int, origin: dict[str, Any]
+) -> Model:
+    """The model behind the adapter, from its parts."""
+    tower = text_tower(module, context_length)
+    if tower.cut is not None and isinstance(coder, HuggingFaceCoder) and coder.padding_side != "right":
+        raise CheckpointError(
+            "open-clip: this model's tokenizer pads on the left, before the tokens that its text tower "
+            "reads; name one that pads on the right with tokenizer="
+        )
+    weight = module.logit_scale
+    encoders = {"image": image_encoder(module.visual, preparation), "text": text_encoder(tower, coder)}
+    return Model(module, encoders, weight.device, weight.dtype, origin)
+
+
+def _origin(source: Architecture, chosen: Chosen | None, quick_gelu: bool) -> dict[str, Any]:
+    import open_clip
+
+    origin: dict[str, Any] = {
+        "checkpoint": chosen.name if chosen else None,
+        "architecture": source.label,
+        "quick_gelu": quick_gelu,
+        "open_clip": open_clip.__version__,
+    }
+    if chosen and chosen.path:
+        origin["sha256"] = sha256(chosen.path)
+    if not source.tags:  # a name says it all; anything else is written out
+        origin["model_config"] = source.config
+    return origin
+
+
+def _coder(source: Architecture, override: str | None, context_length: int) -> Coder:
+    """The tokenizer that the configuration names. One that cannot be had is missed when a string comes."""
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+
+    text = source.config["text_cfg"]
+    options = dict(text.get("tokenizer_kwargs") or {})
+    name = override or text.get("hf_tokenizer_name")
+    if not name:
+        return coder(SimpleTokenizer(context_length=context_length, **options))
+    if text.get("tokenizer_mode"):
+        raise CheckpointError(
+            f"open-clip: the tokenizer mode {text['tokenizer_mode']!r} is not known to this adapter"
+        )
+    if override is None and source.folder is not None:
+        name = _beside(source.folder, name)
+    try:
+        return coder(HFTokenizer(name, context_length=context_length, **options))
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200]
+        if override:
+            raise SettingError(f"open-clip: tokenizer {override!r} cannot be loaded: {reason}") from error
+        return NoCoder(f"{name}: {reason}")
+
+
+def _beside(folder: Path, name: str) -> str:
+    """The tokenizer in the configuration's own folder if one lies there, or under a relative name."""
+    for place in (folder / name, folder):
+        if any((place / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")):
+            return str(place)
+    return name

@@ -1,0 +1,192 @@
+"""What a user calls an architecture -> open_clip's configuration of it."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from m2ib.errors import CheckpointError, SettingError
+from m2ib_adapters.checkpoints import loading
+
+_HUB = "hf-hub:"
+_FOLDER = "local-dir:"
+_CONFIG_FILE = "open_clip_config.json"
+_REQUIRED = ("embed_dim", "vision_cfg", "text_cfg")
+# Names of weights in a folder or hub repository, the safe format first; as open_clip writes them.
+_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "pytorch_model.bin",
+)
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One open_clip model, without weights.
+
+    label       how to name it in messages and in the provenance
+    config      what open_clip's constructors take: embed_dim, vision_cfg, text_cfg, ...
+    preprocess  how pixels are prepared, as far as the source says
+    tags        pretrained weights known to open_clip, by tag; only of a registered name
+    weights     a file of weights that comes with the source
+    folder      where a tokenizer may lie beside the configuration
+    """
+
+    label: str
+    config: dict[str, Any]
+    preprocess: dict[str, Any] = field(default_factory=dict)
+    tags: dict[str, dict[str, Any]] = field(default_factory=dict)
+    weights: Path | None = None
+    folder: Path | None = None
+
+
+def resolve(architecture: Any) -> Architecture:
+    """A registered name, ``hf-hub:owner/name``, a folder, a JSON file or the configuration itself.
+
+    Raises :class:`SettingError` for what is none of them, with the registered names that come close.
+    """
+    import open_clip
+
+    if architecture is None:
+        raise SettingError(
+            "open-clip: architecture is missing; give a name as in architecture='ViT-B-32' "
+            "(open_clip.list_models() has them all), a model-config JSON file, or its content as a dict"
+        )
+    if isinstance(architecture, Mapping):
+        return _from_config(dict(architecture), "given as a dict")
+    if not isinstance(architecture, (str, PathLike)):
+        raise SettingError(
+            f"open-clip: architecture is a name, a file or a dict, not {type(architecture).__name__}"
+        )
+    name = str(architecture)
+    if name.startswith(_HUB):
+        return _from_hub(name)
+    registered = open_clip.get_model_config(name.replace("/", "-")) if not name.startswith(_FOLDER) else None
+    if registered is not None:
+        name = name.replace("/", "-")
+        tags = {
+            tag: open_clip.get_pretrained_cfg(name, tag)
+            for tag in open_clip.list_pretrained_tags_by_model(name)
+        }
+        return Architecture(name, deepcopy(registered), _agreed(tags), tags)
+    path = Path(name.removeprefix(_FOLDER))
+    if path.is_dir():
+        return _from_folder(path)
+    if path.is_file():
+        return _from_config(_read_json(path), str(path), folder=path.parent)
+    raise SettingError(
+        f"open-clip: architecture {name!r} is unknown{_close(name, open_clip.list_models())}; give a name "
+        "out of open_clip.list_models(), a model-config JSON file, a folder, 'hf-hub:owner/name', or a dict"
+    )
+
+
+def _close(name: str, known: list[str]) -> str:
+    by_lower = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=5, cutoff=0.5)
+    return f" (did you mean {', '.join(by_lower[other] for other in close)}?)" if close else ""
+
+
+def _agreed(tags: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """How pixels are prepared if all published weights of a name agree on it.
+
+    Then a local file of that architecture is prepared so as well: SigLIP's own mean and squashing are
+    not open_clip's general default.
+    """
+    keys = ("mean", "std", "interpolation", "resize_mode")
+    ways = [{key: tag[key] for key in keys if key in tag} for tag in tags.values()]
+    return ways[0] if ways and all(way == ways[0] for way in ways) else {}
+
+
+def _from_config(
+    given: dict[str, Any], label: str, *, weights: Path | None = None, folder: Path | None = None
+) -> Architecture:
+    """A model config, bare or as ``open_clip_config.json`` holds it beside the preprocessing."""
+    config = given.get("model_cfg", given)
+    lacking = (
+        [key for key in _REQUIRED if key not in config] if isinstance(config, Mapping) else list(_REQUIRED)
+    )
+    if lacking:
+        raise SettingError(
+            f"open-clip: architecture {label} is not an open_clip model config: it lacks {', '.join(lacking)}"
+        )
+    preprocess = dict(given.get("preprocess_cfg") or {})
+    return Architecture(label, deepcopy(dict(config)), preprocess, weights=weights, folder=folder)
+
+
+def _from_folder(folder: Path) -> Architecture:
+    if not (folder / _CONFIG_FILE).is_file():
+        raise SettingError(f"open-clip: architecture {str(folder)!r} is a folder without {_CONFIG_FILE}")
+    weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
+    return _from_config(_read_json(folder / _CONFIG_FILE), str(folder), weights=weights, folder=folder)
+
+
+def _from_hub(name: str) -> Architecture:
+    from open_clip.pretrained import download_pretrained_from_hf
+
+    repository = name.removeprefix(_HUB)
+    with loading("open-clip", name):
+        given = _read_json(Path(download_pretrained_from_hf(repository, filename=_CONFIG_FILE)))
+        weights = Path(download_pretrained_from_hf(repository))
+    return _from_config(given, name, weights=weights)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SettingError(
+            f"open-clip: architecture {str(path)!r} cannot be read as JSON: {error}"
+        ) from error
+    if not isinstance(content, dict):
+        raise SettingError(f"open-clip: architecture {str(path)!r} does not hold a JSON object")
+    return content
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Which weights were asked for.
+
+    name  as the user gave it
+    path  a file that is there; None for a tag that has yet to be downloaded
+    tag   open_clip's entry for a pretrained tag
+    """
+
+    name: str
+    path: Path | None = None
+    tag: dict[str, Any] | None = None
+
+
+def choose(architecture: Architecture, checkpoint: Any) -> Chosen | None:
+    """The weights that ``checkpoint`` names; None: none were given, and a bare configuration needs none.
+
+    Raises :class:`CheckpointError` naming the tags there are.
+    """
+    label = architecture.label
+    there_are = f"the tags of {label} are {', '.join(architecture.tags)}" if architecture.tags else ""
+    if checkpoint is None:
+        if architecture.weights is not None:
+            return Chosen(str(architecture.weights), architecture.weights)
+        if there_are:
+            raise CheckpointError(
+                f"open-clip: checkpoint is missing; give a local file or a pretrained tag: {there_are}"
+            )
+        return None
+    name = str(checkpoint)
+    normal = name.lower().replace("-", "_")  # as open_clip compares them
+    for tag, entry in architecture.tags.items():
+        if tag == normal:
+            return Chosen(tag, tag=entry)
+    path = Path(name)
+    if path.is_file():
+        return Chosen(name, path)
+    what = "is a folder; name a file in it" if path.is_dir() else "is neither a file nor a pretrained tag"
+    ways = there_are or f"{label} has no pretrained tags, give a local file"
+    raise CheckpointError(f"open-clip: checkpoint {name!r} {what}; {ways}")

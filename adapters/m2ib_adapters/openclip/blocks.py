@@ -1,0 +1,75 @@
+"""What open_clip's image and text transformers share: layers, and the last block for one position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from m2ib.contract import Layer, read_sequence_first, write_sequence_first
+from m2ib_adapters.pooled import PooledBlock
+
+
+def token_layers(blocks: Sequence[nn.Module], prefix: str) -> tuple[tuple[Layer, ...], Layer]:
+    """Layers of blocks that run (batch, tokens, channels), and layer -1, the input of the first."""
+    layers = tuple(Layer(block, f"{prefix}.{number}") for number, block in enumerate(blocks))
+    return layers, Layer(blocks[0], f"{prefix}.0 (input)", at="input")
+
+
+def transformer_layers(transformer: Any, prefix: str) -> tuple[tuple[Layer, ...], Layer]:
+    """The same for an open_clip ``Transformer``, which runs either axis first."""
+    if transformer.batch_first:
+        return token_layers(transformer.resblocks, prefix)
+    ways: dict[str, Any] = {"read": read_sequence_first, "write": write_sequence_first}
+    layers = tuple(
+        Layer(block, f"{prefix}.{number}", **ways) for number, block in enumerate(transformer.resblocks)
+    )
+    return layers, Layer(transformer.resblocks[0], f"{prefix}.0 (input)", at="input", **ways)
+
+
+def run_between(transformer: Any, z: Tensor, layer: int, mask: Tensor | None) -> Tensor:
+    """The blocks after ``layer`` and before the last one: (M, T, C) -> (M, T, C)."""
+    blocks = transformer.resblocks[layer + 1 : -1]
+    if not transformer.batch_first:
+        z = z.transpose(0, 1)  # (T, M, C)
+    for block in blocks:
+        z = block(z, attn_mask=mask)
+    return z if transformer.batch_first else z.transpose(0, 1)  # (M, T, C)
+
+
+def is_plain(block: nn.Module) -> bool:
+    """Whether :func:`pooled_block` knows every part of this block."""
+    from open_clip.transformer import LayerScale, ResidualAttentionBlock
+
+    if type(block) is not ResidualAttentionBlock or type(block.attn) is not nn.MultiheadAttention:
+        return False
+    attention = block.attn
+    return (
+        attention.in_proj_weight is not None  # queries, keys and values of one width
+        and attention.bias_k is None
+        and attention.bias_v is None
+        and not attention.add_zero_attn
+        and not hasattr(block, "ln_1_kv")
+        and all(type(part) in (nn.Identity, LayerScale) for part in (block.ls_1, block.ls_2))
+    )
+
+
+def pooled_block(block: Any) -> PooledBlock:
+    """A plain block for one query. Made anew at each use: it always holds the module's present weights."""
+    attention = block.attn
+    weights = attention.in_proj_weight.chunk(3)  # query, key, value: (C, C) each
+    biases = (None,) * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)
+    query, key, value = zip(weights, biases, strict=True)
+    return PooledBlock(
+        heads=attention.num_heads,
+        norm1=block.ln_1,
+        query=query,
+        key=key,
+        value=value,
+        out=(attention.out_proj.weight, attention.out_proj.bias),
+        norm2=block.ln_2,
+        mlp=block.mlp,
+        after_attention=block.ls_1,
+        after_mlp=block.ls_2,
+    )

@@ -1,0 +1,222 @@
+"""open_clip's image towers: where their blocks are, and which position is which patch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout, read_first
+from m2ib.errors import AdapterError, CheckpointError, InputError
+from m2ib.renderers import ImageRenderer
+from m2ib_adapters.checkpoints import default_layer
+from m2ib_adapters.images import ImagePreparation
+from m2ib_adapters.openclip.blocks import (
+    is_plain,
+    pooled_block,
+    run_between,
+    token_layers,
+    transformer_layers,
+)
+
+Tail = Callable[[Tensor, int, Inputs], Tensor]
+
+
+@dataclass(frozen=True)
+class ImageTower:
+    """What is particular to a kind of tower; see :class:`m2ib.contract.Encoder`."""
+
+    layers: tuple[Layer, ...]
+    stem: Layer
+    layout: Layout
+    default: int
+    tail: Tail | None = None
+
+
+def image_encoder(visual: Any, preparation: ImagePreparation) -> Encoder:
+    """The image side of any open_clip model. Raises :class:`CheckpointError` for a tower it does not know."""
+    tower = _tower(visual)
+
+    def embed(pixels: Inputs) -> Tensor:
+        output = visual(pixels)  # (N, D), with CoCa's tokens beside it
+        features: Tensor = output[0] if isinstance(output, tuple) else output
+        return features
+
+    def prepare(raw: Any, *, truncate: bool = False) -> Item:
+        return preparation.prepare(raw, tower.layout)
+
+    def describe(pixels: Inputs) -> Item:
+        if not isinstance(pixels, Tensor):
+            raise InputError(f"image: takes a tensor, not {type(pixels).__name__}")
+        return preparation.describe(pixels, tower.layout)
+
+    return Encoder(
+        "image",
+        prepare,
+        describe,
+        embed,
+        tower.layers,
+        tower.stem,
+        Defaults(tower.default),
+        ImageRenderer(),
+        tail=tower.tail,
+    )
+
+
+def _tower(visual: Any) -> ImageTower:
+    from open_clip.modified_resnet import ModifiedResNet
+    from open_clip.timm_model import TimmModel
+    from open_clip.transformer import VisionTransformer
+
+    if isinstance(visual, VisionTransformer):
+        return _vision_transformer(visual)
+    if isinstance(visual, ModifiedResNet):
+        return _modified_resnet(visual)
+    if isinstance(visual, TimmModel):
+        trunk = visual.trunk
+        embedding = getattr(trunk, "patch_embed", None)
+        tokens = hasattr(trunk, "blocks") and hasattr(trunk, "num_prefix_tokens")
+        if tokens and hasattr(embedding, "dynamic_feat_size"):
+            return _timm_tokens(visual)
+        return _timm_stages(trunk)
+    raise CheckpointError(
+        f"open-clip: an image tower of type {type(visual).__name__} is not known to this adapter"
+    )
+
+
+def _vision_transformer(visual: Any) -> ImageTower:
+    if visual.pool_type == "none":
+        raise CheckpointError(
+            "open-clip: this image tower does not pool its positions into one embedding (pool_type 'none')"
+        )
+    transformer = visual.transformer
+    layers, stem = transformer_layers(transformer, "visual.transformer.resblocks")
+    rows, columns = visual.grid_size
+    layout = Layout((rows, columns), tuple(range(1, rows * columns + 1)))  # the class token comes first
+    last = transformer.resblocks[-1]
+    simple = visual.attn_pool is None and visual.pool_type == "tok" and is_plain(last)
+
+    def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
+        if layer < len(layers) - 1:
+            z = run_between(transformer, z, layer, None)  # (M, T, C)
+            first = torch.zeros(z.shape[0], dtype=torch.long, device=z.device)  # (M,) the class token
+            pooled = pooled_block(last)(z, first)  # (M, C)
+        else:
+            pooled = z[:, 0]  # (M, C)
+        pooled = visual.ln_post(pooled)  # per position: before or after pooling is the same
+        features: Tensor = pooled if visual.proj is None else pooled @ visual.proj  # (M, D)
+        return features
+
+    return ImageTower(layers, stem, layout, default_layer(len(layers)), tail if simple else None)
+
+
+def _modified_resnet(visual: Any) -> ImageTower:
+    stages = [
+        [
+            (f"visual.layer{number}.{place}", block)
+            for place, block in enumerate(getattr(visual, f"layer{number}"))
+        ]
+        for number in (1, 2, 3, 4)
+    ]
+    layers, stem = _map_layers(stages, channel_axis=1)
+
+    def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
+        for after in layers[layer + 1 :]:
+            z = after.module(z)  # (M, C, H, W)
+        features: Tensor = visual.attnpool(z)  # (M, D)
+        return features
+
+    return ImageTower(layers, stem, Layout(), _default_stage(stages), tail)
+
+
+def _timm_tokens(visual: Any) -> ImageTower:
+    """A timm transformer of one width: ViT, SigLIP, EVA, BEiT, ViTamin, ..."""
+    trunk, embedding = visual.trunk, visual.trunk.patch_embed
+    built = getattr(embedding, "img_size", None)
+    wanted = tuple(visual.image_size)
+    if built is not None and getattr(embedding, "strict_img_size", False) and tuple(built) != wanted:
+        raise CheckpointError(
+            f"open-clip: the image tower is built for {built[0]}x{built[1]} pixels, but the configuration "
+            f"says image_size {wanted[0]}x{wanted[1]}; correct image_size or timm_model_name"
+        )
+    rows, columns = embedding.dynamic_feat_size(wanted)
+    before = trunk.num_prefix_tokens  # class, distillation and register tokens: none, one or several
+    index = tuple(range(before, before + rows * columns))
+    layers, stem = token_layers(trunk.blocks, "visual.trunk.blocks")
+    return ImageTower(layers, stem, Layout((rows, columns), index), default_layer(len(layers)))
+
+
+def _timm_stages(trunk: Any) -> ImageTower:
+    """A timm network in stages of falling resolution: ConvNeXt, ResNet, Swin, FastViT, ..."""
+    stages = _find_stages(trunk)
+    if not any(stages):
+        raise CheckpointError(
+            f"open-clip: the blocks of timm's {type(trunk).__name__} cannot be found; this adapter knows "
+            "transformers with `blocks` and networks with `stages`, `layers`, `layer1`... or `s1`..."
+        )
+    axis = -1 if getattr(trunk, "output_fmt", "NCHW") == "NHWC" else 1
+    layers, stem = _map_layers(stages, channel_axis=axis)
+    return ImageTower(layers, stem, Layout(), _default_stage(stages))
+
+
+Stage = list[tuple[str, nn.Module]]
+
+
+def _find_stages(trunk: Any) -> list[Stage]:
+    """The blocks of each stage, with their names, by timm's conventions."""
+    for attribute in ("stages", "layers", "blocks"):
+        whole = getattr(trunk, attribute, None)
+        if isinstance(whole, (nn.Sequential, nn.ModuleList)):
+            named = [(f"{attribute}.{place}", stage) for place, stage in enumerate(whole)]
+            break
+    else:
+        names = [f"{letter}{number}" for letter in ("layer", "s") for number in (1, 2, 3, 4)]
+        named = [
+            (name, getattr(trunk, name))
+            for name in names
+            if isinstance(getattr(trunk, name, None), nn.Module)
+        ]
+    return [_blocks_of(f"visual.trunk.{name}", stage) for name, stage in named]
+
+
+def _blocks_of(name: str, stage: nn.Module) -> Stage:
+    inner = getattr(stage, "blocks", None)
+    if isinstance(inner, (nn.Sequential, nn.ModuleList)):
+        name, stage = f"{name}.blocks", inner
+    if isinstance(stage, (nn.Sequential, nn.ModuleList)):
+        return [(f"{name}.{place}", block) for place, block in stage.named_children()]
+    return [(name, stage)]
+
+
+def _default_stage(stages: list[Stage]) -> int:
+    """The end of the last stage but one.
+
+    Convolutional positions all reach the embedding, so the paper's reason to avoid the end (a class token
+    alone is read there) does not hold. What decides is the map: the stage before the last has four times the
+    cells of the last and is three quarters of the way in, the depth at which the paper works with ViTs. For
+    RN50 it is block 12 of 16, 14x14.
+    """
+    if len(stages) < 2:
+        return default_layer(sum(len(stage) for stage in stages))
+    return sum(len(stage) for stage in stages[:-1]) - 1
+
+
+def _map_layers(stages: list[Stage], channel_axis: int) -> tuple[tuple[Layer, ...], Layer]:
+    """The blocks of all stages in a row; each gives a map, and its own grid."""
+    named = [pair for stage in stages for pair in stage]
+    layers = tuple(Layer(block, name, channel_axis, read=_read_map) for name, block in named)
+    name, first = named[0]
+    return layers, Layer(first, f"{name} (input)", channel_axis, at="input", read=_read_map)
+
+
+def _read_map(output: Any) -> Tensor:
+    value = read_first(output)
+    if value.ndim != 4:
+        raise AdapterError(
+            f"open-clip: a block of this image tower gives {tuple(value.shape)}, not a map (N, C, H, W); "
+            "its positions are not known to this adapter"
+        )
+    return value

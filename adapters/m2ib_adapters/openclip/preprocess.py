@@ -1,0 +1,80 @@
+"""open_clip's ``PreprocessCfg`` as an :class:`ImagePreparation`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from m2ib.errors import SettingError
+from m2ib_adapters.images import Fit, ImagePreparation
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+# open_clip's own, where nothing else is said
+DEFAULTS: dict[str, Any] = {
+    "mean": OPENAI_MEAN,
+    "std": OPENAI_STD,
+    "interpolation": "bicubic",
+    "resize_mode": "shortest",
+    "fill_color": 0,
+}
+_FITS: dict[str, Fit] = {"shortest": "crop", "squash": "squash", "longest": "pad"}
+_INTERPOLATIONS = ("bicubic", "bilinear", "random")  # "random" is for training, and bicubic otherwise
+
+
+def merge(*layers: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Later ones win; what is None or no matter of preprocessing is left out."""
+    merged = dict(DEFAULTS)
+    for layer in layers:
+        merged |= {
+            key: value for key, value in (layer or {}).items() if key in DEFAULTS and value is not None
+        }
+    return merged
+
+
+def check(given: Any) -> Mapping[str, Any] | None:
+    """The ``preprocess`` option. Raises :class:`SettingError`."""
+    if given is None:
+        return None
+    unknown = sorted(set(given) - set(DEFAULTS)) if isinstance(given, Mapping) else [repr(given)]
+    if unknown:
+        raise SettingError(
+            f"open-clip: preprocess is a dict with keys out of {', '.join(DEFAULTS)}, not {unknown[0]}"
+        )
+    return dict(given)
+
+
+def preparation(image_size: int | tuple[int, int], config: Mapping[str, Any]) -> ImagePreparation:
+    """The pixels that ``open_clip.image_transform(..., is_train=False)`` gives, for a tower of this size.
+
+    Raises :class:`SettingError` for values that open_clip has not.
+    """
+    rows, columns = (image_size, image_size) if isinstance(image_size, int) else image_size
+    mode, interpolation = config["resize_mode"], config["interpolation"]
+    if mode not in _FITS:
+        raise SettingError(f"open-clip: resize_mode {mode!r} is unknown; it is one of {', '.join(_FITS)}")
+    if interpolation not in _INTERPOLATIONS:
+        raise SettingError(
+            f"open-clip: interpolation {interpolation!r} is unknown; "
+            f"it is one of {', '.join(_INTERPOLATIONS)}"
+        )
+    # For an input that is not square open_clip resizes the short side bicubically whatever is asked for.
+    bilinear = interpolation == "bilinear" and not (mode == "shortest" and rows != columns)
+    return ImagePreparation(
+        size=(rows, columns),
+        mean=_three(config["mean"]),
+        std=_three(config["std"]),
+        fit=_FITS[mode],
+        interpolation=Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC,
+        fill=int(config["fill_color"]),
+    )
+
+
+def _three(value: Any) -> tuple[float, ...]:
+    """By channel; one number is meant for all three."""
+    values = tuple(float(part) for part in value) if isinstance(value, (list, tuple)) else (float(value),) * 3
+    if len(values) != 3:
+        raise SettingError(f"open-clip: mean and std are given by channel, three numbers each, not {value!r}")
+    return values

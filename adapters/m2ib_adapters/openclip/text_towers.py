@@ -1,0 +1,299 @@
+"""open_clip's text towers: which positions are read, and how a tower runs on those alone.
+
+open_clip pads every text to the context length. Three kinds of tower read what is padded differently:
+
+``causal``  CLIP: position t sees those up to t, and one token (end of text) is pooled. Nothing after it is
+            read: the ids are cut there, and padded again only to the longest text of a batch
+``masked``  Hugging Face encoders: padding is masked out of attention and pooling. It is cut off as well
+``whole``   SigLIP and others without a causal mask: padding is read like any token. It stays, and counts
+CoCa's own tower is causal and adds its class token at the last position: see :func:`_class_token_tower`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout, Token, read_first, stack
+from m2ib.errors import CheckpointError, InputError
+from m2ib.renderers import TextRenderer
+from m2ib_adapters.checkpoints import default_layer
+from m2ib_adapters.openclip.blocks import is_plain, pooled_block, run_between, transformer_layers
+from m2ib_adapters.openclip.tokens import Coded, Coder
+from m2ib_adapters.texts import check_ids, check_text
+
+
+@dataclass(frozen=True)
+class TextTower:
+    """What is particular to a kind of tower.
+
+    embed       ids (N, T) -> (N, D); differentiable
+    limit       ids that a text may have
+    vocabulary  ids are below it
+    cut         ids of one text -> those that are read; None: all ``limit`` of them, padding included
+    pad         what shorter texts of a batch are padded with; None: only texts of one length share a batch
+    suffix      names of positions that the tower adds after the ids
+    """
+
+    embed: Callable[[Tensor], Tensor]
+    layers: tuple[Layer, ...]
+    stem: Layer
+    limit: int
+    vocabulary: int
+    cut: Callable[[list[int]], list[int]] | None
+    pad: int | None
+    suffix: tuple[str, ...] = ()
+    tail: Callable[[Tensor, int, Inputs], Tensor] | None = None
+
+
+def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
+    """The text side of any open_clip model."""
+
+    def item(coded: Coded, origin: dict[str, Any]) -> Item:
+        ids = check_ids(torch.tensor(coded.ids), tower.limit, tower.vocabulary)
+        kept = ids if tower.cut is None else tower.cut(ids)
+        tokens = coded.tokens[: len(kept)]
+        end = tokens[-1].end
+        names = ("<pad>",) * (len(kept) - len(tokens)) + tower.suffix
+        tokens += tuple(Token(name, end, end, True) for name in names)
+        count = len(tokens)
+        read = None if tower.pad is None else count
+        return Item(
+            torch.tensor(kept), Layout((count,), read=read, tokens=tokens), {"text": coded.text}, origin
+        )
+
+    def prepare(raw: Any, *, truncate: bool = False) -> Item:
+        string = check_text(raw)
+        coded = coder.code(string, tower.limit, truncate=truncate, padded=tower.cut is None)
+        if all(token.special for token in coded.tokens):
+            raise InputError(f"text {string!r} is empty once tokenized; give at least one word")
+        origin = {"source": "text", "truncated": coded.truncated}
+        return item(coded, origin if coded.text == string else origin | {"given": string})
+
+    def describe(given: Inputs) -> Item:
+        ids = check_ids(given, tower.limit, tower.vocabulary)
+        if tower.cut is None and len(ids) != tower.limit:
+            raise InputError(
+                f"text: this model reads its padding and takes exactly {tower.limit} token ids, "
+                f"not {len(ids)}; pad them as its tokenizer does"
+            )
+        return item(coder.read(ids), {"source": "ids"})
+
+    def collate(items: Sequence[Inputs]) -> Inputs:
+        rows = [_tensor(item) for item in items]
+        return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tower.pad or 0)  # (N, T)
+
+    return Encoder(
+        "text",
+        prepare,
+        describe,
+        lambda ids: tower.embed(_tensor(ids)),
+        tower.layers,
+        tower.stem,
+        Defaults(default_layer(len(tower.layers))),
+        TextRenderer(),
+        stack if tower.pad is None else collate,
+        tower.tail,
+    )
+
+
+def text_tower(module: Any, context_length: int) -> TextTower:
+    """The tower of a CLIP, CustomTextCLIP or CoCa. Raises :class:`CheckpointError` for one it does not know.
+
+    context_length  of the tokenizer; only Hugging Face's towers do not know it themselves
+    """
+    from open_clip.hf_model import HFTextEncoder
+    from open_clip.transformer import TextTransformer
+
+    text = getattr(module, "text", None)
+    if isinstance(text, HFTextEncoder):
+        return _masked_tower(text, context_length)
+    if text is not None and not isinstance(text, TextTransformer):
+        raise CheckpointError(
+            f"open-clip: a text tower of type {type(text).__name__} is not known to this adapter"
+        )
+    part = module if text is None else text  # CLIP holds its text tower's parts itself
+    pool = part.text_pool_type if text is None else part.pool_type
+    end = getattr(part, "text_eos_id" if text is None else "eos_id", None)
+    prefix = "transformer.resblocks" if text is None else "text.transformer.resblocks"
+    if getattr(part, "cls_emb", None) is not None:
+        return _class_token_tower(part, prefix)
+    if pool == "none":
+        raise CheckpointError(
+            "open-clip: this text tower does not pool its tokens into one embedding (pool_type 'none')"
+        )
+    if part.attn_mask is not None and pool in ("argmax", "eos"):
+        return _causal_tower(part, prefix, end if pool == "eos" else None)
+    return _whole_tower(part, prefix, module.encode_text if text is None else text)
+
+
+def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
+    """``end``: the id whose first occurrence is pooled; None: the largest id is."""
+    transformer = part.transformer
+    layers, stem = transformer_layers(transformer, prefix)
+    last = transformer.resblocks[-1]
+
+    def pooled_at(ids: Tensor) -> Tensor:
+        """(N, T) -> (N,) the position that is read."""
+        return ids.argmax(-1) if end is None else (ids == end).int().argmax(-1)
+
+    def cut(ids: list[int]) -> list[int]:
+        if end is not None and end not in ids:
+            raise InputError(
+                f"text: the token ids lack the end-of-text id {end}, where this model reads them"
+            )
+        return ids[: ids.index(max(ids) if end is None else end) + 1]
+
+    def embed(ids: Tensor) -> Tensor:
+        length = ids.shape[1]
+        x = part.token_embedding(ids) + part.positional_embedding[:length]  # (N, T, C)
+        x = transformer(x, attn_mask=part.attn_mask[:length, :length])  # (N, T, C)
+        return project(x[torch.arange(len(x), device=x.device), pooled_at(ids)])  # (N, D)
+
+    def project(pooled: Tensor) -> Tensor:
+        return _project(part, part.ln_final(pooled))  # per position: before or after pooling is the same
+
+    def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
+        index = pooled_at(_tensor(inputs))  # (M,)
+        length = z.shape[1]
+        if layer < len(layers) - 1:
+            z = run_between(transformer, z, layer, part.attn_mask[:length, :length])  # (M, T, C)
+            pooled = pooled_block(last)(z, index, causal=True)  # (M, C)
+        else:
+            pooled = z[torch.arange(len(z), device=z.device), index]  # (M, C)
+        return project(pooled)  # (M, D)
+
+    # Zeros are open_clip's own padding: never the largest id, and after the first end-of-text.
+    return TextTower(
+        embed,
+        layers,
+        stem,
+        part.context_length,
+        part.vocab_size,
+        cut,
+        pad=0,
+        tail=tail if is_plain(last) else None,
+    )
+
+
+def _whole_tower(part: Any, prefix: str, run: Callable[[Tensor], Any]) -> TextTower:
+    layers, stem = transformer_layers(part.transformer, prefix)
+
+    def embed(ids: Tensor) -> Tensor:
+        return _features(run(ids))  # (N, D)
+
+    return TextTower(embed, layers, stem, part.context_length, part.vocab_size, cut=None, pad=None)
+
+
+def _class_token_tower(part: Any, prefix: str) -> TextTower:
+    """CoCa: a class token after all the padding, masked so that it sees none of it.
+
+    The class token's positional embedding is the last one wherever it stands, so the padding between can
+    be left out. In the published models that mask is off by one: it lets the first padding token be read,
+    which therefore stays.
+    """
+    layers, stem = transformer_layers(part.transformer, prefix)
+    spare = 0 if getattr(part, "correct_cls_mask", False) else 1
+
+    def cut(ids: list[int]) -> list[int]:
+        used = max((place for place, value in enumerate(ids, 1) if value != part.pad_id), default=1)
+        return (ids[:used] + [part.pad_id] * spare)[: part.context_length]
+
+    def embed(ids: Tensor) -> Tensor:
+        count, length = ids.shape
+        x = part.token_embedding(ids)  # (N, T, C)
+        x = torch.cat([x, part.cls_emb.expand(count, 1, -1)], 1)  # (N, T + 1, C)
+        places = torch.cat([part.positional_embedding[:length], part.positional_embedding[-1:]])  # (T + 1, C)
+        mask = part._build_additive_mask(ids, length + 1, x.dtype)  # (N * heads, T + 1, T + 1)
+        if part.attn_mask is not None:
+            mask = mask + part.attn_mask[: length + 1, : length + 1]
+        x = part.transformer(x + places, attn_mask=mask)  # (N, T + 1, C)
+        return _project(part, part.ln_final(x[:, -1]))  # (N, D)
+
+    return TextTower(
+        embed, layers, stem, part.context_length, part.vocab_size, cut, pad=None, suffix=("<class>",)
+    )
+
+
+def _masked_tower(text: Any, context_length: int) -> TextTower:
+    config = text.config
+    blocks = _encoder_blocks(text.transformer)
+    if type(text.pooler).__name__ == "MaxPooler":
+        raise CheckpointError(
+            "open-clip: open_clip's max_pooler cannot run (it masks with integers); retrain with another"
+        )
+    pad = config.pad_token_id
+    prefix = "text.transformer.blocks"
+    layers = tuple(
+        Layer(block, f"{prefix}.{number}", write=_write_beside) for number, block in enumerate(blocks)
+    )
+    stem = Layer(blocks[0], f"{prefix}.0 (input)", at="input")
+    places = getattr(config, "max_position_embeddings", None)
+    if places and "roberta" in config.model_type:
+        places -= pad + 1  # its positions start after the padding's
+    limit = min(context_length, places) if places else context_length
+
+    def cut(ids: list[int]) -> list[int]:
+        used = max((place for place, value in enumerate(ids, 1) if value != pad), default=0)
+        if pad in ids[:used] or not used:
+            raise InputError(f"text: the padding id {pad} can only stand after all other token ids")
+        return ids[:used]
+
+    def embed(ids: Tensor) -> Tensor:
+        return _features(text(ids))  # (N, D)
+
+    return TextTower(embed, layers, stem, limit, config.vocab_size, cut, pad)
+
+
+def _encoder_blocks(transformer: Any) -> nn.ModuleList:
+    """The blocks of a Hugging Face encoder, wherever its family keeps them."""
+    for holder in (getattr(transformer, "encoder", None), transformer):
+        for name in ("layer", "layers", "block"):
+            blocks = getattr(holder, name, None)
+            if isinstance(blocks, nn.ModuleList):
+                return blocks
+    raise CheckpointError(
+        f"open-clip: the blocks of a text tower of type {type(transformer).__name__} are not where "
+        "this adapter looks"
+    )
+
+
+def _write_beside(output: Any, value: Tensor) -> Any:
+    """``value`` in the place of the block's tensor. What T5 hands on beside it follows in batch size."""
+    if not isinstance(output, (tuple, list)):
+        return value
+    before = read_first(output).shape[0]
+    copies = value.shape[0] // before
+
+    def follow(part: Any) -> Any:
+        if isinstance(part, Tensor) and part.ndim and part.shape[0] == before > 1 and copies > 1:
+            return part.repeat_interleave(copies, 0)  # (N, ...) -> (N * copies, ...)
+        return part
+
+    return type(output)([value, *(follow(part) for part in output[1:])])
+
+
+def _project(part: Any, pooled: Tensor) -> Tensor:
+    projection = part.text_projection
+    if projection is None:
+        return pooled
+    features: Tensor = (
+        projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection
+    )  # (N, D)
+    return features
+
+
+def _features(output: Any) -> Tensor:
+    """The embedding, where CoCa's towers give their tokens beside it."""
+    features: Tensor = output[0] if isinstance(output, tuple) else output
+    return features
+
+
+def _tensor(inputs: Inputs) -> Tensor:
+    if not isinstance(inputs, Tensor):
+        raise InputError(f"open-clip: takes a tensor, not {type(inputs).__name__}")
+    return inputs

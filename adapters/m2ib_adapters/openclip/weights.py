@@ -1,0 +1,159 @@
+"""A configuration and a file -> open_clip's module with its weights, read safely and compared key by key."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import warnings
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from m2ib.errors import CheckpointError, SettingError
+from m2ib_adapters.checkpoints import loading
+from m2ib_adapters.openclip.architectures import Architecture, Chosen
+
+_SEED = 0  # of the weights that a checkpoint then replaces; of all of them when there is none
+_NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers in OpenAI's files
+
+
+def construct(architecture: Architecture, quick_gelu: bool) -> nn.Module:
+    """The module in float32 on the CPU, seeded; nothing is downloaded for its towers.
+
+    Raises :class:`SettingError` for a configuration that open_clip's constructors do not take.
+    """
+    import open_clip
+
+    config = deepcopy(architecture.config)
+    text = config["text_cfg"]
+    if config["vision_cfg"].get("timm_model_name"):
+        config["vision_cfg"]["timm_model_pretrained"] = False
+    if text.get("hf_model_name"):
+        text["hf_model_pretrained"] = False
+        beside = architecture.folder and architecture.folder / text["hf_model_name"]
+        if beside and (beside / "config.json").is_file():
+            text["hf_model_name"] = str(beside)
+    if quick_gelu:
+        config["quick_gelu"] = True
+    custom = config.pop("custom_text", False) or bool(text.get("hf_model_name"))
+    if custom and "multimodal_cfg" in config:
+        kind = open_clip.CoCa
+    else:
+        kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_SEED)
+            module: nn.Module = kind(**config)
+    except (TypeError, AssertionError, AttributeError, KeyError, ValueError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise SettingError(
+            f"open-clip: architecture {architecture.label} cannot be built by {kind.__name__}: {reason}"
+        ) from error
+    return module
+
+
+def load_weights(module: nn.Module, architecture: Architecture, chosen: Chosen) -> None:
+    """Put the chosen weights into the module. Raises :class:`CheckpointError`."""
+    import open_clip
+
+    if chosen.tag is not None:  # open_clip's own pairing of name and file, and its own conversions
+        with loading("open-clip", f"{architecture.label} {chosen.name}"):
+            path = open_clip.download_pretrained(chosen.tag)
+            open_clip.load_checkpoint(module, path, strict=True, weights_only=True)
+        return
+    assert chosen.path is not None
+    state = fit_to(module, read_state(chosen.path))
+    wrong = differences(module, state)
+    if wrong:
+        first = ", ".join(wrong[:5])
+        raise CheckpointError(
+            f"open-clip: checkpoint {chosen.name!r} is not of the architecture {architecture.label}: "
+            f"{len(wrong)} keys differ, first {first}; name the architecture that it was trained with"
+        )
+    module.load_state_dict(state)
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state dict in a file: safetensors, or a pickle that holds nothing but tensors.
+
+    Training checkpoints keep it under ``state_dict``, and with DistributedDataParallel's ``module.`` before
+    each name.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    source = str(path)
+    try:
+        with loading("open-clip", source):
+            if path.suffix == ".safetensors":
+                content: Any = load_file(path)
+            else:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", UserWarning)  # of what the error then says
+                    content = torch.load(path, map_location="cpu", weights_only=True)
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"open-clip: checkpoint {source!r} is not a safetensors file: {error}"
+        ) from error
+    except (pickle.UnpicklingError, IndexError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f"open-clip: checkpoint {source!r} is damaged, or holds more than tensors and is not opened "
+            "for safety; save the weights alone: torch.save(model.state_dict(), path), or use safetensors"
+        ) from error
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"open-clip: checkpoint {source!r} holds no state dict (names and tensors)")
+    if all(str(key).startswith("module.") for key in content):
+        content = {key.removeprefix("module."): value for key, value in content.items()}
+    return {str(key): value for key, value in content.items()}
+
+
+def fit_to(module: Any, state: dict[str, Any]) -> dict[str, Any]:
+    """Other spellings of the same weights in this module's: the rules of ``open_clip.load_checkpoint``.
+
+    Its resizing of positional embeddings is left out: a file that needs it is one of another architecture.
+    """
+    from open_clip.convert import convert_state_dict
+    from open_clip.model import convert_to_custom_text_state_dict
+
+    state = convert_state_dict(
+        module, {key: value for key, value in state.items() if key not in _NOT_WEIGHTS}
+    )
+    if "positional_embedding" in state and not hasattr(module, "positional_embedding"):
+        state = convert_to_custom_text_state_dict(state)
+    expected = module.state_dict()
+    for name in ("logit_scale", "logit_bias"):  # one number, written () or (1,)
+        if name in state and name in expected and state[name].numel() == expected[name].numel():
+            state[name] = state[name].reshape(expected[name].shape)
+    if "logit_bias" in expected and "logit_bias" not in state and "logit_scale" in state:
+        state["logit_bias"] = torch.zeros_like(expected["logit_bias"])
+    return {
+        key: value
+        for key, value in state.items()
+        if key in expected or not key.endswith("embeddings.position_ids")
+    }
+
+
+def differences(module: nn.Module, state: dict[str, Any]) -> list[str]:
+    """What of ``state`` does not fit the module: one phrase for each key."""
+    expected = module.state_dict()
+    found = []
+    for key, value in expected.items():
+        if key not in state:
+            found.append(f"{key} (missing)")
+        elif not isinstance(state[key], Tensor):
+            found.append(f"{key} (a {type(state[key]).__name__}, not a tensor)")
+        elif state[key].shape != value.shape:
+            found.append(f"{key} ({tuple(state[key].shape)} instead of {tuple(value.shape)})")
+    found.extend(f"{key} (extra)" for key in state if key not in expected)
+    return found
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

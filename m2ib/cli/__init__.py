@@ -1,0 +1,66 @@
+"""The command line: ``m2ib demo``, ``m2ib explain``, ``m2ib adapters``.
+
+Bad input gives one clear line on stderr and exit code 2, never a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import TextIO
+
+from m2ib.cli import adapters, demo, explain
+from m2ib.errors import M2IBError, M2IBWarning
+
+_COMMANDS = {"demo": demo, "explain": explain, "adapters": adapters}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0, or 2 for bad input, or 130 when interrupted."""
+    parser = argparse.ArgumentParser(
+        prog="m2ib",
+        description="Why does a shared-embedding model put two things close together?",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"m2ib {version('m2ib')}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in _COMMANDS.items():
+        command.add_parser(commands, name)
+    parsed, rest = parser.parse_known_args(arguments)
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", M2IBWarning)
+        warnings.showwarning = _show_warning
+        try:
+            _COMMANDS[parsed.command].run(parsed, rest)
+        except M2IBError as error:
+            return _fail(str(error))
+        except KeyboardInterrupt:
+            _fail("interrupted")
+            return 130
+        except BrokenPipeError:  # the reader of our output went away
+            sys.stderr.close()
+            return 0
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"m2ib: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    text = " ".join(str(message).split())
+    if issubclass(category, M2IBWarning):
+        print(f"m2ib: warning: {text}", file=sys.stderr)
+    else:
+        print(f"m2ib: {category.__name__}: {text}", file=sys.stderr)

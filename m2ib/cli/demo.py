@@ -1,0 +1,79 @@
+"""``m2ib demo``: photographs and captions explained with the embedded model, on one page."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A photograph of ``skimage.data`` and a caption; ``against`` makes it a contrast."""
+
+    photo: str
+    caption: str
+    note: str
+    against: str | None = None
+
+
+PAIRS = (
+    Pair("cat", "a tabby cat with green eyes", "A cat"),
+    Pair("coffee", "a cup of espresso and a silver spoon", "A cup of coffee"),
+    Pair("rocket", "a rocket is launched into the sky", "A rocket"),
+    Pair("astronaut", "an astronaut in an orange space suit", "One photograph, first caption"),
+    Pair("astronaut", "a model of a space shuttle", "The same photograph, second caption"),
+    Pair("cat", "on a lazy Sunday afternoon my cat looks at you", "A caption with distractor words"),
+)
+
+
+def add_parser(commands: Any, name: str) -> None:
+    """Add the command to argparse's sub-commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help="explain photo-caption pairs with the embedded model",
+        description="Explains photo-caption pairs on scikit-image's photographs; needs no download.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--out", default="m2ib-demo", metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument("--force", action="store_true", help="write into a folder that exists")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Explain :data:`PAIRS`; write a folder for each and one page for all; print the page's path."""
+    from m2ib.cli.explain import write_figure
+    from m2ib.errors import AdapterError, SettingError
+    from m2ib.explanation import Explanation
+    from m2ib.model import load_model
+    from m2ib.page import write_page
+    from m2ib.pipeline import contrast, explain_many
+    from m2ib.storage import prepare_folder
+
+    if rest:
+        raise SettingError(f"demo: {rest[0]!r} is not an option of this command")
+    folder = prepare_folder(Path(parsed.out), force=parsed.force)
+    try:
+        import skimage.data
+    except ImportError as error:
+        raise AdapterError("demo: needs scikit-image for its photographs: pip install 'm2ib[photo]'") from error
+    model = load_model("photo", device=parsed.device)
+    inputs = [
+        {
+            "image": getattr(skimage.data, pair.photo)(),
+            "text": contrast(pair.caption, pair.against) if pair.against else pair.caption,
+        }
+        for pair in PAIRS
+    ]
+    explanations: list[Explanation] = []
+    for number, explanation in enumerate(explain_many(model, inputs, batch_size=4, seed=parsed.seed)):
+        place = explanation.save(folder / f"{number + 1:02d}-{PAIRS[number].photo}", force=parsed.force)
+        write_figure(explanation, place / "figure.png")
+        explanations.append(explanation)
+    page = write_page(
+        explanations, folder / "index.html", title="What m2ib sees", notes=[pair.note for pair in PAIRS]
+    )
+    print(page.resolve())

@@ -1,0 +1,72 @@
+"""``m2ib explain --image dog.jpg --text "a dog" --model clip --out report/``"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_EXAMPLES = """inputs are given by modality: --image FILE --text WORDS (what the model takes: `m2ib adapters`).
+--against VALUE after an input asks why this one rather than that one.
+every option may also stand in a YAML file (--config) or be written as key=value:
+
+  m2ib explain --image dog.jpg --text "a dog" --model clip --out report/
+  m2ib explain --image pets.jpg --text "a cat" --against "a dog" beta=0.05 layer.image=7
+"""
+
+
+def add_parser(commands: Any, name: str) -> None:
+    """Add the command to argparse's sub-commands."""
+    from m2ib.cli.config import add_options
+
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help="explain one pair",
+        description=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_options(parser)
+
+
+def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Explain the pair; write page, figure and numbers into a folder; print the page's path."""
+    from omegaconf import OmegaConf
+
+    from m2ib.cli.config import FIT_OPTIONS, read_config, read_inputs
+    from m2ib.model import load_model
+    from m2ib.pipeline import explain
+    from m2ib.storage import prepare_folder
+
+    config = read_config(parsed, rest)
+    if parsed.print_config:
+        sys.stdout.write(OmegaConf.to_yaml(config))
+        return
+    pair = read_inputs(config)
+    folder = prepare_folder(Path(config.out), force=config.force)
+    plain: Any = OmegaConf.to_container(config)
+    model = load_model(
+        config.model,
+        checkpoint=config.checkpoint,
+        device=config.device,
+        dtype=config.dtype,
+        **plain["options"],
+    )
+    explanation = explain(model, *pair, **{name: plain[name] for name in FIT_OPTIONS})
+    explanation.save(folder, force=True)  # refused above already
+    write_figure(explanation, folder / "figure.png")
+    page = explanation.to_html(folder / "index.html", title=config.title)
+    print(f"cosine similarity {explanation.similarity:.4f}")
+    print(page.resolve())
+
+
+def write_figure(explanation: Any, path: Path) -> None:
+    """The figure as a picture. Raises :class:`StorageError`."""
+    from m2ib.errors import StorageError
+
+    try:
+        explanation.figure().savefig(path, dpi=150)
+    except OSError as error:
+        raise StorageError(f"cannot write the figure {str(path)!r}: {error.strerror or error}") from error

@@ -1,0 +1,118 @@
+"""One self-contained page for any number of explanations: no network, light and dark, keyboard and mouse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from m2ib.attribution import Attribution
+from m2ib.errors import StorageError
+from m2ib.explanation import Explanation
+
+
+def render_page(
+    explanations: Iterable[Explanation], *, title: str | None = None, notes: Sequence[str] = ()
+) -> str:
+    """The page as HTML.
+
+    title  of the page; by default what is explained
+    notes  one line shown over each explanation, in order; may be shorter
+    """
+    here = files("m2ib.page")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(here.joinpath("page.html.jinja").read_text(encoding="utf-8"))
+    scripts: dict[str, str] = {}
+    cards = []
+    for number, explanation in enumerate(explanations):
+        sides = []
+        for place, attribution in enumerate(explanation):
+            scripts.setdefault(attribution.renderer.name, attribution.renderer.script)
+            sides.append(
+                {
+                    "modality": attribution.modality,
+                    "fragment": Markup(attribution.renderer.fragment(attribution, f"e{number}-{place}")),
+                    "total": f"{attribution.capacity.sum():.4g}",
+                    "positions": attribution.capacity.size,
+                    "curves": Markup("").join(_curves(attribution)),
+                    "settings": _rows(attribution.settings),
+                    "origin": _rows(attribution.origin),
+                }
+            )
+        cards.append(
+            {
+                "number": number,
+                "note": notes[number] if number < len(notes) else "",
+                "similarity": f"{explanation.similarity:.4f}",
+                "sides": sides,
+                "provenance": _rows(explanation.provenance),
+            }
+        )
+    return template.render(
+        title=title or "m2ib explanation",
+        cards=cards,
+        style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
+        script=Markup("\n".join(filter(None, scripts.values()))),
+    )
+
+
+def write_page(
+    explanations: Iterable[Explanation],
+    path: str | Path,
+    *,
+    title: str | None = None,
+    notes: Sequence[str] = (),
+) -> Path:
+    """Write :func:`render_page` to ``path`` and give the path back. Raises :class:`StorageError`."""
+    path = Path(path)
+    text = render_page(explanations, title=title, notes=notes)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot write the page {str(path)!r}: {error.strerror or error}") from error
+    return path
+
+
+def _rows(values: Any) -> list[tuple[str, str]]:
+    return [
+        (str(name), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+        for name, value in values.items()
+    ]
+
+
+def _curves(attribution: Attribution) -> list[Markup]:
+    return [
+        _chart("fit: mean cosine to the other side", attribution.curve.fit),
+        _chart("information: mean KL, nats", attribution.curve.information),
+    ]
+
+
+def _chart(label: str, values: Sequence[float]) -> Markup:
+    """A line chart as SVG, its first and last value written out."""
+    width, height, pad = 220, 64, 6
+    low, high = min(values), max(values)
+    span = (high - low) or 1.0
+    step = (width - 2 * pad) / max(len(values) - 1, 1)
+    points = [
+        (pad + step * n, height - pad - (value - low) / span * (height - 2 * pad))
+        for n, value in enumerate(values)
+    ]
+    return Markup(
+        '<figure class="curve"><svg viewBox="0 0 {w} {h}" role="img" aria-label="{label}, from {first} to {last} '
+        'in {count} steps"><polyline points="{points}"/>{dots}</svg>'
+        "<figcaption>{label}<br><b>{first}</b> → <b>{last}</b> in {count} steps</figcaption></figure>"
+    ).format(
+        w=width,
+        h=height,
+        label=label,
+        first=f"{values[0]:.4g}",
+        last=f"{values[-1]:.4g}",
+        count=len(values),
+        points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
+        dots=Markup("").join(Markup('<circle cx="{}" cy="{}" r="2"/>').format(f"{x:.1f}", f"{y:.1f}") for x, y in points),
+    )

@@ -1,0 +1,186 @@
+"""Time, memory and fidelity of one pair on CLIP ViT-B/32 (random weights), against the textbook loop.
+
+    python tests/benchmarks/speed.py [--repeats 3] [--leaks 200]
+
+The textbook loop runs both encoders in full at every step on ten copies of the input, with gradients for
+all weights, as the authors' code does. Both get the same inputs, settings and noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import resource
+import tempfile
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn.functional import cosine_similarity
+
+import m2ib
+
+LAYER, BETA, STEPS, SAMPLES = 9, 0.1, 10, 10
+SEED = 0
+
+
+def checkpoint(folder: str) -> str:
+    """CLIP ViT-B/32's architecture with seeded random weights, as transformers saves it."""
+    from transformers import CLIPConfig, CLIPModel
+
+    torch.manual_seed(0)
+    text = {"eos_token_id": 2}  # as in OpenAI's public configuration
+    CLIPModel(CLIPConfig(text_config=text)).save_pretrained(folder)
+    return folder
+
+
+def textbook(module: Any, pixels: Tensor, ids: Tensor, side: str) -> np.ndarray:
+    """The capacity per position of one side, (T,)."""
+    blocks = {"image": module.vision_model, "text": module.text_model}[side].encoder.layers
+    state: dict[str, Tensor] = {}
+
+    def run() -> tuple[Tensor, Tensor]:
+        copies = (SAMPLES, -1, -1, -1)
+        image = module.get_image_features(pixel_values=pixels.expand(*copies)).pooler_output  # (S, D)
+        text = module.get_text_features(input_ids=ids.expand(SAMPLES, -1)).pooler_output  # (S, D)
+        return (image, text) if side == "image" else (text, image)
+
+    def hook(block: Any, args: Any, output: Tensor) -> Tensor:
+        if "alpha" not in state:
+            state["a"] = output[:1].detach()
+            return output
+        lam = torch.sigmoid(state["alpha"])
+        noise = torch.empty(SAMPLES, *state["a"].shape[1:]).normal_()  # (S, T, C)
+        state["kl"] = 0.5 * (
+            (1 - lam) ** 2 + (lam * output[:1]) ** 2 - 1 - 2 * torch.nn.functional.logsigmoid(-state["alpha"])
+        )
+        return lam * output + (1 - lam) * noise
+
+    handle = blocks[LAYER].register_forward_hook(hook)
+    with torch.no_grad():
+        run()
+    state["alpha"] = torch.full_like(state["a"], 5.0).requires_grad_()
+    optimizer = torch.optim.Adam([state["alpha"]], lr=1.0)
+    torch.manual_seed(SEED)
+    for _ in range(STEPS):
+        module.zero_grad()
+        optimizer.zero_grad()
+        own, other = run()
+        loss = BETA * state["kl"].mean() - cosine_similarity(own, other).mean()
+        loss.backward()
+        optimizer.step()
+    handle.remove()
+    module.zero_grad()
+    return state["kl"].detach().sum(-1)[0].numpy()
+
+
+def timed(function: Any, repeats: int) -> tuple[float, Any]:
+    """The fastest of ``repeats`` runs in seconds, and the last result."""
+    best, result = float("inf"), None
+    for _ in range(repeats):
+        started = time.perf_counter()
+        result = function()
+        best = min(best, time.perf_counter() - started)
+    return best, result
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Rank correlation."""
+    ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def resident() -> float:
+    """MiB of this process now."""
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+
+
+def peak_above(function: Any) -> float:
+    """MiB that the peak lies above the memory in use before ``function`` runs."""
+    gc.collect()
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # resets the peak
+    before = resident()
+    function()
+    with open("/proc/self/status") as file:
+        high = next(int(line.split()[1]) / 1024 for line in file if line.startswith("VmHWM"))
+    return high - before
+
+
+def hooks(module: torch.nn.Module) -> int:
+    """Hooks and patched forwards on all parts of a module."""
+    return sum(
+        len(part._forward_hooks) + len(part._forward_pre_hooks) + ("forward" in part.__dict__)
+        for part in module.modules()
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--leaks", type=int, default=200, help="explanations in a row")
+    options = parser.parse_args()
+    console = Console()
+    torch.manual_seed(1)
+    pixels = torch.randn(3, 224, 224)
+    ids = torch.tensor([49406, 320, 2368, 539, 320, 736, 530, 518, 1994, 49407])  # ten tokens
+    settings: dict[str, Any] = {"layer": LAYER, "beta": BETA, "steps": STEPS, "samples": SAMPLES, "seed": SEED}
+    with tempfile.TemporaryDirectory() as folder:
+        source = checkpoint(folder)
+        full = m2ib.load_model("clip", checkpoint=source, device="cpu")
+        half = m2ib.load_model("clip", checkpoint=source, device="cpu", dtype="bfloat16")
+    runs = {
+        "m2ib float32": lambda: m2ib.explain(full, image=pixels, text=ids, **settings),
+        "m2ib float32, general tail": lambda: m2ib.explain(full, image=pixels, text=ids, fast=False, **settings),
+        "m2ib bfloat16": lambda: m2ib.explain(half, image=pixels, text=ids, **settings),
+    }
+    for run in runs.values():
+        run()  # warm
+    peaks = {name: peak_above(run) for name, run in runs.items()}
+    times, maps = {}, {}
+    for name, run in runs.items():
+        times[name], explanation = timed(run, options.repeats)
+        maps[name] = [attribution.capacity for attribution in explanation]
+    full.module.requires_grad_(True)
+    slow, reference = timed(
+        lambda: [textbook(full.module, pixels[None], ids[None], side) for side in ("image", "text")], 1
+    )
+    full.module.requires_grad_(False)
+
+    table = Table("one pair, both directions", "seconds", "times faster", "max rel. error", "Spearman", "peak MiB")
+    table.add_row("textbook loop, float32", f"{slow:.2f}", "1", "", "", "")
+    for name in runs:
+        errors = [abs(a - b).max() / abs(b).max() for a, b in zip(maps[name], reference, strict=True)]
+        ranks = [spearman(a, b) for a, b in zip(maps[name], reference, strict=True)]
+        table.add_row(
+            name,
+            f"{times[name]:.3f}",
+            f"{slow / times[name]:.1f}",
+            f"{max(errors):.1e}",
+            f"image {ranks[0]:.4f}, text {ranks[1]:.4f}",
+            f"{peaks[name]:.0f}",
+        )
+    console.print(f"{torch.get_num_threads()} threads; textbook ran once, the others are the best of {options.repeats}")
+    console.print(table)
+
+    if options.leaks:
+        run = runs["m2ib float32"]
+        hooked, memory = hooks(full.module), []
+        for number in range(options.leaks):
+            run()
+            if number + 1 in (options.leaks // 10, options.leaks):
+                gc.collect()
+                memory.append(resident())
+        console.print(
+            f"{options.leaks} explanations in a row: resident {memory[0]:.0f} MiB after a tenth of them, "
+            f"{memory[-1]:.0f} MiB after all; hooks {hooked} before, {hooks(full.module)} after"
+        )
+
+
+if __name__ == "__main__":
+    main()
