@@ -1,4 +1,7 @@
-"""The open-clip adapter against open_clip itself, the naive method and transformers' CLIP. Tiny, seeded, float64."""
+"""The open-clip adapter against open_clip itself, the naive method and transformers' CLIP.
+
+Models are tiny, seeded and in float64.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import m2ib
 import numpy as np
 import open_clip
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from m2ib.capture import frozen
 from m2ib_adapters.openclip.adapter import build
 from m2ib_adapters.openclip.preprocess import DEFAULTS, merge, preparation
 from m2ib_adapters.openclip.text_towers import text_tower
@@ -25,6 +26,9 @@ from m2ib_adapters.openclip.tokens import SimpleCoder
 from naive import capacity
 from PIL import Image
 from torch import Tensor, nn
+
+import m2ib
+from m2ib.capture import frozen
 
 CPU = {"device": "cpu", "dtype": "float64"}
 QUIET = {"show_progress": False}
@@ -44,7 +48,12 @@ SCALED = {  # LayerScale, quick GELU, the text tower in its own module
 RESNET = {**VIT, "vision_cfg": {"image_size": 64, "layers": [1, 2, 1, 1], "width": 8, "head_width": 16}}
 COCA = {
     "embed_dim": 16,
-    "vision_cfg": {**VIT["vision_cfg"], "attentional_pool": True, "attn_pooler_heads": 2, "output_tokens": True},
+    "vision_cfg": {
+        **VIT["vision_cfg"],
+        "attentional_pool": True,
+        "attn_pooler_heads": 2,
+        "output_tokens": True,
+    },
     "text_cfg": {**VIT["text_cfg"], "context_length": 11, "embed_cls": True, "output_tokens": True},
     "multimodal_cfg": {"context_length": 12, "width": 32, "heads": 2, "layers": 1},
     "custom_text": True,
@@ -70,7 +79,13 @@ def module_of(config: dict[str, Any]) -> Any:
     custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
     if "hf_model_name" in config["text_cfg"]:
         config["text_cfg"]["hf_model_pretrained"] = False
-    kind = open_clip.CoCa if "multimodal_cfg" in config else open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    kind = (
+        open_clip.CoCa
+        if "multimodal_cfg" in config
+        else open_clip.CustomTextCLIP
+        if custom
+        else open_clip.CLIP
+    )
     torch.manual_seed(0)
     return shake(kind(**config))
 
@@ -88,12 +103,31 @@ def save_and_load(config: dict[str, Any], file: Path, **options: Any) -> Loaded:
     return Loaded(model, config, file)
 
 
-def wordpiece(folder: Path, *, side: str = "right") -> Path:
-    """A word-piece tokenizer of a few words, saved as transformers saves one."""
+def wordpiece(folder: Path, *, side: str = "right", pad: int = 0) -> Path:
+    """A word-piece tokenizer of a few words, saved as transformers saves one; ``pad``: 0 or 1."""
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    words = "[PAD] [UNK] [CLS] [SEP] a the dog cat ##s photo of two on grass snow ! ##p ##hoto red".split()
+    words = ["[PAD]", "[UNK]"] if pad == 0 else ["[UNK]", "[PAD]"]
+    words += [
+        "[CLS]",
+        "[SEP]",
+        "a",
+        "the",
+        "dog",
+        "cat",
+        "##s",
+        "photo",
+        "of",
+        "two",
+        "on",
+        "grass",
+        "snow",
+        "!",
+        "##p",
+        "##hoto",
+        "red",
+    ]
     vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -147,8 +181,13 @@ def siglip_config(folder: Path) -> dict[str, Any]:
         "pool_type": "last",
         "norm_kwargs": {"eps": 1e-6},
     }
-    config = {"embed_dim": 96, "custom_text": True, "init_logit_bias": -10, "vision_cfg": vision, "text_cfg": text}
-    return config
+    return {
+        "embed_dim": 96,
+        "custom_text": True,
+        "init_logit_bias": -10,
+        "vision_cfg": vision,
+        "text_cfg": text,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +250,9 @@ def fixed_length(case: Loaded, text: str) -> Tensor:
         return open_clip.SimpleTokenizer(context_length=length)([text])
     from open_clip.tokenizer import HFTokenizer
 
-    tokenizer = HFTokenizer(given["hf_tokenizer_name"], context_length=length, **given.get("tokenizer_kwargs", {}))
+    tokenizer = HFTokenizer(
+        given["hf_tokenizer_name"], context_length=length, **given.get("tokenizer_kwargs", {})
+    )
     return tokenizer([text], context_length=min(length, 16))
 
 
@@ -235,7 +276,13 @@ def test_both_sides_equal_the_naive_method(
     case = loaded(name)
     model, module = case.model, case.model.module
     slow = name == "siglip"
-    options = {"beta": beta, "variance": variance, "steps": 3 if slow else 5, "samples": 2 if slow else 3, "seed": 7}
+    options = {
+        "beta": beta,
+        "variance": variance,
+        "steps": 3 if slow else 5,
+        "samples": 2 if slow else 3,
+        "seed": 7,
+    }
     text = "a photo of two dogs"
     explanation = m2ib.explain(model, image=photo(), text=text, layer=layer, **options, **QUIET)
     pixels, ids = model.preprocess("image", [photo()]), fixed_length(case, text)
@@ -297,7 +344,10 @@ def test_many_equal_one_by_one_and_fast_equals_general(loaded: Callable[[str], L
     for pair, many, slow in zip(pairs, together, general, strict=True):
         alone = m2ib.explain(model, **pair, **options)
         for modality in ("image", "text"):
-            assert difference(many[modality].capacity[: alone[modality].capacity.size], alone[modality].capacity) < 1e-11
+            assert (
+                difference(many[modality].capacity[: alone[modality].capacity.size], alone[modality].capacity)
+                < 1e-11
+            )
             assert difference(many[modality].grid, alone[modality].grid) < 1e-11
             assert difference(slow[modality].grid, many[modality].grid) < 1e-11
         assert many.similarity == pytest.approx(alone.similarity, abs=1e-12)
@@ -336,7 +386,9 @@ def test_embeddings_are_open_clips_own(loaded: Callable[[str], Loaded], name: st
             if name != "coca":  # only texts of one length share its batch
                 got = case.model.encoder("text").embed(case.model.preprocess("text", texts))
             else:
-                got = torch.cat([case.model.encoder("text").embed(case.model.preprocess("text", [t])) for t in texts])
+                got = torch.cat(
+                    [case.model.encoder("text").embed(case.model.preprocess("text", [t])) for t in texts]
+                )
             assert difference(got.numpy(), expected.numpy()) < 1e-12
         pixels = case.model.preprocess("image", [photo()])
         expected = features(module.visual(pixels))
@@ -345,7 +397,9 @@ def test_embeddings_are_open_clips_own(loaded: Callable[[str], Loaded], name: st
 
 @pytest.mark.parametrize("correct", [False, True])
 @pytest.mark.parametrize("text", [*TEXTS, "a " * 20])
-def test_coca_reads_what_its_class_token_reads(loaded: Callable[[str], Loaded], text: str, correct: bool) -> None:
+def test_coca_reads_what_its_class_token_reads(
+    loaded: Callable[[str], Loaded], text: str, correct: bool
+) -> None:
     """Cut to the tokens that the class token sees, CoCa's text tower gives what it gives in full."""
     case = loaded("coca")
     tower = case.model.module.text
@@ -380,12 +434,16 @@ def test_padded_ids_give_what_the_text_gives(loaded: Callable[[str], Loaded]) ->
         padded = fixed_length(case, "a photo of dogs")[0]
         ids = m2ib.explain(case.model, image=photo(), text=padded, **options)
         assert np.array_equal(raw["text"].grid, ids["text"].grid)
-        assert [t.special for t in raw["text"].layout.tokens] == [t.special for t in ids["text"].layout.tokens]
+        assert [t.special for t in raw["text"].layout.tokens] == [
+            t.special for t in ids["text"].layout.tokens
+        ]
         assert ids["text"].view["text"] == "a photo of dogs"
         assert [word for word, _ in ids["text"].words] == ["a", "photo", "of", "dogs"]
 
 
-def test_equals_transformers_clip_with_the_same_weights(loaded: Callable[[str], Loaded], tmp_path: Path) -> None:
+def test_equals_transformers_clip_with_the_same_weights(
+    loaded: Callable[[str], Loaded], tmp_path: Path
+) -> None:
     from transformers import CLIPConfig, CLIPModel
 
     config = {**VIT, "vision_cfg": {**VIT["vision_cfg"], "image_size": 32}}
@@ -440,7 +498,7 @@ def to_transformers(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.contiguous() for key, value in found.items()}
 
 
-# --- the last block -------------------------------------------------------------------------------------------
+# --- the last block
 
 
 @pytest.mark.parametrize("name", ["vit", "sequence-first", "scaled"])
@@ -452,21 +510,31 @@ def test_the_last_block_of_a_pooled_token_is_warned_of(
     with pytest.warns(m2ib.M2IBWarning) as record:
         m2ib.explain(model, image=photo(), text="a dog", layer=2, steps=2, samples=2, fast=fast, **QUIET)
     messages = [str(warning.message) for warning in record]
-    assert any("image: no position at layer 2 (visual.transformer.resblocks.2) reaches" in m for m in messages)
+    assert any(
+        "image: no position at layer 2 (visual.transformer.resblocks.2) reaches" in m for m in messages
+    )
     assert any("text: no position at layer 2" in m for m in messages)
 
 
 def test_the_last_map_is_not_warned_of(loaded: Callable[[str], Loaded]) -> None:
     """Attention pooling, mean pooling and convolutions read all positions; warnings are errors here."""
-    for name, layer in (("siglip", {"image": 8, "text": 1}), ("bert", {"image": 1, "text": 2}), ("resnet", {"image": 4})):
-        m2ib.explain(loaded(name).model, image=photo(), text="a dog", layer=layer, steps=1, samples=1, **QUIET)
+    for name, layer in (
+        ("siglip", {"image": 8, "text": 1}),
+        ("bert", {"image": 1, "text": 2}),
+        ("resnet", {"image": 4}),
+    ):
+        m2ib.explain(
+            loaded(name).model, image=photo(), text="a dog", layer=layer, steps=1, samples=1, **QUIET
+        )
 
 
-# --- layouts and towers ---------------------------------------------------------------------------------------
+# --- layouts and towers
 
 
 def test_siglip_reads_its_padding_and_has_no_class_token(loaded: Callable[[str], Loaded]) -> None:
-    explanation = m2ib.explain(loaded("siglip").model, image=photo(), text="A photo, of DOGS!", steps=1, **QUIET)
+    explanation = m2ib.explain(
+        loaded("siglip").model, image=photo(), text="A photo, of DOGS!", steps=1, **QUIET
+    )
     image, text = explanation["image"], explanation["text"]
     assert image.grid.shape == (10, 10)
     assert image.layout.index == tuple(range(1, 101))  # one register token
@@ -491,7 +559,9 @@ def test_resnet_maps_are_the_layers_own(loaded: Callable[[str], Loaded]) -> None
     assert model.encoder("image").defaults.layer == 3  # the end of layer3
     for layer, grid in ((-1, (16, 16)), (0, (16, 16)), (2, (8, 8)), (3, (4, 4)), (4, (2, 2))):
         settings = {"image": layer, "text": 0}
-        explanation = m2ib.explain(model, image=photo(), text="a dog", layer=settings, steps=1, samples=1, **QUIET)
+        explanation = m2ib.explain(
+            model, image=photo(), text="a dog", layer=settings, steps=1, samples=1, **QUIET
+        )
         assert explanation["image"].grid.shape == grid
 
 
@@ -535,29 +605,100 @@ def naive_image(model: m2ib.Model, explanation: m2ib.Explanation, samples: int) 
 def test_swin_maps_have_their_channels_last() -> None:
     """A real configuration's tower, small enough for two steps."""
     vision = {"timm_model_name": "swin_tiny_patch4_window7_224", "timm_pool": "avg", "timm_proj": "linear"}
-    with pytest.warns(m2ib.M2IBWarning, match="weights are random"):
-        model = m2ib.load_model("open-clip", architecture={**VIT, "vision_cfg": vision | {"image_size": 224}}, **CPU)
+    with pytest.warns(m2ib.M2IBWarning, match=r"weights are random"):
+        model = m2ib.load_model(
+            "open-clip", architecture={**VIT, "vision_cfg": vision | {"image_size": 224}}, **CPU
+        )
     assert model.encoder("image").defaults.layer == 9  # 2 + 2 + 6 blocks, the last two left out
     explanation = m2ib.explain(model, image=photo(), text="a dog", steps=2, samples=1, **QUIET)
     assert explanation["image"].grid.shape == (14, 14)
     assert difference(explanation["image"].capacity, naive_image(model, explanation, 1)) < 1e-11
 
 
-def test_t5_hands_its_position_bias_on(tmp_path: Path) -> None:
-    """Its blocks give tuples; what stands beside the activation follows the tail's batch."""
-    from transformers import MT5Config
+def hugging_face(kind: str, home: Path) -> dict[str, Any]:
+    """A tiny text tower of each family that open_clip knows."""
+    import transformers
 
-    wordpiece(tmp_path / "t5")
-    MT5Config(vocab_size=20, d_model=32, d_kv=16, d_ff=48, num_layers=3, num_heads=2, pad_token_id=0).save_pretrained(
-        tmp_path / "t5"
-    )
-    text = {"hf_model_name": str(tmp_path / "t5"), "hf_tokenizer_name": str(tmp_path / "t5")}
-    case = save_and_load({**VIT, "text_cfg": text | {"hf_pooler_type": "mean_pooler"}}, tmp_path / "t5.pt")
-    pairs = [{"image": photo(seed=n), "text": text} for n, text in enumerate(TEXTS)]
-    for layer in (-1, 0, 1, 2):
+    pad = 1 if kind in ("roberta", "m2m_100") else 0
+    shared = {"vocab_size": 20, "pad_token_id": pad}
+    if kind == "mt5":
+        config = transformers.MT5Config(d_model=32, d_kv=16, d_ff=48, num_layers=3, num_heads=2, **shared)
+    elif kind == "m2m_100":
+        config = transformers.M2M100Config(
+            d_model=32,
+            encoder_layers=3,
+            decoder_layers=1,
+            encoder_attention_heads=2,
+            encoder_ffn_dim=48,
+            **shared,
+        )
+    else:
+        family = transformers.RobertaConfig if kind == "roberta" else transformers.BertConfig
+        sizes = {"num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48}
+        config = family(hidden_size=32, max_position_embeddings=16, **sizes, **shared)
+    config.save_pretrained(wordpiece(home, pad=pad))
+    pooler = "cls_pooler" if kind in ("bert", "m2m_100") else "mean_pooler"
+    text = {"hf_model_name": str(home), "hf_tokenizer_name": str(home), "hf_pooler_type": pooler}
+    return {**VIT, "text_cfg": text}
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta", "mt5", "m2m_100"])
+def test_hugging_face_towers(tmp_path: Path, kind: str) -> None:
+    """Without its padding, alone and in a batch, a text gives what it gives at full length."""
+    case = save_and_load(hugging_face(kind, tmp_path), tmp_path / "weights.pt")
+    model = case.model
+    limit = {"bert": 16, "roberta": 14, "mt5": 77, "m2m_100": 77}[kind]
+    with pytest.raises(m2ib.InputError, match=f"more than the model's {limit};"):
+        model.preprocess("text", ["the dog " * 40])
+    texts = [TEXTS[1], "the dog", "a red cat"]
+    from open_clip.tokenizer import HFTokenizer
+
+    with frozen(model.module), torch.no_grad():
+        full = HFTokenizer(str(tmp_path), context_length=limit)(texts)
+        expected = model.module.text(full)
+        got = model.encoder("text").embed(model.preprocess("text", texts))
+    assert difference(got.numpy(), expected.numpy()) < 1e-12
+    pairs = [{"image": photo(seed=n), "text": text} for n, text in enumerate(texts)]
+    for layer in (-1, 0, 1):
         settings = {"layer": {"text": layer, "image": 0}, "steps": 3, "samples": 2, **QUIET}
-        for pair, many in zip(pairs, m2ib.explain_many(case.model, pairs, **settings), strict=True):
-            assert difference(many["text"].grid, m2ib.explain(case.model, **pair, **settings)["text"].grid) < 1e-11
+        for pair, many in zip(pairs, m2ib.explain_many(model, pairs, **settings), strict=True):
+            assert difference(many["text"].grid, m2ib.explain(model, **pair, **settings)["text"].grid) < 1e-11
+    place = model.encoder("text").layer(1)
+    pixels = model.preprocess("image", [photo()])
+    with frozen(model.module):
+        found = capacity(
+            lambda: model.module.text(full[:1]),
+            place.module,
+            model.module.visual(pixels).detach(),
+            beta=0.1,
+            variance=1.0,
+            steps=3,
+            samples=2,
+            read=10,
+        )
+    assert (
+        difference(next(iter(m2ib.explain_many(model, pairs, **settings)))["text"].grid, found.numpy())
+        < 1e-11
+    )
+
+
+@pytest.mark.parametrize("strip", [False, True])
+def test_hugging_face_tokenizers_of_open_clips_own_towers(tmp_path: Path, strip: bool) -> None:
+    """Pooled at the tokenizer's own end; or, as in CLIPA, the separator blanked and all of it read."""
+    kinds = {"pool_type": "last", "no_causal_mask": True} if strip else {"pool_type": "eos", "eos_id": 3}
+    text = {**VIT["text_cfg"], **kinds, "vocab_size": 20, "hf_tokenizer_name": str(wordpiece(tmp_path))}
+    case = save_and_load(
+        {**VIT, "text_cfg": text | {"tokenizer_kwargs": {"strip_sep_token": strip}}}, tmp_path / "x.pt"
+    )
+    full = fixed_length(case, "The dogs")
+    assert (3 in full[0].tolist()) != strip
+    inputs = case.model.preprocess("text", ["The dogs"])
+    assert torch.equal(inputs, full if strip else full[:, :5])
+    tokens = case.model.item("text", "The dogs").layout.tokens
+    assert [token.text for token in tokens if not token.special] == ["The", "dog", "s"]
+    with frozen(case.model.module), torch.no_grad():
+        expected = case.model.module.encode_text(full)
+        assert difference(case.model.encoder("text").embed(inputs).numpy(), expected.numpy()) < 1e-12
 
 
 @pytest.mark.parametrize("rule", ["argmax", "eos", "first", "last"])
@@ -577,7 +718,7 @@ def test_text_pooling_rules(tmp_path: Path, rule: str, causal: bool) -> None:
         assert difference(case.model.encoder("text").embed(inputs).numpy(), expected.numpy()) < 1e-12
 
 
-# --- preprocessing --------------------------------------------------------------------------------------------
+# --- preprocessing
 
 
 @pytest.mark.parametrize("size", [32, 33, (32, 24), (24, 33)])
@@ -586,11 +727,22 @@ def test_text_pooling_rules(tmp_path: Path, rule: str, causal: bool) -> None:
 def test_pixels_are_exactly_open_clips(size: int | tuple[int, int], interpolation: str, mode: str) -> None:
     from open_clip.transform import PreprocessCfg, image_transform_v2
 
-    own = {"mean": (0.5, 0.4, 0.3), "std": (0.2, 0.25, 0.3), "interpolation": interpolation, "resize_mode": mode}
+    own = {
+        "mean": (0.5, 0.4, 0.3),
+        "std": (0.2, 0.25, 0.3),
+        "interpolation": interpolation,
+        "resize_mode": mode,
+    }
     transform = image_transform_v2(PreprocessCfg(size=size, fill_color=7, **own), is_train=False)
     ours = preparation(size, merge(own, {"fill_color": 7}))
     generator = np.random.default_rng(3)
-    for rows, columns in [(1, 1), (32, 32), (33, 32), (75, 50), *generator.integers(17, 97, (40, 2)).tolist()]:
+    for rows, columns in [
+        (1, 1),
+        (32, 32),
+        (33, 32),
+        (75, 50),
+        *generator.integers(17, 97, (40, 2)).tolist(),
+    ]:
         image = Image.fromarray(generator.integers(0, 256, (rows, columns, 3), dtype=np.uint8))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", m2ib.M2IBWarning)  # little is seen of a long strip
@@ -616,14 +768,17 @@ def test_preprocessing_comes_from_the_weights(loaded: Callable[[str], Loaded], t
     options = {"preprocess": {"mean": [0.1] * 3}}
     model = m2ib.load_model("open-clip", architecture=whole, checkpoint=vit.file, **options, **CPU)
     assert model.item("image", photo()).origin["mean"] == [0.1] * 3
-    with pytest.raises(m2ib.SettingError, match="keys out of mean, std, .*, not size"):
+    with pytest.raises(m2ib.SettingError, match=r"keys out of mean, std, .*, not size"):
         m2ib.load_model("open-clip", architecture=VIT, checkpoint=vit.file, preprocess={"size": 8}, **CPU)
 
 
-# --- tokens ---------------------------------------------------------------------------------------------------
+# --- tokens
 
 SIMPLE = SimpleCoder(open_clip.SimpleTokenizer())
-ODD = "a Straße İstanbul&amp;amp;co  ﬁne\t— 'S don't 10's naïve 🦊🦊 日本語 <end_of_text> e\u0301 _x_ ½ \u200bΣΑΣ"
+ODD = (
+    "a Straße İstanbul&amp;amp;co  ﬁne\t— 'S don't 10's naïve 🦊🦊 日本語 <end_of_text> "
+    "e\u0301 _x_ ½ \u200b\u03a3\u0391\u03a3"
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -639,7 +794,7 @@ def test_ids_are_the_tokenizers_own_and_spans_are_places(text: str) -> None:
         place = max(place, token.end)
         assert token.special or token.text == coded.text[token.start : token.end]
     unspoken = set(coded.text.lower()) - set("".join(token.text.lower() for token in coded.tokens))
-    assert len(coded.ids) == 77 and (coded.ids[-1] != 0 or all(sign.isspace() for sign in unspoken))
+    assert coded.ids[-1] != 0 or all(sign.isspace() for sign in unspoken)
 
 
 def test_tokens_of_an_odd_text() -> None:
@@ -648,7 +803,13 @@ def test_tokens_of_an_odd_text() -> None:
     plain = SIMPLE.code("A Golden  retriever&amp;co", 77, truncate=False, padded=False)
     assert plain.text == "A Golden retriever&co"
     assert [token.text for token in plain.tokens[1:-1]] == ["A", "Golden", "retriever", "&", "co"]
-    assert [(token.start, token.end) for token in plain.tokens[1:-1]] == [(0, 1), (2, 8), (9, 18), (18, 19), (19, 21)]
+    assert [(token.start, token.end) for token in plain.tokens[1:-1]] == [
+        (0, 1),
+        (2, 8),
+        (9, 18),
+        (18, 19),
+        (19, 21),
+    ]
     grown = SIMPLE.code("İstanbul", 77, truncate=False, padded=False)  # lower-casing adds a character
     assert grown.text == "İstanbul".lower()
 
@@ -657,54 +818,58 @@ def test_long_and_empty_texts(loaded: Callable[[str], Loaded]) -> None:
     for name, limit in (("vit", 12), ("bert", 16), ("siglip", 11)):
         case = loaded(name)
         long = "the dog " * 9
-        with pytest.raises(m2ib.InputError, match=f"has 20 tokens, {20 - limit} more than the model's {limit}; shorten"):
+        with pytest.raises(
+            m2ib.InputError, match=f"has 20 tokens, {20 - limit} more than the model's {limit}; shorten"
+        ):
             case.model.preprocess("text", [long])
         inputs = case.model.preprocess("text", [long], truncate=True)
         assert torch.equal(inputs, fixed_length(case, long)[:, :limit])
         assert case.model.item("text", long, truncate=True).origin["truncated"] is True
-        with pytest.raises(m2ib.InputError, match="is empty"):
+        with pytest.raises(m2ib.InputError, match=r"is empty"):
             case.model.preprocess("text", ["  "])
     with pytest.raises(m2ib.InputError, match=r"text '\?!' is empty once tokenized"):
         loaded("siglip").model.preprocess("text", ["?!"])
 
 
 def test_ids_that_cannot_be_read(loaded: Callable[[str], Loaded], tmp_path: Path) -> None:
-    with pytest.raises(m2ib.InputError, match="takes exactly 11 token ids, not 3; pad them"):
+    with pytest.raises(m2ib.InputError, match=r"takes exactly 11 token ids, not 3; pad them"):
         loaded("siglip").model.item("text", torch.tensor([2, 4, 3]))
-    with pytest.raises(m2ib.InputError, match="padding id 0 can only stand after"):
+    with pytest.raises(m2ib.InputError, match=r"padding id 0 can only stand after"):
         loaded("bert").model.item("text", torch.tensor([2, 0, 4, 3]))
-    with pytest.raises(m2ib.InputError, match="token id 20 is outside the model's vocabulary of 20"):
+    with pytest.raises(m2ib.InputError, match=r"token id 20 is outside the model's vocabulary of 20"):
         loaded("bert").model.item("text", torch.tensor([2, 20, 3]))
     text = {**VIT["text_cfg"], "vocab_size": 300}
     small = save_and_load({**VIT, "text_cfg": text}, tmp_path / "small.pt").model
-    with pytest.raises(m2ib.InputError, match="outside the model's vocabulary of 300"):
+    with pytest.raises(m2ib.InputError, match=r"outside the model's vocabulary of 300"):
         small.preprocess("text", ["a dog"])
     explanation = m2ib.explain(small, image=photo(), text=torch.tensor([7, 8, 299, 0]), layer=0, **QUIET)
     assert explanation["text"].grid.shape == (3,)
     eos = {**VIT["text_cfg"], "pool_type": "eos", "eos_id": 49407}
     model = save_and_load({**VIT, "text_cfg": eos}, tmp_path / "eos.pt").model
-    with pytest.raises(m2ib.InputError, match="lack the end-of-text id 49407"):
+    with pytest.raises(m2ib.InputError, match=r"lack the end-of-text id 49407"):
         model.item("text", torch.tensor([49406, 320]))
 
 
 def test_a_tokenizer_that_is_not_there(tmp_path: Path) -> None:
     text = {**VIT["text_cfg"], "hf_tokenizer_name": str(tmp_path / "nowhere")}
     case = save_and_load({**VIT, "text_cfg": text}, tmp_path / "no.pt")
-    with pytest.raises(m2ib.InputError, match="tokenizer cannot be loaded .*nowhere.*tokenizer=, or give a tensor"):
+    with pytest.raises(
+        m2ib.InputError, match=r"tokenizer cannot be loaded .*nowhere.*tokenizer=, or give a tensor"
+    ):
         case.model.preprocess("text", ["a dog"])
     ids = torch.tensor([49406, 320, 1929, 49407, 0, 0])
     explanation = m2ib.explain(case.model, image=photo(), text=ids, layer=0, steps=1, **QUIET)
     assert explanation["text"].tokens == ("id49406", "id320", "id1929", "id49407")
-    with pytest.raises(m2ib.SettingError, match="tokenizer '.*gone' cannot be loaded"):
+    with pytest.raises(m2ib.SettingError, match=r"tokenizer '.*gone' cannot be loaded"):
         m2ib.load_model(
             "open-clip", architecture=VIT, checkpoint=case.file, tokenizer=str(tmp_path / "gone"), **CPU
         )
     left = wordpiece(tmp_path / "left", side="left")
-    with pytest.raises(m2ib.CheckpointError, match="pads on the left"):
+    with pytest.raises(m2ib.CheckpointError, match=r"pads on the left"):
         m2ib.load_model("open-clip", architecture=VIT, checkpoint=case.file, tokenizer=str(left), **CPU)
 
 
-# --- architectures and checkpoints ----------------------------------------------------------------------------
+# --- architectures and checkpoints
 
 
 def test_files_of_all_kinds_load_alike(loaded: Callable[[str], Loaded], tmp_path: Path) -> None:
@@ -713,7 +878,11 @@ def test_files_of_all_kinds_load_alike(loaded: Callable[[str], Loaded], tmp_path
     vit = loaded("vit")
     state = module_of(VIT).state_dict()
     save_file(state, tmp_path / "weights.safetensors")
-    training = {"epoch": 3, "name": "x", "state_dict": {f"module.{key}": value for key, value in state.items()}}
+    training = {
+        "epoch": 3,
+        "name": "x",
+        "state_dict": {f"module.{key}": value for key, value in state.items()},
+    }
     torch.save(training, tmp_path / "epoch_3.pt")
     openai = {**state, "input_resolution": torch.tensor(32), "context_length": torch.tensor(12)}
     torch.save({key: value.half() for key, value in openai.items()}, tmp_path / "openai.bin")
@@ -733,10 +902,14 @@ def test_files_of_all_kinds_load_alike(loaded: Callable[[str], Loaded], tmp_path
 
 def test_a_flat_files_weights_fit_a_separate_text_tower(loaded: Callable[[str], Loaded]) -> None:
     vit = loaded("vit")
-    model = m2ib.load_model("open-clip", architecture={**VIT, "custom_text": True}, checkpoint=vit.file, **CPU)
+    model = m2ib.load_model(
+        "open-clip", architecture={**VIT, "custom_text": True}, checkpoint=vit.file, **CPU
+    )
     settings = {"layer": 1, "steps": 2, "samples": 2, **QUIET}
     here = m2ib.explain(model, image=photo(), text="a dog", **settings)
-    assert np.array_equal(here["text"].grid, m2ib.explain(vit.model, image=photo(), text="a dog", **settings)["text"].grid)
+    assert np.array_equal(
+        here["text"].grid, m2ib.explain(vit.model, image=photo(), text="a dog", **settings)["text"].grid
+    )
 
 
 def test_a_folder_brings_its_own_weights_and_tokenizer(folder: Path, loaded: Callable[[str], Loaded]) -> None:
@@ -761,27 +934,31 @@ def test_architectures_that_are_not_there(tmp_path: Path) -> None:
     def load(architecture: Any, **options: Any) -> m2ib.Model:
         return m2ib.load_model("open-clip", architecture=architecture, **options, **CPU)
 
-    with pytest.raises(m2ib.SettingError, match="architecture is missing; give a name as in architecture='ViT-B-32'"):
+    with pytest.raises(
+        m2ib.SettingError, match=r"architecture is missing; give a name as in architecture='ViT-B-32'"
+    ):
         m2ib.load_model("open-clip")
     with pytest.raises(m2ib.SettingError, match=r"'vit-b32' is unknown \(did you mean ViT-B-32"):
         load("vit-b32")
-    with pytest.raises(m2ib.SettingError, match="given as a dict is not an open_clip model config: it lacks text_cfg"):
+    with pytest.raises(
+        m2ib.SettingError, match=r"given as a dict is not an open_clip model config: it lacks text_cfg"
+    ):
         load({key: value for key, value in VIT.items() if key != "text_cfg"})
-    with pytest.raises(m2ib.SettingError, match="is a folder without open_clip_config.json"):
+    with pytest.raises(m2ib.SettingError, match=r"is a folder without open_clip_config\.json"):
         load(tmp_path)
     (tmp_path / "bad.json").write_text("{", encoding="utf-8")
-    with pytest.raises(m2ib.SettingError, match="cannot be read as JSON"):
+    with pytest.raises(m2ib.SettingError, match=r"cannot be read as JSON"):
         load(tmp_path / "bad.json")
-    with pytest.raises(m2ib.SettingError, match="cannot be built by CLIP: .*'colour'"):
+    with pytest.raises(m2ib.SettingError, match=r"cannot be built by CLIP: .*'colour'"):
         load({**VIT, "vision_cfg": {**VIT["vision_cfg"], "colour": 1}})
-    with pytest.raises(m2ib.SettingError, match="a name, a file or a dict, not int"):
+    with pytest.raises(m2ib.SettingError, match=r"a name, a file or a dict, not int"):
         load(3)
-    with pytest.raises(m2ib.SettingError, match="quick_gelu is True, False or None, not 1"):
+    with pytest.raises(m2ib.SettingError, match=r"quick_gelu is True, False or None, not 1"):
         load(VIT, quick_gelu=1)
-    with pytest.raises(m2ib.CheckpointError, match="pool_type 'none'"):
+    with pytest.raises(m2ib.CheckpointError, match=r"pool_type 'none'"):
         save_and_load({**VIT, "text_cfg": {**VIT["text_cfg"], "pool_type": "none"}}, tmp_path / "none.pt")
     wrong = {"timm_model_name": "test_vit3", "timm_pool": "map", "timm_proj": "linear", "image_size": 96}
-    with pytest.raises(m2ib.CheckpointError, match="built for 160x160 pixels, .* image_size 96x96"):
+    with pytest.raises(m2ib.CheckpointError, match=r"built for 160x160 pixels, .* image_size 96x96"):
         save_and_load({**VIT, "vision_cfg": wrong}, tmp_path / "size.pt")
 
 
@@ -791,22 +968,28 @@ def test_checkpoints_that_cannot_be_used(loaded: Callable[[str], Loaded], tmp_pa
     def load(checkpoint: Any, architecture: Any = VIT) -> m2ib.Model:
         return m2ib.load_model("open-clip", architecture=architecture, checkpoint=checkpoint, **CPU)
 
-    with pytest.raises(m2ib.CheckpointError, match="checkpoint is missing; .* the tags of ViT-B-32 are openai, laion"):
+    with pytest.raises(
+        m2ib.CheckpointError, match=r"checkpoint is missing; .* the tags of ViT-B-32 are openai, laion"
+    ):
         load(None, "ViT-B-32")
-    with pytest.raises(m2ib.CheckpointError, match="'laion5b' is neither a file nor .* of ViT-B-32 are openai, laion"):
+    with pytest.raises(
+        m2ib.CheckpointError, match=r"'laion5b' is neither a file nor .* of ViT-B-32 are openai, laion"
+    ):
         load("laion5b", "ViT-B-32")
-    with pytest.raises(m2ib.CheckpointError, match="nowhere.pt' is neither a file nor a pretrained tag; given as a dict"):
+    with pytest.raises(
+        m2ib.CheckpointError, match=r"nowhere.pt' is neither a file nor a pretrained tag; given as a dict"
+    ):
         load(tmp_path / "nowhere.pt")
-    with pytest.raises(m2ib.CheckpointError, match="is a folder; name a file in it"):
+    with pytest.raises(m2ib.CheckpointError, match=r"is a folder; name a file in it"):
         load(tmp_path)
     (tmp_path / "junk.pt").write_bytes(b"this is no archive" * 9)
     with pytest.raises(m2ib.CheckpointError, match=r"junk\.pt' is damaged, or holds more than tensors"):
         load(tmp_path / "junk.pt")
     (tmp_path / "junk.safetensors").write_bytes(b"\xff" * 90)
-    with pytest.raises(m2ib.CheckpointError, match="junk.safetensors' is not a safetensors file"):
+    with pytest.raises(m2ib.CheckpointError, match=r"junk.safetensors' is not a safetensors file"):
         load(tmp_path / "junk.safetensors")
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
-    with pytest.raises(m2ib.CheckpointError, match="tensor.pt' holds no state dict"):
+    with pytest.raises(m2ib.CheckpointError, match=r"tensor.pt' holds no state dict"):
         load(tmp_path / "tensor.pt")
     wider = {**VIT, "text_cfg": {**VIT["text_cfg"], "layers": 2}, "embed_dim": 8}
     with pytest.raises(m2ib.CheckpointError) as caught:
@@ -818,7 +1001,9 @@ def test_checkpoints_that_cannot_be_used(loaded: Callable[[str], Loaded], tmp_pa
     with pytest.raises(m2ib.CheckpointError, match=r"visual\.bn1\.weight \(missing\)"):
         load(vit.file, RESNET)
     resized = {**VIT, "vision_cfg": {**VIT["vision_cfg"], "image_size": 64}}
-    with pytest.raises(m2ib.CheckpointError, match=r"visual\.positional_embedding \(\(13, 32\) instead of \(65, 32\)\)"):
+    with pytest.raises(
+        m2ib.CheckpointError, match=r"visual\.positional_embedding \(\(13, 32\) instead of \(65, 32\)\)"
+    ):
         load(vit.file, resized)
 
 
@@ -829,10 +1014,10 @@ class Evil:
 
 def test_a_file_that_holds_code_is_not_run(tmp_path: Path) -> None:
     torch.save({"state_dict": {"a": torch.zeros(1)}, "args": Evil()}, tmp_path / "evil.pt")
-    with pytest.raises(m2ib.CheckpointError, match="not opened for safety; save the weights alone"):
+    with pytest.raises(m2ib.CheckpointError, match=r"not opened for safety; save the weights alone"):
         m2ib.load_model("open-clip", architecture=VIT, checkpoint=tmp_path / "evil.pt", **CPU)
     (tmp_path / "evil.bin").write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(m2ib.CheckpointError, match="not opened for safety"):
+    with pytest.raises(m2ib.CheckpointError, match=r"not opened for safety"):
         m2ib.load_model("open-clip", architecture=VIT, checkpoint=tmp_path / "evil.bin", **CPU)
 
 
@@ -840,7 +1025,7 @@ def test_random_weights_are_seeded_and_warned_of() -> None:
     state = torch.random.get_rng_state()
     models = []
     for _ in range(2):
-        with pytest.warns(m2ib.M2IBWarning, match="loaded without a checkpoint; its weights are random"):
+        with pytest.warns(m2ib.M2IBWarning, match=r"loaded without a checkpoint; its weights are random"):
             models.append(m2ib.load_model("open-clip", architecture=VIT, **CPU))
     first, second = (model.module.state_dict() for model in models)
     assert all(torch.equal(first[key], second[key]) for key in first)
@@ -893,7 +1078,9 @@ def test_the_model_is_left_as_it_was_found(loaded: Callable[[str], Loaded]) -> N
     for name in ("vit", "bert", "siglip"):
         module = loaded(name).model.module
         before = {key: value.clone() for key, value in module.state_dict().items()}
-        m2ib.explain(loaded(name).model, image=photo(), text="a dog", layer=0, steps=1, samples=1, fast=False, **QUIET)
+        m2ib.explain(
+            loaded(name).model, image=photo(), text="a dog", layer=0, steps=1, samples=1, fast=False, **QUIET
+        )
         after = module.state_dict()
         assert all(torch.equal(before[key], after[key]) for key in before)
         assert all(parameter.requires_grad for parameter in module.parameters())

@@ -1,0 +1,34 @@
+"""Models that many tests share; each is made once and never changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from tiny_clip import save_tiny_clip
+
+import m2ib
+
+
+@pytest.fixture(autouse=True)
+def _one_seed() -> None:
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny CLIP as transformers saves it, without tokenizer."""
+    return save_tiny_clip(tmp_path_factory.mktemp("clip"))
+
+
+@pytest.fixture(scope="session")
+def clip64(clip_folder: Path) -> m2ib.Model:
+    """The tiny CLIP in float64 on the CPU."""
+    return m2ib.load_model("clip", checkpoint=clip_folder, device="cpu", dtype="float64")
+
+
+@pytest.fixture(scope="session")
+def photo64() -> m2ib.Model:
+    """The embedded default in float64, at a small input size."""
+    return m2ib.load_model("photo", device="cpu", dtype="float64", size=64)

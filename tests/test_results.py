@@ -1,0 +1,209 @@
+"""Attributions, explanations, files, pages and figures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from tiny_clip import END, START
+
+import m2ib
+from m2ib.attribution import Attribution, merge_words
+from m2ib.contract import Token
+from m2ib.page import render_page
+from m2ib.renderers import ImageRenderer, TextRenderer, ValuesRenderer, renderer_named, scale
+from m2ib.renderers.image import upsample
+
+IDS = torch.tensor([START, 5, 60, 7, END])
+
+
+@pytest.fixture(scope="module")
+def explanation(clip64: m2ib.Model) -> m2ib.Explanation:
+    photo = np.random.default_rng(0).integers(0, 255, (48, 96, 3), dtype=np.uint8)
+    other = torch.tensor([START, 61, END])
+    return m2ib.explain(clip64, image=photo, text=m2ib.contrast(IDS, other), layer=1)
+
+
+def same(a: Attribution, b: Attribution) -> None:
+    for name in ("grid", "capacity", "scores"):
+        x, y = getattr(a, name), getattr(b, name)
+        assert x.dtype == y.dtype
+        np.testing.assert_array_equal(x, y)
+    assert (a.against is None) == (b.against is None)
+    if a.against is not None:
+        np.testing.assert_array_equal(a.against, b.against)
+    assert (a.modality, a.method, a.curve, a.layout, a.words) == (b.modality, b.method, b.curve, b.layout, b.words)
+    assert dict(a.settings) == dict(b.settings)
+    assert dict(a.origin) == dict(b.origin)
+
+
+def test_saved_explanations_come_back_exactly(explanation: m2ib.Explanation, tmp_path: Path) -> None:
+    folder = explanation.save(tmp_path / "a" / "b")
+    loaded = m2ib.load_explanation(folder)
+    assert loaded.similarity == explanation.similarity
+    assert dict(loaded.provenance) == dict(explanation.provenance)
+    for before, after in zip(explanation, loaded, strict=True):
+        same(before, after)
+    np.testing.assert_array_equal(loaded["image"].view.pixels, explanation["image"].view.pixels)
+    assert loaded["image"].view.region == explanation["image"].view.region
+    assert render_page([loaded]) == render_page([explanation])
+
+
+def test_saving_refuses_a_folder_with_something_in_it(explanation: m2ib.Explanation, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("keep me")
+    with pytest.raises(m2ib.StorageError, match=r"exists and is not empty; use --force"):
+        explanation.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    explanation.save(tmp_path, force=True)
+    assert (tmp_path / "mine.txt").read_text() == "keep me"
+    m2ib.load_explanation(tmp_path)
+
+
+def test_loading_what_is_not_there_or_damaged(explanation: m2ib.Explanation, tmp_path: Path) -> None:
+    with pytest.raises(m2ib.StorageError, match=r"holds no explanation: manifest.json is missing"):
+        m2ib.load_explanation(tmp_path)
+    folder = explanation.save(tmp_path / "x")
+    arrays = (folder / "arrays.safetensors").read_bytes()
+    (folder / "arrays.safetensors").write_bytes(arrays[: len(arrays) // 2])
+    with pytest.raises(m2ib.StorageError, match="is damaged"):
+        m2ib.load_explanation(folder)
+    (folder / "arrays.safetensors").write_bytes(arrays)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
+    with pytest.raises(m2ib.StorageError, match="format 99; this version reads 1"):
+        m2ib.load_explanation(folder)
+
+
+def test_a_manifest_cannot_point_outside_its_folder(explanation: m2ib.Explanation, tmp_path: Path) -> None:
+    folder = explanation.save(tmp_path / "x")
+    Image.new("RGB", (4, 4)).save(tmp_path / "secret.png")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["attributions"][0]["view"]["pixels"] = "../secret.png"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(m2ib.StorageError):
+        m2ib.load_explanation(folder)
+
+
+def test_image_scores_are_bilinear_and_min_max(explanation: m2ib.Explanation) -> None:
+    a = explanation["image"]
+    assert a.grid.shape == (4, 4)
+    expected = torch.nn.functional.interpolate(
+        torch.from_numpy(a.grid)[None, None], (32, 32), mode="bilinear", align_corners=False
+    )[0, 0].numpy()
+    expected = (expected - expected.min()) / (expected.max() - expected.min())
+    np.testing.assert_allclose(a.scores, expected, atol=1e-6)
+    assert a.scores.min() == 0
+    assert a.scores.max() == 1
+
+
+def test_special_tokens_are_kept_and_left_out_of_the_scale(explanation: m2ib.Explanation) -> None:
+    a = explanation["text"]
+    assert a.tokens == ("id98", "id5", "id60", "id7", "id99")
+    assert a.grid.shape == (5,)
+    assert a.scores[0] == a.scores[-1] == 0
+    np.testing.assert_allclose(a.scores[1:-1], scale(a.grid[1:-1]))
+    assert [word for word, _ in a.words] == ["id5", "id60", "id7"]
+    np.testing.assert_allclose([value for _, value in a.words], a.grid[1:-1])
+
+
+def test_a_constant_map_has_zero_scores() -> None:
+    assert not scale(np.full((3, 3), 7.0)).any()
+    assert upsample(np.ones((2, 3)), (8, 9)).shape == (8, 9)
+
+
+@given(st.text(min_size=1, max_size=40), st.data())
+def test_words_hold_all_that_their_tokens_hold(text: str, data: st.DataObject) -> None:
+    cuts = data.draw(st.sets(st.integers(1, max(1, len(text) - 1)), max_size=10))
+    edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
+    spans = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if text[a:b].strip()]
+    tokens = [Token("<s>", 0, 0, True), *(Token(text[a:b], a, b) for a, b in spans)]
+    values = np.arange(1.0, len(tokens) + 1)
+    words = merge_words(text, tokens, values)
+    assert sum(value for _, value in words) == pytest.approx(values[1:].sum())
+    places = [text.find(word) for word, _ in words]
+    assert all(place >= 0 for place in places)
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "words"),
+    [
+        ("un believable", [(0, 2), (3, 13)], ["un", "believable"]),
+        ("unbelievable!", [(0, 2), (2, 8), (8, 12), (12, 13)], ["unbelievable", "!"]),
+        ("don't stop", [(0, 3), (3, 4), (4, 5), (6, 10)], ["don't", "stop"]),
+        ("猫が好き", [(0, 1), (1, 2), (2, 4)], ["猫", "が", "好"]),
+        ("a dog", [(0, 1), (1, 5)], ["a", "dog"]),  # the second piece carries its space
+    ],
+)
+def test_words_are_merged_by_offsets(text: str, pieces: list[tuple[int, int]], words: list[str]) -> None:
+    tokens = [Token(text[a:b], a, b) for a, b in pieces]
+    assert [word for word, _ in merge_words(text, tokens, np.ones(len(tokens)))] == words
+
+
+def test_the_page_is_self_contained_and_escapes(clip64: m2ib.Model, tmp_path: Path) -> None:
+    exp = m2ib.explain(clip64, image=torch.rand(3, 32, 32), text=IDS, layer=1, steps=2)
+    evil = "<script>alert(1)</script> & \"quotes\" </style>"
+    a = exp["text"]
+    tokens = (*a.layout.tokens[:1], Token("<img src=x onerror=alert(1)>", 0, 8), *a.layout.tokens[2:])
+    attribution = dataclasses.replace(
+        a, view={"text": evil}, layout=dataclasses.replace(a.layout, tokens=tokens), origin={"source": evil}
+    )
+    exp = m2ib.Explanation((exp[0], attribution), exp.similarity, {"checkpoint": evil})
+    page = exp.to_html(tmp_path / "page.html", title=evil).read_text(encoding="utf-8")
+    assert "<script>alert" not in page
+    assert "<img src=x" not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page)
+    assert "@import" not in page
+    assert "fetch(" not in page
+    for part in ('class="heat"', 'class="words"', 'class="opacity"', 'class="threshold"', "prefers-color-scheme: dark"):
+        assert part in page
+    data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page).group(1))  # type: ignore[union-attr]
+    np.testing.assert_array_equal(data["maps"]["for"], exp["image"].grid)
+    assert f"{exp['text'].words[0][1]:.4g} nats" in page
+
+
+def test_a_page_of_a_contrast_offers_both_sides(explanation: m2ib.Explanation) -> None:
+    page = render_page([explanation])
+    assert 'class="which"' in page
+    assert '"against"' in page
+
+
+def test_figures_draw_every_kind(explanation: m2ib.Explanation, tmp_path: Path) -> None:
+    explanation.figure().savefig(tmp_path / "figure.png", dpi=60)
+    with Image.open(tmp_path / "figure.png") as image:
+        assert np.asarray(image.convert("L")).std() > 5
+    plain = dataclasses.replace(explanation["text"], renderer=ValuesRenderer())
+    m2ib.Explanation((plain, plain), 0.5).figure().savefig(tmp_path / "plain.png", dpi=60)
+
+
+def test_renderers_by_name() -> None:
+    assert isinstance(renderer_named("image"), ImageRenderer)
+    assert isinstance(renderer_named("text"), TextRenderer)
+    assert isinstance(renderer_named("someone's"), ValuesRenderer)
+
+
+def test_an_explanation_is_indexed_by_position_or_modality(explanation: m2ib.Explanation) -> None:
+    assert explanation[0] is explanation["image"]
+    assert explanation[1] is explanation["text"]
+    assert explanation.modalities == ("image", "text")
+    with pytest.raises(m2ib.InputError, match="no input of modality 'audio'; there are 'image', 'text'"):
+        explanation["audio"]
+
+
+def test_raw_values_are_not_scaled_or_changed(explanation: m2ib.Explanation) -> None:
+    for attribution in explanation:
+        for value in vars(attribution).values():
+            assert not isinstance(value, torch.Tensor)
+        assert attribution.grid.max() > 1  # nats, not [0, 1]
+        settings: Any = attribution.settings
+        assert settings["beta"] == 0.1
+        json.dumps(dict(settings) | dict(attribution.origin))
