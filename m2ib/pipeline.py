@@ -326,6 +326,20 @@ def _attribution(model: Model, side: _Side, settings: FitSettings, fit: Fit, opp
         settings=settings.to_dict(),
         view=side.item.view,
         renderer=model.encoder(side.modality).renderer,
-        origin=side.item.origin,
+        origin=_origin(side),
         against=None if opposite is None else layout.to_grid(opposite.capacity),
     )
+
+
+def _origin(side: _Side) -> dict[str, Any]:
+    """Where the input came from; for a contrast, what it is held against as well."""
+    if not side.others:
+        return dict(side.item.origin)
+    return {**side.item.origin, "rather_than": [_label(item) for item in side.others]}
+
+
+def _label(item: Item) -> str:
+    """How to name an input in one line."""
+    if item.layout.tokens:
+        return str(item.view["text"])
+    return str(item.origin.get("source", "input"))

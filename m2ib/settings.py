@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 from m2ib.contract import Encoder
 from m2ib.errors import SettingError
 
 T = TypeVar("T")
-PerModality = T | Mapping[str, T] | None
+PerModality: TypeAlias = T | Mapping[str, T] | None
 """A value, or a dict of values by modality; what is left out comes from the encoder's defaults."""
 
 Readout = Literal["last", "final"]

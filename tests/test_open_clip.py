@@ -19,19 +19,20 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from m2ib_adapters.openclip.adapter import build
-from m2ib_adapters.openclip.preprocess import DEFAULTS, merge, preparation
-from m2ib_adapters.openclip.text_towers import text_tower
-from m2ib_adapters.openclip.tokens import SimpleCoder
-from naive import capacity
 from PIL import Image
 from torch import Tensor, nn
 
 import m2ib
 from m2ib.capture import frozen
+from m2ib_adapters.openclip.adapter import build
+from m2ib_adapters.openclip.preprocess import DEFAULTS, merge, preparation
+from m2ib_adapters.openclip.text_towers import text_tower
+from m2ib_adapters.openclip.tokens import SimpleCoder
+from naive import capacity
 
 CPU = {"device": "cpu", "dtype": "float64"}
 QUIET = {"show_progress": False}
+WORDS = "[CLS] [SEP] a the dog cat ##s photo of two on grass snow ! ##p ##hoto red"
 TEXTS = ("a dog", "a photo of two cats on grass", "Snow!")
 VIT = {
     "embed_dim": 16,
@@ -109,25 +110,7 @@ def wordpiece(folder: Path, *, side: str = "right", pad: int = 0) -> Path:
     from transformers import PreTrainedTokenizerFast
 
     words = ["[PAD]", "[UNK]"] if pad == 0 else ["[UNK]", "[PAD]"]
-    words += [
-        "[CLS]",
-        "[SEP]",
-        "a",
-        "the",
-        "dog",
-        "cat",
-        "##s",
-        "photo",
-        "of",
-        "two",
-        "on",
-        "grass",
-        "snow",
-        "!",
-        "##p",
-        "##hoto",
-        "red",
-    ]
+    words += WORDS.split()
     vocabulary = {word: number for number, word in enumerate(words)}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)

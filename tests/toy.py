@@ -1,12 +1,17 @@
-"""A two-modality model of a few hundred weights, behind an adapter written from public names alone."""
+"""Small things to test with: a model of a few hundred weights behind an adapter written from public names alone."""
 
 from __future__ import annotations
 
+import string
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from torch import Tensor, nn
+
 from m2ib import (
     Defaults,
     Encoder,
@@ -20,8 +25,6 @@ from m2ib import (
     write_sequence_first,
 )
 from m2ib.renderers import ImageRenderer, ImageView, TextRenderer
-from PIL import Image
-from torch import Tensor, nn
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 64
 WIDTH, SIZE, PATCH = 12, 8, 2
@@ -153,3 +156,25 @@ def toy_model(**breaks: Callable[[Encoder], Encoder]) -> Model:
     for modality, change in breaks.items():
         encoders[modality] = change(encoders[modality])
     return Model(module, encoders, torch.device("cpu"), torch.float32, {"adapter": "toy"})
+
+
+def save_clip_with_words(folder: Path, **options: Any) -> Path:
+    """The tiny CLIP folder with a tokenizer that knows a few words whole and spells all others by letters."""
+    from transformers import CLIPTokenizer
+
+    from tiny_clip import END, START, save_tiny_clip
+
+    signs = [*string.ascii_lowercase, *".,!-"]
+    known = [*signs, *(f"{sign}</w>" for sign in signs)]
+    merges: list[tuple[str, str]] = []
+    for word in ("cat", "dog", "red", "cup", "photo", "of", "the"):
+        for length in range(1, len(word)):
+            right = word[length] + ("</w>" if length == len(word) - 1 else "")
+            merges.append((word[:length], right))
+            known.append(word[:length] + right)
+    known += [f"unused{number}" for number in range(START - len(set(known)))]
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(known))}
+    vocabulary |= {"<|startoftext|>": START, "<|endoftext|>": END}
+    save_tiny_clip(folder, **options)
+    CLIPTokenizer(vocab=vocabulary, merges=merges).save_pretrained(folder)
+    return folder

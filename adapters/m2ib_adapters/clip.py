@@ -106,19 +106,21 @@ def _preparation(source: str, module: Any) -> ImagePreparation:
     )
 
 
-def _block(block: nn.Module) -> PooledBlock:
+def _block(block: Any) -> PooledBlock:
     attention = block.self_attn
-    parts = {
-        name: (getattr(attention, f"{name[0]}_proj").weight, getattr(attention, f"{name[0]}_proj").bias)
-        for name in ("query", "key", "value")
-    }
+
+    def weights(linear: Any) -> tuple[Tensor, Tensor | None]:
+        return linear.weight, linear.bias
+
     return PooledBlock(
         heads=attention.num_heads,
         norm1=block.layer_norm1,
-        out=(attention.out_proj.weight, attention.out_proj.bias),
+        query=weights(attention.q_proj),
+        key=weights(attention.k_proj),
+        value=weights(attention.v_proj),
+        out=weights(attention.out_proj),
         norm2=block.layer_norm2,
         mlp=block.mlp,
-        **parts,
     )
 
 

@@ -37,6 +37,7 @@ def render_page(
                 {
                     "modality": attribution.modality,
                     "fragment": Markup(attribution.renderer.fragment(attribution, f"e{number}-{place}")),
+                    "rather_than": attribution.origin.get("rather_than", []),
                     "total": f"{attribution.capacity.sum():.4g}",
                     "positions": attribution.capacity.size,
                     "curves": Markup("").join(_curves(attribution)),

@@ -3,8 +3,8 @@
 (() => {
   "use strict";
   const RAMP = [[20, 11, 54], [87, 16, 110], [148, 38, 103], [203, 65, 73], [242, 107, 34], [252, 165, 10], [246, 215, 70], [252, 255, 164]];
-  const FOR = [[120, 60, 0], [214, 112, 0], [255, 176, 64]];
-  const AGAINST = [[0, 40, 100], [0, 104, 190], [110, 190, 255]];
+  const FOR = [[150, 70, 0], [235, 130, 0], [255, 196, 70]];
+  const AGAINST = [[0, 50, 140], [0, 110, 230], [120, 200, 255]];
   const shade = (ramp, t) => {
     const place = Math.min(Math.max(t, 0), 1) * (ramp.length - 1), low = Math.floor(place), high = Math.min(low + 1, ramp.length - 1);
     return ramp[low].map((c, i) => c + (ramp[high][i] - c) * (place - low));
@@ -43,24 +43,28 @@
     const draw = () => {
       const maps = shown(), [low, high] = range(maps), cut = threshold.value / 100, strength = opacity.value / 100;
       const w = canvas.width, h = canvas.height, context = canvas.getContext("2d"), picture = context.createImageData(w, h);
-      const levels = maps.map(() => new Float32Array(w * h));
       const ramps = which ? (both() ? [FOR, AGAINST] : [which.value === "for" ? FOR : AGAINST]) : [RAMP];
-      for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
-        const place = y * w + x, at = place * 4;
-        let best = -1, t = -1;
-        maps.forEach((map, n) => {
+      // One level in [0, 1] per map and pixel, -1 where the model does not look.
+      let levels = maps.map((map) => {
+        const level = new Float32Array(w * h);
+        for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
           const v = value(map, x + 0.5, y + 0.5);
-          levels[n][place] = v === null ? -1 : (v - low) / (high - low);
-        });
-        if (both()) { // the stronger side's lead over the weaker
-          const lead = levels[0][place] - levels[1][place];
-          if (levels[0][place] >= 0) { best = lead >= 0 ? 0 : 1; t = Math.abs(lead); }
-          levels[0][place] = Math.max(lead, 0); levels[1][place] = Math.max(-lead, 0);
-        } else { best = 0; t = levels[0][place]; }
+          level[y * w + x] = v === null ? -1 : (v - low) / (high - low);
+        }
+        return level;
+      });
+      if (both()) { // each side's lead over the other, the larger lead of the two filling the scale
+        let most = 1e-9;
+        levels[0].forEach((v, i) => { most = Math.max(most, Math.abs(v - levels[1][i])); });
+        const lead = (mine, other) => mine.map((v, i) => (v < 0 ? -1 : Math.max(v - other[i], 0) / most));
+        levels = [lead(levels[0], levels[1]), lead(levels[1], levels[0])];
+      }
+      for (let place = 0; place < w * h; place++) {
+        const at = place * 4, best = both() && levels[1][place] > levels[0][place] ? 1 : 0, t = levels[best][place];
         let colour = [127, 127, 127], alpha = 0;
         if (t < 0) { alpha = 0.55; } // the model does not see this
         else if (mode.value === "spotlight") { colour = [0, 0, 0]; alpha = t < cut ? 0.92 * strength : strength * (1 - t); }
-        else if (t >= cut) { colour = shade(ramps[best], t); alpha = strength * Math.min(1, 0.12 + 0.95 * t); }
+        else if (t >= cut) { colour = shade(ramps[best], t); alpha = strength * (both() ? Math.min(1, 1.4 * Math.pow(t, 0.7)) : Math.min(1, 0.12 + 0.95 * t)); }
         picture.data[at] = colour[0]; picture.data[at + 1] = colour[1]; picture.data[at + 2] = colour[2]; picture.data[at + 3] = 255 * alpha;
       }
       const edge = cut > 0 ? cut : 0.5;

@@ -96,7 +96,7 @@ class ImageRenderer:
                 '<option value="against">for the other</option></select></label>'
             )
         return Markup(
-            '<figure class="heat" id="{ident}" tabindex="0" aria-label="heatmap over the image">'
+            '<figure class="heat{contrast}" id="{ident}" tabindex="0" aria-label="heatmap over the image">'
             '<div class="stage"><img alt="the image that is explained" src="{source}" width="{width}" '
             'height="{height}"><canvas></canvas><output class="probe"></output></div>'
             '<figcaption><div class="knobs">'
@@ -109,6 +109,7 @@ class ImageRenderer:
             '</div></figcaption><script type="application/json">{data}</script></figure>'
         ).format(
             ident=ident,
+            contrast="" if attribution.against is None else " contrast",
             source=_data_url(view.pixels),
             width=width,
             height=height,

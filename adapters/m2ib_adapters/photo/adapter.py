@@ -74,12 +74,12 @@ def _image_encoder(module: JoinedModel, size: int) -> Encoder:
     preparation = ImagePreparation((size, size), mean=(127 / 255,) * 3, std=(128 / 255,) * 3, fit="squash")
 
     def embed(pixels: Inputs) -> Tensor:
-        return network.global_pool(network.forward_features(pixels))  # type: ignore[no-any-return]  # (N, 1280)
+        return network.global_pool(network.forward_features(pixels))  # (N, 1280)
 
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
         for _, block in named[layer + 1 :]:
             z = block(z)  # (M, C, H, W)
-        return network.global_pool(network.bn2(network.conv_head(z)))  # type: ignore[no-any-return]  # (M, 1280)
+        return network.global_pool(network.bn2(network.conv_head(z)))  # (M, 1280)
 
     def prepare(raw: Any, *, truncate: bool = False) -> Item:
         return preparation.prepare(raw, Layout())
@@ -99,7 +99,7 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
     padding = tokenizer.pad_token_id
 
     def embed(ids: Inputs) -> Tensor:
-        return module.text_map(sentence_embedding(network, _tensor(ids), padding))  # type: ignore[no-any-return]  # (N, 1280)
+        return module.text_map(sentence_embedding(network, _tensor(ids), padding))  # (N, 1280)
 
     def prepare(raw: Any, *, truncate: bool = False) -> Item:
         string = check_text(raw)

@@ -54,7 +54,7 @@ def image_network() -> nn.Module:
     with loading("photo", str(path)):
         state = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(_timm_names(state, network))
-    return network.eval()  # type: ignore[no-any-return]
+    return network.eval()
 
 
 def _timm_names(state: Mapping[str, Tensor], network: Any) -> dict[str, Tensor]:

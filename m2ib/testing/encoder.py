@@ -1,0 +1,336 @@
+"""Checks of one encoder, each on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from m2ib.bottleneck import mix
+from m2ib.capture import Tail, frozen, record
+from m2ib.contract import Encoder, Inputs, Item, Layout
+from m2ib.errors import InputError
+from m2ib.model import Model
+from m2ib.testing.findings import Broken, Result, difference, require, run, shape_of
+
+FULL, OWN = "the tail (embed with earlier blocks skipped)", "the encoder's own tail"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a check looks at: one encoder, its examples made ready, and the settings of the kit."""
+
+    model: Model
+    encoder: Encoder
+    items: tuple[Item, ...]
+    tolerance: float
+
+    def batch(self, *items: Item) -> Inputs:
+        """Items as the encoder takes them."""
+        return self.model.collate(self.encoder.modality, items)
+
+    def collatable(self) -> Iterator[tuple[int, ...]]:
+        """Numbers of the items that can run in one batch, group by group."""
+        groups: dict[object, list[int]] = {}
+        for number, item in enumerate(self.items):
+            groups.setdefault(self.encoder.batch_key(item.inputs), []).append(number)
+        yield from map(tuple, groups.values())
+
+    def tails(self) -> dict[str, bool]:
+        """The ways from a layer to the embedding: name in messages -> ``fast``."""
+        return {FULL: False} if self.encoder.tail is None else {FULL: False, OWN: True}
+
+    def named(self, number: int) -> str:
+        """A layer in messages."""
+        return f"layer {number} ({self.encoder.layer(number).name})"
+
+
+def check_encoder(model: Model, encoder: Encoder, raws: Sequence[Any], tolerance: float) -> list[Result]:
+    """All checks, in order; those that would fail for the reason of an earlier one are left out."""
+    items: list[Item] = []
+
+    def prepare() -> None:
+        for raw in raws:
+            item = model.item(encoder.modality, raw)
+            require(isinstance(item, Item), f"prepare gives a {type(item).__name__}, not an Item")
+            items.append(item)
+        _check_examples(encoder, items)
+
+    results = [run(encoder.modality, "prepare", prepare)]
+    if results[0].failure:
+        return results
+    subject = Subject(model, encoder, tuple(items), tolerance)
+    for name, check in _CHECKS.items():
+        results.append(run(encoder.modality, name, partial(_as_found, subject, check)))
+        if results[-1].failure and name in _VITAL:
+            break
+    return results
+
+
+def _as_found(subject: Subject, check: Callable[[Subject], None]) -> None:
+    with frozen(subject.model.module):
+        check(subject)
+
+
+def _check_examples(encoder: Encoder, items: Sequence[Item]) -> None:
+    """Examples that differ, so that there is something to find."""
+    first, second = (_tensors(item.inputs) for item in items[:2])
+    require(
+        first.keys() != second.keys() or any(not torch.equal(first[key], second[key]) for key in first),
+        "examples 0 and 1 have the same inputs: give two that differ, or prepare does not use the raw input",
+    )
+    reads = {item.layout.read for item in items if isinstance(item.layout, Layout)}
+    require(
+        len(reads) != 1 or None in reads,
+        f"all examples have {next(iter(reads), 0)} positions: give some of different lengths, or padding stays unchecked",
+    )
+
+
+def _check_embedding(subject: Subject) -> None:
+    """embed gives (N, D), finite, the same every time."""
+    for number, item in enumerate(subject.items):
+        inputs = subject.batch(item)
+        out = subject.encoder.embed(inputs)
+        require(
+            isinstance(out, Tensor) and out.ndim == 2 and out.shape[0] == 1,
+            f"embed gives {shape_of(out)} for one input; it must be (1, D)",
+        )
+        require(bool(torch.isfinite(out).all()), f"embed gives NaN or infinite values for example {number}")
+        require(
+            torch.equal(out, subject.encoder.embed(inputs)),
+            "embed gives another embedding at the second call: there is randomness, or state, in the forward pass",
+        )
+
+
+def _check_batch(subject: Subject) -> None:
+    """An input gives the same embedding alone and in a batch."""
+    for numbers in subject.collatable():
+        together = subject.encoder.embed(subject.batch(*(subject.items[n] for n in numbers)))  # (N, D)
+        require(
+            together.ndim == 2 and len(together) == len(numbers),
+            f"embed gives {shape_of(together)} for a batch of {len(numbers)}; it must be ({len(numbers)}, D)",
+        )
+        for row, number in zip(together, numbers, strict=True):
+            alone = subject.encoder.embed(subject.batch(subject.items[number]))[0]  # (D,)
+            error = difference(row, alone)
+            require(
+                error <= subject.tolerance,
+                f"example {number} has another embedding in a batch than alone (relative error {error:.1e}): "
+                "collate pads with something that the model reads, or embed mixes the batch",
+            )
+
+
+def _check_layers(subject: Subject) -> None:
+    """Every layer runs once and in order, reads batch first, and writes back what was read."""
+    encoder = subject.encoder
+    require(len(encoder.layers) > 0, "layers is empty")
+    inputs = subject.batch(subject.items[0])
+    for number in range(-1, len(encoder.layers)):
+        layer, name = encoder.layer(number), subject.named(number)
+        require(layer.at in ("output", "input"), f"{name}: at is {layer.at!r}; it is 'output' or 'input'")
+        recording = record(encoder, inputs, number)
+        order = list(recording.outputs)
+        require(order == sorted(order), f"layers run in the order {order}; list them in the order of running")
+        a = recording.activation
+        require(
+            a.ndim >= 3 and a.shape[0] == 1,
+            f"{name}: read gives {shape_of(a)} for one input; the batch axis must come first and have one row, "
+            "then positions and channels (blocks that run sequence first need read_sequence_first)",
+        )
+        require(
+            -a.ndim <= layer.channel_axis < a.ndim and layer.channel_axis % a.ndim != 0,
+            f"{name}: channel_axis {layer.channel_axis} is not one of the axes of {shape_of(a)} after the batch",
+        )
+        back = layer.read(layer.write(recording.outputs[number], a + 1))
+        require(
+            back.shape == a.shape and torch.equal(back, a + 1),
+            f"{name}: read(write(output, x)) is not x: `write` does not put in what it is given where `read` looks",
+        )
+
+
+def _check_tail(subject: Subject) -> None:
+    """The tail gives the model's own embedding for the model's own activation, and another one for another."""
+    encoder = subject.encoder
+    inputs = subject.batch(subject.items[0])
+    for number in range(-1, len(encoder.layers)):
+        recording = record(encoder, inputs, number)
+        a = recording.activation
+        noise = torch.randn(a.shape, generator=torch.Generator().manual_seed(1)).to(a)
+        both = torch.cat([a, mix(a, torch.zeros_like(a), noise, 1.0)])  # (2, ...)
+        results: dict[str, Tensor] = {}
+        for which, fast in subject.tails().items():
+            with torch.no_grad(), Tail(recording, 2, fast=fast) as tail:
+                out = tail(both)  # (2, D)
+            require(
+                isinstance(out, Tensor) and out.ndim == 2 and out.shape[0] == 2,
+                f"{subject.named(number)}: {which} gives {shape_of(out)} for two activations; it must be (2, D)",
+            )
+            error = difference(out[0], recording.embedding[0])
+            require(
+                error <= subject.tolerance,
+                f"{subject.named(number)}: {which} does not give the model's embedding (relative error {error:.1e})",
+            )
+            require(
+                difference(out[1], out[0]) > 1e-6,
+                f"{subject.named(number)}: {which} gives the same embedding whatever the activation is: "
+                "what `write` puts in is not used",
+            )
+            results[which] = out
+        if OWN in results:
+            error = difference(results[OWN][1], results[FULL][1])
+            require(
+                error <= subject.tolerance,
+                f"{subject.named(number)}: {OWN} differs from the full model on another activation "
+                f"(relative error {error:.1e})",
+            )
+
+
+def _check_layout(subject: Subject) -> None:
+    """The layout fits the activation of every layer."""
+    encoder = subject.encoder
+    for number, item in enumerate(subject.items):
+        layout = item.layout
+        require(isinstance(layout, Layout), f"example {number}: the layout is a {type(layout).__name__}")
+        inputs = subject.batch(item)
+        outputs = (
+            record(encoder, inputs, -1).outputs | record(encoder, inputs, len(encoder.layers) - 1).outputs
+        )
+        for depth, output in outputs.items():
+            _check_fits(f"example {number}, {subject.named(depth)}", layout, encoder, depth, output)
+        _check_tokens(f"example {number}", item)
+
+
+def _check_fits(where: str, layout: Layout, encoder: Encoder, depth: int, output: Any) -> None:
+    a = encoder.layer(depth).read(output)
+    axis = encoder.layer(depth).channel_axis
+    positions = np.zeros([size for place, size in enumerate(a.shape) if place not in (0, axis % a.ndim)])
+    hint = f"(channel_axis {axis} of {shape_of(a)})"
+    if layout.index is not None:
+        places = layout.index
+        require(len(set(places)) == len(places), f"{where}: index repeats positions")
+        require(
+            all(0 <= place < positions.size for place in places),
+            f"{where}: index reaches from {min(places, default=0)} to {max(places, default=0)}, "
+            f"outside the activation's {positions.size} positions {hint}",
+        )
+    if layout.read is not None:
+        require(
+            0 < layout.read <= a.shape[1], f"{where}: read is {layout.read} of {a.shape[1]} positions {hint}"
+        )
+    try:
+        layout.to_grid(positions)
+    except InputError as error:
+        raise Broken(f"{where}: {error} {hint}") from None
+
+
+def _check_tokens(where: str, item: Item) -> None:
+    tokens = item.layout.tokens
+    if not tokens:
+        return
+    size = int(np.prod(item.layout.grid or (0,)))
+    require(len(tokens) == size, f"{where}: {len(tokens)} tokens for a grid of {item.layout.grid}")
+    require(not all(token.special for token in tokens), f"{where}: every token is special")
+    text = item.view.get("text") if isinstance(item.view, Mapping) else None
+    require(
+        isinstance(text, str), f"{where}: the layout has tokens, so the view must be a dict with the 'text'"
+    )
+    for token in tokens:
+        require(
+            0 <= token.start <= token.end <= len(text or ""),
+            f"{where}: the token {token.text!r} reaches from {token.start} to {token.end} in a text of {len(text or '')}",
+        )
+
+
+def _check_padding(subject: Subject) -> None:
+    """What the layout calls unread must not move the embedding, alone or padded in a batch."""
+    encoder = subject.encoder
+    depth = encoder.defaults.layer if -1 <= encoder.defaults.layer < len(encoder.layers) else 0
+    for numbers in subject.collatable():
+        items = [subject.items[n] for n in numbers]
+        recording = record(encoder, subject.batch(*items), depth)
+        a = recording.activation  # (N, T, C)
+        noisy = a.clone()
+        for row, item in zip(noisy, items, strict=True):
+            row[a.shape[1] if item.layout.read is None else item.layout.read :] += 1
+        with torch.no_grad(), Tail(recording, 1) as tail:
+            error = difference(tail(noisy), recording.embedding)
+        require(
+            error <= subject.tolerance,
+            f"positions that the layout calls unread do reach the embedding (relative error {error:.1e}): "
+            "`read` is too small, or padding is not masked",
+        )
+
+
+def _check_defaults(subject: Subject) -> None:
+    """The default settings are in range, and the default layer's grid reaches the embedding."""
+    encoder, defaults = subject.encoder, subject.encoder.defaults
+    last = len(encoder.layers) - 1
+    require(-1 <= defaults.layer <= last, f"the default layer {defaults.layer} is not one of -1 to {last}")
+    require(defaults.beta >= 0 and defaults.variance > 0, f"the defaults {defaults} are out of range")
+    item = subject.items[0]
+    recording = record(encoder, subject.batch(item), defaults.layer)
+    axis = encoder.layer(defaults.layer).channel_axis
+    for which, fast in subject.tails().items():
+        z = recording.activation.clone().requires_grad_()
+        with torch.enable_grad(), Tail(recording, 1, fast=fast) as tail:
+            out = tail(z)
+            require(
+                out.requires_grad,
+                f"no gradient comes back through {which} to layer {defaults.layer}: "
+                "something is detached, or runs under no_grad",
+            )
+            (grad,) = torch.autograd.grad(out.square().sum() + out.sum(), z)
+        reached = item.layout.to_grid((grad != 0).any(axis)[0].cpu().numpy())
+        content = np.array([not token.special for token in item.layout.tokens] or [True] * reached.size)
+        require(
+            bool(reached.reshape(-1)[content].any()),
+            f"no cell of the grid at the default layer {defaults.layer} reaches the embedding through {which}; "
+            "choose an earlier layer",
+        )
+
+
+def _check_described(subject: Subject) -> None:
+    """A preprocessed tensor without batch axis is taken as the raw input it came from."""
+    item = subject.items[0]
+    described = subject.encoder.describe(item.inputs)
+    require(isinstance(described, Item), f"describe gives a {type(described).__name__}, not an Item")
+    with torch.no_grad():
+        first, second = (subject.encoder.embed(subject.batch(each)) for each in (item, described))
+    error = difference(first, second)
+    require(
+        error <= subject.tolerance,
+        f"describe(inputs) has another embedding than prepare(raw) (relative error {error:.1e})",
+    )
+    for part in ("grid", "index", "read"):
+        one, other = getattr(item.layout, part), getattr(described.layout, part)
+        require(
+            one == other,
+            f"the layout's {part} is {one} after prepare(raw) and {other} after describe(inputs)",
+        )
+    special = [[token.special for token in each.layout.tokens] for each in (item, described)]
+    require(
+        special[0] == special[1],
+        f"prepare(raw) and describe(inputs) do not agree on the tokens, or on which are special: {special}",
+    )
+
+
+def _tensors(inputs: Inputs) -> dict[str, Tensor]:
+    return inputs if isinstance(inputs, dict) else {"": inputs}
+
+
+_CHECKS: dict[str, Callable[[Subject], None]] = {
+    "embedding": _check_embedding,
+    "batch": _check_batch,
+    "layers": _check_layers,
+    "tail": _check_tail,
+    "layout": _check_layout,
+    "padding": _check_padding,
+    "defaults": _check_defaults,
+    "preprocessed input": _check_described,
+}
+_VITAL = ("embedding", "layers", "layout")

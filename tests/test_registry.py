@@ -1,0 +1,269 @@
+"""Plugins found through real entry points: a broken one is left out and named, the others keep working."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import m2ib
+from m2ib.registry import Registry
+
+GOOD = """
+    import m2ib
+
+    @m2ib.hookimpl
+    def m2ib_register_adapters(register):
+        register(m2ib.AdapterSpec("{name}", "a test's own", ("sonar", "text"), load=lambda **options: None))
+"""
+RAISES = "raise RuntimeError('no such sensor')"
+LACKS = "import a_package_that_is_nowhere"
+MISSPELT = """
+    import m2ib
+
+    @m2ib.hookimpl
+    def m2ib_register_adapter(register):
+        pass
+"""
+UNMARKED = """
+    def m2ib_register_adapters(register):
+        pass
+"""
+WRONG_ARGUMENT = """
+    import m2ib
+
+    @m2ib.hookimpl
+    def m2ib_register_adapters(registry):
+        pass
+"""
+JUNK = """
+    import m2ib
+
+    @m2ib.hookimpl
+    def m2ib_register_adapters(register):
+        register(m2ib.AdapterSpec("fine", "one", ("text",), load=print))
+        register("my-model")
+"""
+TWICE = """
+    import m2ib
+
+    @m2ib.hookimpl
+    def m2ib_register_adapters(register):
+        for summary in ("one", "two"):
+            register(m2ib.AdapterSpec("twin", summary, ("text",), load=print))
+"""
+BAD_NAME = """
+    import m2ib
+
+    @m2ib.hookimpl
+    def m2ib_register_adapters(register):
+        register(m2ib.AdapterSpec("My Model", "one", ("text",), load=print))
+"""
+
+
+class Plugins:
+    """Writes distributions into a folder of ``sys.path``, as an installer would."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def add(self, distribution: str, code: str, *, entry_point: str = "main") -> None:
+        module = distribution.replace("-", "_")
+        (self.folder / f"{module}.py").write_text(dedent(code))
+        info = self.folder / f"{module}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[m2ib]\n{entry_point} = {module}\n")
+
+
+@pytest.fixture
+def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugins]:
+    monkeypatch.delenv("M2IB_STRICT_PLUGINS", raising=False)
+    before = set(sys.modules)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.invalidate_caches()
+    yield Plugins(tmp_path)
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
+
+
+FIRST_PARTY = {"photo", "clip", "open-clip"}
+
+BROKEN = {
+    "raises at import": (RAISES, "RuntimeError: no such sensor"),
+    "lacks a package": (LACKS, "ModuleNotFoundError: No module named 'a_package_that_is_nowhere'"),
+    "misspelt hook": (MISSPELT, "unknown hook 'm2ib_register_adapter'"),
+    "unmarked hook": (UNMARKED, "'main' has no function m2ib_register_adapters decorated with m2ib.hookimpl"),
+    "wrong argument": (
+        WRONG_ARGUMENT,
+        "Argument(s) {'registry'} are declared in the hookimpl but can not be found",
+    ),
+    "junk": (JUNK, "AdapterError: register() takes an AdapterSpec, not 'my-model'"),
+    "one name twice": (TWICE, "AdapterError: 'odd-plugin' registers the adapter 'twin' more than once"),
+    "bad name": (
+        BAD_NAME,
+        "AdapterError: AdapterSpec: name 'My Model' is not made of lower-case letters, digits and dashes",
+    ),
+}
+broken = pytest.mark.parametrize(("code", "reason"), BROKEN.values(), ids=BROKEN.keys())
+
+
+@broken
+def test_a_broken_plugin_leaves_the_others_usable(
+    plugins: Plugins, caplog: pytest.LogCaptureFixture, code: str, reason: str
+) -> None:
+    plugins.add("odd-plugin", code)
+    plugins.add("sonar-plugin", GOOD.format(name="sonar"))
+    with caplog.at_level(logging.WARNING, "m2ib"):
+        registry = Registry.discover()
+        found = registry.list()
+        registry.list()
+    assert FIRST_PARTY | {"sonar"} <= set(found.names)
+    assert not {"fine", "twin"} & set(found.names)  # all of a plugin, or nothing of it
+    assert registry.find("sonar").origin == "sonar-plugin"
+    (failure,) = found.failures
+    assert (failure.origin, failure.entry_point) == ("odd-plugin", "main")
+    assert reason in " ".join(failure.reason.split())
+    (record,) = [record for record in caplog.records if "odd-plugin" in record.getMessage()]
+    assert record.getMessage() == f"plugin 'main' of 'odd-plugin' was left out: {failure.reason}"
+
+
+@broken
+def test_an_unknown_adapter_error_names_the_broken_plugin(plugins: Plugins, code: str, reason: str) -> None:
+    plugins.add("odd-plugin", code)
+    with pytest.raises(m2ib.AdapterError) as caught:
+        Registry.discover().find("twin")
+    message = " ".join(str(caught.value).split())
+    assert message.startswith("load_model: no adapter is called 'twin'. Known: photo, clip, open-clip")
+    assert (
+        f"; plugin 'main' of 'odd-plugin' was left out: {' '.join(reason.split())}" in message
+        or reason in message
+    )
+
+
+@broken
+def test_strict_raises_instead(
+    plugins: Plugins, monkeypatch: pytest.MonkeyPatch, code: str, reason: str
+) -> None:
+    plugins.add("odd-plugin", code)
+    monkeypatch.setenv("M2IB_STRICT_PLUGINS", "1")
+    with pytest.raises(m2ib.AdapterError, match=r"plugin 'main' of 'odd-plugin' was left out: ") as caught:
+        Registry.discover()
+    assert reason in " ".join(str(caught.value).split())
+    monkeypatch.setenv("M2IB_STRICT_PLUGINS", "0")
+    assert len(Registry.discover().list().failures) == 1
+
+
+def test_a_taken_name_stays_reachable_in_full(plugins: Plugins, caplog: pytest.LogCaptureFixture) -> None:
+    plugins.add("other-clip", GOOD.format(name="clip"))
+    registry = Registry.discover()
+    line = (
+        "the adapter 'clip' is registered by 'other-clip' and 'm2ib': ask for 'other-clip:clip' or 'm2ib:clip'",
+        "the adapter 'clip' is registered by 'm2ib' and 'other-clip': ask for 'm2ib:clip' or 'other-clip:clip'",
+    )
+    (conflict,) = registry.list().conflicts
+    assert conflict in line
+    assert [record.getMessage() for record in caplog.records] == [conflict]
+    for ask in (lambda: registry.find("clip"), lambda: m2ib.load_model("clip", registry=registry)):
+        with pytest.raises(m2ib.AdapterError) as caught:
+            ask()
+        assert str(caught.value) == f"load_model: {conflict}"
+    assert registry.find("m2ib:clip").origin == "m2ib"
+    assert registry.find("other-clip:clip").modalities == ("sonar", "text")
+    assert registry.find("photo").origin == "m2ib"
+    assert {"photo", "open-clip", "m2ib:clip", "other-clip:clip"} <= set(registry.list().names)
+    assert registry.list().failures == ()
+
+
+def test_a_taken_name_raises_when_strict(plugins: Plugins) -> None:
+    plugins.add("other-clip", GOOD.format(name="clip"))
+    with pytest.raises(m2ib.AdapterError, match="the adapter 'clip' is registered by "):
+        Registry.discover(strict=True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "hint"),
+    [("cilp", " (did you mean 'clip'?)"), ("openclip", " (did you mean 'open-clip'?)"), ("zebra", "")],
+)
+def test_an_unknown_name_gets_a_hint(asked: str, hint: str) -> None:
+    with pytest.raises(m2ib.AdapterError) as caught:
+        Registry.discover().find(asked)
+    assert str(caught.value).startswith(
+        f"load_model: no adapter is called {asked!r}{hint}. Known: photo, clip, "
+    )
+
+
+def test_an_empty_registry_says_so() -> None:
+    with pytest.raises(m2ib.AdapterError, match=r"no adapter is called 'clip'\. Known: none$"):
+        Registry().find("clip")
+
+
+def test_a_load_that_gives_something_else_is_refused(plugins: Plugins) -> None:
+    plugins.add("sonar-plugin", GOOD.format(name="sonar"))
+    with pytest.raises(
+        m2ib.AdapterError, match=r"adapter 'sonar': load returned NoneType, not an m2ib\.Model"
+    ):
+        m2ib.load_model("sonar", registry=Registry.discover())
+
+
+def test_a_plugin_in_its_own_process(plugins: Plugins) -> None:
+    plugins.add("odd-plugin", RAISES)
+    plugins.add("other-clip", GOOD.format(name="clip"))
+    path = os.pathsep.join(filter(None, [str(plugins.folder), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, "COLUMNS": "300"}
+    command = [sys.executable, "-m", "m2ib", "adapters"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    for row in ("photo", "open-clip", "m2ib:clip", "other-clip:clip"):
+        assert any(line.startswith(f"{row} ") for line in done.stdout.splitlines()), row
+    assert "plugin 'main' of 'odd-plugin' was left out: RuntimeError: no such sensor" in done.stdout
+    assert "the adapter 'clip' is registered by 'other-clip' and 'm2ib'" in done.stdout
+    assert done.stderr.count("odd-plugin") <= 1
+    assert "Traceback" not in done.stderr
+
+    strict = {**environment, "M2IB_STRICT_PLUGINS": "1"}
+    done = subprocess.run(command, env=strict, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert (
+        done.stderr
+        == "m2ib: error: plugin 'main' of 'odd-plugin' was left out: RuntimeError: no such sensor\n"
+    )
+
+
+# What importing costs.
+
+HEAVY = ("torch", "transformers", "open_clip", "timm", "matplotlib", "skimage")
+LISTING = "import m2ib; assert len(m2ib.list_adapters()) >= 3"
+
+
+def imported_by(code: str) -> set[str]:
+    """Which heavy packages a fresh interpreter has after running ``code``."""
+    report = f"{code}\nimport sys; print(*[name for name in {HEAVY!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_and_listing_import_no_model_library() -> None:
+    assert imported_by(LISTING) == set()
+
+
+def test_that_test_would_notice() -> None:
+    assert "torch" in imported_by(f"{LISTING}; m2ib.Model")
+
+
+def test_every_public_name_resolves() -> None:
+    for name in m2ib.__all__:
+        assert getattr(m2ib, name) is not None
+    assert sorted(m2ib.__all__) == m2ib.__all__
+    assert set(m2ib.__all__) <= set(dir(m2ib))
+    with pytest.raises(AttributeError, match="module 'm2ib' has no attribute 'explian'"):
+        m2ib.explian  # noqa: B018
