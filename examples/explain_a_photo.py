@@ -1,6 +1,6 @@
 """One photograph, one caption, the embedded model: which pixels, which words.
 
-    python examples/explain_a_photo.py [photo.jpg "a caption"]
+python examples/explain_a_photo.py [photo.jpg "a caption"]
 """
 
 import sys
@@ -9,7 +9,9 @@ import skimage.data
 
 import m2ib
 
-photo, caption = sys.argv[1:3] if len(sys.argv) > 2 else (skimage.data.coffee(), "a cup of espresso and a silver spoon")
+photo, caption = (
+    sys.argv[1:3] if len(sys.argv) > 2 else (skimage.data.coffee(), "a cup of espresso and a silver spoon")
+)
 
 model = m2ib.load_model("photo")
 explanation = m2ib.explain(model, image=photo, text=caption)

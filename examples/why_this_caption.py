@@ -1,6 +1,6 @@
 """Two captions for one photograph: what speaks for the first, and what for the second?
 
-    python examples/why_this_caption.py
+python examples/why_this_caption.py
 """
 
 import skimage.data

@@ -31,7 +31,9 @@ with tempfile.TemporaryDirectory() as folder:
         captions = ["a tabby cat", "a cup of espresso", "an astronaut"]
     else:
         model = m2ib.load_model("clip", checkpoint=random_clip(folder))
-        captions = [torch.tensor([49406, *ids, 49407]) for ids in ([320, 2368], [320, 1937, 539, 5000], [550, 18376])]
+        captions = [
+            torch.tensor([49406, *ids, 49407]) for ids in ([320, 2368], [320, 1937, 539, 5000], [550, 18376])
+        ]
     photos = [skimage.data.cat(), skimage.data.coffee(), skimage.data.astronaut()]
     pairs = [{"image": photo, "text": caption} for photo, caption in zip(photos, captions, strict=True)]
 

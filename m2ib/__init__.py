@@ -40,10 +40,10 @@ if TYPE_CHECKING:
         write_first,
         write_sequence_first,
     )
-    from m2ib.pipeline import contrast, explain, explain_many
     from m2ib.explanation import Explanation
     from m2ib.model import Model, load_model
     from m2ib.page import write_page
+    from m2ib.pipeline import contrast, explain, explain_many
     from m2ib.settings import FitSettings
     from m2ib.storage import load_explanation
 

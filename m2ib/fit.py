@@ -135,8 +135,8 @@ def fit_bottlenecks(
         )
     curves = torch.stack(history, -1).cpu().tolist()  # (3, N, steps)
     return [
-        Fit(capacity[n], Curve(*(tuple(series[n]) for series in curves)))
-        for n in range(count)
+        Fit(rows if read is None else rows[:read], Curve(*(tuple(series[n]) for series in curves)))
+        for n, (rows, read) in enumerate(zip(capacity, reads, strict=True))
     ]
 
 

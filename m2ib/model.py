@@ -109,8 +109,12 @@ def resolve_device(device: str | torch.device) -> torch.device:
         resolved = torch.device(device)
     except (RuntimeError, TypeError):
         raise SettingError(f"device: {device!r} is unknown; use 'auto', 'cpu', 'cuda' or 'cuda:1'") from None
-    if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise SettingError(f"device: {device!r} was asked for, but torch sees no CUDA device; use 'auto' or 'cpu'")
+    try:
+        torch.empty(1, device=resolved)
+    except (RuntimeError, AssertionError, ImportError):  # no driver, or a torch built without it
+        raise SettingError(
+            f"device: {device!r} was asked for, but torch cannot use it here; use 'auto' or 'cpu'"
+        ) from None
     return resolved
 
 
@@ -148,7 +152,9 @@ def load_model(
         model = info.spec.load(checkpoint=checkpoint, device=place, dtype=precision, **options)
     except ImportError as error:
         install = f"pip install '{info.spec.extra}'" if info.spec.extra else "install what it needs"
-        raise AdapterError(f"adapter {info.name!r} needs {error.name or error}, which cannot be imported: {install}") from error
+        raise AdapterError(
+            f"adapter {info.name!r} needs {error.name or error}, which cannot be imported: {install}"
+        ) from error
     except TypeError as error:
         if "unexpected keyword argument" in str(error) and options:
             raise SettingError(f"adapter {info.name!r}: {error}") from error

@@ -5,6 +5,7 @@ One pair walks it once; a batch walks it side by side.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -128,6 +129,13 @@ def explain(
         truncate=truncate,
         fast=fast,
     )
+    for name in inputs:
+        if name not in model.modalities and len(pair) + len(inputs) > 2:  # a misspelt setting, then
+            close = difflib.get_close_matches(name, Options.__annotations__, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise SettingError(
+                f"explain: {name!r} is unknown{hint} The model takes {', '.join(model.modalities)}"
+            )
     sides = _sides(model, _pair([*pair, *inputs.items()]), plan)
     with progress("explain", show=show_progress) as bar:
         (explanation,) = _explain_batch(model, [sides], plan, bar.steps)
@@ -166,17 +174,45 @@ def _explain_stream(
             failure: M2IBError | None = None
             for number, pair in chunk:
                 try:
-                    items = pair.items() if isinstance(pair, Mapping) else pair
-                    ready.append(_sides(model, _pair(list(items)), plan))
+                    ready.append(_sides(model, _pair(_items(pair)), plan))
                 except M2IBError as error:
-                    failure = type(error)(f"pair {number}: {error}")
-                    failure.__cause__ = error
+                    failure = _numbered(error, number)
                     break
-            for explanation in _explain_batch(model, ready, plan, lambda total: lambda: None):
+            try:
+                done: Iterable[Explanation] = _explain_batch(model, ready, plan, lambda total: lambda: None)
+            except M2IBError:  # one of them: find out which, and give out those before it
+                done = _one_by_one(model, ready, plan, [number for number, _ in chunk])
+            for explanation in done:
                 bar.advance()
                 yield explanation
             if failure is not None:
                 raise failure
+
+
+def _one_by_one(
+    model: Model, pairs: Sequence[tuple[_Side, _Side]], plan: _Plan, numbers: Sequence[int]
+) -> Iterator[Explanation]:
+    for number, pair in zip(numbers, pairs, strict=False):
+        try:
+            yield from _explain_batch(model, [pair], plan, lambda total: lambda: None)
+        except M2IBError as error:
+            raise _numbered(error, number) from error
+
+
+def _numbered(error: M2IBError, number: int) -> M2IBError:
+    numbered = type(error)(f"pair {number}: {error}")
+    numbered.__cause__ = error
+    return numbered
+
+
+def _items(pair: Any) -> list[Any]:
+    if isinstance(pair, Mapping):
+        return list(pair.items())
+    if isinstance(pair, (list, tuple)):
+        return list(pair)
+    raise InputError(
+        f"explain: a pair is ((modality, raw), (modality, raw)) or a dict of two, not {pair!r:.80}"
+    )
 
 
 def _plan(*, method: str = "m2ib", truncate: bool = False, fast: bool = True, **given: Any) -> _Plan:
@@ -224,6 +260,10 @@ def _explain_batch(
     steps: Callable[[int], Callable[[], None]],
 ) -> list[Explanation]:
     """Explain pairs together, in groups of equal modalities and shapes; results in order."""
+    if model.device.type == "meta":
+        raise InputError(
+            "explain: the model is on the device 'meta' and has no weights; load it on a real one"
+        )
     results: dict[int, Explanation] = {}
     groups: dict[Any, list[int]] = {}
     for number, pair in enumerate(pairs):
@@ -292,7 +332,9 @@ def _targets(model: Model, column: Sequence[_Side], recording: Recording) -> Ten
         rest = normalize(torch.cat(others).to(precision), dim=-1).mean(0)  # (D,)
         difference = this - rest
         if difference.norm() < 1e-6:
-            raise InputError(f"contrast: the {side.modality} inputs have the same embedding; there is nothing to tell apart")
+            raise InputError(
+                f"contrast: the {side.modality} inputs have the same embedding; there is nothing to tell apart"
+            )
         rows.append(difference)
     return torch.stack(rows)
 
@@ -314,7 +356,9 @@ def _fit_side(
     return fits
 
 
-def _attribution(model: Model, side: _Side, settings: FitSettings, fit: Fit, opposite: Fit | None = None) -> Attribution:
+def _attribution(
+    model: Model, side: _Side, settings: FitSettings, fit: Fit, opposite: Fit | None = None
+) -> Attribution:
     layout = side.item.layout
     return Attribution(
         modality=side.modality,

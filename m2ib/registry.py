@@ -162,8 +162,9 @@ class Registry:
             origin = point.dist.name if point.dist is not None else point.value
             try:
                 registry.add_plugin(point.load(), origin=origin, entry_point=point.name)
-            except Exception as error:  # whatever a stranger's module raises at import must not stop us
-                failure = PluginFailure(origin, point.name, f"{type(error).__name__}: {error}")
+            except (Exception, SystemExit) as error:  # whatever a stranger's module does must not stop us
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                failure = PluginFailure(origin, point.name, reason)
                 if strict:
                     raise AdapterError(str(failure)) from error
                 registry._failures.append(failure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -81,8 +82,10 @@ def resolve(encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, A
     modality = encoder.modality
     unknown = sorted(set(given) - set(FitSettings.__dataclass_fields__))
     if unknown:
-        known = ", ".join(FitSettings.__dataclass_fields__)
-        raise SettingError(f"settings: {unknown[0]!r} is not one of {known}")
+        known = list(FitSettings.__dataclass_fields__)
+        close = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else "."
+        raise SettingError(f"settings: {unknown[0]!r} is unknown{hint} There are {', '.join(known)}")
     chosen: dict[str, Any] = {
         "layer": encoder.defaults.layer,
         "beta": encoder.defaults.beta,
@@ -90,7 +93,7 @@ def resolve(encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, A
     }
     for name, value in given.items():
         if isinstance(value, Mapping):
-            strangers = sorted(set(value) - set(modalities))
+            strangers = sorted(set(value) - set(modalities), key=str)
             if strangers:
                 raise SettingError(
                     f"{name}: {strangers[0]!r} is not a modality of this explanation ({', '.join(modalities)})"

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.numpy
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
 from m2ib.attribution import Attribution
 from m2ib.contract import Layout, Token
@@ -24,21 +26,35 @@ MANIFEST = "manifest.json"
 ARRAYS = "arrays.safetensors"
 
 
-def prepare_folder(folder: Path, *, force: bool) -> Path:
-    """Make ``folder``, or refuse one that holds something already.
+def check_folder(folder: Path, *, force: bool) -> None:
+    """Refuse a folder that holds something already, or cannot be written; make nothing.
 
     Raises :class:`StorageError` with the way out.
     """
+    name = f"output folder {str(folder)!r}"
     try:
-        if folder.exists() and not folder.is_dir():
-            raise StorageError(f"output {str(folder)!r} is a file; name a folder")
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        if not nearest.is_dir():
+            raise StorageError(f"output {str(nearest)!r} is a file; name a folder")
+        if not os.access(nearest, os.W_OK | os.X_OK):
+            raise StorageError(f"{name} cannot be written: permission denied; choose another one")
         if folder.is_dir() and any(folder.iterdir()) and not force:
-            raise StorageError(f"output folder {str(folder)!r} exists and is not empty; use --force (force=True) to write into it")
-        folder.mkdir(parents=True, exist_ok=True)
+            raise StorageError(f"{name} exists and is not empty; use --force (force=True) to write into it")
     except StorageError:
         raise
     except OSError as error:
-        raise StorageError(f"output folder {str(folder)!r} cannot be made: {error.strerror or error}") from error
+        raise StorageError(f"{name} cannot be used: {error.strerror or error}") from error
+
+
+def prepare_folder(folder: Path, *, force: bool) -> Path:
+    """:func:`check_folder`, then make it. Raises :class:`StorageError`."""
+    check_folder(folder, force=force)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"output folder {str(folder)!r} cannot be made: {error.strerror or error}"
+        ) from error
     return folder
 
 
@@ -73,7 +89,7 @@ def save(explanation: Explanation, folder: Path, *, force: bool = False) -> Path
             "attributions": rows,
         }
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
-        save_file(arrays, folder / ARRAYS)
+        (folder / ARRAYS).write_bytes(safetensors.numpy.save(arrays))  # with the user's own file mode
         (folder / MANIFEST).write_text(text, encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise StorageError(f"cannot write the explanation into {str(folder)!r}: {error}") from error
@@ -93,7 +109,9 @@ def load_explanation(folder: str | Path) -> Explanation:
                 f"{str(folder)!r} holds an explanation of format {manifest.get('format')!r}; this version reads {FORMAT}"
             )
         arrays = load_file(folder / ARRAYS)
-        first, second = (_attribution(row, n, arrays, folder) for n, row in enumerate(manifest["attributions"]))
+        first, second = (
+            _attribution(row, n, arrays, folder) for n, row in enumerate(manifest["attributions"])
+        )
         return Explanation((first, second), manifest["similarity"], manifest["provenance"])
     except StorageError:
         raise
@@ -102,10 +120,14 @@ def load_explanation(folder: str | Path) -> Explanation:
             f"{str(folder)!r} holds no explanation: {Path(error.filename or MANIFEST).name} is missing"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise StorageError(f"the explanation in {str(folder)!r} is damaged: {type(error).__name__}: {error}") from error
+        raise StorageError(
+            f"the explanation in {str(folder)!r} is damaged: {type(error).__name__}: {error}"
+        ) from error
 
 
-def _attribution(row: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray], folder: Path) -> Attribution:
+def _attribution(
+    row: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray], folder: Path
+) -> Attribution:
     layout = row["layout"]
     renderer = renderer_named(row["renderer"])
     return Attribution(

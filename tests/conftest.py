@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_clip import save_tiny_clip
 
 import m2ib
+from tiny_clip import save_tiny_clip
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 Embed = Callable[[], Tensor]
 
 
-def read_layer(embed: Embed, module: nn.Module, *, at: str = "output", sequence_first: bool = False) -> Tensor:
+def read_layer(
+    embed: Embed, module: nn.Module, *, at: str = "output", sequence_first: bool = False
+) -> Tensor:
     """The activation (1, ...) that passes at ``module`` when ``embed()`` runs."""
     seen: list[Tensor] = []
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_clip import END, START
 
 import m2ib
 from m2ib.capture import Tail, frozen, record, repeat, replaced_forward
-from m2ib.testing import _state
+from m2ib.testing import state
+from tiny_clip import END, START
 
 IDS = torch.tensor([START, 5, 60, 7, END])
 
@@ -28,10 +28,10 @@ def test_modes_gradients_and_hooks_are_as_before(clip64: m2ib.Model) -> None:
     next(module.parameters()).requires_grad_(False)
     module.vision_model.eval()  # type: ignore[operator]
     try:
-        before = _state(module)
+        before = state(module)
         for fast in (True, False):
             explain(clip64, fast=fast)
-            assert _state(module) == before
+            assert state(module) == before
         assert all(parameter.grad is None for parameter in module.parameters())
     finally:
         module.eval().requires_grad_(False)
@@ -40,7 +40,7 @@ def test_modes_gradients_and_hooks_are_as_before(clip64: m2ib.Model) -> None:
 @pytest.mark.parametrize("fast", [True, False])
 def test_the_model_is_whole_after_an_error(clip64: m2ib.Model, fast: bool) -> None:
     module: Any = clip64.module
-    before = _state(module)
+    before = state(module)
     explain(clip64)
     calls = 0
 
@@ -54,7 +54,7 @@ def test_the_model_is_whole_after_an_error(clip64: m2ib.Model, fast: bool) -> No
     with pytest.raises(RuntimeError, match="in the middle"):
         explain(clip64, fast=fast, steps=10)
     handle.remove()
-    assert _state(module) == before
+    assert state(module) == before
 
 
 def test_an_instance_forward_is_put_back() -> None:
@@ -75,7 +75,9 @@ def test_only_the_tail_runs(clip64: m2ib.Model) -> None:
 
     blocks = module.vision_model.encoder.layers
     handles = [block.register_forward_hook(count(f"block {n}")) for n, block in enumerate(blocks)]
-    handles += [part.self_attn.register_forward_hook(count(f"attention {n}")) for n, part in enumerate(blocks)]
+    handles += [
+        part.self_attn.register_forward_hook(count(f"attention {n}")) for n, part in enumerate(blocks)
+    ]
     handles.append(module.text_model.register_forward_hook(count("text")))
     try:
         explain(clip64, steps=5, layer={"image": 1, "text": 1}, fast=False)

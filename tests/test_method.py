@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from naive import capacity
-from tiny_clip import END, START, save_tiny_clip
 from torch import Tensor
 
 import m2ib
+from naive import capacity
+from tiny_clip import END, START, save_tiny_clip
 
 pytestmark = pytest.mark.filterwarnings("ignore::m2ib.M2IBWarning")  # last blocks are asked for on purpose
 
@@ -62,7 +62,9 @@ def test_clip_equals_the_textbook_loop(
 ) -> None:
     image = pixels(32)
     full = Clip(clip64, image, IDS)
-    exp = m2ib.explain(clip64, image=image, text=IDS, layer=layer, beta=beta, variance=variance, seed=3, fast=fast)
+    exp = m2ib.explain(
+        clip64, image=image, text=IDS, layer=layer, beta=beta, variance=variance, seed=3, fast=fast
+    )
     for side in ("image", "text"):
         expected = full.naive(side, layer, beta=beta, variance=variance, seed=3)
         assert relative_error(exp[side].capacity, expected) <= 1e-9
@@ -117,6 +119,7 @@ def test_a_text_gives_the_same_padded_batched_or_alone(clip64: m2ib.Model) -> No
         np.testing.assert_array_equal(one["text"].grid, other["text"].grid)
         for side in ("image", "text"):
             np.testing.assert_allclose(many[side].grid, one[side].grid, rtol=1e-9)
+            np.testing.assert_allclose(many[side].capacity, one[side].capacity, rtol=1e-9)
             np.testing.assert_allclose(many[side].curve.loss, one[side].curve.loss, rtol=1e-9)
         assert many.similarity == pytest.approx(one.similarity, abs=1e-12)
 
@@ -156,7 +159,9 @@ def test_two_inputs_of_one_modality(clip64: m2ib.Model) -> None:
     full = Clip(clip64, first, IDS)
     with torch.no_grad():
         target = clip64.module.get_image_features(pixel_values=second[None]).pooler_output
-    expected = capacity(full.embed_image, full.module.vision_model.encoder.layers[1], target, beta=0.1, variance=1.0)
+    expected = capacity(
+        full.embed_image, full.module.vision_model.encoder.layers[1], target, beta=0.1, variance=1.0
+    )
     assert relative_error(exp[0].capacity, expected) <= 1e-9
     with pytest.raises(m2ib.InputError, match="both inputs are of modality 'image'; index by position"):
         exp["image"]
@@ -203,7 +208,10 @@ def test_bfloat16_gives_nearly_the_same_map(clip_folder: Path) -> None:
     image = pixels(32).float()
     maps = [
         m2ib.explain(
-            m2ib.load_model("clip", checkpoint=clip_folder, device="cpu", dtype=dtype), image=image, text=IDS, layer=2
+            m2ib.load_model("clip", checkpoint=clip_folder, device="cpu", dtype=dtype),
+            image=image,
+            text=IDS,
+            layer=2,
         )["image"].grid.reshape(-1)
         for dtype in ("float32", "bfloat16", "float16")
     ]
@@ -231,7 +239,12 @@ def test_photo_image_equals_the_textbook_loop(
         ids = photo64.preprocess("text", [text])
         target = text_embedding(module, ids)
     expected = capacity(
-        embed, blocks[max(layer, 0)], target, at="input" if layer == -1 else "output", channel_axis=1, **settings
+        embed,
+        blocks[max(layer, 0)],
+        target,
+        at="input" if layer == -1 else "output",
+        channel_axis=1,
+        **settings,
     )
     assert exp["image"].grid.shape == tuple(expected.shape)
     assert relative_error(exp["image"].grid, expected) <= 1e-9

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tiny_clip import END, START
 
 import m2ib
 from m2ib.attribution import Attribution, merge_words
@@ -22,6 +22,7 @@ from m2ib.contract import Token
 from m2ib.page import render_page
 from m2ib.renderers import ImageRenderer, TextRenderer, ValuesRenderer, renderer_named, scale
 from m2ib.renderers.image import upsample
+from tiny_clip import END, START
 
 IDS = torch.tensor([START, 5, 60, 7, END])
 
@@ -41,7 +42,13 @@ def same(a: Attribution, b: Attribution) -> None:
     assert (a.against is None) == (b.against is None)
     if a.against is not None:
         np.testing.assert_array_equal(a.against, b.against)
-    assert (a.modality, a.method, a.curve, a.layout, a.words) == (b.modality, b.method, b.curve, b.layout, b.words)
+    assert (a.modality, a.method, a.curve, a.layout, a.words) == (
+        b.modality,
+        b.method,
+        b.curve,
+        b.layout,
+        b.words,
+    )
     assert dict(a.settings) == dict(b.settings)
     assert dict(a.origin) == dict(b.origin)
 
@@ -124,7 +131,7 @@ def test_a_constant_map_has_zero_scores() -> None:
 def test_words_hold_all_that_their_tokens_hold(text: str, data: st.DataObject) -> None:
     cuts = data.draw(st.sets(st.integers(1, max(1, len(text) - 1)), max_size=10))
     edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    spans = [(a, b) for a, b in zip(edges, edges[1:], strict=False) if text[a:b].strip()]
+    spans = [(a, b) for a, b in itertools.pairwise(edges) if text[a:b].strip()]
     tokens = [Token("<s>", 0, 0, True), *(Token(text[a:b], a, b) for a, b in spans)]
     values = np.arange(1.0, len(tokens) + 1)
     words = merge_words(text, tokens, values)
@@ -150,7 +157,7 @@ def test_words_are_merged_by_offsets(text: str, pieces: list[tuple[int, int]], w
 
 def test_the_page_is_self_contained_and_escapes(clip64: m2ib.Model, tmp_path: Path) -> None:
     exp = m2ib.explain(clip64, image=torch.rand(3, 32, 32), text=IDS, layer=1, steps=2)
-    evil = "<script>alert(1)</script> & \"quotes\" </style>"
+    evil = '<script>alert(1)</script> & "quotes" </style>'
     a = exp["text"]
     tokens = (*a.layout.tokens[:1], Token("<img src=x onerror=alert(1)>", 0, 8), *a.layout.tokens[2:])
     attribution = dataclasses.replace(
@@ -164,7 +171,13 @@ def test_the_page_is_self_contained_and_escapes(clip64: m2ib.Model, tmp_path: Pa
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page)
     assert "@import" not in page
     assert "fetch(" not in page
-    for part in ('class="heat"', 'class="words"', 'class="opacity"', 'class="threshold"', "prefers-color-scheme: dark"):
+    for part in (
+        'class="heat"',
+        'class="words"',
+        'class="opacity"',
+        'class="threshold"',
+        "prefers-color-scheme: dark",
+    ):
         assert part in page
     data = json.loads(re.search(r'<script type="application/json">(.*?)</script>', page).group(1))  # type: ignore[union-attr]
     np.testing.assert_array_equal(data["maps"]["for"], exp["image"].grid)

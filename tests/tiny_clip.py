@@ -18,7 +18,12 @@ def save_tiny_clip(folder: Path, *, blocks: int = 4, legacy_end: bool = False, *
     """
     from transformers import CLIPConfig, CLIPModel
 
-    common = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": blocks, "num_attention_heads": 4}
+    common = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": 4,
+    }
     text = {
         **common,
         "vocab_size": VOCABULARY,

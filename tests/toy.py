@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import string
+import struct
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -178,3 +180,18 @@ def save_clip_with_words(folder: Path, **options: Any) -> Path:
     save_tiny_clip(folder, **options)
     CLIPTokenizer(vocab=vocabulary, merges=merges).save_pretrained(folder)
     return folder
+
+
+def png(width: int, height: int) -> bytes:
+    """A one-bit PNG of a few bytes that claims a size."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )

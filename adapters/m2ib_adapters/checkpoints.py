@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import pickle
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from logging import ERROR
+from pathlib import Path
+from typing import Any
 
-from m2ib.errors import CheckpointError
+from m2ib.errors import CheckpointError, M2IBError
+
+HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach
 
 
 def default_layer(blocks: int) -> int:
@@ -18,11 +25,97 @@ def default_layer(blocks: int) -> int:
 
 @contextmanager
 def loading(adapter: str, source: str) -> Iterator[None]:
-    """Whatever a library raises while it reads weights becomes one :class:`CheckpointError`."""
+    """Whatever a library raises while it reads weights becomes one :class:`CheckpointError`; it reads quietly."""
     try:
-        yield
-    except CheckpointError:
+        with _quiet():
+            yield
+    except (M2IBError, ImportError):
         raise
-    except (OSError, ValueError, KeyError, RuntimeError, EOFError) as error:
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{adapter}: checkpoint {source!r} cannot be loaded: it is damaged, or holds more than plain tensors, "
+            "which may run code and is not opened; save the weights as safetensors"
+        ) from error
+    except Exception as error:  # a damaged or foreign file makes libraries raise anything
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise CheckpointError(f"{adapter}: checkpoint {source!r} cannot be loaded: {reason}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No bars and log lines of transformers and the hub (but its download bar); after it, all as before."""
+    if "transformers" not in sys.modules:
+        yield
+        return
+    from huggingface_hub.utils import logging as hub
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
+    from transformers.utils import logging
+
+    levels = logging.get_verbosity(), hub.get_verbosity()
+    bars, downloads = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
+    logging.set_verbosity(ERROR)
+    hub.set_verbosity(ERROR)
+    logging.disable_progress_bar()
+    if downloads:
+        enable_progress_bars()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(levels[0])
+        hub.set_verbosity(levels[1])
+        if bars:
+            logging.enable_progress_bar()
+
+
+def from_folder_or_hub(adapter: str, source: str) -> dict[str, Any]:
+    """Options for ``from_pretrained(source, ...)``: what is at hand is not looked up on the hub.
+
+    Raises :class:`CheckpointError` for a path that is no folder, and for a hub id that is neither cached
+    nor within reach.
+    """
+    from huggingface_hub.errors import HFValidationError
+
+    folder, who = Path(source), f"{adapter}: checkpoint {source!r}"
+    way_out = "give a local folder written by save_pretrained"
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise CheckpointError(f"{who} is a folder without config.json; {way_out}")
+        return {"local_files_only": True, "trust_remote_code": False}
+    if folder.exists():
+        raise CheckpointError(f"{who} is a file; {way_out}")
+    if folder.is_absolute() or source.count("/") > 1 or source.startswith((".", "~")):
+        raise CheckpointError(f"{who} does not exist; {way_out}, or a hub id such as 'name/model'")
+    try:
+        offline = not hub_has(who, source, "config.json", way_out)
+    except HFValidationError as error:
+        raise CheckpointError(
+            f"{who} is neither a folder nor a hub id such as 'name/model'; {way_out}"
+        ) from error
+    return {"local_files_only": offline, "trust_remote_code": False}
+
+
+def hub_has(who: str, repository: str, file: str, way_out: str) -> bool:
+    """Whether the hub answers with this file; False where only the cache has it.
+
+    It is asked once, without retries: a library on its own waits half a minute for a network that is not
+    there. Raises :class:`CheckpointError` where neither has the file.
+    """
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import HfHubHTTPError
+
+    cached = isinstance(try_to_load_from_cache(repository, file), str)
+    url = hf_hub_url(repository, file)
+    try:
+        get_hf_file_metadata(url, timeout=HUB_PATIENCE)
+    except Exception as error:  # the hub's own, or that of requests, httpx or httpx2, by its version
+        if cached:
+            return False
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        if isinstance(error, HfHubHTTPError):
+            raise CheckpointError(
+                f"{who} is not to be had from the hub: {lines[-1]:.150}; {way_out}"
+            ) from error
+        raise CheckpointError(
+            f"{who} is not a folder here, and the hub is out of reach ({lines[0]:.100}); {way_out}"
+        ) from error
+    return True

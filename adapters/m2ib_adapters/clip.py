@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
+from torch import Tensor, nn
+
 from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout
 from m2ib.errors import CheckpointError, InputError
 from m2ib.model import Model
 from m2ib.renderers import ImageRenderer, TextRenderer
-from PIL import Image
-from torch import Tensor, nn
-
-from m2ib_adapters.checkpoints import default_layer, loading
+from m2ib_adapters.checkpoints import default_layer, from_folder_or_hub, loading
 from m2ib_adapters.images import ImagePreparation
 from m2ib_adapters.pooled import PooledBlock
 from m2ib_adapters.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
@@ -22,6 +22,7 @@ from m2ib_adapters.texts import check_ids, check_text, tokens_of_ids, tokens_of_
 DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
+_OPENAI = (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
 
 
 def load(
@@ -36,23 +37,29 @@ def load(
 
     source = DEFAULT_CHECKPOINT if checkpoint is None else str(checkpoint)
     with loading("clip", source):
-        config = AutoConfig.from_pretrained(source)
+        options = from_folder_or_hub("clip", source)
+        config = AutoConfig.from_pretrained(source, **options)
         if config.model_type != "clip":
             raise CheckpointError(
                 f"clip: checkpoint {source!r} is a {config.model_type!r} model, not 'clip'; use an adapter made for it"
             )
         module, report = CLIPModel.from_pretrained(
-            source, dtype=dtype, attn_implementation=attention, output_loading_info=True
+            source,
+            dtype=dtype,
+            attn_implementation=attention,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, all of them
+            **options,
         )
-    wrong = sorted([*report["missing_keys"], *(str(key) for key in report["mismatched_keys"])])
+    wrong = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     wrong = [key for key in wrong if not key.endswith("position_ids")]
     if wrong:
         raise CheckpointError(
-            f"clip: checkpoint {source!r} lacks or misshapes {len(wrong)} weights of its own configuration, "
-            f"first {', '.join(wrong[:5])}"
+            f"clip: checkpoint {source!r} lacks or misshapes {len(wrong)} weights that its config.json describes, "
+            f"first {', '.join(wrong[:3])}; it belongs to another architecture, or is incomplete"
         )
     module = module.to(device).eval()
-    return build(module, source, _tokenizer(source), _preparation(source, module))
+    return build(module, source, _tokenizer(source, options), _preparation(source, options, module))
 
 
 def build(module: Any, source: str, tokenizer: Any, preparation: ImagePreparation) -> Model:
@@ -74,7 +81,7 @@ def _describe(config: Any) -> str:
     )
 
 
-def _tokenizer(source: str) -> Any:
+def _tokenizer(source: str, options: dict[str, Any]) -> Any:
     """The checkpoint's tokenizer; None when it comes without one (ids can still be explained)."""
     from transformers import AutoTokenizer
 
@@ -82,28 +89,34 @@ def _tokenizer(source: str) -> Any:
     if folder.is_dir() and not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json")):
         return None
     with loading("clip", source):
-        return AutoTokenizer.from_pretrained(source)
+        return AutoTokenizer.from_pretrained(source, **options)
 
 
-def _preparation(source: str, module: Any) -> ImagePreparation:
+def _preparation(source: str, options: dict[str, Any], module: Any) -> ImagePreparation:
     """From preprocessor_config.json; OpenAI's values where the checkpoint comes without one."""
     from transformers.image_processing_base import ImageProcessingMixin
 
     size = (module.config.vision_config.image_size,) * 2
-    try:
-        given, _ = ImageProcessingMixin.get_image_processor_dict(source)
-        given = given.get("image_processor", given)
-    except OSError:
-        given = {}
-    resize = given.get("size", {"shortest_edge": size[0]})
-    squash = isinstance(resize, dict) and "height" in resize
-    return ImagePreparation(
-        size=size,
-        mean=tuple(given.get("image_mean", OPENAI_MEAN)),
-        std=tuple(given.get("image_std", OPENAI_STD)),
-        fit="squash" if squash else "crop",
-        interpolation=Image.Resampling(given.get("resample", Image.Resampling.BICUBIC)),
-    )
+    with loading("clip", source):
+        try:
+            given, _ = ImageProcessingMixin.get_image_processor_dict(source, **options)
+            given = given.get("image_processor", given)
+        except OSError:
+            if (Path(source) / "preprocessor_config.json").exists():  # there, but damaged
+                raise
+            given = {}
+        resize = given.get("size", {"shortest_edge": size[0]})
+        squash = isinstance(resize, dict) and "height" in resize
+        mean, std = ([float(value) for value in given.get(f"image_{name}", usual)] for name, usual in _OPENAI)
+        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
+            raise ValueError(f"preprocessor_config.json has the image_mean {mean} and the image_std {std}")
+        return ImagePreparation(
+            size=size,
+            mean=tuple(mean),
+            std=tuple(std),
+            fit="squash" if squash else "crop",
+            interpolation=Image.Resampling(given.get("resample", Image.Resampling.BICUBIC)),
+        )
 
 
 def _block(block: Any) -> PooledBlock:
@@ -207,10 +220,19 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
             if not truncate:
                 raise too_long(string, count, limit)
             coded = tokenizer(
-                string, return_offsets_mapping=True, return_special_tokens_mask=True, truncation=True, max_length=limit
+                string,
+                return_offsets_mapping=True,
+                return_special_tokens_mask=True,
+                truncation=True,
+                max_length=limit,
             )
         ids = up_to_pooled(torch.tensor(coded["input_ids"]))
         kept = len(ids)
+        if kept < min(count, limit):
+            raise InputError(
+                f"text {string[:40]!r} holds the model's own end token after {kept - 2} others, and the model reads "
+                "no further; take it out of the text"
+            )
         special = [bool(flag) for flag in coded["special_tokens_mask"][:kept]]
         if all(special):
             raise InputError(f"text {string!r} is empty once tokenized; give at least one word")
@@ -219,7 +241,11 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         return Item(ids, Layout((kept,), read=kept, tokens=tokens), {"text": string}, origin)
 
     def describe(given: Inputs) -> Item:
-        check_ids(given, limit, config.vocab_size)
+        whole = check_ids(_tensor(given), limit, config.vocab_size)
+        if text.eos_token_id != 2 and text.eos_token_id not in whole:
+            raise InputError(
+                f"text: the token ids hold no end token ({text.eos_token_id}), where the model reads a text"
+            )
         ids = up_to_pooled(_tensor(given)).long()
         values = ids.tolist()
         ends = {0, len(values) - 1} if tokenizer is None else None
@@ -227,9 +253,13 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
             n in ends if ends is not None else value in tokenizer.all_special_ids
             for n, value in enumerate(values)
         ]
+        if all(special):
+            raise InputError("text: the token ids hold special tokens only")
         decode = tokenizer.decode if tokenizer else lambda part: " ".join(names(part))
         string, tokens = tokens_of_ids(values, special, names(values), decode)
-        return Item(ids, Layout((len(values),), read=len(values), tokens=tokens), {"text": string}, {"source": "ids"})
+        return Item(
+            ids, Layout((len(values),), read=len(values), tokens=tokens), {"text": string}, {"source": "ids"}
+        )
 
     def collate(items: Sequence[Inputs]) -> Inputs:
         """Pad with what ends each text: by either rule the first one is pooled."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import warnings
 from dataclasses import dataclass
 from os import PathLike
@@ -171,8 +172,9 @@ def _read(path: Path) -> Image.Image:
         raise InputError(f"image {str(path)!r} is a folder; name a file") from None
     except PermissionError:
         raise InputError(f"image {str(path)!r} cannot be read: permission denied") from None
-    except Image.DecompressionBombError:
-        raise _bomb(f"image {str(path)!r}", "too many pixels") from None
+    except Image.DecompressionBombError as error:  # its message begins with the number of pixels
+        count = int(next(iter(re.findall(r"\d+", str(error))), 0))
+        raise _bomb(f"image {str(path)!r}", f"{count:,} pixels") from None
     except UnidentifiedImageError:
         raise InputError(f"image {str(path)!r} is not in an image format that can be read") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:

@@ -12,7 +12,9 @@ from m2ib.errors import InputError
 def check_text(raw: Any) -> str:
     """The text itself. Raises :class:`InputError` for anything else, and for one without content."""
     if not isinstance(raw, str):
-        raise InputError(f"text: cannot use a {type(raw).__name__}; give a string or a tensor of token ids")
+        raise InputError(
+            f"text: cannot use {raw!r:.40} of type {type(raw).__name__}; give a string or a tensor of token ids"
+        )
     if not raw.strip():
         raise InputError(f"text {raw!r} is empty; give at least one word")
     return raw
@@ -28,13 +30,15 @@ def too_long(text: str, count: int, limit: int) -> InputError:
 
 def check_ids(ids: Any, limit: int, vocabulary: int) -> list[int]:
     """Token ids given as a tensor. Raises :class:`InputError` if they cannot be a text of this model."""
-    if ids.ndim != 1 or ids.is_floating_point() or ids.numel() == 0:
+    if ids.ndim != 1 or ids.numel() == 0 or not str(ids.dtype).startswith(("torch.int", "torch.uint")):
         raise InputError(
             f"text: token ids are a 1-D integer tensor, special tokens included, not {tuple(ids.shape)} {ids.dtype}"
         )
     values: list[int] = ids.tolist()
     if len(values) > limit:
-        raise InputError(f"text: {len(values)} token ids are {len(values) - limit} more than the model's {limit}")
+        raise InputError(
+            f"text: {len(values)} token ids are {len(values) - limit} more than the model's {limit}"
+        )
     for value in values:
         if not 0 <= value < vocabulary:
             raise InputError(f"text: the token id {value} is outside the model's vocabulary of {vocabulary}")

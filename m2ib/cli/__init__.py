@@ -10,17 +10,24 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 from m2ib.cli import adapters, demo, explain
-from m2ib.errors import M2IBError, M2IBWarning
+from m2ib.errors import M2IBError, M2IBWarning, SettingError
 
 _COMMANDS = {"demo": demo, "explain": explain, "adapters": adapters}
 
 
+class _Parser(argparse.ArgumentParser):
+    """Usage errors as every other error: one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SettingError(f"{message}; see {self.prog} --help")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, or 2 for bad input, or 130 when interrupted."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="m2ib",
         description="Why does a shared-embedding model put two things close together?",
         allow_abbrev=False,
@@ -29,11 +36,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
         command.add_parser(commands, name)
-    parsed, rest = parser.parse_known_args(arguments)
     with warnings.catch_warnings():
-        warnings.simplefilter("once", M2IBWarning)
+        if not sys.warnoptions:  # other libraries' warnings are for whoever asks with python -W
+            warnings.simplefilter("ignore")
+        warnings.simplefilter("default", M2IBWarning)
         warnings.showwarning = _show_warning
         try:
+            parsed, rest = parser.parse_known_args(arguments)
             _COMMANDS[parsed.command].run(parsed, rest)
         except M2IBError as error:
             return _fail(str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ class ExplainConfig:
     device: str = "auto"
     dtype: str = "float32"
     options: dict[str, Any] = field(default_factory=dict)
-    inputs: Any = field(default_factory=list)
+    inputs: Any = None
     method: str = "m2ib"
     beta: Any = None
     variance: Any = None
@@ -52,7 +53,9 @@ class ExplainConfig:
 
 
 _SWITCHES = ("truncate", "force")
-_FLAGS = tuple(f.name for f in dataclasses.fields(ExplainConfig) if f.name not in ("inputs", "options", *_SWITCHES))
+_KNOWN = tuple(f.name for f in dataclasses.fields(ExplainConfig))
+_FLAGS = tuple(name for name in _KNOWN if name not in ("inputs", "options", *_SWITCHES))
+_FREE = ("beta", "variance", "layer", "steps", "samples", "lr")  # a number, or a mapping by modality
 
 FIT_OPTIONS = (
     "method",
@@ -78,7 +81,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", action="store_true", default=None)
 
 
-def read_config(parsed: argparse.Namespace, rest: Sequence[str]) -> DictConfig:
+def read_config(parsed: argparse.Namespace, rest: Sequence[str]) -> ExplainConfig:
     """File, then flags, then ``key=value`` words, over the defaults.
 
     rest  what argparse did not know: ``--<modality> value``, ``--against value`` and ``key=value``
@@ -90,32 +93,76 @@ def read_config(parsed: argparse.Namespace, rest: Sequence[str]) -> DictConfig:
     try:
         if parsed.config is not None:
             config = _merge(config, _read_file(Path(parsed.config)), f"config {parsed.config!r}")
-        flags = {name: getattr(parsed, name) for name in (*_FLAGS, *_SWITCHES) if getattr(parsed, name) is not None}
-        config = _merge(config, {name: _scalar(name, value) for name, value in flags.items()}, "options")
-        config = _merge(config, OmegaConf.from_dotlist(overrides), "options")
-        if inputs:
-            config.inputs = inputs
-        OmegaConf.resolve(config)
-    except OmegaConfBaseException as error:
-        raise SettingError(f"options: {str(error).splitlines()[0]}") from error
-    assert isinstance(config, DictConfig)
-    return config
+        for name in (*_FLAGS, *_SWITCHES):
+            if (value := getattr(parsed, name)) is not None:
+                config = _merge(config, _flag(name, value), "options")
+        for word in overrides:
+            config = _merge(config, _parsed(word), "options")
+        plain = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:  # an interpolation that cannot be resolved
+        raise SettingError(f"options: {_reason(error)}") from error
+    assert isinstance(plain, dict)
+    if inputs:
+        plain["inputs"] = inputs
+    for name in ("name", "checkpoint", "device", "dtype", "registry"):
+        if name in plain["options"]:
+            raise SettingError(
+                f"options: {name!r} is not one of an adapter's own options; see m2ib explain --help"
+            )
+    return ExplainConfig(**{str(name): value for name, value in plain.items()})
 
 
-def _scalar(name: str, value: Any) -> Any:
-    """Flags of free type are read as YAML; the others are what they are."""
-    free = name in ("beta", "variance", "layer", "steps", "samples", "lr")
-    return yaml.safe_load(value) if free and isinstance(value, str) else value
+def print_config(config: ExplainConfig) -> str:
+    """YAML that :func:`read_config` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.create(_escaped(dataclasses.asdict(config))))
+
+
+def _flag(name: str, value: Any) -> Any:
+    """A flag's value: as in YAML where it is of free type, else what it is, without interpolation."""
+    if name in _FREE:
+        return _parsed(f"{name}={value}")
+    return {name: _escaped(value)}
+
+
+def _parsed(word: str) -> Any:
+    """``key=value``, the value as in YAML."""
+    try:
+        if re.match(r"\w[\w.\[\]-]*=", word):
+            return OmegaConf.from_dotlist([word])
+        error = None
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, IndexError) as caught:
+        error = caught
+    raise SettingError(f"options: {word!r} is not key=value with a YAML value") from error
+
+
+def _escaped(value: Any) -> Any:
+    """``value`` with every ``${`` in its strings taken literally by OmegaConf."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
+    if isinstance(value, dict):
+        return {key: _escaped(each) for key, each in value.items()}
+    return [_escaped(each) for each in value] if isinstance(value, list) else value
 
 
 def _merge(config: Any, new: Any, where: str) -> Any:
-    known = [f.name for f in dataclasses.fields(ExplainConfig)]
     for key in new:
-        if key not in known:
-            close = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise SettingError(f"{where}: {key!r} is unknown{hint} Known: {', '.join(known)}")
-    return OmegaConf.merge(config, new)
+        if key not in _KNOWN:
+            close = difflib.get_close_matches(str(key), _KNOWN, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise SettingError(f"{where}: {str(key)!r} is unknown{hint} Known: {', '.join(_KNOWN)}")
+    try:
+        return OmegaConf.merge(config, new)
+    except OmegaConfBaseException as error:
+        raise SettingError(f"{where}: {_reason(error)}") from error
+    except TypeError as error:
+        raise SettingError(
+            f"{where}: a list and a mapping cannot be merged; write {' and '.join(map(repr, new))} as a whole"
+        ) from error
+
+
+def _reason(error: OmegaConfBaseException) -> str:
+    key = f"{error.full_key}: " if error.full_key else ""
+    return f"{key}{(str(error).splitlines() or ['cannot be used'])[0]}"
 
 
 def _read_file(path: Path) -> Any:
@@ -123,7 +170,7 @@ def _read_file(path: Path) -> Any:
         loaded = OmegaConf.load(path)
     except OSError as error:
         raise SettingError(f"config {str(path)!r} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
         raise SettingError(f"config {str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(loaded, DictConfig):
         raise SettingError(f"config {str(path)!r} holds a list; it must be a mapping of options")
@@ -144,7 +191,10 @@ def _split(rest: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
                 value = following
             if name == AGAINST:
                 if not inputs:
-                    raise SettingError("options: --against follows the input it is held against, as in --text 'a cat' --against 'a dog'")
+                    raise SettingError(
+                        "options: --against follows the input it is held against, "
+                        "as in --text 'a cat' --against 'a dog'"
+                    )
                 inputs[-1].setdefault(AGAINST, []).append(value)
             else:
                 inputs.append({name: value})
@@ -155,34 +205,40 @@ def _split(rest: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
     return inputs, overrides
 
 
-def read_inputs(config: DictConfig) -> list[tuple[str, Any]]:
-    """The pair in a config, its modalities checked against the adapter's, before any model is loaded."""
-    plain: Any = OmegaConf.to_container(config.inputs) if OmegaConf.is_config(config.inputs) else config.inputs
-    rows: Any
-    if isinstance(plain, dict):
-        rows = [{name: value} for name, value in plain.items() if name != AGAINST]
-    else:
-        rows = plain
+def read_inputs(config: ExplainConfig) -> list[tuple[str, Any]]:
+    """The pair in a config, its modalities checked against the adapter's, before any model is loaded.
+
+    Raises :class:`SettingError`, and :class:`AdapterError` for an unknown model.
+    """
+    rows: Any = config.inputs or []
+    if isinstance(rows, dict):
+        if AGAINST in rows:
+            raise SettingError(
+                "inputs: 'against' stands beside one input, so write a list: "
+                "[{image: pets.jpg}, {text: a cat, against: a dog}]"
+            )
+        rows = [{name: value} for name, value in rows.items()]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise SettingError("inputs: must be a mapping such as {image: dog.jpg, text: a dog}, or a list of such")
+        raise SettingError(
+            "inputs: must be a mapping such as {image: dog.jpg, text: a dog}, or a list of such, "
+            f"not {rows!r:.80}"
+        )
     takes = default_registry().find(config.model).modalities
+    flags = ", ".join(f"--{modality}" for modality in takes)
     pair: list[tuple[str, Any]] = []
     for row in rows:
-        names = [name for name in row if name != AGAINST]
-        for name in names:
+        for name in (name for name in row if name != AGAINST):
             if name not in takes:
-                close = difflib.get_close_matches(str(name), [*takes, *_FLAGS], n=1)
-                hint = f"; did you mean --{close[0]}?" if close else ""
+                known = [*takes, *_FLAGS, *_SWITCHES, AGAINST, "config", "print-config"]
+                close = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"; did you mean --{close[0]}?" if close else "."
                 raise SettingError(
-                    f"options: --{name} is unknown{hint} The model {config.model!r} takes {', '.join(f'--{m}' for m in takes)}"
+                    f"options: --{name} is unknown{hint} The model {config.model!r} takes {flags}"
                 )
-            value = row[name]
-            others = row.get(AGAINST)
+            value, others = row[name], row.get(AGAINST)
             if others:
                 value = contrast(value, *(others if isinstance(others, list) else [others]))
-            pair.append((name, value))
+            pair.append((str(name), value))
     if len(pair) != 2:
-        raise SettingError(
-            f"inputs: need two, got {len(pair)}; the model {config.model!r} takes {', '.join(f'--{m}' for m in takes)}"
-        )
+        raise SettingError(f"inputs: need two, got {len(pair)}; the model {config.model!r} takes {flags}")
     return pair

@@ -20,12 +20,18 @@ class Pair:
 
 
 PAIRS = (
-    Pair("cat", "a tabby cat with green eyes", "A cat"),
-    Pair("coffee", "a cup of espresso and a silver spoon", "A cup of coffee"),
-    Pair("rocket", "a rocket is launched into the sky", "A rocket"),
-    Pair("astronaut", "an astronaut in an orange space suit", "One photograph, first caption"),
-    Pair("astronaut", "a model of a space shuttle", "The same photograph, second caption"),
-    Pair("cat", "on a lazy Sunday afternoon my cat looks at you", "A caption with distractor words"),
+    Pair("cat", "a tabby cat looking at the camera", "A cat"),
+    Pair("coffee", "a cup of espresso on a wooden table", "A cup of espresso"),
+    Pair("rocket", "a rocket standing on the launch pad at night", "A rocket"),
+    Pair("camera", "a man filming with a camera on a tripod", "A man with a camera"),
+    Pair("astronaut", "a space shuttle ready for launch", "One photograph, first caption"),
+    Pair("astronaut", "a woman in an orange space suit", "The same photograph, second caption"),
+    Pair(
+        "coffee",
+        "my grandmother told me that espresso tastes better on sunday mornings",
+        "A caption with distractor words",
+    ),
+    Pair("astronaut", "a crash helmet", "Why this caption rather than that one", against="a space shuttle"),
 )
 
 
@@ -59,7 +65,9 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     try:
         import skimage.data
     except ImportError as error:
-        raise AdapterError("demo: needs scikit-image for its photographs: pip install 'm2ib[photo]'") from error
+        raise AdapterError(
+            "demo: needs scikit-image for its photographs: pip install 'm2ib[photo]'"
+        ) from error
     model = load_model("photo", device=parsed.device)
     inputs = [
         {

@@ -33,28 +33,26 @@ def add_parser(commands: Any, name: str) -> None:
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Explain the pair; write page, figure and numbers into a folder; print the page's path."""
-    from omegaconf import OmegaConf
-
-    from m2ib.cli.config import FIT_OPTIONS, read_config, read_inputs
+    from m2ib.cli.config import FIT_OPTIONS, print_config, read_config, read_inputs
     from m2ib.model import load_model
     from m2ib.pipeline import explain
-    from m2ib.storage import prepare_folder
+    from m2ib.storage import check_folder
 
     config = read_config(parsed, rest)
     if parsed.print_config:
-        sys.stdout.write(OmegaConf.to_yaml(config))
+        sys.stdout.write(print_config(config))
         return
     pair = read_inputs(config)
-    folder = prepare_folder(Path(config.out), force=config.force)
-    plain: Any = OmegaConf.to_container(config)
+    folder = Path(config.out)
+    check_folder(folder, force=config.force)
     model = load_model(
         config.model,
         checkpoint=config.checkpoint,
         device=config.device,
         dtype=config.dtype,
-        **plain["options"],
+        **config.options,
     )
-    explanation = explain(model, *pair, **{name: plain[name] for name in FIT_OPTIONS})
+    explanation = explain(model, *pair, **{name: getattr(config, name) for name in FIT_OPTIONS})
     explanation.save(folder, force=True)  # refused above already
     write_figure(explanation, folder / "figure.png")
     page = explanation.to_html(folder / "index.html", title=config.title)

@@ -25,7 +25,9 @@ def render_page(
     notes  one line shown over each explanation, in order; may be shorter
     """
     here = files("m2ib.page")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     template = environment.from_string(here.joinpath("page.html.jinja").read_text(encoding="utf-8"))
     scripts: dict[str, str] = {}
     cards = []
@@ -115,5 +117,7 @@ def _chart(label: str, values: Sequence[float]) -> Markup:
         last=f"{values[-1]:.4g}",
         count=len(values),
         points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
-        dots=Markup("").join(Markup('<circle cx="{}" cy="{}" r="2"/>').format(f"{x:.1f}", f"{y:.1f}") for x, y in points),
+        dots=Markup("").join(
+            Markup('<circle cx="{}" cy="{}" r="2"/>').format(f"{x:.1f}", f"{y:.1f}") for x, y in points
+        ),
     )

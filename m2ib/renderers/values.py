@@ -33,13 +33,17 @@ class ValuesRenderer:
         body = Markup("").join(
             Markup("<tr>{}</tr>").format(
                 Markup("").join(
-                    Markup('<td class="figure cell" style="--value:{:.3f}">{}</td>').format(shade, f"{value:.3g}")
+                    Markup('<td class="figure cell" style="--value:{:.3f}">{}</td>').format(
+                        shade, f"{value:.3g}"
+                    )
                     for value, shade in zip(row, line, strict=True)
                 )
             )
             for row, line in zip(rows, shades, strict=True)
         )
-        return Markup('<figure class="values" id="{}"><table><tbody>{}</tbody></table></figure>').format(ident, body)
+        return Markup('<figure class="values" id="{}"><table><tbody>{}</tbody></table></figure>').format(
+            ident, body
+        )
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         rows = attribution.grid.reshape(-1, attribution.grid.shape[-1])

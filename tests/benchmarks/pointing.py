@@ -70,7 +70,9 @@ def main() -> None:
         blob.append(left <= width / 2 < right and top <= height / 2 < bottom)
         shares.append((right - left) * (bottom - top) / (width * height))
         if options.verbose:
-            console.print(f"{'hit ' if inside else 'miss'} {row['photo']}: {row['phrase']} ({x:.2f}, {y:.2f})")
+            console.print(
+                f"{'hit ' if inside else 'miss'} {row['photo']}: {row['phrase']} ({x:.2f}, {y:.2f})"
+            )
     table = Table(f"{len(triples)} triples", "maximum inside the box", "standard error")
     for name, values in (("m2ib", hits), ("centred blob", blob)):
         share = float(np.mean(values))

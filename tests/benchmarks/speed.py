@@ -129,14 +129,22 @@ def main() -> None:
     torch.manual_seed(1)
     pixels = torch.randn(3, 224, 224)
     ids = torch.tensor([49406, 320, 2368, 539, 320, 736, 530, 518, 1994, 49407])  # ten tokens
-    settings: dict[str, Any] = {"layer": LAYER, "beta": BETA, "steps": STEPS, "samples": SAMPLES, "seed": SEED}
+    settings: dict[str, Any] = {
+        "layer": LAYER,
+        "beta": BETA,
+        "steps": STEPS,
+        "samples": SAMPLES,
+        "seed": SEED,
+    }
     with tempfile.TemporaryDirectory() as folder:
         source = checkpoint(folder)
         full = m2ib.load_model("clip", checkpoint=source, device="cpu")
         half = m2ib.load_model("clip", checkpoint=source, device="cpu", dtype="bfloat16")
     runs = {
         "m2ib float32": lambda: m2ib.explain(full, image=pixels, text=ids, **settings),
-        "m2ib float32, general tail": lambda: m2ib.explain(full, image=pixels, text=ids, fast=False, **settings),
+        "m2ib float32, general tail": lambda: m2ib.explain(
+            full, image=pixels, text=ids, fast=False, **settings
+        ),
         "m2ib bfloat16": lambda: m2ib.explain(half, image=pixels, text=ids, **settings),
     }
     for run in runs.values():
@@ -152,7 +160,9 @@ def main() -> None:
     )
     full.module.requires_grad_(False)
 
-    table = Table("one pair, both directions", "seconds", "times faster", "max rel. error", "Spearman", "peak MiB")
+    table = Table(
+        "one pair, both directions", "seconds", "times faster", "max rel. error", "Spearman", "peak MiB"
+    )
     table.add_row("textbook loop, float32", f"{slow:.2f}", "1", "", "", "")
     for name in runs:
         errors = [abs(a - b).max() / abs(b).max() for a, b in zip(maps[name], reference, strict=True)]
@@ -165,7 +175,9 @@ def main() -> None:
             f"image {ranks[0]:.4f}, text {ranks[1]:.4f}",
             f"{peaks[name]:.0f}",
         )
-    console.print(f"{torch.get_num_threads()} threads; textbook ran once, the others are the best of {options.repeats}")
+    console.print(
+        f"{torch.get_num_threads()} threads; textbook ran once, the others are the best of {options.repeats}"
+    )
     console.print(table)
 
     if options.leaks:

@@ -16,10 +16,10 @@ from m2ib_adapters.checkpoints import loading
 
 _HUB = "hf-hub:"
 _FOLDER = "local-dir:"
-_CONFIG_FILE = "open_clip_config.json"
+CONFIG_FILE = "open_clip_config.json"
 _REQUIRED = ("embed_dim", "vision_cfg", "text_cfg")
 # Names of weights in a folder or hub repository, the safe format first; as open_clip writes them.
-_WEIGHTS = (
+WEIGHT_FILES = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.safetensors",
     "model.safetensors",
@@ -122,10 +122,10 @@ def _from_config(
 
 
 def _from_folder(folder: Path) -> Architecture:
-    if not (folder / _CONFIG_FILE).is_file():
-        raise SettingError(f"open-clip: architecture {str(folder)!r} is a folder without {_CONFIG_FILE}")
-    weights = next((folder / name for name in _WEIGHTS if (folder / name).is_file()), None)
-    return _from_config(_read_json(folder / _CONFIG_FILE), str(folder), weights=weights, folder=folder)
+    if not (folder / CONFIG_FILE).is_file():
+        raise SettingError(f"open-clip: architecture {str(folder)!r} is a folder without {CONFIG_FILE}")
+    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    return _from_config(_read_json(folder / CONFIG_FILE), str(folder), weights=weights, folder=folder)
 
 
 def _from_hub(name: str) -> Architecture:
@@ -133,7 +133,7 @@ def _from_hub(name: str) -> Architecture:
 
     repository = name.removeprefix(_HUB)
     with loading("open-clip", name):
-        given = _read_json(Path(download_pretrained_from_hf(repository, filename=_CONFIG_FILE)))
+        given = _read_json(Path(download_pretrained_from_hf(repository, filename=CONFIG_FILE)))
         weights = Path(download_pretrained_from_hf(repository))
     return _from_config(given, name, weights=weights)
 

