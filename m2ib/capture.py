@@ -8,15 +8,18 @@ computed, what comes before is not, and no adapter has to rewrite its model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from m2ib.contract import Encoder, Inputs, Layer
 from m2ib.errors import AdapterError
+
+_SHORT = 128  # positions
 
 
 @contextmanager
@@ -145,6 +148,13 @@ def repeat_inputs(inputs: Inputs, copies: int) -> Inputs:
     return {name: repeat(tensor, copies) for name, tensor in inputs.items()}
 
 
+def _attention_for(activation: Tensor) -> AbstractContextManager[Any]:
+    """Plain matrix products for short sequences on the CPU: there the fused attention's backward is slower."""
+    if activation.device.type == "cpu" and activation.ndim == 3 and activation.shape[1] <= _SHORT:
+        return sdpa_kernel(SDPBackend.MATH)
+    return nullcontext()
+
+
 class Tail:
     """From layer l's output to the embedding, for ``copies`` activations per recorded input.
 
@@ -172,10 +182,11 @@ class Tail:
         self._stack.close()
 
     def __call__(self, activation: Tensor) -> Tensor:
-        if self._fast is not None:
-            return self._fast(activation, self._recording.layer, self._inputs)
-        self._replacement = activation
-        return self._encoder.embed(self._inputs)
+        with _attention_for(activation):
+            if self._fast is not None:
+                return self._fast(activation, self._recording.layer, self._inputs)
+            self._replacement = activation
+            return self._encoder.embed(self._inputs)
 
     def _patch(self, stack: ExitStack) -> None:
         target = self._recording.layer
