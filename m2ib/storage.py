@@ -35,7 +35,8 @@ def check_folder(folder: Path, *, force: bool) -> None:
     try:
         nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not nearest.is_dir():
-            raise StorageError(f"output {str(nearest)!r} is a file; name a folder")
+            where = "it" if nearest == folder else repr(nearest.name)
+            raise StorageError(f"{name} cannot be made: {where} is a file; name a folder")
         if not os.access(nearest, os.W_OK | os.X_OK):
             raise StorageError(f"{name} cannot be written: permission denied; choose another one")
         if folder.is_dir() and any(folder.iterdir()) and not force:

@@ -300,7 +300,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "device": ((*PAIR, "--device", "gpu"), "device: 'gpu' is unknown; use 'auto', 'cpu', 'cuda' or 'cuda:1'"),
     "device without weights": (
         (*PAIR, "--device", "meta"),
-        "device: 'meta' holds no weights to explain; use 'auto'",
+        "explain: the model is on the device 'meta' and has no weights; load it on a real one",
     ),
     "dtype": ((*PAIR, "--dtype", "half"), "dtype: 'half' is unknown; use one of float32, bfloat16"),
     "adapter's option": (
@@ -414,10 +414,13 @@ def test_an_empty_folder_is_used(run: Run, here: Path) -> None:
 @pytest.mark.parametrize(
     ("out", "message"),
     [
-        ("dog.png", "output 'dog.png' is a file; name a folder"),
-        ("dog.png/report", "output folder 'dog.png/report' cannot be made: Not a directory"),
+        ("dog.png", "output folder 'dog.png' cannot be made: it is a file; name a folder"),
+        (
+            "dog.png/report",
+            "output folder 'dog.png/report' cannot be made: 'dog.png' is a file; name a folder",
+        ),
         ("/proc/m2ib/report", "output folder '/proc/m2ib/report' cannot be made: "),
-        ("x" * 300, f"output folder {'x' * 300!r} cannot be made: File name too long"),
+        ("x" * 300, f"output folder {'x' * 300!r} cannot be used: File name too long"),
     ],
 )
 def test_a_place_that_cannot_be_written(run: Run, out: str, message: str) -> None:
