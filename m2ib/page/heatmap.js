@@ -81,7 +81,7 @@
       });
       context.putImageData(picture, 0, 0);
       find(".opacity + output").textContent = opacity.value + " %";
-      find(".threshold + output").textContent = number(low + cut * (high - low));
+      find(".threshold + output").textContent = both() ? threshold.value + " %" : number(low + cut * (high - low));
       find(".low").textContent = number(low) + " nats"; find(".high").textContent = number(high) + " nats";
       const stops = (ramp) => ramp.map((c) => `rgb(${c.join(",")})`);
       find(".ramp").style.background = both()

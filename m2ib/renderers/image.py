@@ -120,19 +120,24 @@ class ImageRenderer:
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         view: ImageView = attribution.view
         left, top, right, bottom = view.region
-        axes.imshow(view.pixels)
-        shown = upsample(attribution.grid, (round(bottom - top) or 1, round(right - left) or 1))
-        heat = axes.imshow(
-            shown,
-            extent=(left - 0.5, right - 0.5, bottom - 0.5, top - 0.5),
-            cmap="inferno",
-            alpha=0.35 + 0.5 * scale(shown),
-        )
+        size = (round(bottom - top) or 1, round(right - left) or 1)
+        place: dict[str, Any] = {"extent": (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)}
+        if attribution.against is None:
+            axes.imshow(view.pixels)
+            shown = upsample(attribution.grid, size)
+            heat = axes.imshow(shown, cmap="inferno", alpha=0.35 + 0.5 * scale(shown), **place)
+            label = "nats per position"
+        else:  # what speaks for this less what speaks for the other, over a grey photo
+            axes.imshow(view.pixels.mean(-1), cmap="gray", vmin=0, vmax=255)
+            shown = upsample(attribution.grid - attribution.against, size)
+            most = float(np.abs(shown).max()) or 1.0
+            heat = axes.imshow(shown, cmap="PuOr_r", vmin=-most, vmax=most, alpha=0.75, **place)
+            label = "nats per position: for this one, less for the other"
         axes.set_xlim(-0.5, view.pixels.shape[1] - 0.5)
         axes.set_ylim(view.pixels.shape[0] - 0.5, -0.5)
         axes.set_axis_off()
         bar = axes.figure.colorbar(heat, ax=axes, fraction=0.046, pad=0.02)
-        bar.set_label("nats per position")
+        bar.set_label(label)
 
     def store(self, view: ImageView, folder: Path, stem: str) -> Mapping[str, Any]:
         name = f"{stem}.png"
