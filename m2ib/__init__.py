@@ -26,6 +26,7 @@ from m2ib.hookspecs import hookimpl
 from m2ib.registry import AdapterSpec, Registry, list_adapters
 
 if TYPE_CHECKING:
+    from m2ib.api import contrast, explain, explain_many
     from m2ib.attribution import Attribution
     from m2ib.contract import (
         Defaults,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
     from m2ib.explanation import Explanation
     from m2ib.model import Model, load_model
     from m2ib.page import write_page
-    from m2ib.pipeline import contrast, explain, explain_many
     from m2ib.settings import FitSettings
     from m2ib.storage import load_explanation
 
@@ -60,9 +60,9 @@ _HOMES = {
     "read_sequence_first": "contract",
     "write_first": "contract",
     "write_sequence_first": "contract",
-    "contrast": "pipeline",
-    "explain": "pipeline",
-    "explain_many": "pipeline",
+    "contrast": "api",
+    "explain": "api",
+    "explain_many": "api",
     "Explanation": "explanation",
     "Model": "model",
     "load_model": "model",

@@ -15,8 +15,8 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from m2ib.api import contrast
 from m2ib.errors import SettingError
-from m2ib.pipeline import contrast
 from m2ib.registry import default_registry
 
 AGAINST = "against"

@@ -51,12 +51,12 @@ def add_parser(commands: Any, name: str) -> None:
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Explain :data:`PAIRS`; write a folder for each and one page for all; print the page's path."""
+    from m2ib.api import contrast, explain_many
     from m2ib.cli.explain import write_figure
     from m2ib.errors import AdapterError, SettingError
     from m2ib.explanation import Explanation
     from m2ib.model import load_model
     from m2ib.page import write_page
-    from m2ib.pipeline import contrast, explain_many
     from m2ib.storage import prepare_folder
 
     if rest:

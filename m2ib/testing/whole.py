@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from m2ib.api import explain
 from m2ib.capture import frozen
 from m2ib.errors import M2IBWarning
 from m2ib.model import Model
 from m2ib.page import render_page
-from m2ib.pipeline import explain
 from m2ib.storage import load_explanation
 from m2ib.testing.findings import Result, require, run, shape_of
 

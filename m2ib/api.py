@@ -1,0 +1,197 @@
+"""What a user calls: ``explain``, ``explain_many`` and ``contrast``. The work itself is in ``pipeline.py``."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypedDict, Unpack
+
+from m2ib.errors import InputError, M2IBError, SettingError
+from m2ib.explanation import Explanation
+from m2ib.model import Model
+from m2ib.pipeline import Contrast, Pair, Plan, explain_batch, prepare
+from m2ib.progress import progress
+from m2ib.settings import PerModality, Readout
+
+METHODS = ("m2ib",)
+
+
+def contrast(this: Any, *others: Any) -> Contrast:
+    """A target that is a difference: ``explain(model, image=x, text=contrast("a cat", "a dog"))``.
+
+    The other side is explained against ``unit(e(this)) - mean(unit(e(others)))``. Its attribution's
+    ``grid`` says what speaks for ``this``, its ``against`` what speaks for the others.
+    This side's own attribution is that of ``this`` alone.
+    """
+    if not others:
+        raise InputError("contrast: give at least one other input, as in contrast('a cat', 'a dog')")
+    return Contrast(this, others)
+
+
+class Options(TypedDict, total=False):
+    """The keywords that :func:`explain` and :func:`explain_many` share."""
+
+    method: str
+    seed: int
+    beta: PerModality[float]
+    variance: PerModality[float]
+    layer: PerModality[int]
+    steps: PerModality[int]
+    samples: PerModality[int]
+    lr: PerModality[float]
+    readout: Readout
+    truncate: bool
+    fast: bool
+
+
+def explain(
+    model: Model,
+    *pair: tuple[str, Any],
+    method: str = "m2ib",
+    seed: int = 0,
+    beta: PerModality[float] = None,
+    variance: PerModality[float] = None,
+    layer: PerModality[int] = None,
+    steps: PerModality[int] = 10,
+    samples: PerModality[int] = 10,
+    lr: PerModality[float] = 1.0,
+    readout: Readout = "last",
+    truncate: bool = False,
+    fast: bool = True,
+    show_progress: bool = True,
+    **inputs: Any,
+) -> Explanation:
+    """Explain why ``model`` puts two inputs close together: one attribution for each.
+
+    pair      ``("image", x), ("text", y)``; or, when the modalities differ, ``image=x, text=y``.
+              An input is raw (path, PIL image, array, string, ...), one preprocessed ``torch.Tensor``
+              without batch axis, or a :func:`contrast` of such
+    method    "m2ib" (Wang et al. 2023)
+    beta, variance, layer, steps, samples, lr
+              see :class:`m2ib.FitSettings`: a number, or a dict by modality; None: the adapter's default
+    seed      of the noise; each side's generator starts from it
+    readout   "last": capacity of the last forward pass; "final": of the final alpha
+    truncate  cut an input that is longer than the model takes, instead of refusing it
+    fast      use the encoder's own fast tail where there is one
+    show_progress  a bar on a terminal, for what takes longer than a second
+
+    Raises :class:`InputError` and :class:`SettingError`.
+    """
+    plan = _plan(
+        method=method,
+        seed=seed,
+        beta=beta,
+        variance=variance,
+        layer=layer,
+        steps=steps,
+        samples=samples,
+        lr=lr,
+        readout=readout,
+        truncate=truncate,
+        fast=fast,
+    )
+    for name in inputs:
+        if name not in model.modalities and len(pair) + len(inputs) > 2:  # a misspelt setting, then
+            close = difflib.get_close_matches(name, Options.__annotations__, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise SettingError(
+                f"explain: {name!r} is unknown{hint} The model takes {', '.join(model.modalities)}"
+            )
+    sides = prepare(model, _pair([*pair, *inputs.items()]), plan)
+    with progress("explain", show=show_progress) as bar:
+        (explanation,) = explain_batch(model, [sides], plan, bar.steps)
+    return explanation
+
+
+def explain_many(
+    model: Model,
+    pairs: Iterable[Any],
+    *,
+    batch_size: int = 16,
+    show_progress: bool = True,
+    **options: Unpack[Options],
+) -> Iterator[Explanation]:
+    """Explain many pairs, ``batch_size`` at a time, in order and lazily; the results are those of ``explain``.
+
+    pairs    an iterable of ``(("image", x), ("text", y))`` or of dicts ``{"image": x, "text": y}``
+    options  the keywords of :func:`explain`, for all pairs
+
+    A pair that cannot be used raises :class:`InputError` naming its position, after all pairs before it
+    have been given out.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise SettingError(f"batch_size: {batch_size!r} is out of range; it must be a whole number >= 1")
+    return _explain_stream(model, pairs, batch_size, _plan(**options), show_progress)
+
+
+def _explain_stream(
+    model: Model, pairs: Iterable[Any], batch_size: int, plan: Plan, show_progress: bool
+) -> Iterator[Explanation]:
+    total = len(pairs) if isinstance(pairs, Sequence) else None
+    numbered = enumerate(pairs)
+    with progress("explain", total=total, show=show_progress) as bar:
+        while chunk := list(itertools.islice(numbered, batch_size)):
+            ready: list[Pair] = []
+            failure: M2IBError | None = None
+            for number, pair in chunk:
+                try:
+                    ready.append(prepare(model, _pair(_items(pair)), plan))
+                except M2IBError as error:
+                    failure = _numbered(error, number)
+                    break
+            try:
+                done: Iterable[Explanation] = explain_batch(model, ready, plan, lambda total: lambda: None)
+            except M2IBError:  # one of them: find out which, and give out those before it
+                done = _one_by_one(model, ready, plan, [number for number, _ in chunk])
+            for explanation in done:
+                bar.advance()
+                yield explanation
+            if failure is not None:
+                raise failure
+
+
+def _one_by_one(
+    model: Model, pairs: Sequence[Pair], plan: Plan, numbers: Sequence[int]
+) -> Iterator[Explanation]:
+    for number, pair in zip(numbers, pairs, strict=False):
+        try:
+            yield from explain_batch(model, [pair], plan, lambda total: lambda: None)
+        except M2IBError as error:
+            raise _numbered(error, number) from error
+
+
+def _numbered(error: M2IBError, number: int) -> M2IBError:
+    numbered = type(error)(f"pair {number}: {error}")
+    numbered.__cause__ = error
+    return numbered
+
+
+def _items(pair: Any) -> list[Any]:
+    if isinstance(pair, Mapping):
+        return list(pair.items())
+    if isinstance(pair, (list, tuple)):
+        return list(pair)
+    raise InputError(
+        f"explain: a pair is ((modality, raw), (modality, raw)) or a dict of two, not {pair!r:.80}"
+    )
+
+
+def _plan(*, method: str = "m2ib", truncate: bool = False, fast: bool = True, **given: Any) -> Plan:
+    if method not in METHODS:
+        raise SettingError(f"method: {method!r} is unknown; there is {', '.join(map(repr, METHODS))}")
+    return Plan(given, truncate, fast)
+
+
+def _pair(items: Sequence[Any]) -> list[tuple[str, Any]]:
+    """The two (modality, raw) of a call."""
+    for item in items:
+        if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)):
+            raise InputError(f"explain: an input is a tuple (modality, raw), not {item!r:.80}")
+    if len(items) != 2:
+        names = ", ".join(modality for modality, _ in items) or "none"
+        raise InputError(
+            f"explain: takes two inputs, got {len(items)} ({names}); "
+            "as in explain(model, ('image', x), ('text', y)) or explain(model, image=x, text=y)"
+        )
+    return list(items)
