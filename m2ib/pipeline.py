@@ -5,7 +5,8 @@ One pair walks it once; a batch walks it side by side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -86,11 +87,18 @@ def explain_batch(
     groups: dict[Any, list[int]] = {}
     for number, pair in enumerate(pairs):
         groups.setdefault(tuple(_group_key(model, side) for side in pair), []).append(number)
-    with frozen(model.module):
+    with _as_usual(model), frozen(model.module):
         for members in groups.values():
             group = _explain_group(model, [pairs[n] for n in members], plan, steps)
             results.update(zip(members, group, strict=True))
     return [results[number] for number in range(len(pairs))]
+
+
+@contextmanager
+def _as_usual(model: Model) -> Iterator[None]:
+    """Whatever the caller's surroundings are (inference mode, autocast), the model runs as it was loaded."""
+    with torch.inference_mode(False), torch.autocast(model.device.type, enabled=False):
+        yield
 
 
 def _group_key(model: Model, side: Side) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,7 +18,7 @@ IDS = torch.tensor([START, 5, 60, 7, END])
 
 
 def explain(model: m2ib.Model, **settings: Any) -> m2ib.Explanation:
-    image = torch.randn(3, 32, 32, generator=torch.Generator().manual_seed(0))
+    image = torch.randn(3, 32, 32, dtype=torch.float32, generator=torch.Generator().manual_seed(0))
     return m2ib.explain(model, image=image, text=IDS, **{"steps": 2, "samples": 2, "layer": 1, **settings})
 
 
@@ -104,6 +105,23 @@ def test_repeat_is_a_view_for_one_input() -> None:
     assert repeat(one, 10).data_ptr() == one.data_ptr()
     two = torch.arange(4.0).reshape(2, 2)
     assert repeat(two, 2).tolist() == [[0, 1], [0, 1], [2, 3], [2, 3]]
+
+
+@pytest.mark.parametrize(
+    "surroundings", [torch.no_grad, torch.inference_mode, lambda: torch.autocast("cpu", torch.bfloat16)]
+)
+def test_the_callers_surroundings_do_not_matter(clip64: m2ib.Model, surroundings: Any) -> None:
+    expected = explain(clip64)
+    for fast in (True, False):
+        with surroundings():
+            found = explain(clip64, fast=fast)
+        for a, b in zip(expected, found, strict=True):
+            np.testing.assert_allclose(b.grid, a.grid, rtol=1e-10)
+    torch.set_default_dtype(torch.float64)
+    try:
+        np.testing.assert_allclose(explain(clip64)[0].grid, expected[0].grid, rtol=1e-10)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_nothing_is_left_behind(clip64: m2ib.Model) -> None:
