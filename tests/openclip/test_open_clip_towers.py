@@ -12,6 +12,7 @@ import torch
 
 import m2ib
 from m2ib.capture import frozen
+from m2ib.testing import check_adapter
 from m2ib_adapters.openclip.text_towers import text_tower
 from m2ib_adapters.openclip.tokens import SimpleCoder
 from naive import capacity
@@ -222,3 +223,12 @@ def test_text_pooling_rules(tmp_path: Path, rule: str, causal: bool) -> None:
     with frozen(case.model.module), torch.no_grad():
         expected = case.model.module.encode_text(fixed_length(case, "a dog"))
         assert difference(case.model.encoder("text").embed(inputs).numpy(), expected.numpy()) < 1e-12
+
+
+@pytest.mark.parametrize("name", TOWERS)
+def test_every_kind_keeps_the_contract(loaded: Callable[[str], Loaded], name: str) -> None:
+    images = [photo(seed=1), photo(seed=2)]
+    results = check_adapter(
+        loaded(name).model, {"image": images, "text": ["a dog", "a photo of two red cats"]}
+    )
+    assert {result.modality for result in results} == {"model", "image", "text"}
