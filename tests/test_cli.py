@@ -535,3 +535,13 @@ def test_the_libraries_are_as_loud_as_before(clip: Path) -> None:
     m2ib.load_model("clip", checkpoint=clip, device="cpu")
     assert logging.is_progress_bar_enabled()
     assert logging.get_verbosity() == level
+
+
+def test_listing_and_help_do_not_wait_for_torch() -> None:
+    program = (
+        "import sys; from m2ib.cli import main; main(['adapters']); "
+        "main(['explain', '--print-config']); sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "open-clip" in done.stdout

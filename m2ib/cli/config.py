@@ -15,7 +15,6 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from m2ib.api import contrast
 from m2ib.errors import SettingError
 from m2ib.registry import default_registry
 
@@ -210,6 +209,8 @@ def read_inputs(config: ExplainConfig) -> list[tuple[str, Any]]:
 
     Raises :class:`SettingError`, and :class:`AdapterError` for an unknown model.
     """
+    from m2ib.api import contrast  # imports torch, which --help and --print-config need not wait for
+
     rows: Any = config.inputs or []
     if isinstance(rows, dict):
         if AGAINST in rows:
