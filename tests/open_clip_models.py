@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import open_clip
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
 import m2ib
-import open_clip
 from m2ib_adapters.openclip.adapter import build
 from m2ib_adapters.openclip.preprocess import DEFAULTS, preparation
 from m2ib_adapters.openclip.tokens import SimpleCoder

@@ -33,15 +33,17 @@ def add_parser(commands: Any, name: str) -> None:
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Explain the pair; write page, figure and numbers into a folder; print the page's path."""
-    from m2ib.api import explain
     from m2ib.cli.config import FIT_OPTIONS, print_config, read_config, read_inputs
-    from m2ib.model import load_model
-    from m2ib.storage import check_folder
 
     config = read_config(parsed, rest)
     if parsed.print_config:
         sys.stdout.write(print_config(config))
         return
+
+    from m2ib.api import explain
+    from m2ib.model import load_model
+    from m2ib.storage import check_folder
+
     pair = read_inputs(config)
     folder = Path(config.out)
     check_folder(folder, force=config.force)
