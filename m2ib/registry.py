@@ -39,7 +39,7 @@ class AdapterSpec:
     load        ``load(checkpoint=None, device=torch.device, dtype=torch.dtype, **options) -> m2ib.Model``;
                 the only place that imports the model library or reads weights
     models      which checkpoints it opens, for listings
-    extra       what to install when the model library is missing, e.g. ``"m2ib[clip]"``
+    extra       what to install when the model library is missing, e.g. ``"my-package[torch]"``
     """
 
     name: str
