@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any, TypedDict, Unpack
 
 from m2ib.errors import InputError, M2IBError, SettingError
@@ -120,9 +121,9 @@ def explain_many(
     A pair that cannot be used raises :class:`InputError` naming its position, after all pairs before it
     have been given out.
     """
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise SettingError(f"batch_size: {batch_size!r} is out of range; it must be a whole number >= 1")
-    return _explain_stream(model, pairs, batch_size, _plan(**options), show_progress)
+    return _explain_stream(model, pairs, int(batch_size), _plan(**options), show_progress)
 
 
 def _explain_stream(

@@ -90,20 +90,28 @@ def merge_words(text: str, tokens: Sequence[Token], values: np.ndarray) -> list[
     """Sum ``values`` (tokens,) over the words of ``text`` that the tokens' offsets fall into."""
     spans = [match.span() for match in _WORD.finditer(text)]
     totals = [0.0] * len(spans)
-    touched = [False] * len(spans)
+    owner: list[int | None] = [None] * len(spans)  # the first word of the run that a token joins
     for token, value in zip(tokens, values, strict=True):
         if token.special:
             continue
         start = token.start
         while start < token.end - 1 and text[start].isspace():  # a token may carry the space before it
             start += 1
-        for index, (first, end) in enumerate(spans):
-            if first <= start < end:
-                totals[index] += float(value)
-                touched[index] = True
-                break
-    return [
-        (text[first:end], total)
-        for (first, end), total, hit in zip(spans, totals, touched, strict=True)
-        if hit
-    ]
+        end = max(token.end, start + 1)
+        touched = [number for number, (first, last) in enumerate(spans) if first < end and start < last]
+        if not touched:
+            continue
+        head = owner[touched[0]]
+        head = touched[0] if head is None else head
+        for number in touched:  # a token that spans several words makes them one
+            owner[number] = head
+            if number != head:
+                totals[head] += totals[number]
+                totals[number] = 0.0
+        totals[head] += float(value)
+    words = []
+    for number, (first, _) in enumerate(spans):
+        if owner[number] == number:
+            last = max(end for (_, end), head in zip(spans, owner, strict=True) if head == number)
+            words.append((text[first:last], totals[number]))
+    return words

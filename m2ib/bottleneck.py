@@ -47,8 +47,10 @@ def draw_noise(
     The noise contract: one draw of (samples, *a.shape[1:]) per step. An item that reads only its first
     ``reads[i]`` positions draws for those alone, so that padding changes nothing; the rest is zero.
     """
-    noise = torch.zeros(len(generators), samples, *shape, dtype=dtype)  # (N, S, *shape)
+    noise = torch.zeros(len(generators), samples, *shape, dtype=dtype, device="cpu")  # (N, S, *shape)
     for row, generator, read in zip(noise, generators, reads, strict=True):
         drawn = shape if read is None else (read, *shape[1:])
-        row[:, : drawn[0]] = torch.randn(samples, *drawn, generator=generator, dtype=dtype)  # (S, *drawn)
+        row[:, : drawn[0]] = torch.randn(
+            samples, *drawn, generator=generator, dtype=dtype, device="cpu"
+        )  # (S, *drawn)
     return noise

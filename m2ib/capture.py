@@ -23,6 +23,16 @@ _SHORT = 128  # positions
 
 
 @contextmanager
+def as_loaded(device: torch.device) -> Iterator[None]:
+    """Whatever the caller's surroundings are (inference mode, autocast), a model runs as it was loaded."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode(False))
+        if torch.amp.is_autocast_available(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        yield
+
+
+@contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
     """Evaluation mode and no weight gradients inside; both as before outside, whatever happens."""
     modes = [(part, part.training) for part in module.modules() if part.training]
@@ -189,25 +199,35 @@ class Tail:
             return self._encoder.embed(self._inputs)
 
     def _patch(self, stack: ExitStack) -> None:
+        """Skip the blocks up to the layer, and let them give what was recorded, or what is put in its place.
+
+        The recorded values have been through the hooks that others may have on a block. They run again on
+        what the skipped block returns; ours runs after them and has the last word.
+        """
         target = self._recording.layer
         for index in range(target):
             layer = self._encoder.layer(index)
             if layer.at == "output":
-                stack.enter_context(replaced_forward(layer.module, self._replay(index)))
+                self._give(stack, layer, self._repeated(index))
         layer = self._encoder.layer(target)
         if layer.at == "input":
             stack.enter_context(_replaced_input(layer, lambda value: layer.write(value, self._current())))
         else:
             output = self._recording.outputs[target]
-            stack.enter_context(
-                replaced_forward(layer.module, lambda *args, **kwargs: layer.write(output, self._current()))
-            )
+            self._give(stack, layer, lambda: layer.write(output, self._current()))
 
-    def _replay(self, index: int) -> Callable[..., Any]:
-        """A forward that gives what the block gave, repeated to the tail's batch."""
+    @staticmethod
+    def _give(stack: ExitStack, layer: Layer, value: Callable[[], Any]) -> None:
+        """The layer's module computes nothing and gives ``value()``."""
+        stack.enter_context(replaced_forward(layer.module, lambda *args, **kwargs: value()))
+        handle = layer.module.register_forward_hook(lambda module, args, output: value())
+        stack.callback(handle.remove)
+
+    def _repeated(self, index: int) -> Callable[[], Any]:
+        """What a block gave, repeated to the tail's batch."""
         layer, output = self._encoder.layer(index), self._recording.outputs[index]
         value = layer.write(output, repeat(layer.read(output), self._copies))
-        return lambda *args, **kwargs: value
+        return lambda: value
 
     def _current(self) -> Tensor:
         if self._replacement is None:

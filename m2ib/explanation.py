@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +30,8 @@ class Explanation:
 
     def __getitem__(self, key: int | str) -> Attribution:
         """By position, or by modality when the two differ."""
-        if isinstance(key, int):
-            return self.attributions[key]
+        if isinstance(key, Integral):
+            return self.attributions[int(key)]
         found = [a for a in self.attributions if a.modality == key]
         if len(found) == 1:
             return found[0]

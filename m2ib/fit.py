@@ -95,7 +95,7 @@ def fit_bottlenecks(
         dtype=precision,
     )
     targets = targets.to(device=a.device, dtype=precision)[:, None]  # (N, 1, D)
-    generators = [torch.Generator().manual_seed(settings.seed) for _ in range(count)]
+    generators = [torch.Generator("cpu").manual_seed(settings.seed) for _ in range(count)]
     alpha = torch.full_like(a, ALPHA_START).requires_grad_()  # (N, *shape)
     optimizer = torch.optim.Adam([alpha], lr=settings.lr)
     history: list[Tensor] = []

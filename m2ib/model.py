@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from m2ib.capture import frozen
+from m2ib.capture import as_loaded, frozen
 from m2ib.contract import Encoder, Inputs, Item
 from m2ib.errors import AdapterError, InputError, SettingError
 from m2ib.registry import Registry, default_registry
@@ -60,8 +60,10 @@ class Model:
         if isinstance(raw, Tensor):
             if raw.is_floating_point() and not torch.isfinite(raw).all():
                 raise InputError(f"{modality}: the tensor holds NaN or infinite values")
-            return encoder.describe(raw.detach().cpu())
-        return encoder.prepare(raw, truncate=truncate)
+            with torch.device("cpu"):  # whatever the caller's default device is
+                return encoder.describe(raw.detach().cpu())
+        with torch.device("cpu"):
+            return encoder.prepare(raw, truncate=truncate)
 
     def collate(self, modality: str, items: Sequence[Item]) -> Inputs:
         """Items as one batch on the model's device and in its dtype."""
@@ -81,7 +83,7 @@ class Model:
     def embed(self, modality: str, inputs: Inputs) -> Tensor:
         """Embeddings of preprocessed inputs: float32 (N, D), rows L2-normalised, without gradient."""
         encoder = self.encoder(modality)
-        with frozen(self.module), torch.no_grad():
+        with as_loaded(self.device), frozen(self.module), torch.no_grad():
             return normalize(encoder.embed(self._move(inputs)).float(), dim=-1)
 
     def _move(self, inputs: Inputs) -> Inputs:
@@ -103,7 +105,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
     """``"auto"`` is CUDA if there is any, else Apple's MPS, else the CPU."""
     if device == "auto":
         if torch.cuda.is_available():
-            return torch.device("cuda")
+            return torch.device("cuda", torch.cuda.current_device())
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         resolved = torch.device(device)
@@ -115,6 +117,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
         raise SettingError(
             f"device: {device!r} was asked for, but torch cannot use it here; use 'auto' or 'cpu'"
         ) from None
+    if resolved.type == "cuda" and resolved.index is None:  # the one that is current now, also later on
+        return torch.device("cuda", torch.cuda.current_device())
     return resolved
 
 
@@ -149,7 +153,8 @@ def load_model(
     info = (registry or default_registry()).find(name)
     place, precision = resolve_device(device), resolve_dtype(dtype)
     try:
-        model = info.spec.load(checkpoint=checkpoint, device=place, dtype=precision, **options)
+        with torch.inference_mode(False):  # weights made in inference mode could never be differentiated
+            model = info.spec.load(checkpoint=checkpoint, device=place, dtype=precision, **options)
     except ImportError as error:
         install = f"pip install '{info.spec.extra}'" if info.spec.extra else "install what it needs"
         raise AdapterError(

@@ -5,8 +5,8 @@ One pair walks it once; a batch walks it side by side.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from m2ib.attribution import Attribution
-from m2ib.capture import Recording, frozen, record
+from m2ib.capture import Recording, as_loaded, frozen, record
 from m2ib.contract import Item
 from m2ib.errors import InputError
 from m2ib.explanation import Explanation
@@ -43,6 +43,9 @@ class Side:
 
 
 Pair = tuple[Side, Side]
+
+# A fit patches its model, and torch's choice of attention kernels is one for the whole process.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -87,18 +90,11 @@ def explain_batch(
     groups: dict[Any, list[int]] = {}
     for number, pair in enumerate(pairs):
         groups.setdefault(tuple(_group_key(model, side) for side in pair), []).append(number)
-    with _as_usual(model), frozen(model.module):
+    with _ONE_AT_A_TIME, as_loaded(model.device), frozen(model.module):
         for members in groups.values():
             group = _explain_group(model, [pairs[n] for n in members], plan, steps)
             results.update(zip(members, group, strict=True))
     return [results[number] for number in range(len(pairs))]
-
-
-@contextmanager
-def _as_usual(model: Model) -> Iterator[None]:
-    """Whatever the caller's surroundings are (inference mode, autocast), the model runs as it was loaded."""
-    with torch.inference_mode(False), torch.autocast(model.device.type, enabled=False):
-        yield
 
 
 def _group_key(model: Model, side: Side) -> Any:

@@ -6,6 +6,7 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from m2ib.contract import Encoder
@@ -54,7 +55,7 @@ _COUNTS = ("steps", "samples")
 def _number(name: str, value: Any, modality: str) -> float:
     lower, inclusive = _LOWER[name]
     bound = f"{'>=' if inclusive else '>'} {lower:g}"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
         raise SettingError(
             f"{name} for {modality}: {value!r} is not a finite number; give one {bound}, or a dict by modality"
         )
@@ -64,11 +65,11 @@ def _number(name: str, value: Any, modality: str) -> float:
 
 
 def _integer(name: str, value: Any, modality: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(value, bool) or not isinstance(value, Integral):
         raise SettingError(
             f"{name} for {modality}: {value!r} is not a whole number; give one, or a dict by modality"
         )
-    return value
+    return int(value)
 
 
 def resolve(encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, Any]) -> FitSettings:
@@ -103,13 +104,16 @@ def resolve(encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, A
             chosen[name] = value
     for name in _LOWER.keys() & chosen.keys():
         chosen[name] = _number(name, chosen[name], modality)
+    for name in (*_COUNTS, "seed", "layer"):
+        if name in chosen:
+            chosen[name] = _integer(name, chosen[name], modality)
     for name in _COUNTS:
-        if name in chosen and _integer(name, chosen[name], modality) < 1:
+        if name in chosen and chosen[name] < 1:
             raise SettingError(f"{name} for {modality}: {chosen[name]!r} is out of range; it must be >= 1")
-    if "seed" in chosen and not 0 <= _integer("seed", chosen["seed"], modality) < 2**63:
+    if "seed" in chosen and not 0 <= chosen["seed"] < 2**63:
         raise SettingError(f"seed for {modality}: {chosen['seed']!r} is out of range; it must be >= 0")
     last = len(encoder.layers) - 1
-    if not -1 <= _integer("layer", chosen["layer"], modality) <= last:
+    if not -1 <= chosen["layer"] <= last:
         raise SettingError(
             f"layer for {modality}: {chosen['layer']!r} is out of range; this encoder has the blocks 0 to {last}, "
             f"and -1 for its embedding output (default {encoder.defaults.layer})"

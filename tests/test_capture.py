@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,7 @@ import torch
 import m2ib
 from m2ib.capture import Tail, frozen, record, repeat, replaced_forward
 from m2ib.testing import state
+from naive import capacity
 from tiny_clip import END, START
 
 IDS = torch.tensor([START, 5, 60, 7, END])
@@ -122,6 +126,100 @@ def test_the_callers_surroundings_do_not_matter(clip64: m2ib.Model, surroundings
         np.testing.assert_allclose(explain(clip64)[0].grid, expected[0].grid, rtol=1e-10)
     finally:
         torch.set_default_dtype(torch.float32)
+
+
+def changed(folder: Path, change: Callable[[Any], Any]) -> m2ib.Model:
+    model = m2ib.load_model("clip", checkpoint=folder, device="cpu", dtype="float64")
+    change(model.module)
+    return model
+
+
+def other_weights(module: Any) -> None:
+    module.load_state_dict({name: value * 1.1 for name, value in module.state_dict().items()}, assign=True)
+
+
+def other_mlp(module: Any) -> None:
+    module.vision_model.encoder.layers[-1].mlp = torch.nn.Identity()
+
+
+def other_projection(module: Any) -> None:
+    class Doubled(torch.nn.Linear):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(x)
+
+    for tower in (module.vision_model, module.text_model):
+        attention = tower.encoder.layers[-1].self_attn
+        attention.v_proj = Doubled(32, 32, dtype=torch.float64)
+
+
+def hook_on(number: int) -> Callable[[Any], Any]:
+    return lambda module: module.vision_model.encoder.layers[number].register_forward_hook(
+        lambda part, args, output: output.tanh()
+    )
+
+
+@pytest.mark.parametrize(
+    "change", [other_weights, other_mlp, other_projection, hook_on(-1), hook_on(2), hook_on(1), hook_on(0)]
+)
+def test_what_is_changed_after_loading_counts_on_both_paths(
+    clip_folder: Path, clip64: m2ib.Model, change: Callable[[Any], Any]
+) -> None:
+    model = changed(clip_folder, change)
+    fast, general = explain(model, steps=6), explain(model, steps=6, fast=False)
+    for a, b in zip(fast, general, strict=True):
+        np.testing.assert_allclose(a.grid, b.grid, rtol=1e-9)
+    assert not np.allclose(fast["image"].grid, explain(clip64, steps=6)["image"].grid, rtol=1e-5)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+@pytest.mark.parametrize("fast", [True, False])
+def test_a_hook_of_the_users_runs_as_in_the_full_model(clip_folder: Path, number: int, fast: bool) -> None:
+    model = changed(clip_folder, hook_on(number))
+    module: Any = model.module
+    image = torch.randn(1, 3, 32, 32, dtype=torch.float64)
+    exp = m2ib.explain(model, image=image[0], text=IDS, layer=1, steps=3, samples=2, fast=fast)
+
+    def embed() -> torch.Tensor:
+        return module.get_image_features(pixel_values=image).pooler_output
+
+    with torch.no_grad():
+        target = module.get_text_features(input_ids=IDS[None]).pooler_output
+    block = module.vision_model.encoder.layers[1]
+    expected = capacity(embed, block, target, beta=0.1, variance=1.0, steps=3, samples=2)
+    np.testing.assert_allclose(exp["image"].capacity, expected.numpy(), rtol=1e-9)
+
+
+def test_one_model_in_several_threads(clip64: m2ib.Model) -> None:
+    expected = explain(clip64)
+    kernels = torch.backends.cuda.flash_sdp_enabled(), torch.backends.cuda.mem_efficient_sdp_enabled()
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda number: explain(clip64, fast=number % 2 == 0), range(9)))
+    for explanation in found:
+        np.testing.assert_allclose(explanation[0].grid, expected[0].grid, rtol=1e-10)
+    assert kernels == (
+        torch.backends.cuda.flash_sdp_enabled(),
+        torch.backends.cuda.mem_efficient_sdp_enabled(),
+    )
+
+
+@pytest.mark.parametrize("name", ["clip", "photo"])
+def test_a_model_loaded_in_inference_mode_can_be_explained(clip_folder: Path, name: str) -> None:
+    options: dict[str, Any] = {"checkpoint": clip_folder} if name == "clip" else {"size": 64}
+    with torch.inference_mode():
+        model = m2ib.load_model(name, device="cpu", **options)
+        size = 32 if name == "clip" else 64
+        text: Any = IDS if name == "clip" else "a cat"
+        exp = m2ib.explain(model, image=torch.rand(3, size, size), text=text, steps=2, samples=2)
+    assert np.isfinite(exp["image"].grid).all()
+
+
+def test_another_default_device_changes_nothing(photo64: m2ib.Model) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+    expected = m2ib.explain(photo64, image=picture, text="a cat", steps=2, samples=2)
+    with torch.device("meta"):
+        found = m2ib.explain(photo64, image=picture, text="a cat", steps=2, samples=2)
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(b.grid, a.grid)
 
 
 def test_nothing_is_left_behind(clip64: m2ib.Model) -> None:

@@ -287,3 +287,20 @@ def test_photo_batches_give_what_pairs_give_alone(photo64: m2ib.Model) -> None:
         one = m2ib.explain(photo64, *pair, **settings)
         for a, b in zip(one, many, strict=True):
             np.testing.assert_allclose(b.grid, a.grid, rtol=1e-8)
+
+
+def test_settings_may_be_numpy_scalars(clip64: m2ib.Model) -> None:
+    image = pixels(32)
+    plain = m2ib.explain(clip64, image=image, text=IDS, layer=1, beta=0.5, seed=3, steps=2)
+    numpy = m2ib.explain(
+        clip64,
+        image=image,
+        text=IDS,
+        layer=np.int64(1),
+        beta=np.float32(0.5),
+        seed=np.uint8(3),
+        steps=np.int32(2),
+    )
+    np.testing.assert_array_equal(numpy[np.int64(0)].grid, plain[0].grid)
+    assert dict(numpy[0].settings) == dict(plain[0].settings)
+    assert type(numpy[0].settings["layer"]) is int

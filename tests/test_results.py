@@ -146,7 +146,8 @@ def test_words_hold_all_that_their_tokens_hold(text: str, data: st.DataObject) -
         ("un believable", [(0, 2), (3, 13)], ["un", "believable"]),
         ("unbelievable!", [(0, 2), (2, 8), (8, 12), (12, 13)], ["unbelievable", "!"]),
         ("don't stop", [(0, 3), (3, 4), (4, 5), (6, 10)], ["don't", "stop"]),
-        ("猫が好き", [(0, 1), (1, 2), (2, 4)], ["猫", "が", "好"]),
+        ("猫が好き", [(0, 1), (1, 2), (2, 4)], ["猫", "が", "好き"]),
+        ("it 's a", [(0, 2), (3, 5), (6, 7)], ["it", "'s", "a"]),  # a piece over two words makes them one
         ("a dog", [(0, 1), (1, 5)], ["a", "dog"]),  # the second piece carries its space
     ],
 )

@@ -16,7 +16,7 @@ from m2ib.model import Model
 from m2ib.renderers import ImageRenderer, TextRenderer
 from m2ib_adapters.checkpoints import default_layer, from_folder_or_hub, loading
 from m2ib_adapters.images import ImagePreparation
-from m2ib_adapters.pooled import PooledBlock
+from m2ib_adapters.pooled import PooledBlock, has_hooks
 from m2ib_adapters.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
 
 DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
@@ -119,7 +119,19 @@ def _preparation(source: str, options: dict[str, Any], module: Any) -> ImagePrep
         )
 
 
-def _block(block: Any) -> PooledBlock:
+def _is_plain(block: Any) -> bool:
+    """Whether :func:`_pooled_block` knows every part of this block as it is now."""
+    from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
+
+    if type(block) is not CLIPEncoderLayer or type(block.self_attn) is not CLIPAttention:
+        return False
+    attention = block.self_attn
+    linear = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
+    return all(type(part) is nn.Linear for part in linear) and not has_hooks(block)
+
+
+def _pooled_block(block: Any) -> PooledBlock:
+    """Made anew at each use: it always holds the module's present weights."""
     attention = block.self_attn
 
     def weights(linear: Any) -> tuple[Tensor, Tensor | None]:
@@ -137,6 +149,20 @@ def _block(block: Any) -> PooledBlock:
     )
 
 
+def _run_pooled(blocks: Sequence[nn.Module], z: Tensor, mask: Tensor | None, index: Tensor) -> Tensor:
+    """The blocks that are left, the last one for the pooled position alone: (M, T, C), (M,) -> (M, C).
+
+    mask  additive, for a causal encoder; None where every position sees all
+    """
+    for block in blocks[:-1]:
+        z = block(z, mask)  # (M, T, C)
+    if blocks and _is_plain(blocks[-1]):
+        return _pooled_block(blocks[-1])(z, index, causal=mask is not None)
+    if blocks:
+        z = blocks[-1](z, mask)  # (M, T, C)
+    return z[torch.arange(z.shape[0], device=z.device), index]
+
+
 def _layers(blocks: Sequence[nn.Module], prefix: str) -> tuple[tuple[Layer, ...], Layer]:
     layers = tuple(Layer(block, f"{prefix}.{number}") for number, block in enumerate(blocks))
     return layers, Layer(blocks[0], f"{prefix}.0 (input)", at="input")
@@ -148,16 +174,13 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     side = module.config.vision_config.image_size // module.config.vision_config.patch_size
     layout = Layout(grid=(side, side), index=tuple(range(1, side * side + 1)))  # the class token comes first
     layers, stem = _layers(blocks, "vision_model.encoder.layers")
-    last = _block(blocks[-1])
 
     def embed(pixels: Inputs) -> Tensor:
         return _features(module.get_image_features(pixel_values=pixels))  # (N, D)
 
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
-        for block in blocks[layer + 1 : -1]:
-            z = block(z, None)  # (M, T, C)
         first = torch.zeros(z.shape[0], dtype=torch.long, device=z.device)  # (M,) the class token
-        pooled = last(z, first) if layer < len(blocks) - 1 else z[:, 0]  # (M, C)
+        pooled = _run_pooled(blocks[layer + 1 :], z, None, first)  # (M, C)
         return module.visual_projection(vision.post_layernorm(pooled))  # (M, D)
 
     def prepare(raw: Any, *, truncate: bool = False) -> Item:
@@ -175,7 +198,6 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
     config = module.config.text_config
     blocks = text.encoder.layers
     layers, stem = _layers(blocks, "text_model.encoder.layers")
-    last = _block(blocks[-1])
     limit = config.max_position_embeddings
 
     def pooled_at(ids: Tensor) -> Tensor:
@@ -192,12 +214,7 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         length = z.shape[1]
         mask = torch.full((length, length), torch.finfo(z.dtype).min, dtype=z.dtype, device=z.device)
         mask = mask.triu(1)[None, None]  # (1, 1, T, T) causal
-        for block in blocks[layer + 1 : -1]:
-            z = block(z, mask)  # (M, T, C)
-        if layer < len(blocks) - 1:
-            pooled = last(z, index, causal=True)  # (M, C)
-        else:
-            pooled = z[torch.arange(z.shape[0], device=z.device), index]  # (M, C)
+        pooled = _run_pooled(blocks[layer + 1 :], z, mask, index)  # (M, C)
         return module.text_projection(text.final_layer_norm(pooled))  # (M, D)
 
     def names(ids: list[int]) -> list[str]:
@@ -272,8 +289,8 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
 
 
 def _features(output: Any) -> Tensor:
-    """transformers 5 gives an object, 4 gave the tensor."""
-    features: Tensor = output if isinstance(output, Tensor) else output.pooler_output
+    """transformers 5 gives an object that holds the projected feature."""
+    features: Tensor = output.pooler_output
     return features
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import linear
 
 
@@ -61,3 +61,14 @@ class PooledBlock:
             v = v + self.value[1]
         y = x[rows, index] + self.after_attention(linear(v, *self.out))  # (M, C)
         return y + self.after_mlp(self.mlp(self.norm2(y)))  # (M, C)
+
+
+def has_hooks(block: nn.Module) -> bool:
+    """Whether somebody watches or changes what passes through a block or its parts.
+
+    Such a block has to run itself: :class:`PooledBlock` calls neither it nor its attention.
+    """
+    return any(
+        part._forward_hooks or part._forward_pre_hooks or "forward" in part.__dict__
+        for part in block.modules()
+    )

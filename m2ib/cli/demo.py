@@ -57,11 +57,12 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.explanation import Explanation
     from m2ib.model import load_model
     from m2ib.page import write_page
-    from m2ib.storage import prepare_folder
+    from m2ib.storage import check_folder, prepare_folder
 
     if rest:
         raise SettingError(f"demo: {rest[0]!r} is not an option of this command")
-    folder = prepare_folder(Path(parsed.out), force=parsed.force)
+    folder = Path(parsed.out)
+    check_folder(folder, force=parsed.force)
     try:
         import skimage.data
     except ImportError as error:
@@ -69,6 +70,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
             "demo: needs scikit-image for its photographs: pip install 'm2ib[photo]'"
         ) from error
     model = load_model("photo", device=parsed.device)
+    prepare_folder(folder, force=parsed.force)
     inputs = [
         {
             "image": getattr(skimage.data, pair.photo)(),

@@ -75,6 +75,7 @@ def write_page(
     path = Path(path)
     text = render_page(explanations, title=title, notes=notes)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"cannot write the page {str(path)!r}: {error.strerror or error}") from error

@@ -97,7 +97,7 @@ class ImageRenderer:
             )
         return Markup(
             '<figure class="heat{contrast}" id="{ident}" tabindex="0" aria-label="heatmap over the image">'
-            '<div class="stage"><img alt="the image that is explained" src="{source}" width="{width}" '
+            '<div class="stage" style="--shape:{shape:.4f}"><img alt="the image that is explained" src="{source}" width="{width}" '
             'height="{height}"><canvas></canvas><output class="probe"></output></div>'
             '<figcaption><div class="knobs">'
             '<label>Show <select class="mode"><option value="heat">heat</option>'
@@ -110,6 +110,7 @@ class ImageRenderer:
         ).format(
             ident=ident,
             contrast="" if attribution.against is None else " contrast",
+            shape=width / height,
             source=_data_url(view.pixels),
             width=width,
             height=height,

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from m2ib.contract import Layer, read_sequence_first, write_sequence_first
-from m2ib_adapters.pooled import PooledBlock
+from m2ib_adapters.pooled import PooledBlock, has_hooks
 
 
 def token_layers(blocks: Sequence[nn.Module], prefix: str) -> tuple[tuple[Layer, ...], Layer]:
@@ -28,18 +29,25 @@ def transformer_layers(transformer: Any, prefix: str) -> tuple[tuple[Layer, ...]
     return layers, Layer(transformer.resblocks[0], f"{prefix}.0 (input)", at="input", **ways)
 
 
-def run_between(transformer: Any, z: Tensor, layer: int, mask: Tensor | None) -> Tensor:
-    """The blocks after ``layer`` and before the last one: (M, T, C) -> (M, T, C)."""
-    blocks = transformer.resblocks[layer + 1 : -1]
+def run_pooled(transformer: Any, z: Tensor, layer: int, mask: Tensor | None, index: Tensor) -> Tensor:
+    """The blocks after ``layer``, the last one for the pooled position alone: (M, T, C), (M,) -> (M, C).
+
+    mask  additive, of a causal encoder; None where every position sees all
+    """
+    rows = torch.arange(len(z), device=z.device)  # (M,)
+    blocks = transformer.resblocks[layer + 1 :]
+    shortcut = len(blocks) > 0 and is_plain(blocks[-1])
     if not transformer.batch_first:
         z = z.transpose(0, 1)  # (T, M, C)
-    for block in blocks:
+    for block in blocks[:-1] if shortcut else blocks:
         z = block(z, attn_mask=mask)
-    return z if transformer.batch_first else z.transpose(0, 1)  # (M, T, C)
+    if not transformer.batch_first:
+        z = z.transpose(0, 1)  # (M, T, C)
+    return pooled_block(blocks[-1])(z, index, causal=mask is not None) if shortcut else z[rows, index]
 
 
 def is_plain(block: nn.Module) -> bool:
-    """Whether :func:`pooled_block` knows every part of this block."""
+    """Whether :func:`pooled_block` knows every part of this block as it is now."""
     from open_clip.transformer import LayerScale, ResidualAttentionBlock
 
     if type(block) is not ResidualAttentionBlock or type(block.attn) is not nn.MultiheadAttention:
@@ -50,7 +58,9 @@ def is_plain(block: nn.Module) -> bool:
         and attention.bias_k is None
         and attention.bias_v is None
         and not attention.add_zero_attn
+        and isinstance(attention.out_proj, nn.Linear)
         and not hasattr(block, "ln_1_kv")
+        and not has_hooks(block)
         and all(type(part) in (nn.Identity, LayerScale) for part in (block.ls_1, block.ls_2))
     )
 

@@ -14,13 +14,7 @@ from m2ib.errors import AdapterError, CheckpointError, InputError
 from m2ib.renderers import ImageRenderer
 from m2ib_adapters.checkpoints import default_layer
 from m2ib_adapters.images import ImagePreparation
-from m2ib_adapters.openclip.blocks import (
-    is_plain,
-    pooled_block,
-    run_between,
-    token_layers,
-    transformer_layers,
-)
+from m2ib_adapters.openclip.blocks import run_pooled, token_layers, transformer_layers
 
 Tail = Callable[[Tensor, int, Inputs], Tensor]
 
@@ -96,16 +90,11 @@ def _vision_transformer(visual: Any) -> ImageTower:
     layers, stem = transformer_layers(transformer, "visual.transformer.resblocks")
     rows, columns = visual.grid_size
     layout = Layout((rows, columns), tuple(range(1, rows * columns + 1)))  # the class token comes first
-    last = transformer.resblocks[-1]
-    simple = visual.attn_pool is None and visual.pool_type == "tok" and is_plain(last)
+    simple = visual.attn_pool is None and visual.pool_type == "tok"
 
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
-        if layer < len(layers) - 1:
-            z = run_between(transformer, z, layer, None)  # (M, T, C)
-            first = torch.zeros(z.shape[0], dtype=torch.long, device=z.device)  # (M,) the class token
-            pooled = pooled_block(last)(z, first)  # (M, C)
-        else:
-            pooled = z[:, 0]  # (M, C)
+        first = torch.zeros(z.shape[0], dtype=torch.long, device=z.device)  # (M,) the class token
+        pooled = run_pooled(transformer, z, layer, None, first)  # (M, C)
         pooled = visual.ln_post(pooled)  # per position: before or after pooling is the same
         features: Tensor = pooled if visual.proj is None else pooled @ visual.proj  # (M, D)
         return features

@@ -22,7 +22,7 @@ from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout, Token,
 from m2ib.errors import CheckpointError, InputError
 from m2ib.renderers import TextRenderer
 from m2ib_adapters.checkpoints import default_layer
-from m2ib_adapters.openclip.blocks import is_plain, pooled_block, run_between, transformer_layers
+from m2ib_adapters.openclip.blocks import run_pooled, transformer_layers
 from m2ib_adapters.openclip.tokens import Coded, Coder
 from m2ib_adapters.texts import check_ids, check_text
 
@@ -135,7 +135,6 @@ def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
     """``end``: the id whose first occurrence is pooled; None: the largest id is."""
     transformer = part.transformer
     layers, stem = transformer_layers(transformer, prefix)
-    last = transformer.resblocks[-1]
 
     def pooled_at(ids: Tensor) -> Tensor:
         """(N, T) -> (N,) the position that is read."""
@@ -160,11 +159,7 @@ def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
         index = pooled_at(_tensor(inputs))  # (M,)
         length = z.shape[1]
-        if layer < len(layers) - 1:
-            z = run_between(transformer, z, layer, part.attn_mask[:length, :length])  # (M, T, C)
-            pooled = pooled_block(last)(z, index, causal=True)  # (M, C)
-        else:
-            pooled = z[torch.arange(len(z), device=z.device), index]  # (M, C)
+        pooled = run_pooled(transformer, z, layer, part.attn_mask[:length, :length], index)  # (M, C)
         return project(pooled)  # (M, D)
 
     # Zeros are open_clip's own padding: never the largest id, and after the first end-of-text.
@@ -176,7 +171,7 @@ def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
         part.vocab_size,
         cut,
         pad=0,
-        tail=tail if is_plain(last) else None,
+        tail=tail,
     )
 
 
