@@ -57,12 +57,11 @@ class Model:
     def item(self, modality: str, raw: Any, *, truncate: bool = False) -> Item:
         """One raw input made ready, or one preprocessed tensor (no batch axis) taken as it is."""
         encoder = self.encoder(modality)
-        if isinstance(raw, Tensor):
-            if raw.is_floating_point() and not torch.isfinite(raw).all():
-                raise InputError(f"{modality}: the tensor holds NaN or infinite values")
-            with torch.device("cpu"):  # whatever the caller's default device is
+        if isinstance(raw, Tensor) and raw.is_floating_point() and not torch.isfinite(raw).all():
+            raise InputError(f"{modality}: the tensor holds NaN or infinite values")
+        with torch.device("cpu"):  # whatever the caller's default device is
+            if isinstance(raw, Tensor):
                 return encoder.describe(raw.detach().cpu())
-        with torch.device("cpu"):
             return encoder.prepare(raw, truncate=truncate)
 
     def collate(self, modality: str, items: Sequence[Item]) -> Inputs:

@@ -6,6 +6,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 PATIENCE = 1.0  # seconds before a bar appears
 
@@ -17,7 +21,7 @@ class Bar:
         self._title, self._total, self._visible = title, total, visible
         self._done = 0
         self._started = time.monotonic()
-        self._live: tuple[object, Callable[[int, int | None], None], Callable[[], None]] | None = None
+        self._live: Progress | None = None
 
     def steps(self, total: int) -> Callable[[], None]:
         """Expect ``total`` more steps; what is returned counts one."""
@@ -31,22 +35,22 @@ class Bar:
             return
         if self._live is None:
             self._live = self._open()
-        self._live[1](self._done, self._total)
+        self._live.update(self._live.task_ids[0], completed=self._done, total=self._total)
 
     def close(self) -> None:
         """Take the bar off the screen."""
         if self._live is not None:
-            self._live[2]()
+            self._live.stop()
             self._live = None
 
-    def _open(self) -> tuple[object, Callable[[int, int | None], None], Callable[[], None]]:
+    def _open(self) -> Progress:
         from rich.console import Console
         from rich.progress import Progress
 
-        bar = Progress(console=Console(stderr=True), transient=True)
-        task = bar.add_task(self._title, total=self._total)
-        bar.start()
-        return bar, lambda done, total: bar.update(task, completed=done, total=total), bar.stop
+        live = Progress(console=Console(stderr=True), transient=True)
+        live.add_task(self._title, total=self._total)
+        live.start()
+        return live
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from m2ib.renderers import ImageRenderer, TextRenderer
 from m2ib_adapters.checkpoints import default_layer, from_folder_or_hub, loading
 from m2ib_adapters.images import ImagePreparation
 from m2ib_adapters.pooled import PooledBlock, has_hooks
+from m2ib_adapters.tensors import tensor_of
 from m2ib_adapters.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
 
 DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
@@ -187,7 +188,7 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
         return preparation.prepare(raw, layout)
 
     def describe(pixels: Inputs) -> Item:
-        return preparation.describe(_tensor(pixels), layout)
+        return preparation.describe(tensor_of(pixels, "clip"), layout)
 
     defaults = Defaults(default_layer(len(blocks)))
     return Encoder("image", prepare, describe, embed, layers, stem, defaults, ImageRenderer(), tail=tail)
@@ -210,7 +211,7 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         return _features(module.get_text_features(input_ids=ids))  # (N, D)
 
     def tail(z: Tensor, layer: int, ids: Inputs) -> Tensor:
-        index = pooled_at(_tensor(ids))  # (M,)
+        index = pooled_at(tensor_of(ids, "clip"))  # (M,)
         length = z.shape[1]
         mask = torch.full((length, length), torch.finfo(z.dtype).min, dtype=z.dtype, device=z.device)
         mask = mask.triu(1)[None, None]  # (1, 1, T, T) causal
@@ -258,12 +259,12 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         return Item(ids, Layout((kept,), read=kept, tokens=tokens), {"text": string}, origin)
 
     def describe(given: Inputs) -> Item:
-        whole = check_ids(_tensor(given), limit, config.vocab_size)
+        whole = check_ids(tensor_of(given, "clip"), limit, config.vocab_size)
         if text.eos_token_id != 2 and text.eos_token_id not in whole:
             raise InputError(
                 f"text: the token ids hold no end token ({text.eos_token_id}), where the model reads a text"
             )
-        ids = up_to_pooled(_tensor(given)).long()
+        ids = up_to_pooled(tensor_of(given, "clip")).long()
         values = ids.tolist()
         ends = {0, len(values) - 1} if tokenizer is None else None
         special = [
@@ -280,7 +281,7 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
 
     def collate(items: Sequence[Inputs]) -> Inputs:
         """Pad with what ends each text: by either rule the first one is pooled."""
-        rows = [_tensor(item) for item in items]
+        rows = [tensor_of(item, "clip") for item in items]
         longest = max(len(row) for row in rows)
         return torch.stack([torch.cat([row, row[-1:].expand(longest - len(row))]) for row in rows])  # (N, T)
 
@@ -292,9 +293,3 @@ def _features(output: Any) -> Tensor:
     """transformers 5 gives an object that holds the projected feature."""
     features: Tensor = output.pooler_output
     return features
-
-
-def _tensor(inputs: Inputs) -> Tensor:
-    if not isinstance(inputs, Tensor):
-        raise InputError(f"clip: takes a tensor, not {type(inputs).__name__}")
-    return inputs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from torch import Tensor
 from m2ib.contract import Item, Layout
 from m2ib.errors import InputError, M2IBWarning
 from m2ib.renderers import ImageView
+from m2ib_adapters.files import sha256
 
 MAX_PIXELS = 178_956_970  # above this a small file can fill the memory: 0.5 GiB of RGB
 _MAX_RESIZED = 2**26  # pixels of an intermediate image; beyond it only the part that is seen is resized
@@ -129,7 +129,7 @@ def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
     if isinstance(raw, (str, PathLike)):
         path = Path(raw)
         image, name = _read(path), f"image {str(path)!r}"
-        origin: dict[str, Any] = {"source": str(path), "sha256": _sha256(path)}
+        origin: dict[str, Any] = {"source": str(path), "sha256": sha256(path)}
     elif isinstance(raw, Image.Image):
         image, name, origin = raw, "image", {"source": "PIL image"}
     elif isinstance(raw, np.ndarray):
@@ -219,8 +219,3 @@ def _to_rgb(image: Image.Image, name: str) -> Image.Image:
         paper = Image.new("RGBA", layered.size, (255, 255, 255, 255))
         return Image.alpha_composite(paper, layered).convert("RGB")
     return image.convert("RGB")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout, read_first
-from m2ib.errors import AdapterError, CheckpointError, InputError
+from m2ib.errors import AdapterError, CheckpointError
 from m2ib.renderers import ImageRenderer
 from m2ib_adapters.checkpoints import default_layer
 from m2ib_adapters.images import ImagePreparation
 from m2ib_adapters.openclip.blocks import run_pooled, token_layers, transformer_layers
+from m2ib_adapters.tensors import tensor_of
 
 Tail = Callable[[Tensor, int, Inputs], Tensor]
 
@@ -43,9 +44,7 @@ def image_encoder(visual: Any, preparation: ImagePreparation) -> Encoder:
         return preparation.prepare(raw, tower.layout)
 
     def describe(pixels: Inputs) -> Item:
-        if not isinstance(pixels, Tensor):
-            raise InputError(f"image: takes a tensor, not {type(pixels).__name__}")
-        return preparation.describe(pixels, tower.layout)
+        return preparation.describe(tensor_of(pixels, "open-clip"), tower.layout)
 
     return Encoder(
         "image",

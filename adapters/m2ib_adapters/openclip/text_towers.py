@@ -24,6 +24,7 @@ from m2ib.renderers import TextRenderer
 from m2ib_adapters.checkpoints import default_layer
 from m2ib_adapters.openclip.blocks import run_pooled, transformer_layers
 from m2ib_adapters.openclip.tokens import Coded, Coder
+from m2ib_adapters.tensors import tensor_of
 from m2ib_adapters.texts import check_ids, check_text
 
 
@@ -84,14 +85,14 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
         return item(coder.read(ids), {"source": "ids"})
 
     def collate(items: Sequence[Inputs]) -> Inputs:
-        rows = [_tensor(item) for item in items]
+        rows = [tensor_of(item, "open-clip") for item in items]
         return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tower.pad or 0)  # (N, T)
 
     return Encoder(
         "text",
         prepare,
         describe,
-        lambda ids: tower.embed(_tensor(ids)),
+        lambda ids: tower.embed(tensor_of(ids, "open-clip")),
         tower.layers,
         tower.stem,
         Defaults(default_layer(len(tower.layers))),
@@ -157,7 +158,7 @@ def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
         return _project(part, part.ln_final(pooled))  # per position: before or after pooling is the same
 
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
-        index = pooled_at(_tensor(inputs))  # (M,)
+        index = pooled_at(tensor_of(inputs, "open-clip"))  # (M,)
         length = z.shape[1]
         pooled = run_pooled(transformer, z, layer, part.attn_mask[:length, :length], index)  # (M, C)
         return project(pooled)  # (M, D)
@@ -286,9 +287,3 @@ def _features(output: Any) -> Tensor:
     """The embedding, where CoCa's towers give their tokens beside it."""
     features: Tensor = output[0] if isinstance(output, tuple) else output
     return features
-
-
-def _tensor(inputs: Inputs) -> Tensor:
-    if not isinstance(inputs, Tensor):
-        raise InputError(f"open-clip: takes a tensor, not {type(inputs).__name__}")
-    return inputs

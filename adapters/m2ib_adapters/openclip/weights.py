@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import warnings
 from copy import deepcopy
@@ -166,9 +165,3 @@ def differences(module: nn.Module, state: dict[str, Any]) -> list[str]:
             found.append(f"{key} ({tuple(state[key].shape)} instead of {tuple(value.shape)})")
     found.extend(f"{key} (extra)" for key in state if key not in expected)
     return found
-
-
-def sha256(path: Path) -> str:
-    """Of a file's content, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -20,6 +20,7 @@ from m2ib.model import Model
 from m2ib.renderers import ImageRenderer, TextRenderer
 from m2ib_adapters.images import ImagePreparation
 from m2ib_adapters.photo.networks import image_network, sentence_embedding, text_network
+from m2ib_adapters.tensors import tensor_of
 from m2ib_adapters.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
 
 TEXT_MAP = Path(__file__).with_name("text_map.safetensors")
@@ -88,7 +89,7 @@ def _image_encoder(module: JoinedModel, size: int) -> Encoder:
         return preparation.prepare(raw, Layout())
 
     def describe(pixels: Inputs) -> Item:
-        return preparation.describe(_tensor(pixels), Layout())
+        return preparation.describe(tensor_of(pixels, "photo"), Layout())
 
     defaults = Defaults(layer=14)
     return Encoder("image", prepare, describe, embed, layers, stem, defaults, ImageRenderer(), tail=tail)
@@ -102,7 +103,7 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
     padding = tokenizer.pad_token_id
 
     def embed(ids: Inputs) -> Tensor:
-        return module.text_map(sentence_embedding(network, _tensor(ids), padding))  # (N, 1280)
+        return module.text_map(sentence_embedding(network, tensor_of(ids, "photo"), padding))  # (N, 1280)
 
     def prepare(raw: Any, *, truncate: bool = False) -> Item:
         string = check_text(raw)
@@ -138,13 +139,7 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
         return Item(torch.tensor(values), layout, {"text": string}, {"source": "ids"})
 
     def collate(items: Sequence[Inputs]) -> Inputs:
-        rows = [_tensor(item) for item in items]
+        rows = [tensor_of(item, "photo") for item in items]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)  # (N, T)
 
     return Encoder("text", prepare, describe, embed, layers, stem, Defaults(layer=3), TextRenderer(), collate)
-
-
-def _tensor(inputs: Inputs) -> Tensor:
-    if not isinstance(inputs, Tensor):
-        raise InputError(f"photo: takes a tensor, not {type(inputs).__name__}")
-    return inputs

