@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from m2ib.api import contrast, explain, explain_many
     from m2ib.attribution import Attribution
     from m2ib.contract import (
+        Axis,
         Defaults,
         Encoder,
         Inputs,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Attribution": "attribution",
+    "Axis": "contract",
     "Defaults": "contract",
     "Encoder": "contract",
     "Inputs": "contract",
@@ -75,6 +77,7 @@ __all__ = [
     "AdapterError",
     "AdapterSpec",
     "Attribution",
+    "Axis",
     "CheckpointError",
     "Defaults",
     "Encoder",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m2ib.contract import Layout, Token
+from m2ib.contract import Axis, Layout, Token
 from m2ib.fit import Curve
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ class Attribution:
         Special tokens of a text are left out of the scale and have the score 0; ``grid`` keeps them.
         """
         return self.renderer.scores(self.grid, self)
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """The grid's axes in the raw input's own units (seconds, hertz, pixels, ...); () where unknown."""
+        return self.layout.axes
 
     @property
     def tokens(self) -> tuple[str, ...]:

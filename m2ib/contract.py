@@ -43,6 +43,20 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Axis:
+    """One axis of a grid in the raw input's own terms.
+
+    name   "time", "frequency", "row", "column", "clip", ...
+    unit   of the spans: "s", "Hz", "px", ...
+    spans  (start, end) of each cell along the axis, in the raw input; cells may overlap
+    """
+
+    name: str
+    unit: str
+    spans: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
 class Layout:
     """Which positions of an activation are what, for one input.
 
@@ -57,12 +71,14 @@ class Layout:
     read    the number of leading positions the model reads: the rest is padding and carries nothing.
             None: all of them
     tokens  for texts: one :class:`Token` for each cell of the grid
+    axes    for everything that is measured: one :class:`Axis` for each axis of the grid; () where unknown
     """
 
     grid: tuple[int, ...] | None = None
     index: tuple[int, ...] | None = None
     read: int | None = None
     tokens: tuple[Token, ...] = ()
+    axes: tuple[Axis, ...] = ()
 
     def to_grid(self, values: np.ndarray) -> np.ndarray:
         """Pick the grid out of per-position ``values``, shaped like the positions."""

@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from m2ib.attribution import Attribution
-from m2ib.contract import Layout, Token
+from m2ib.contract import Axis, Layout, Token
 from m2ib.errors import StorageError
 from m2ib.explanation import Explanation
 from m2ib.fit import Curve
@@ -142,6 +142,10 @@ def _attribution(
             index=None if layout["index"] is None else tuple(layout["index"]),
             read=layout["read"],
             tokens=tuple(Token(**token) for token in layout["tokens"]),
+            axes=tuple(
+                Axis(axis["name"], axis["unit"], tuple((start, end) for start, end in axis["spans"]))
+                for axis in layout.get("axes", ())
+            ),
         ),
         curve=Curve(**{name: tuple(values) for name, values in row["curve"].items()}),
         settings=row["settings"],

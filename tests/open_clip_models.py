@@ -15,9 +15,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 import m2ib
+from m2ib_adapters.inputs.tokens import SimpleCoder
 from m2ib_adapters.openclip.adapter import build
 from m2ib_adapters.openclip.preprocess import DEFAULTS, preparation
-from m2ib_adapters.openclip.tokens import SimpleCoder
 
 CPU = {"device": "cpu", "dtype": "float64"}
 QUIET = {"show_progress": False}

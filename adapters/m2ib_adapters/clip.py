@@ -15,10 +15,10 @@ from m2ib.errors import CheckpointError, InputError
 from m2ib.model import Model
 from m2ib.renderers import ImageRenderer, TextRenderer
 from m2ib_adapters.checkpoints import default_layer, from_folder_or_hub, loading
-from m2ib_adapters.images import ImagePreparation
-from m2ib_adapters.pooled import PooledBlock, has_hooks
-from m2ib_adapters.tensors import tensor_of
-from m2ib_adapters.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.inputs.images import ImagePreparation
+from m2ib_adapters.inputs.tensors import tensor_of
+from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.towers.pooled import PooledBlock, has_hooks
 
 DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)

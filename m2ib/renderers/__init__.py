@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from m2ib.renderers.base import Renderer, scale
-from m2ib.renderers.image import ImageRenderer, ImageView
+from m2ib.renderers.field import FieldView
+from m2ib.renderers.film import FilmView
+from m2ib.renderers.image import Box, ImageRenderer, ImageView
+from m2ib.renderers.sound import SoundView
 from m2ib.renderers.text import TextRenderer
+from m2ib.renderers.traces import TracesView
 from m2ib.renderers.values import ValuesRenderer
 
 _BUILT_IN: tuple[Renderer, ...] = (ImageRenderer(), TextRenderer(), ValuesRenderer())
@@ -16,10 +20,15 @@ def renderer_named(name: str) -> Renderer:
 
 
 __all__ = [
+    "Box",
+    "FieldView",
+    "FilmView",
     "ImageRenderer",
     "ImageView",
     "Renderer",
+    "SoundView",
     "TextRenderer",
+    "TracesView",
     "ValuesRenderer",
     "renderer_named",
     "scale",

@@ -27,6 +27,17 @@ if TYPE_CHECKING:
 _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
 
 
+@dataclass(frozen=True)
+class Box:
+    """A rectangle in an image: its left upper corner and its size, in pixels of the raw image."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    label: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class ImageView:
     """What is shown of an image.
@@ -34,11 +45,15 @@ class ImageView:
     pixels  (height, width, 3) uint8, upright RGB
     region  (left, top, right, bottom) in pixels of ``pixels``: the part the model sees
     size    (rows, columns) of the model's input
+    scale   (horizontal, vertical) pixels of ``pixels`` for one of the raw image
+    boxes   drawn over the map, in pixels of the raw image
     """
 
     pixels: np.ndarray
     region: tuple[float, float, float, float]
     size: tuple[int, int]
+    scale: tuple[float, float] = (1.0, 1.0)
+    boxes: tuple[Box, ...] = ()
 
     @classmethod
     def of(
@@ -49,6 +64,7 @@ class ImageView:
     ) -> ImageView:
         """A view of an RGB image, made smaller where it is large; ``region`` in pixels of ``image``."""
         factor = min(1.0, _LONGEST_VIEW / max(image.size))
+        ratio = (1.0, 1.0)
         if factor < 1:
             width, height = (max(1, round(side * factor)) for side in image.size)
             ratio = (width / image.width, height / image.height)
@@ -59,7 +75,7 @@ class ImageView:
                 region[3] * ratio[1],
             )
             image = image.resize((width, height), Image.Resampling.BICUBIC)
-        return cls(np.asarray(image.convert("RGB")), region, size)
+        return cls(np.asarray(image.convert("RGB")), region, size, ratio)
 
 
 def upsample(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:

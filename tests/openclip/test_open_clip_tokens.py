@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import m2ib
 from m2ib.capture import frozen
-from m2ib_adapters.openclip.tokens import SimpleCoder
+from m2ib_adapters.inputs.tokens import SimpleCoder
 from open_clip_models import (
     CPU,
     QUIET,

@@ -13,8 +13,9 @@ import torch
 import m2ib
 from m2ib.capture import frozen
 from m2ib.testing import check_adapter
+from m2ib_adapters.inputs.tokens import SimpleCoder
 from m2ib_adapters.openclip.text_towers import text_tower
-from m2ib_adapters.openclip.tokens import SimpleCoder
+from m2ib_adapters.towers.text import text_encoder
 from naive import capacity
 from open_clip_models import (
     CPU,
@@ -78,7 +79,6 @@ def test_coca_reads_what_its_class_token_reads(
 
 
 def build_text(case: Loaded) -> m2ib.Encoder:
-    from m2ib_adapters.openclip.text_towers import text_encoder
 
     coder = SimpleCoder(open_clip.SimpleTokenizer(context_length=11))
     return text_encoder(text_tower(case.model.module, 11), coder)

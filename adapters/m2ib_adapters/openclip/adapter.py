@@ -11,13 +11,14 @@ import torch
 from m2ib.errors import CheckpointError, M2IBWarning, SettingError
 from m2ib.model import Model
 from m2ib_adapters.files import sha256
-from m2ib_adapters.images import ImagePreparation
+from m2ib_adapters.inputs.images import ImagePreparation
+from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, NoCoder, coder
 from m2ib_adapters.openclip import preprocess as preprocessing
 from m2ib_adapters.openclip.architectures import Architecture, Chosen, choose, resolve
 from m2ib_adapters.openclip.image_towers import image_encoder
-from m2ib_adapters.openclip.text_towers import text_encoder, text_tower
-from m2ib_adapters.openclip.tokens import Coder, HuggingFaceCoder, NoCoder, coder
+from m2ib_adapters.openclip.text_towers import text_tower
 from m2ib_adapters.openclip.weights import construct, load_weights
+from m2ib_adapters.towers.text import text_encoder
 
 
 def load(

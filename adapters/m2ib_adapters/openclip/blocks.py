@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from m2ib.contract import Layer, read_sequence_first, write_sequence_first
-from m2ib_adapters.pooled import PooledBlock, has_hooks
+from m2ib_adapters.towers.pooled import PooledBlock, has_hooks
 
 
 def token_layers(blocks: Sequence[nn.Module], prefix: str) -> tuple[tuple[Layer, ...], Layer]:

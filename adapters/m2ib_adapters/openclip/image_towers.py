@@ -13,9 +13,9 @@ from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout, read_f
 from m2ib.errors import AdapterError, CheckpointError
 from m2ib.renderers import ImageRenderer
 from m2ib_adapters.checkpoints import default_layer
-from m2ib_adapters.images import ImagePreparation
+from m2ib_adapters.inputs.images import ImagePreparation
+from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.openclip.blocks import run_pooled, token_layers, transformer_layers
-from m2ib_adapters.tensors import tensor_of
 
 Tail = Callable[[Tensor, int, Inputs], Tensor]
 

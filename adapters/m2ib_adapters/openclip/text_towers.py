@@ -11,95 +11,17 @@ CoCa's own tower is causal and adds its class token at the last position: see :f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout, Token, read_first, stack
+from m2ib.contract import Inputs, Layer, read_first
 from m2ib.errors import CheckpointError, InputError
-from m2ib.renderers import TextRenderer
-from m2ib_adapters.checkpoints import default_layer
+from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.openclip.blocks import run_pooled, transformer_layers
-from m2ib_adapters.openclip.tokens import Coded, Coder
-from m2ib_adapters.tensors import tensor_of
-from m2ib_adapters.texts import check_ids, check_text
-
-
-@dataclass(frozen=True)
-class TextTower:
-    """What is particular to a kind of tower.
-
-    embed       ids (N, T) -> (N, D); differentiable
-    limit       ids that a text may have
-    vocabulary  ids are below it
-    cut         ids of one text -> those that are read; None: all ``limit`` of them, padding included
-    pad         what shorter texts of a batch are padded with; None: only texts of one length share a batch
-    suffix      names of positions that the tower adds after the ids
-    """
-
-    embed: Callable[[Tensor], Tensor]
-    layers: tuple[Layer, ...]
-    stem: Layer
-    limit: int
-    vocabulary: int
-    cut: Callable[[list[int]], list[int]] | None
-    pad: int | None
-    suffix: tuple[str, ...] = ()
-    tail: Callable[[Tensor, int, Inputs], Tensor] | None = None
-
-
-def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
-    """The text side of any open_clip model."""
-
-    def item(coded: Coded, origin: dict[str, Any]) -> Item:
-        ids = check_ids(torch.tensor(coded.ids), tower.limit, tower.vocabulary)
-        kept = ids if tower.cut is None else tower.cut(ids)
-        tokens = coded.tokens[: len(kept)]
-        end = tokens[-1].end
-        names = ("<pad>",) * (len(kept) - len(tokens)) + tower.suffix
-        tokens += tuple(Token(name, end, end, True) for name in names)
-        count = len(tokens)
-        read = None if tower.pad is None else count
-        return Item(
-            torch.tensor(kept), Layout((count,), read=read, tokens=tokens), {"text": coded.text}, origin
-        )
-
-    def prepare(raw: Any, *, truncate: bool = False) -> Item:
-        string = check_text(raw)
-        coded = coder.code(string, tower.limit, truncate=truncate, padded=tower.cut is None)
-        if all(token.special for token in coded.tokens):
-            raise InputError(f"text {string!r} is empty once tokenized; give at least one word")
-        origin = {"source": "text", "truncated": coded.truncated}
-        return item(coded, origin if coded.text == string else origin | {"given": string})
-
-    def describe(given: Inputs) -> Item:
-        ids = check_ids(given, tower.limit, tower.vocabulary)
-        if tower.cut is None and len(ids) != tower.limit:
-            raise InputError(
-                f"text: this model reads its padding and takes exactly {tower.limit} token ids, "
-                f"not {len(ids)}; pad them as its tokenizer does"
-            )
-        return item(coder.read(ids), {"source": "ids"})
-
-    def collate(items: Sequence[Inputs]) -> Inputs:
-        rows = [tensor_of(item, "open-clip") for item in items]
-        return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tower.pad or 0)  # (N, T)
-
-    return Encoder(
-        "text",
-        prepare,
-        describe,
-        lambda ids: tower.embed(tensor_of(ids, "open-clip")),
-        tower.layers,
-        tower.stem,
-        Defaults(default_layer(len(tower.layers))),
-        TextRenderer(),
-        stack if tower.pad is None else collate,
-        tower.tail,
-    )
+from m2ib_adapters.towers.text import TextTower
 
 
 def text_tower(module: Any, context_length: int) -> TextTower:

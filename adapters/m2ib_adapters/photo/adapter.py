@@ -18,10 +18,10 @@ from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout
 from m2ib.errors import CheckpointError, InputError
 from m2ib.model import Model
 from m2ib.renderers import ImageRenderer, TextRenderer
-from m2ib_adapters.images import ImagePreparation
+from m2ib_adapters.inputs.images import ImagePreparation
+from m2ib_adapters.inputs.tensors import tensor_of
+from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
 from m2ib_adapters.photo.networks import image_network, sentence_embedding, text_network
-from m2ib_adapters.tensors import tensor_of
-from m2ib_adapters.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
 
 TEXT_MAP = Path(__file__).with_name("text_map.safetensors")
 SIZE = 384

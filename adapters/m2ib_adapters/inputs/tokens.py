@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from m2ib.contract import Token
 from m2ib.errors import InputError
-from m2ib_adapters.texts import tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.inputs.texts import tokens_of_ids, tokens_of_text, too_long
 
 
 @dataclass(frozen=True)

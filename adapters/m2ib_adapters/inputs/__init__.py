@@ -1,0 +1,1 @@
+"""Raw inputs made ready: one module for each kind, shared by all adapters."""

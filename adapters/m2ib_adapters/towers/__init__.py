@@ -1,0 +1,1 @@
+"""Parts of encoders that several adapters share: texts, patches, a last block for one query."""
