@@ -29,12 +29,12 @@ def render_page(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     template = environment.from_string(here.joinpath("page.html.jinja").read_text(encoding="utf-8"))
-    scripts: dict[str, str] = {}
+    scripts: dict[str, None] = {}  # each once, whoever needs it
     cards = []
     for number, explanation in enumerate(explanations):
         sides = []
         for place, attribution in enumerate(explanation):
-            scripts.setdefault(attribution.renderer.name, attribution.renderer.script)
+            scripts[attribution.renderer.script] = None
             sides.append(
                 {
                     "modality": attribution.modality,
@@ -60,7 +60,7 @@ def render_page(
         title=title or "m2ib explanation",
         cards=cards,
         style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
-        script=Markup("\n".join(filter(None, scripts.values()))),
+        script=Markup("\n".join(filter(None, scripts))),
     )
 
 

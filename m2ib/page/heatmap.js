@@ -1,5 +1,6 @@
-// Heat over an image: opacity grows with the value; a contour marks where it passes the threshold, so that
-// the map can be read without colour. Two maps (for, against) get two hues and two kinds of contour.
+// Heat over the panels of a figure: opacity grows with the value; a contour marks where it passes the
+// threshold, so that the map can be read without colour. Two maps (for, against) get two hues and two kinds
+// of contour. All panels of a figure share its knobs and its range of values.
 (() => {
   "use strict";
   const RAMP = [[20, 11, 54], [87, 16, 110], [148, 38, 103], [203, 65, 73], [242, 107, 34], [252, 165, 10], [246, 215, 70], [252, 255, 164]];
@@ -9,58 +10,90 @@
     const place = Math.min(Math.max(t, 0), 1) * (ramp.length - 1), low = Math.floor(place), high = Math.min(low + 1, ramp.length - 1);
     return ramp[low].map((c, i) => c + (ramp[high][i] - c) * (place - low));
   };
-  const range = (maps) => {
+  const number = (v) => (Math.abs(v) >= 1e4 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(2) : v.toPrecision(4));
+  const measure = (v, unit) => {
+    if (unit === "s") return v.toFixed(2) + " s";
+    if (unit === "Hz") return v < 1000 ? v.toFixed(0) + " Hz" : (v / 1000).toPrecision(3) + " kHz";
+    return `${Number(v.toPrecision(4))} ${unit}`.trim();
+  };
+  // A grid as maps of rows of columns, whatever it is.
+  const deep = (grid) => (!Array.isArray(grid[0]) ? [[grid]] : !Array.isArray(grid[0][0]) ? [grid] : grid);
+  const range = (grids) => {
     let low = Infinity, high = -Infinity;
-    for (const map of maps) for (const row of map) for (const v of row) { low = Math.min(low, v); high = Math.max(high, v); }
+    for (const v of grids.flat(3)) { low = Math.min(low, v); high = Math.max(high, v); }
     return [low, high > low ? high : low + 1];
   };
-  // Bilinear with half-pixel centres, or the cell itself.
-  const sample = (grid, y, x, smooth) => {
-    const rows = grid.length, cols = grid[0].length;
-    if (!smooth) return grid[Math.min(rows - 1, Math.floor(y * rows))][Math.min(cols - 1, Math.floor(x * cols))];
-    const gy = Math.min(Math.max(y * rows - 0.5, 0), rows - 1), gx = Math.min(Math.max(x * cols - 0.5, 0), cols - 1);
-    const r = Math.floor(gy), c = Math.floor(gx), r1 = Math.min(r + 1, rows - 1), c1 = Math.min(c + 1, cols - 1), fy = gy - r, fx = gx - c;
-    return (grid[r][c] * (1 - fx) + grid[r][c1] * fx) * (1 - fy) + (grid[r1][c] * (1 - fx) + grid[r1][c1] * fx) * fy;
+  // Where a point lies among centres, rising or falling: the one before it, and the share of the way to the next.
+  const locate = (centres, point) => {
+    const last = centres.length - 1, sign = centres[last] < centres[0] ? -1 : 1;
+    if (sign * (point - centres[0]) <= 0) return [0, 0];
+    if (sign * (point - centres[last]) >= 0) return [last, 0];
+    let low = 0, high = last;
+    while (high - low > 1) { const middle = (low + high) >> 1; if (sign * (point - centres[middle]) >= 0) low = middle; else high = middle; }
+    return [low, (point - centres[low]) / (centres[high] - centres[low])];
   };
-  const number = (v) => (Math.abs(v) >= 1e4 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(2) : v.toPrecision(4));
+  const along = (values, [n, f]) => (f === 0 ? values[n] : values[n] * (1 - f) + values[n + 1] * f);
+  // Bilinear between the cells' centres, or the nearest cell.
+  const sample = (rows, [r, fy], x, smooth) => {
+    if (!smooth) return rows[fy < 0.5 ? r : r + 1][x[1] < 0.5 ? x[0] : x[0] + 1];
+    return fy === 0 ? along(rows[r], x) : along(rows[r], x) * (1 - fy) + along(rows[r + 1], x) * fy;
+  };
 
-  for (const figure of document.querySelectorAll("figure.heat")) {
+  const setUp = (figure) => {
     const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
-    const canvas = figure.querySelector("canvas"), probe = figure.querySelector(".probe"), stage = figure.querySelector(".stage");
     const find = (name) => figure.querySelector(name);
     const opacity = find(".opacity"), threshold = find(".threshold"), smooth = find(".smooth"), mode = find(".mode"), which = find(".which");
-    const [left, top, right, bottom] = data.region;
     const both = () => which && which.value === "both";
-    const shown = () => (both() ? [data.maps.for, data.maps.against] : [data.maps[which ? which.value : "for"]]);
-    const scale = 640 / Math.max(data.width, data.height);
-    canvas.width = Math.max(1, Math.round(data.width * scale));
-    canvas.height = Math.max(1, Math.round(data.height * scale));
-
-    const value = (map, px, py) => {
-      const u = (px / canvas.width * data.width - left) / (right - left), v = (py / canvas.height * data.height - top) / (bottom - top);
-      return u < 0 || v < 0 || u >= 1 || v >= 1 ? null : sample(map, v, u, smooth.checked);
-    };
-    const draw = () => {
-      const maps = shown(), [low, high] = range(maps), cut = threshold.value / 100, strength = opacity.value / 100;
-      const w = canvas.width, h = canvas.height, context = canvas.getContext("2d"), picture = context.createImageData(w, h);
-      const ramps = which ? (both() ? [FOR, AGAINST] : [which.value === "for" ? FOR : AGAINST]) : [RAMP];
-      // One level in [0, 1] per map and pixel, -1 where the model does not look.
-      let levels = maps.map((map) => {
-        const level = new Float32Array(w * h);
-        for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
-          const v = value(map, x + 0.5, y + 0.5);
-          level[y * w + x] = v === null ? -1 : (v - low) / (high - low);
-        }
-        return level;
+    const sides = () => (both() ? ["for", "against"] : [which ? which.value : "for"]);
+    const own = (maps) => Object.fromEntries(Object.entries(maps).map(([side, grid]) => [side, deep(grid)]));
+    const common = own(data.maps);
+    const stages = [...figure.querySelectorAll(".stage")];
+    const panels = data.panels.map((panel, n) => {
+      const stage = stages[n], canvas = stage.querySelector("canvas"), long = Math.max(panel.shape, 1);
+      const w = canvas.width = Math.max(1, Math.round(panel.detail * panel.shape / long)), h = canvas.height = Math.max(1, Math.round(panel.detail / long));
+      const places = (count, length, from, to, centres) => Array.from({ length: count }, (_, i) => {
+        const at = (i + 0.5) / count * length;
+        return at < from || at >= to ? null : locate(centres, at);
       });
-      if (both()) { // each side's lead over the other, the larger lead of the two filling the scale
-        let most = 1e-9;
-        levels[0].forEach((v, i) => { most = Math.max(most, Math.abs(v - levels[1][i])); });
-        const lead = (mine, other) => mine.map((v, i) => (v < 0 ? -1 : Math.max(v - other[i], 0) / most));
-        levels = [lead(levels[0], levels[1]), lead(levels[1], levels[0])];
+      const parts = panel.parts.map((part) => {
+        const [left, top, right, bottom] = part.region;
+        return { ...part, columns: places(w, panel.width, left, right, part.x), lines: places(h, panel.height, top, bottom, part.y) };
+      });
+      return { ...panel, stage, canvas, parts, maps: panel.maps ? own(panel.maps) : common, probe: stage.querySelector(".probe") };
+    });
+
+    // The mean of the maps at a pixel of the canvas; null where the model does not look.
+    const value = (panel, side, column, line) => {
+      let sum = 0, count = 0;
+      for (const part of panel.parts) if (part.columns[column] && part.lines[line]) {
+        sum += sample(panel.maps[side][part.map], part.lines[line], part.columns[column], smooth.checked);
+        count += 1;
       }
+      return count ? sum / count : null;
+    };
+    const levels = (panel, side, [low, high]) => {
+      const { width: w, height: h } = panel.canvas, level = new Float32Array(w * h);
+      for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
+        const v = value(panel, side, x, y);
+        level[y * w + x] = v === null ? -1 : (v - low) / (high - low);
+      }
+      return level;
+    };
+    // For every panel one level in [0, 1] per side and pixel, -1 where the model does not look.
+    const measured = (group, limits) => {
+      let shown = group.map((panel) => sides().map((side) => levels(panel, side, limits)));
+      if (both()) { // each side's lead over the other, the largest lead filling the scale
+        let most = 1e-9;
+        for (const [mine, other] of shown) mine.forEach((v, i) => { most = Math.max(most, Math.abs(v - other[i])); });
+        const lead = (mine, other) => mine.map((v, i) => (v < 0 ? -1 : Math.max(v - other[i], 0) / most));
+        shown = shown.map(([mine, other]) => [lead(mine, other), lead(other, mine)]);
+      }
+      return shown;
+    };
+    const paint = (panel, shown, ramps, cut, strength) => {
+      const { width: w, height: h } = panel.canvas, context = panel.canvas.getContext("2d"), picture = context.createImageData(w, h);
       for (let place = 0; place < w * h; place++) {
-        const at = place * 4, best = both() && levels[1][place] > levels[0][place] ? 1 : 0, t = levels[best][place];
+        const at = place * 4, best = both() && shown[1][place] > shown[0][place] ? 1 : 0, t = shown[best][place];
         let colour = [127, 127, 127], alpha = 0;
         if (t < 0) { alpha = 0.55; } // the model does not see this
         else if (mode.value === "spotlight") { colour = [0, 0, 0]; alpha = t < cut ? 0.92 * strength : strength * (1 - t); }
@@ -68,7 +101,7 @@
         picture.data[at] = colour[0]; picture.data[at + 1] = colour[1]; picture.data[at + 2] = colour[2]; picture.data[at + 3] = 255 * alpha;
       }
       const edge = cut > 0 ? cut : 0.5;
-      levels.forEach((level, n) => {
+      shown.forEach((level, n) => {
         for (let y = 1; y < h; y++) for (let x = 1; x < w; x++) {
           const place = y * w + x, inside = level[place] >= edge;
           if (inside === (level[place - 1] >= edge) && inside === (level[place - w] >= edge)) continue;
@@ -80,6 +113,16 @@
         }
       });
       context.putImageData(picture, 0, 0);
+    };
+    const draw = () => {
+      const cut = threshold.value / 100, strength = opacity.value / 100;
+      const ramps = which ? (both() ? [FOR, AGAINST] : [which.value === "for" ? FOR : AGAINST]) : [RAMP];
+      figure.classList.toggle("spotlight", mode.value === "spotlight");
+      for (const maps of new Set(panels.map((panel) => panel.maps))) {
+        const group = panels.filter((panel) => panel.maps === maps), limits = range(sides().map((side) => maps[side]));
+        measured(group, limits).forEach((shown, n) => paint(group[n], shown, ramps, cut, strength));
+      }
+      const [low, high] = range(sides().map((side) => common[side]));
       find(".opacity + output").textContent = opacity.value + " %";
       find(".threshold + output").textContent = both() ? threshold.value + " %" : number(low + cut * (high - low));
       find(".low").textContent = number(low) + " nats"; find(".high").textContent = number(high) + " nats";
@@ -89,17 +132,66 @@
         : `linear-gradient(to right, ${stops(ramps[0]).join(",")})`;
       if (both()) { find(".low").textContent = "for the other"; find(".high").textContent = "for this one"; }
     };
-    stage.addEventListener("pointermove", (event) => {
-      const box = canvas.getBoundingClientRect(), x = (event.clientX - box.left) / box.width * canvas.width, y = (event.clientY - box.top) / box.height * canvas.height;
-      const texts = shown().map((map) => value(map, x, y)).map((v) => (v === null ? "not seen by the model" : number(v) + " nats"));
-      probe.textContent = both() && texts[0].endsWith("nats") ? `${texts[0]} for, ${texts[1]} against` : texts[0];
-      const [px, py] = [event.clientX - box.left, event.clientY - box.top];
-      probe.style.left = px + "px"; probe.style.top = py + "px";
-      probe.style.transform = `translate(${px > box.width / 2 ? "calc(-100% - .5rem)" : ".75rem"}, ${py > box.height / 2 ? "calc(-100% - .5rem)" : ".75rem"})`;
-      probe.style.visibility = "visible";
+    let waiting = 0; // one drawing per frame of the screen, however fast a knob moves
+    const redraw = () => { waiting = waiting || requestAnimationFrame(() => { waiting = 0; draw(); }); };
+
+    // What is at a point of a panel, given as shares of its width and height.
+    const read = (axis, at) => along(axis.values, locate(axis.places, at));
+    const padded = (panel, x) => panel.padding !== null && x >= panel.padding;
+    const tell = (panel, u, v) => {
+      const x = u * panel.width, y = v * panel.height, where = panel.note ? [panel.note] : [];
+      if (padded(panel, x)) where.push("padding");
+      else if (panel.x) where.push(measure(read(panel.x, x), panel.x.unit));
+      if (panel.y) where.push(measure(read(panel.y, y), panel.y.unit));
+      if (panel.values) {
+        const row = panel.values[Math.floor(v * panel.values.length)], found = row[Math.floor(u * row.length)];
+        where.push(found === null ? "not measured" : measure(found, panel.unit));
+      }
+      const column = Math.floor(u * panel.canvas.width), line = Math.floor(v * panel.canvas.height);
+      const found = sides().map((side) => value(panel, side, column, line));
+      const what = found[0] === null ? "not seen by the model"
+        : both() ? `${number(found[0])} ${panel.measure} for, ${number(found[1])} against` : `${number(found[0])} ${panel.measure}`;
+      return where.length ? `${where.join(", ")}: ${what}` : what;
+    };
+    panels.forEach((panel) => {
+      const { stage, probe } = panel;
+      let at = [0.5, 0.5];
+      const inside = (share) => Math.min(Math.max(share, 0), 0.9999);
+      const point = (u, v) => {
+        const box = stage.getBoundingClientRect();
+        at = [inside(u), inside(v)];
+        probe.textContent = tell(panel, ...at);
+        probe.style.left = at[0] * box.width + "px"; probe.style.top = at[1] * box.height + "px";
+        probe.style.transform = `translate(${at[0] > 0.5 ? "calc(-100% - .5rem)" : ".75rem"}, ${at[1] > 0.5 ? "calc(-100% - .5rem)" : ".75rem"})`;
+        probe.style.visibility = "visible";
+      };
+      const hide = () => { probe.style.visibility = "hidden"; };
+      const pick = () => {
+        if (panel.x && !padded(panel, at[0] * panel.width)) figure.dispatchEvent(new CustomEvent("pick", { detail: read(panel.x, at[0] * panel.width) }));
+      };
+      const follow = (event) => {
+        const box = panel.canvas.getBoundingClientRect();
+        point((event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height);
+      };
+      stage.addEventListener("pointermove", follow);
+      stage.addEventListener("pointerleave", hide);
+      stage.addEventListener("click", (event) => { follow(event); pick(); });
+      stage.addEventListener("blur", hide);
+      stage.addEventListener("keydown", (event) => {
+        const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+        if (step) point(at[0] + step[0] / 40, at[1] + step[1] / 40);
+        else if (event.key === "Enter") pick();
+        else if (event.key === "Escape") hide();
+        else return;
+        event.preventDefault();
+      });
     });
-    stage.addEventListener("pointerleave", () => { probe.style.visibility = "hidden"; });
-    for (const knob of figure.querySelectorAll(".knobs input, .knobs select")) knob.addEventListener("input", draw);
+    for (const knob of figure.querySelectorAll(".knobs input, .knobs select")) knob.addEventListener("input", redraw);
     draw();
+  };
+  for (const figure of document.querySelectorAll("figure.heat")) {
+    if (figure.dataset.ready) continue; // the script may stand on a page twice
+    figure.dataset.ready = "1";
+    setUp(figure);
   }
 })();

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from m2ib.renderers.base import Renderer, scale
-from m2ib.renderers.field import FieldView
-from m2ib.renderers.film import FilmView
+from m2ib.renderers.field import FieldRenderer, FieldView
+from m2ib.renderers.film import FilmRenderer, FilmView
 from m2ib.renderers.image import Box, ImageRenderer, ImageView
-from m2ib.renderers.sound import SoundView
+from m2ib.renderers.sound import SoundRenderer, SoundView
 from m2ib.renderers.text import TextRenderer
-from m2ib.renderers.traces import TracesView
+from m2ib.renderers.traces import TracesRenderer, TracesView
 from m2ib.renderers.values import ValuesRenderer
 
-_BUILT_IN: tuple[Renderer, ...] = (ImageRenderer(), TextRenderer(), ValuesRenderer())
+_BUILT_IN: tuple[Renderer, ...] = (
+    ImageRenderer(),
+    TextRenderer(),
+    SoundRenderer(),
+    FieldRenderer(),
+    TracesRenderer(),
+    FilmRenderer(),
+    ValuesRenderer(),
+)
 
 
 def renderer_named(name: str) -> Renderer:
@@ -21,13 +29,17 @@ def renderer_named(name: str) -> Renderer:
 
 __all__ = [
     "Box",
+    "FieldRenderer",
     "FieldView",
+    "FilmRenderer",
     "FilmView",
     "ImageRenderer",
     "ImageView",
     "Renderer",
+    "SoundRenderer",
     "SoundView",
     "TextRenderer",
+    "TracesRenderer",
     "TracesView",
     "ValuesRenderer",
     "renderer_named",

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-Region = tuple[float, float, float, float]
+from m2ib.renderers.arrays import restore_arrays, store_arrays
+from m2ib.renderers.base import scale
+from m2ib.renderers.drawing import draw_heat, grey, shown_grid
+from m2ib.renderers.panels import Panel, Part, Region, heat_figure, heat_script, image_tag
+from m2ib.renderers.pictures import jpeg_url
+from m2ib.renderers.place import even, spread, upsample
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from m2ib.attribution import Attribution
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,3 +37,104 @@ class FilmView:
     times: np.ndarray
     parts: tuple[tuple[int, Region], ...]
     size: tuple[int, int]
+
+
+class FilmRenderer:
+    """A grid (clips, rows, cols) over a :class:`FilmView`, or (rows, cols) for one clip."""
+
+    name = "film"
+
+    @property
+    def script(self) -> str:
+        return heat_script()
+
+    def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
+        """(clips, rows, columns) of the model's input, or (rows, columns): bilinear, then min-max over all."""
+        size = attribution.view.size
+        if grid.ndim == 2:
+            return scale(upsample(grid, size))
+        return scale(np.stack([upsample(clip, size) for clip in grid]))
+
+    def fragment(self, attribution: Attribution, ident: str) -> str:
+        view: FilmView = attribution.view
+        rows, cols = attribution.grid.shape[-2:]
+        moments, frames, height, width = view.frames.shape[:4]
+        panels = []
+        for moment in range(moments):
+            parts = [
+                Part.tiled((rows, cols), region, number)
+                for number, (at, region) in enumerate(view.parts)
+                if at == moment
+            ]
+            for frame in range(frames):
+                time = f"{view.times[moment, frame]:.2f} s"
+                source = jpeg_url(view.frames[moment, frame])
+                panels.append(
+                    Panel(
+                        picture=image_tag(source, f"the video at {time}", width, height),
+                        width=width,
+                        height=height,
+                        parts=parts,
+                        note=time,
+                        caption=time,
+                        detail=320,
+                    )
+                )
+        return heat_figure(attribution, ident, panels, kind="film", label="heatmap over the video")
+
+    def draw(self, attribution: Attribution, axes: Axes) -> None:
+        """The first frame of each moment (of at most six, from beginning to end), row by row."""
+        view: FilmView = attribution.view
+        contrast = attribution.against is not None
+        moments, _, height, width = view.frames.shape[:4]
+        chosen = np.unique(np.linspace(0, moments - 1, min(moments, 6)).round().astype(int))
+        columns = min(3, len(chosen))
+        gap = max(1, width // 40)
+        rows = -(-len(chosen) // columns)
+        size = (rows * (height + 4 * gap) - gap, columns * (width + gap) - gap)
+        paper = np.full((*size, 3), 255, np.uint8)
+        heat = np.full(size, np.nan)
+        for n, moment in enumerate(chosen):
+            top, left = n // columns * (height + 4 * gap), n % columns * (width + gap)
+            frame = view.frames[moment, 0]
+            paper[top : top + height, left : left + width] = grey(frame) if contrast else frame
+            heat[top : top + height, left : left + width] = _mean_map(attribution, int(moment))
+            axes.text(left, top + height + gap, f"{view.times[moment, 0]:.2f} s", fontsize=8, va="top")
+        axes.imshow(paper)
+        draw_heat(axes, heat, contrast=contrast)
+        axes.set_xlim(-0.5, size[1] - 0.5)
+        axes.set_ylim(size[0] + 3 * gap - 0.5, -0.5)
+        axes.set_axis_off()
+
+    def store(self, view: FilmView, folder: Path, stem: str) -> Mapping[str, Any]:
+        return {
+            "arrays": store_arrays(folder, stem, {"frames": view.frames, "times": view.times}),
+            "parts": [[moment, list(region)] for moment, region in view.parts],
+            "size": list(view.size),
+        }
+
+    def restore(self, stored: Mapping[str, Any], folder: Path) -> FilmView:
+        frames, times = restore_arrays(folder, stored["arrays"], ["frames", "times"])
+        parts = tuple(
+            (moment, (left, top, right, bottom)) for moment, (left, top, right, bottom) in stored["parts"]
+        )
+        rows, columns = stored["size"]
+        return FilmView(frames, times, parts, (rows, columns))
+
+
+def _mean_map(attribution: Attribution, moment: int) -> np.ndarray:
+    """(height, width) of a frame: the mean of the maps that show it, NaN where none does."""
+    view: FilmView = attribution.view
+    height, width = view.frames.shape[2:4]
+    grids = shown_grid(attribution)
+    grids = grids.reshape(-1, *grids.shape[-2:])  # (clips, rows, cols)
+    total, count = np.zeros((height, width)), np.zeros((height, width))
+    for grid, (at, (left, top, right, bottom)) in zip(grids, view.parts, strict=True):
+        if at != moment:
+            continue
+        y, x = even(grid.shape[0], top, bottom), even(grid.shape[1], left, right)
+        rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
+        seen = np.outer((rows >= top) & (rows < bottom), (columns >= left) & (columns < right))
+        total += np.where(seen, spread(grid, y, x, (height, width)), 0.0)
+        count += seen
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import io
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from markupsafe import Markup
 from PIL import Image
-from torch.nn.functional import interpolate
 
+from m2ib.errors import InputError
 from m2ib.renderers.base import scale
+from m2ib.renderers.drawing import draw_heat, grey, shown_grid
+from m2ib.renderers.panels import Panel, Part, heat_figure, heat_script, image_tag, per_cent
+from m2ib.renderers.pictures import jpeg_url
+from m2ib.renderers.place import upsample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,13 +29,23 @@ _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle in an image: its left upper corner and its size, in pixels of the raw image."""
+    """A rectangle in an image: its left upper corner and its size, in pixels of the raw image.
+
+    Raises :class:`InputError` for one without an area.
+    """
 
     x: float
     y: float
     width: float
     height: float
     label: str = ""
+
+    def __post_init__(self) -> None:
+        numbers = (self.x, self.y, self.width, self.height)
+        if not all(map(math.isfinite, numbers)) or self.width <= 0 or self.height <= 0:
+            raise InputError(
+                f"box {self.label!r}: x, y, width, height are {numbers}; give finite numbers, width and height above 0"
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +87,32 @@ class ImageView:
             image = image.resize((width, height), Image.Resampling.BICUBIC)
         return cls(np.asarray(image.convert("RGB")), region, size, ratio)
 
+    def with_boxes(self, boxes: Iterable[Box]) -> ImageView:
+        """The same view with these boxes in place of its own.
 
-def upsample(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Bilinear, (rows, cols) -> size, half-pixel centres."""
-    tensor = torch.from_numpy(np.ascontiguousarray(grid, dtype=np.float64))[None, None]  # (1, 1, r, c)
-    return interpolate(tensor, size, mode="bilinear", align_corners=False)[0, 0].numpy()
+        Raises :class:`InputError` for a box that lies outside the image altogether.
+        """
+        boxes = tuple(boxes)
+        height, width = self.pixels.shape[:2]
+        for box in boxes:
+            left, top, right, bottom = self.edges(box)
+            if left >= width or top >= height or right <= 0 or bottom <= 0:
+                size = f"{round(width / self.scale[0])}x{round(height / self.scale[1])}"
+                raise InputError(
+                    f"box {box.label!r} at x {box.x:g}, y {box.y:g} with {box.width:g}x{box.height:g} pixels lies "
+                    f"outside the image of {size}; give pixels of the raw image, counted from its left upper corner"
+                )
+        return replace(self, boxes=boxes)
+
+    def edges(self, box: Box) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) of a box in pixels of ``pixels``."""
+        across, down = self.scale
+        return (
+            box.x * across,
+            box.y * down,
+            (box.x + box.width) * across,
+            (box.y + box.height) * down,
+        )
 
 
 class ImageRenderer:
@@ -91,7 +122,7 @@ class ImageRenderer:
 
     @property
     def script(self) -> str:
-        return files("m2ib.page").joinpath("heatmap.js").read_text(encoding="utf-8")
+        return heat_script()
 
     def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
         """(rows, columns) of the model's input: bilinear, then min-max."""
@@ -99,67 +130,35 @@ class ImageRenderer:
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
         view: ImageView = attribution.view
+        rows, cols = attribution.grid.shape
         height, width = view.pixels.shape[:2]
-        maps = {"for": attribution.grid.tolist()}
-        if attribution.against is not None:
-            maps["against"] = attribution.against.tolist()
-        data = json.dumps({"maps": maps, "region": list(view.region), "width": width, "height": height})
-        choice = ""
-        if attribution.against is not None:
-            choice = (
-                '<label>Evidence <select class="which"><option value="both">both sides</option>'
-                '<option value="for">for this one</option>'
-                '<option value="against">for the other</option></select></label>'
-            )
-        return Markup(
-            '<figure class="heat{contrast}" id="{ident}" tabindex="0" aria-label="heatmap over the image">'
-            '<div class="stage" style="--shape:{shape:.4f}"><img alt="the image that is explained" src="{source}" width="{width}" '
-            'height="{height}"><canvas></canvas><output class="probe"></output></div>'
-            '<figcaption><div class="knobs">'
-            '<label>Show <select class="mode"><option value="heat">heat</option>'
-            '<option value="spotlight">spotlight</option></select></label>{choice}'
-            '<label>Opacity <input type="range" class="opacity" min="0" max="100" value="75"><output></output></label>'
-            '<label>Threshold <input type="range" class="threshold" min="0" max="100" value="0"><output></output></label>'
-            '<label><input type="checkbox" class="smooth" checked> smooth</label></div>'
-            '<div class="legend"><span class="low"></span><span class="ramp"></span><span class="high"></span>'
-            '</div></figcaption><script type="application/json">{data}</script></figure>'
-        ).format(
-            ident=ident,
-            contrast="" if attribution.against is None else " contrast",
-            shape=width / height,
-            source=_data_url(view.pixels),
+        panel = Panel(
+            picture=image_tag(jpeg_url(view.pixels), "the image that is explained", width, height),
             width=width,
             height=height,
-            choice=Markup(choice),
-            data=Markup(data),  # numbers only
+            parts=[Part.tiled((rows, cols), view.region)],
+            overlay=Markup("").join(_box_tag(view, box) for box in view.boxes),
         )
+        return heat_figure(attribution, ident, [panel], kind="photo", label="heatmap over the image")
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         view: ImageView = attribution.view
-        left, top, right, bottom = view.region
-        size = (round(bottom - top) or 1, round(right - left) or 1)
-        place: dict[str, Any] = {"extent": (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)}
-        if attribution.against is None:
-            axes.imshow(view.pixels)
-            shown = upsample(attribution.grid, size)
-            heat = axes.imshow(shown, cmap="inferno", alpha=0.35 + 0.5 * scale(shown), **place)
-            label = "nats per position"
-        else:  # what speaks for this less what speaks for the other, over a grey photo
-            axes.imshow(view.pixels.mean(-1), cmap="gray", vmin=0, vmax=255)
-            shown = upsample(attribution.grid - attribution.against, size)
-            most = float(np.abs(shown).max()) or 1.0
-            heat = axes.imshow(shown, cmap="PuOr_r", vmin=-most, vmax=most, alpha=0.75, **place)
-            label = "nats per position: for this one, less for the other"
-        axes.set_xlim(-0.5, view.pixels.shape[1] - 0.5)
-        axes.set_ylim(view.pixels.shape[0] - 0.5, -0.5)
-        axes.set_axis_off()
-        bar = axes.figure.colorbar(heat, ax=axes, fraction=0.046, pad=0.02)
-        bar.set_label(label)
+        contrast = attribution.against is not None
+        axes.imshow(grey(view.pixels) if contrast else view.pixels)
+        draw_over(attribution, axes, view.region, view.pixels.shape[:2])
+        for box in view.boxes:
+            _draw_box(axes, view, box)
 
     def store(self, view: ImageView, folder: Path, stem: str) -> Mapping[str, Any]:
         name = f"{stem}.png"
         Image.fromarray(view.pixels).save(folder / name)
-        return {"pixels": name, "region": list(view.region), "size": list(view.size)}
+        return {
+            "pixels": name,
+            "region": list(view.region),
+            "size": list(view.size),
+            "scale": list(view.scale),
+            "boxes": [asdict(box) for box in view.boxes],
+        }
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> ImageView:
         name = Path(stored["pixels"]).name  # never outside the folder
@@ -167,10 +166,68 @@ class ImageRenderer:
             pixels = np.asarray(image.convert("RGB"))
         left, top, right, bottom = stored["region"]
         rows, columns = stored["size"]
-        return ImageView(pixels, (left, top, right, bottom), (rows, columns))
+        across, down = stored.get("scale", (1.0, 1.0))
+        boxes = tuple(Box(**box) for box in stored.get("boxes", ()))
+        return ImageView(pixels, (left, top, right, bottom), (rows, columns), (across, down), boxes)
 
 
-def _data_url(pixels: np.ndarray) -> str:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=88)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def draw_over(
+    attribution: Attribution, axes: Axes, region: tuple[float, float, float, float], size: tuple[int, int]
+) -> None:
+    """The heat of a grid (rows, cols) over a ``region`` of a picture of ``size`` that is on the axes."""
+    left, top, right, bottom = region
+    height, width = size
+    shown = upsample(shown_grid(attribution), (round(bottom - top) or 1, round(right - left) or 1))
+    extent = (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)
+    draw_heat(axes, shown, contrast=attribution.against is not None, extent=extent)
+    axes.set_xlim(-0.5, width - 0.5)
+    axes.set_ylim(height - 0.5, -0.5)
+    axes.set_axis_off()
+
+
+def _crowded(view: ImageView, box: Box) -> tuple[bool, bool]:
+    """Whether a box leaves no room for its label above it, and little to the right of its left edge."""
+    left, top, right, _ = view.edges(box)
+    height, width = view.pixels.shape[:2]
+    return top < 0.08 * height, left + right > width
+
+
+def _box_tag(view: ImageView, box: Box) -> Markup:
+    left, top, right, bottom = view.edges(box)
+    height, width = view.pixels.shape[:2]
+    inside, end = _crowded(view, box)
+    return Markup(
+        '<div class="box{inside}{end}" style="left:{left};top:{top};width:{across};height:{down}">{label}</div>'
+    ).format(
+        inside=" inside" if inside else "",
+        end=" end" if end else "",
+        left=per_cent(left, width),
+        top=per_cent(top, height),
+        across=per_cent(right - left, width),
+        down=per_cent(bottom - top, height),
+        label=Markup("<span>{}</span>").format(box.label) if box.label else "",
+    )
+
+
+def _draw_box(axes: Axes, view: ImageView, box: Box) -> None:
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import AbstractPathEffect, withStroke
+
+    left, top, right, bottom = (edge - 0.5 for edge in view.edges(box))
+    edge: list[AbstractPathEffect] = [withStroke(linewidth=3, foreground="black")]
+    frame = Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white", linewidth=1.5)
+    frame.set_path_effects(edge)
+    axes.add_patch(frame)
+    inside, end = _crowded(view, box)
+    text = axes.annotate(
+        box.label,
+        (right if end else left, top),
+        (-2 if end else 2, -2 if inside else 2),
+        textcoords="offset points",
+        ha="right" if end else "left",
+        va="top" if inside else "bottom",
+        color="white",
+        fontsize=8,
+        parse_math=False,
+    )
+    text.set_path_effects(edge)

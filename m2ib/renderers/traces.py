@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
+
+from m2ib.renderers.arrays import restore_arrays, store_arrays
+from m2ib.renderers.base import scale
+from m2ib.renderers.drawing import draw_heat, shown_grid
+from m2ib.renderers.panels import Panel, Part, Ruler, heat_figure, heat_script, per_cent
+from m2ib.renderers.pictures import outline
+from m2ib.renderers.place import even, middles, ticks, weights
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from m2ib.attribution import Attribution
+
+_TOP, _BOTTOM = 0.36, 0.88  # of a lane: where its highest and lowest values lie, the name above them
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,3 +43,149 @@ class TracesView:
     units: tuple[str, ...]
     span: tuple[float, float]
     size: int
+
+
+class TracesRenderer:
+    """A grid (windows,) over a :class:`TracesView`."""
+
+    name = "traces"
+
+    @property
+    def script(self) -> str:
+        return heat_script()
+
+    def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
+        """(size,) samples of the model's input: linear between the windows' centres, min-max."""
+        view: TracesView = attribution.view
+        start, end = view.span
+        centres = (_moments(attribution) - start) / (end - start) * view.size
+        return scale(weights(centres, view.size) @ grid.astype(np.float64))
+
+    def fragment(self, attribution: Attribution, ident: str) -> str:
+        view: TracesView = attribution.view
+        count = len(view.names)
+        first, last = _ends(view)
+        start, end = view.span
+        lanes = _lanes(view)
+        curves = Markup("").join(
+            Markup('<polyline fill="none" vector-effect="non-scaling-stroke" points="{}"/>').format(
+                outline(view.times - first, n + drop)
+            )
+            for n, drop in enumerate(_drops(view))
+        )
+        shapes = Markup(
+            '<defs><g id="{ident}-curves">{curves}</g></defs><use class="halo" href="#{ident}-curves"/>'
+            '<use class="ink" href="#{ident}-curves"/>'
+        ).format(ident=ident, curves=curves)
+        labels = Markup("").join(
+            Markup('<div class="lane" style="top:{}"><span>{}</span></div>').format(
+                per_cent(n, count), f"{name}, {unit}" if unit else name
+            )
+            for n, (name, unit) in enumerate(zip(view.names, view.units, strict=True))
+        )
+        panel = Panel(
+            picture=Markup(
+                '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
+                'aria-label="the traces that are explained">{}</svg>'
+            ).format(f"{last - first:.6g}", count, shapes),
+            width=last - first,
+            height=count,
+            shape=7.5 / count,
+            lines=True,
+            parts=[
+                Part(
+                    0,
+                    (start - first, 0, end - first, count),
+                    np.array([count / 2]),
+                    _moments(attribution) - first,
+                )
+            ],
+            x=Ruler([0, last - first], [first, last], "s"),
+            xticks=[(moment - first, f"{moment:g} s") for moment in ticks(first, last, 6)],
+            yticks=[
+                (n + at, f"{value:.3g}")
+                for n, (low, high) in enumerate(lanes)
+                for at, value in ((_TOP, high), (_BOTTOM, low))
+            ],
+            overlay=labels,
+        )
+        return heat_figure(attribution, ident, [panel], kind="traces", label="heat over the traces")
+
+    def draw(self, attribution: Attribution, axes: Axes) -> None:
+        """The traces one under the other, on the map as a background."""
+        from matplotlib.patheffects import withStroke
+
+        view: TracesView = attribution.view
+        count = len(view.names)
+        first, last = _ends(view)
+        start, end = view.span
+        columns = 1000
+        centres = (_moments(attribution) - start) / (end - start) * columns
+        row = weights(centres, columns) @ shown_grid(attribution)
+        draw_heat(
+            axes,
+            row[None],
+            contrast=attribution.against is not None,
+            blank=True,
+            aspect="auto",
+            extent=(start, end, count, 0),
+        )
+        for n, drop in enumerate(_drops(view)):
+            (line,) = axes.plot(view.times, n + drop, color="black", linewidth=0.8)
+            line.set_path_effects([withStroke(linewidth=2.2, foreground="white")])
+        for left, right in ((first, start), (end, last)):
+            if right > left:  # the model does not see this
+                axes.axvspan(left, right, color="0.8")
+        names = [f"{name}\n{unit}" for name, unit in zip(view.names, view.units, strict=True)]
+        axes.set_yticks(np.arange(count) + 0.5, names, fontsize=8, parse_math=False)
+        axes.set_xlim(first, last)
+        axes.set_ylim(count, 0)
+        axes.set_xlabel("seconds")
+
+    def store(self, view: TracesView, folder: Path, stem: str) -> Mapping[str, Any]:
+        return {
+            "arrays": store_arrays(folder, stem, {"samples": view.samples, "times": view.times}),
+            "names": list(view.names),
+            "units": list(view.units),
+            "span": list(view.span),
+            "size": view.size,
+        }
+
+    def restore(self, stored: Mapping[str, Any], folder: Path) -> TracesView:
+        samples, times = restore_arrays(folder, stored["arrays"], ["samples", "times"])
+        start, end = stored["span"]
+        return TracesView(
+            samples, times, tuple(stored["names"]), tuple(stored["units"]), (start, end), stored["size"]
+        )
+
+
+def _ends(view: TracesView) -> tuple[float, float]:
+    """First and last moment shown, in seconds: all that was measured and all that the model sees."""
+    return min(float(view.times[0]), view.span[0]), max(float(view.times[-1]), view.span[1])
+
+
+def _moments(attribution: Attribution) -> np.ndarray:
+    """(windows,) centres in seconds."""
+    if attribution.axes:
+        return middles(attribution.axes[-1])
+    return even(attribution.grid.shape[-1], *attribution.view.span)
+
+
+def _lanes(view: TracesView) -> list[tuple[float, float]]:
+    """(low, high) of each trace's lane: around its own values, and equally wide for all traces of a unit."""
+    ends = [(np.nanmin(samples), np.nanmax(samples)) for samples in view.samples.astype(np.float64)]
+    width: dict[str, float] = {}
+    for (low, high), unit in zip(ends, view.units, strict=True):
+        width[unit] = max(width.get(unit, 0.0), float(high - low))
+    return [
+        (float(low + high - width[unit]) / 2, float(low + high + width[unit]) / 2)
+        for (low, high), unit in zip(ends, view.units, strict=True)
+    ]
+
+
+def _drops(view: TracesView) -> list[np.ndarray]:
+    """How far below the top of its lane each trace (n,) is, in lanes."""
+    return [
+        _BOTTOM - (_BOTTOM - _TOP) * (samples - low) / ((high - low) or 1.0)
+        for samples, (low, high) in zip(view.samples.astype(np.float64), _lanes(view), strict=True)
+    ]

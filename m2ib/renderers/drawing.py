@@ -1,0 +1,51 @@
+"""Heat on matplotlib axes, alike for every kind of input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from m2ib.renderers.base import scale
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+    from m2ib.attribution import Attribution
+
+
+def shown_grid(attribution: Attribution) -> np.ndarray:
+    """What a figure shows: the grid; of a contrast, what speaks for this less what speaks for the other."""
+    if attribution.against is None:
+        return attribution.grid
+    return np.asarray(attribution.grid - attribution.against)
+
+
+def draw_heat(
+    axes: Axes, shown: np.ndarray, *, contrast: bool, blank: bool = False, **place: Any
+) -> AxesImage:
+    """``shown`` (height, width) over what is on the axes, NaN left out, with a colour bar.
+
+    blank  there is white paper and no picture behind it
+    place  further arguments of ``imshow``
+    """
+    bare = np.isnan(shown)
+    filled = np.where(bare, np.nanmin(shown), shown)
+    opacity = np.full(filled.shape, 0.75)
+    if contrast:
+        most = float(np.abs(filled).max()) or 1.0
+        colours: dict[str, Any] = {"cmap": "PuOr_r", "vmin": -most, "vmax": most}
+        label = "nats per position: for this one, less for the other"
+    else:
+        colours = {"cmap": "YlOrRd" if blank else "inferno"}
+        opacity = opacity if blank else 0.35 + 0.5 * scale(filled)
+        label = "nats per position"
+    heat = axes.imshow(filled, alpha=np.where(bare, 0.0, opacity), **colours, **place)
+    axes.figure.colorbar(heat, ax=axes, fraction=0.046, pad=0.02).set_label(label)
+    return heat
+
+
+def grey(pixels: np.ndarray) -> np.ndarray:
+    """(..., 3) uint8 without its colours."""
+    return np.repeat(pixels.mean(-1, keepdims=True).astype(np.uint8), 3, -1)

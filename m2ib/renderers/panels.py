@@ -1,0 +1,234 @@
+"""Heat over one or several pictures, as one figure of a page: one set of knobs, one legend, one range of values.
+
+``m2ib/page/heatmap.js`` paints what the JSON of the figure says; ``player.js`` plays the sound of one that has
+a sound.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from markupsafe import Markup
+
+from m2ib.renderers.place import even, rounded
+
+if TYPE_CHECKING:
+    from m2ib.attribution import Attribution
+
+Region = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Where in a panel one map lies.
+
+    map     its number: the place along the first axis of the grid; 0 for a grid of one map
+    region  (left, top, right, bottom) that it covers, in the panel's own units
+    y, x    centres of its rows and columns, in the same units; the outer cells reach to the border
+    """
+
+    map: int
+    region: Region
+    y: np.ndarray
+    x: np.ndarray
+
+    @classmethod
+    def tiled(cls, shape: tuple[int, int], region: Region, number: int = 0) -> Part:
+        """A map of (rows, cols) equal cells that fill the region."""
+        left, top, right, bottom = region
+        return cls(number, region, even(shape[0], top, bottom), even(shape[1], left, right))
+
+
+@dataclass(frozen=True, eq=False)
+class Ruler:
+    """What a place along a side of a panel means: ``values`` in ``unit`` at ``places``, linear in between."""
+
+    places: Sequence[float] | np.ndarray
+    values: Sequence[float] | np.ndarray
+    unit: str
+
+
+@dataclass(frozen=True, eq=False)
+class Panel:
+    """One picture with its heat.
+
+    picture  an <img> or <svg>; heat lies over an image, and under the lines of a drawing (``lines``)
+    width    and height: the units in which everything else is placed
+    parts    the maps it shows; their mean where they overlap, "not seen by the model" where there is none
+    shape    width over height as shown; None: that of the units
+    x, y     what the pointer reads out besides the map
+    values   read out as well: rows of numbers that tile the panel, None where there is none, in ``unit``
+    padding  x from which on the model sees padding
+    note     read out in front of everything
+    xticks   (place, text) along the lower side; ``yticks`` along the left one
+    caption  shown under it
+    overlay  HTML over picture and heat, placed in per cent
+    maps     its own, in place of the grid: (maps, rows, cols) by side ("for", "against"), on a range of
+             their own, read out as ``measure``
+    detail   pixels of the heat's longer side
+    """
+
+    picture: Markup
+    width: float
+    height: float
+    parts: Sequence[Part]
+    shape: float | None = None
+    lines: bool = False
+    x: Ruler | None = None
+    y: Ruler | None = None
+    values: list[list[float | None]] | None = None
+    unit: str = ""
+    padding: float | None = None
+    note: str = ""
+    xticks: Sequence[tuple[float, str]] = ()
+    yticks: Sequence[tuple[float, str]] = ()
+    caption: str = ""
+    overlay: Markup = field(default_factory=Markup)
+    maps: Mapping[str, np.ndarray] | None = None
+    measure: str = "nats"
+    detail: int = 640
+
+    @property
+    def ratio(self) -> float:
+        """Width over height as shown."""
+        return self.shape or self.width / self.height
+
+    def data(self) -> dict[str, Any]:
+        """For the script."""
+        return {
+            "width": self.width,
+            "height": self.height,
+            "shape": self.ratio,
+            "detail": self.detail,
+            "parts": [
+                {"map": part.map, "region": rounded(part.region), "y": rounded(part.y), "x": rounded(part.x)}
+                for part in self.parts
+            ],
+            "x": _ruler_data(self.x),
+            "y": _ruler_data(self.y),
+            "values": self.values,
+            "unit": self.unit,
+            "padding": self.padding,
+            "note": self.note,
+            "maps": None if self.maps is None else {key: maps.tolist() for key, maps in self.maps.items()},
+            "measure": self.measure,
+        }
+
+    def html(self, label: str) -> Markup:
+        stage = Markup(
+            '<div class="stage{lines}" style="--shape:{shape:.4f}" tabindex="0" role="group" aria-label="{label}">'
+            '{picture}<canvas></canvas>{overlay}<output class="probe"></output></div>'
+        ).format(
+            lines=" lines" if self.lines else "",
+            shape=self.ratio,
+            label=label,
+            picture=self.picture,
+            overlay=self.overlay,
+        )
+        if self.xticks or self.yticks:
+            stage = Markup('<div class="plot">{y}{stage}{x}</div>').format(
+                y=_ticks("y", [(place / self.height, text) for place, text in self.yticks]),
+                stage=stage,
+                x=_ticks("x", [(place / self.width, text) for place, text in self.xticks]),
+            )
+        caption = Markup("<p>{}</p>").format(self.caption) if self.caption else ""
+        return Markup('<div class="panel">{}{}</div>').format(stage, caption)
+
+
+def maps_of(attribution: Attribution) -> dict[str, np.ndarray]:
+    """The grid, and for a contrast the other side's, by the names that the page knows them by."""
+    maps = {"for": attribution.grid}
+    if attribution.against is not None:
+        maps["against"] = attribution.against
+    return maps
+
+
+def heat_script() -> str:
+    """What every figure of :func:`heat_figure` needs."""
+    page = files("m2ib.page")
+    return "\n".join(page.joinpath(name).read_text(encoding="utf-8") for name in ("heatmap.js", "player.js"))
+
+
+def heat_figure(
+    attribution: Attribution,
+    ident: str,
+    panels: Sequence[Panel],
+    *,
+    kind: str,
+    label: str,
+    under: Markup = Markup(""),  # noqa: B008 - immutable
+    sound: Mapping[str, Any] | None = None,
+) -> Markup:
+    """The figure as HTML.
+
+    kind   of figure: a class for the style sheet
+    label  names a panel to those who do not see it, e.g. "heatmap over the image"
+    under  HTML between panels and knobs
+    sound  for ``player.js``
+    """
+    contrast = attribution.against is not None
+    data = {
+        "maps": {key: grid.tolist() for key, grid in maps_of(attribution).items()},
+        "panels": [panel.data() for panel in panels],
+    }
+    if sound is not None:
+        data["sound"] = dict(sound)
+    return Markup(
+        '<figure class="heat{contrast}" id="{ident}"><div class="panels {kind}">{panels}</div>{under}'
+        '<figcaption><div class="knobs">'
+        '<label>Show <select class="mode"><option value="heat">heat</option>'
+        '<option value="spotlight">spotlight</option></select></label>{choice}'
+        '<label>Opacity <input type="range" class="opacity" min="0" max="100" value="75"><output></output></label>'
+        '<label>Threshold <input type="range" class="threshold" min="0" max="100" value="0"><output></output></label>'
+        '<label><input type="checkbox" class="smooth" checked> smooth</label></div>'
+        '<div class="legend"><span class="low"></span><span class="ramp"></span><span class="high"></span>'
+        '</div></figcaption><script type="application/json">{data}</script></figure>'
+    ).format(
+        contrast=" contrast" if contrast else "",
+        ident=ident,
+        kind=kind,
+        panels=Markup("").join(
+            panel.html(label if len(panels) == 1 else f"{label}, {n} of {len(panels)}")
+            for n, panel in enumerate(panels, 1)
+        ),
+        under=under,
+        choice=_CHOICE if contrast else "",
+        data=Markup(json.dumps(data, allow_nan=False).replace("<", "\\u003c")),
+    )
+
+
+_CHOICE = Markup(
+    '<label>Evidence <select class="which"><option value="both">both sides</option>'
+    '<option value="for">for this one</option>'
+    '<option value="against">for the other</option></select></label>'
+)
+
+
+def image_tag(source: str, alt: str, width: int, height: int) -> Markup:
+    """An <img> of a data URL."""
+    return Markup('<img alt="{}" src="{}" width="{}" height="{}">').format(alt, source, width, height)
+
+
+def per_cent(place: float, whole: float) -> str:
+    """As CSS."""
+    return f"{100 * place / whole:.3f}%"
+
+
+def _ruler_data(ruler: Ruler | None) -> dict[str, Any] | None:
+    if ruler is None:
+        return None
+    return {"places": rounded(ruler.places), "values": rounded(ruler.values), "unit": ruler.unit}
+
+
+def _ticks(side: str, marks: Sequence[tuple[float, str]]) -> Markup:
+    return Markup('<div class="ticks {}">{}</div>').format(
+        side,
+        Markup("").join(
+            Markup('<span style="--at:{}">{}</span>').format(per_cent(at, 1), text) for at, text in marks
+        ),
+    )

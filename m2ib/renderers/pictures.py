@@ -1,0 +1,56 @@
+"""Pixels and curves in the form a page holds them: data URLs and SVG paths."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+from PIL import Image
+
+
+def data_url(content: bytes, kind: str) -> str:
+    """``content`` of the media type ``kind`` as a URL."""
+    return f"data:{kind};base64," + base64.b64encode(content).decode("ascii")
+
+
+def jpeg_url(pixels: np.ndarray) -> str:
+    """(height, width, 3) uint8: a photograph."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=88)
+    return data_url(buffer.getvalue(), "image/jpeg")
+
+
+def png_url(pixels: np.ndarray) -> str:
+    """(height, width, 3) uint8, kept as it is."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return data_url(buffer.getvalue(), "image/png")
+
+
+def hatch(height: int, width: int, pitch: int) -> np.ndarray:
+    """(height, width, 3) uint8: grey stripes, for where there is nothing to see."""
+    rows, columns = np.mgrid[:height, :width]
+    stripes = (rows + columns) // max(1, pitch // 2) % 2
+    return np.repeat(np.where(stripes, 150, 105).astype(np.uint8)[..., None], 3, -1)
+
+
+def outline(x: np.ndarray, y: np.ndarray, columns: int = 600) -> str:
+    """A curve (n,) as the points of a polyline; of a long one the extremes in each of ``columns`` parts."""
+    keep = np.flatnonzero(np.isfinite(y))
+    if len(keep) > 2 * columns:
+        parts = np.array_split(keep, columns)
+        keep = np.unique([part[pick(y[part])] for part in parts for pick in (np.argmin, np.argmax)])
+    return " ".join(f"{x[n]:.5g},{y[n]:.4g}" for n in keep)
+
+
+def band(envelope: np.ndarray) -> str:
+    """(2, columns), lowest and highest: a closed path, one unit wide for each column, 1 at the middle.
+
+    The largest of the values reaches the edge, at 0 or 2.
+    """
+    low, high = envelope / (float(np.abs(envelope).max()) or 1.0)
+    places = np.arange(envelope.shape[1]) + 0.5
+    there = [f"{x:g},{1 - y:.3g}" for x, y in zip(places, np.maximum(high, low + 0.01), strict=True)]
+    back = [f"{x:g},{1 - y:.3g}" for x, y in zip(places[::-1], low[::-1], strict=True)]
+    return "M" + "L".join(there + back) + "Z"

@@ -1,0 +1,682 @@
+"""What people look at: one renderer for each kind of input, compared with slow and simple twins."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import json
+import re
+import wave
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+import m2ib
+from m2ib.attribution import Attribution
+from m2ib.contract import Axis, Layout
+from m2ib.fit import Curve
+from m2ib.page import render_page
+from m2ib.renderers import (
+    Box,
+    FieldRenderer,
+    FieldView,
+    FilmRenderer,
+    FilmView,
+    ImageRenderer,
+    ImageView,
+    Renderer,
+    SoundRenderer,
+    SoundView,
+    TracesRenderer,
+    TracesView,
+    renderer_named,
+)
+from m2ib.renderers.pictures import hatch, outline
+from m2ib.renderers.place import ticks
+
+EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
+VOID = {"img", "input"}
+
+
+def attribution(renderer: Renderer, view: Any, grid: np.ndarray, **more: Any) -> Attribution:
+    """By hand; ``more``: axes, against."""
+    layout = Layout(grid.shape, axes=more.pop("axes", ()))
+    curve = Curve((0.1, 0.2), (1.0, 0.5), (0.0, -0.1))
+    return Attribution(
+        "thing", "m2ib", grid, grid.ravel(), layout, curve, {"layer": 1}, view, renderer, **more
+    )
+
+
+def grid_of(*shape: int, seed: int = 0) -> np.ndarray:
+    return (np.random.default_rng(seed).random(shape) * 9 + 0.5).astype(np.float32)
+
+
+def image_view() -> ImageView:
+    pixels = np.random.default_rng(1).integers(0, 255, (30, 50, 3), dtype=np.uint8)
+    return ImageView(
+        pixels, (10, 0, 40, 30), (12, 12), (0.5, 0.25), (Box(20, 40, 30, 60, "a nodule"), Box(0, 0, 10, 10))
+    )
+
+
+def field_view(**more: Any) -> FieldView:
+    values = np.linspace(0.5, 8, 20 * 30, dtype=np.float32).reshape(20, 30)
+    values[3:7, 4:12] = np.nan
+    view = FieldView(values, "depth", "m", "viridis", (5, 0, 25, 20), (16, 16), (0.5, 0.5))
+    return dataclasses.replace(view, **more)
+
+
+BANDS, FRAMES = 16, 24
+HERTZ = 200 + 100.0 * np.arange(BANDS)
+
+
+def sound_view(**more: Any) -> SoundView:
+    """Two overlapping clips of a sound of 3 s; the last 4 frames of a clip are padding."""
+    rng = np.random.default_rng(2)
+    energy = rng.normal(-5, 2, (2, BANDS, FRAMES)).astype(np.float32)
+    energy[:, :, 20:] = 0
+    view = SoundView(
+        spectrogram=energy,
+        hertz=HERTZ,
+        clips=((0.0, 2.0), (1.0, 3.0)),
+        step=0.1,
+        frames=(20, 20),
+        length=3.0,
+        envelope=np.stack([-rng.random(40), rng.random(40)]).astype(np.float32),
+        waveform=(np.sin(np.arange(2400) / 7) * 0.8).astype(np.float32),
+        rate=800,
+        played=((0.0, 3.0),),
+    )
+    return dataclasses.replace(view, **more)
+
+
+def sound_axes(*, first: float = 0.0) -> tuple[Axis, ...]:
+    """Three rows of 6 bands and five columns of 8 frames that overlap: at bands 0, 5, 10, at frames 0, 4, ..."""
+    hertz = tuple((150.0 + 100 * n, 750.0 + 100 * n) for n in (0, 5, 10))
+    seconds = tuple((first + n * 0.1, first + (n + 8) * 0.1) for n in (0, 4, 8, 12, 16))
+    return Axis("frequency", "Hz", hertz), Axis("time", "s", seconds)
+
+
+def traces_view(**more: Any) -> TracesView:
+    times = np.arange(400) / 100
+    samples = np.stack([np.sin(times * (n + 1)) + 10 * (n == 2) for n in range(4)]).astype(np.float32)
+    view = TracesView(
+        samples, times, ("push x", "push y", "push z", "turn"), ("m/s²",) * 3 + ("rad/s",), (0.5, 3.5), 60
+    )
+    return dataclasses.replace(view, **more)
+
+
+def film_view() -> FilmView:
+    frames = np.random.default_rng(3).integers(0, 255, (3, 2, 12, 20, 3), dtype=np.uint8)
+    parts = tuple((m, (left, 0.0, left + 12.0, 12.0)) for m in range(3) for left in (0.0, 4.0))
+    return FilmView(frames, np.arange(6.0).reshape(3, 2) / 4, parts, (10, 10))
+
+
+KINDS: dict[str, Callable[..., Attribution]] = {
+    "image": lambda **more: attribution(ImageRenderer(), image_view(), grid_of(3, 4), **more),
+    "field": lambda **more: attribution(FieldRenderer(), field_view(), grid_of(3, 4), **more),
+    "sound": lambda **more: attribution(
+        SoundRenderer(),
+        sound_view(),
+        grid_of(2, 3, 5),
+        axes=(Axis("clip", "s", ((0.0, 2.0), (1.0, 3.0))), *sound_axes()),
+        **more,
+    ),
+    "traces": lambda **more: attribution(TracesRenderer(), traces_view(), grid_of(15), **more),
+    "film": lambda **more: attribution(FilmRenderer(), film_view(), grid_of(6, 3, 4), **more),
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def contrast(kind: str) -> Attribution:
+    grid = KINDS[kind]().grid
+    return KINDS[kind](against=grid_of(*grid.shape, seed=7))
+
+
+# Slow twins.
+
+
+def between(values: list[float], centres: list[float], at: float) -> float:
+    """Linear between rising centres, constant outside."""
+    if at <= centres[0]:
+        return values[0]
+    for n in range(len(centres) - 1):
+        if at <= centres[n + 1]:
+            share = (at - centres[n]) / (centres[n + 1] - centres[n])
+            return values[n] * (1 - share) + values[n + 1] * share
+    return values[-1]
+
+
+def naive_map(grid: np.ndarray, y: list[float], x: list[float], size: tuple[int, int]) -> np.ndarray:
+    shown = np.zeros(size)
+    for row in range(size[0]):
+        for column in range(size[1]):
+            line = [between(list(cells), x, column + 0.5) for cells in grid.astype(float)]
+            shown[row, column] = between(line, y, row + 0.5)
+    return shown
+
+
+def tiled(count: int, length: float, start: float = 0.0) -> list[float]:
+    return [start + (n + 0.5) * length / count for n in range(count)]
+
+
+def min_max(values: np.ndarray) -> np.ndarray:
+    return np.asarray((values - values.min()) / (values.max() - values.min()))
+
+
+# Reading a page.
+
+
+class Reader(HTMLParser):
+    """Collects elements and text, and fails on tags that do not match."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.open: list[str] = []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def all(self, tag: str, of: str = "") -> list[dict[str, str | None]]:
+        return [
+            each for name, each in self.tags if name == tag and of in ["", *(each.get("class") or "").split()]
+        ]
+
+
+def data_of(html: str) -> dict[str, Any]:
+    found = re.search(r'<script type="application/json">(.*?)</script>', html)
+    assert found
+    data: dict[str, Any] = json.loads(found.group(1))
+    return data
+
+
+def content_of(url: str | None) -> bytes:
+    assert url
+    return base64.b64decode(url.partition(",")[2])
+
+
+# Scores.
+
+
+def test_scores_of_fields_are_bilinear() -> None:
+    a = KINDS["field"]()
+    expected = min_max(naive_map(a.grid, tiled(3, 16), tiled(4, 16), (16, 16)))
+    assert a.scores.dtype == np.float32
+    np.testing.assert_allclose(a.scores, expected, atol=1e-6)
+
+
+def test_scores_of_sounds_stand_where_the_overlapping_patches_do() -> None:
+    a = KINDS["sound"]()
+    y, x = [3.0, 8.0, 13.0], [4.0, 8.0, 12.0, 16.0, 20.0]
+    expected = min_max(np.stack([naive_map(clip, y, x, (BANDS, FRAMES)) for clip in a.grid]))
+    assert a.scores.shape == (2, BANDS, FRAMES)
+    np.testing.assert_allclose(a.scores, expected, atol=1e-5)
+    assert (a.scores.min(), a.scores.max()) == (0, 1)
+
+
+def test_scores_of_one_clip_count_from_its_start() -> None:
+    view = sound_view(
+        spectrogram=sound_view().spectrogram[:1], clips=((1.0, 3.0),), frames=(20,), played=((1.0, 3.0),)
+    )
+    a = attribution(SoundRenderer(), view, grid_of(3, 5), axes=sound_axes(first=1.0))
+    y, x = [3.0, 8.0, 13.0], [4.0, 8.0, 12.0, 16.0, 20.0]
+    np.testing.assert_allclose(a.scores, min_max(naive_map(a.grid, y, x, (BANDS, FRAMES))), atol=1e-5)
+    even = attribution(SoundRenderer(), view, grid_of(3, 5))
+    expected = min_max(naive_map(a.grid, tiled(3, BANDS), tiled(5, FRAMES), (BANDS, FRAMES)))
+    np.testing.assert_allclose(even.scores, expected, atol=1e-5)
+    assert len(data_of(even.renderer.fragment(even, "x"))["panels"]) == 2
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_scores_of_traces_are_linear_between_windows(named: bool) -> None:
+    spans = tuple((0.5 + n * 0.2, 0.7 + n * 0.2) for n in range(15))
+    a = KINDS["traces"](axes=(Axis("time", "s", spans),) if named else ())
+    expected = min_max(np.array([between(list(a.grid), tiled(15, 60), n + 0.5) for n in range(60)]))
+    assert a.scores.shape == (60,)
+    np.testing.assert_allclose(a.scores, expected, atol=1e-6)
+
+
+def test_scores_of_films_share_one_range() -> None:
+    a = KINDS["film"]()
+    expected = min_max(np.stack([naive_map(clip, tiled(3, 10), tiled(4, 10), (10, 10)) for clip in a.grid]))
+    np.testing.assert_allclose(a.scores, expected, atol=1e-6)
+    one = attribution(FilmRenderer(), film_view(), a.grid[0])
+    np.testing.assert_allclose(one.scores, min_max(expected[0]), atol=1e-6)
+
+
+def test_a_constant_grid_has_zero_scores_and_can_be_shown(kind: str) -> None:
+    a = dataclasses.replace(KINDS[kind](), grid=np.full_like(KINDS[kind]().grid, 2))
+    assert not a.scores.any()
+    Reader(a.renderer.fragment(a, "x"))
+    a.renderer.draw(a, Figure().subplots())
+
+
+# Fragments.
+
+
+@pytest.mark.parametrize("sides", [1, 2])
+def test_fragments_are_whole_and_carry_the_grid(kind: str, sides: int) -> None:
+    a = KINDS[kind]() if sides == 1 else contrast(kind)
+    html = a.renderer.fragment(a, "e0-1")
+    reader, data = Reader(html), data_of(html)
+    (figure,) = reader.all("figure")
+    assert figure["id"] == "e0-1"
+    np.testing.assert_array_equal(data["maps"]["for"], a.grid)
+    assert len(reader.all("canvas")) == len(data["panels"]) == len(reader.all("div", "stage"))
+    assert all(stage["tabindex"] == "0" for stage in reader.all("div", "stage"))
+    assert len(reader.all("select", "which")) == sides - 1
+    assert figure["class"] == ("heat contrast" if sides == 2 else "heat")
+    if sides == 2:
+        assert a.against is not None
+        np.testing.assert_array_equal(data["maps"]["against"], a.against)
+    else:
+        assert "against" not in data["maps"]
+    for panel in data["panels"]:
+        for part in panel["parts"]:
+            rows = np.atleast_3d(a.grid.reshape(-1, *a.grid.shape[-2:]))
+            assert part["map"] < max(1, len(rows))
+            left, top, right, bottom = part["region"]
+            assert min(part["x"]) >= left
+            assert max(part["x"]) <= right
+            assert top <= min(part["y"]) <= max(part["y"]) <= bottom
+
+
+def test_names_are_escaped() -> None:
+    view = image_view().with_boxes([Box(1, 1, 9, 9, EVIL)])
+    field = field_view(label=EVIL, unit=EVIL)
+    traces = traces_view(names=(EVIL,) * 4, units=(EVIL,) * 4)
+    for a in (
+        attribution(ImageRenderer(), view, grid_of(3, 4)),
+        attribution(FieldRenderer(), field, grid_of(3, 4)),
+        attribution(TracesRenderer(), traces, grid_of(5)),
+    ):
+        html = a.renderer.fragment(a, "x")
+        reader = Reader(html)
+        assert "<script>alert" not in html
+        assert "onerror" not in {name for _, attributes in reader.tags for name in attributes}
+        assert len(reader.all("script")) == 1
+        assert EVIL in "".join(reader.texts)
+    assert data_of(FieldRenderer().fragment(attribution(FieldRenderer(), field, grid_of(3, 4)), "x"))["panels"][0][
+        "unit"
+    ] == EVIL  # fmt: skip
+
+
+def test_a_page_holds_each_script_once_and_those_of_others() -> None:
+    class Theirs:
+        name = "theirs"
+        script = "/* theirs */"
+
+        def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
+            return grid
+
+        def fragment(self, attribution: Attribution, ident: str) -> str:
+            return f"<p id={ident}>mine</p>"
+
+        def draw(self, attribution: Attribution, axes: Any) -> None: ...
+
+        def store(self, view: Any, folder: Path, stem: str) -> dict[str, Any]:
+            return {}
+
+        def restore(self, stored: Any, folder: Path) -> None: ...
+
+    theirs = attribution(Theirs(), None, grid_of(3))
+    page = render_page(
+        m2ib.Explanation((KINDS[kind](), theirs), 0.1, {}) for kind in ("image", "sound", "field", "film")
+    )
+    assert page.count("const RAMP") == page.count("toSource =") == page.count("/* theirs */") == 1
+    assert page.count('<figure class="heat"') == 4
+    assert "<p id=e3-1>mine</p>" in page
+    assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//""", page)
+    assert renderer_named("sound").name == "sound"
+
+
+# Sounds.
+
+
+def test_the_sound_on_the_page_is_the_waveform() -> None:
+    loud = sound_view().waveform.copy()
+    loud[100] = 1.5
+    a = dataclasses.replace(KINDS["sound"](), view=sound_view(waveform=loud))
+    (tag,) = Reader(a.renderer.fragment(a, "x")).all("audio")
+    assert "controls" in tag
+    with wave.open(io.BytesIO(content_of(tag["src"]))) as file:
+        assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (800, 1, 2)
+        samples = np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32767
+    np.testing.assert_allclose(samples, np.clip(loud, -1, 1), atol=0.51 / 32767)
+
+
+def test_padding_is_striped_and_low_sounds_are_below() -> None:
+    energy = np.full((2, BANDS, FRAMES), -9, np.float32)
+    energy[:, 2, :20] = 3  # one low tone
+    a = dataclasses.replace(KINDS["sound"](), view=sound_view(spectrogram=energy))
+    html = a.renderer.fragment(a, "x")
+    for picture in Reader(html).all("img"):
+        with Image.open(io.BytesIO(content_of(picture["src"]))) as image:
+            pixels = np.asarray(image)
+        assert pixels.shape == (BANDS, FRAMES, 3)
+        np.testing.assert_array_equal(pixels[::-1, 20:], hatch(BANDS, 4, 6))
+        assert set(pixels[BANDS - 1 - 2, :20].ravel().tolist()) == {225}
+        assert pixels[: BANDS - 3, :20].max() < 20
+    panels = data_of(html)["panels"]
+    assert [panel["padding"] for panel in panels] == [20, 20, None]
+    assert "clip 2 of 2, 1.00–3.00 s; striped: padding, no sound" in html
+
+
+def test_the_pointer_reads_seconds_and_hertz() -> None:
+    a = KINDS["sound"]()
+    first, second, whole = data_of(a.renderer.fragment(a, "x"))["panels"]
+    assert first["x"]["values"] == pytest.approx([0, 2.4])
+    assert second["x"]["values"] == pytest.approx([1, 3.4])
+    assert whole["x"]["values"] == [0, 3]
+    for band, hertz in enumerate(HERTZ):  # the lowest at the bottom, pixels counted from the top
+        assert np.interp(BANDS - band - 0.5, first["y"]["places"][::-1], first["y"]["values"][::-1]) == pytest.approx(
+            hertz
+        )  # fmt: skip
+    assert first["parts"][0]["y"] == pytest.approx([BANDS - 3, BANDS - 8, BANDS - 13])
+    assert first["parts"][0]["x"] == pytest.approx([4, 8, 12, 16, 20])
+
+
+def test_the_waveform_is_shaded_by_the_sum_over_frequencies() -> None:
+    a = contrast("sound")
+    assert a.against is not None
+    html = a.renderer.fragment(a, "x")
+    whole = data_of(html)["panels"][-1]
+    for side, grid in (("for", a.grid), ("against", a.against)):
+        expected = [[[sum(float(v) for v in clip[:, t]) for t in range(5)]] for clip in grid]
+        np.testing.assert_allclose(whole["maps"][side], expected, rtol=1e-6)
+    assert [part["map"] for part in whole["parts"]] == [0, 1]
+    assert [part["region"] for part in whole["parts"]] == [[0, 0, 2, 1], [1, 0, 3, 1]]
+    assert whole["parts"][1]["x"] == pytest.approx([1.4, 1.8, 2.2, 2.6, 3.0])
+    marks = [mark["style"] for mark in Reader(html).all("div", "mark")]
+    assert marks == ["left:33.333%", "left:66.667%"]
+
+
+def test_a_spectrogram_alone_has_no_waveform_and_no_sound() -> None:
+    silent = sound_view(envelope=np.zeros((2, 0), np.float32), waveform=np.zeros(0, np.float32), played=())
+    a = dataclasses.replace(KINDS["sound"](), view=silent)
+    html = a.renderer.fragment(a, "x")
+    assert len(data_of(html)["panels"]) == 2
+    assert not Reader(html).all("audio")
+    assert "sound" not in data_of(html)
+
+
+def test_a_repeated_clip_says_so() -> None:
+    short = sound_view(clips=((0.0, 0.9), (0.0, 0.9)), length=0.9, frames=(9, 9), played=((0.0, 0.9),))
+    a = dataclasses.replace(KINDS["sound"](), view=short)
+    html = a.renderer.fragment(a, "x")
+    assert "clip 2 of 2, 0.00–0.90 s, the same sound as clip 1; striped: padding, no sound" in html
+
+
+def test_of_a_long_sound_the_page_says_what_is_played() -> None:
+    long = sound_view(length=60.0, played=((0.0, 2.0), (58.0, 60.0)), clips=((0.0, 2.0), (58.0, 60.0)))
+    a = dataclasses.replace(KINDS["sound"](), view=long)
+    html = a.renderer.fragment(a, "x")
+    assert data_of(html)["sound"]["played"] == [[0, 2], [58, 60]]
+    assert "of this long sound only the clips can be heard" in html
+    assert "only the clips" not in KINDS["sound"]().renderer.fragment(KINDS["sound"](), "x")
+
+
+def test_a_sound_of_ten_seconds_makes_a_page_of_sane_size() -> None:
+    rng = np.random.default_rng(0)
+    view = SoundView(
+        rng.normal(size=(3, 128, 204)).astype(np.float32),
+        np.geomspace(30, 7900, 128),
+        ((0.0, 2.0), (4.0, 6.0), (8.0, 10.0)),
+        0.01,
+        (198,) * 3,
+        10.0,
+        np.stack([-rng.random(1500), rng.random(1500)]).astype(np.float32),
+        rng.uniform(-1, 1, 160_000).astype(np.float32),
+        16_000,
+        ((0.0, 10.0),),
+    )
+    a = attribution(SoundRenderer(), view, grid_of(3, 12, 19))
+    assert len(a.renderer.fragment(a, "x")) < 1_000_000
+
+
+# Fields.
+
+
+def test_what_was_not_measured_is_striped_and_said() -> None:
+    a = KINDS["field"]()
+    axes = Figure().subplots()
+    a.renderer.draw(a, axes)
+    missing = np.isnan(a.view.values)
+    np.testing.assert_array_equal(axes.images[0].get_array()[missing], hatch(20, 30, 0)[missing])  # type: ignore[index]
+    html = a.renderer.fragment(a, "x")
+    values = data_of(html)["panels"][0]["values"]
+    assert np.array(values, dtype=float).shape == (20, 30)
+    np.testing.assert_allclose(np.array(values, dtype=float), a.view.values, rtol=1e-3)
+    assert "not measured" in html
+    assert "depth 0.5 m" in html
+    whole = dataclasses.replace(a, view=field_view(values=np.nan_to_num(a.view.values)))
+    assert "not measured" not in whole.renderer.fragment(whole, "x")
+
+
+def test_a_field_without_any_value_can_be_shown() -> None:
+    a = dataclasses.replace(KINDS["field"](), view=field_view(values=np.full((20, 30), np.nan, np.float32)))
+    assert "depth: nothing was measured" in a.renderer.fragment(a, "x")
+    a.renderer.draw(a, Figure().subplots())
+
+
+def test_large_fields_are_read_out_coarsely() -> None:
+    values = np.arange(300 * 200, dtype=np.float32).reshape(300, 200)
+    a = dataclasses.replace(KINDS["field"](), view=field_view(values=values))
+    shown = np.array(data_of(a.renderer.fragment(a, "x"))["panels"][0]["values"])
+    assert shown.shape == (64, 64)
+    assert shown[10, 20] == pytest.approx(values[int(10.5 * 300 / 64), int(20.5 * 200 / 64)], rel=1e-3)
+
+
+# Traces and films.
+
+
+def test_traces_lie_in_lanes_and_the_unseen_is_left_out() -> None:
+    a = KINDS["traces"]()
+    html = a.renderer.fragment(a, "x")
+    reader = Reader(html)
+    (panel,) = data_of(html)["panels"]
+    assert panel["parts"][0]["region"] == [0.5, 0, 3.5, 4]
+    assert panel["parts"][0]["x"] == pytest.approx([0.6 + 0.2 * n for n in range(15)])
+    for lane, curve in enumerate(reader.all("polyline")):
+        points = np.array([[float(v) for v in p.split(",")] for p in (curve["points"] or "").split()])
+        assert lane < points[:, 1].min() < points[:, 1].max() < lane + 1
+        assert points[:, 0].max() == pytest.approx(3.99)
+    assert "push z, m/s²" in reader.texts
+    assert "turn, rad/s" in reader.texts
+
+
+def test_a_recording_shorter_than_what_the_model_sees_leaves_room() -> None:
+    a = dataclasses.replace(KINDS["traces"](), view=traces_view(span=(0.0, 6.0)))
+    (panel,) = data_of(a.renderer.fragment(a, "x"))["panels"]
+    assert panel["width"] == 6
+    assert panel["parts"][0]["region"] == [0, 0, 6, 4]
+
+
+def test_long_curves_keep_their_extremes() -> None:
+    y = np.zeros(100_000)
+    y[77_777], y[33_333], y[5] = 4, -3, np.nan
+    points = [tuple(map(float, point.split(","))) for point in outline(np.arange(100_000.0), y).split()]
+    assert len(points) <= 1200
+    assert max(points, key=lambda p: p[1])[1] == 4
+    assert min(points, key=lambda p: p[1])[1] == -3
+    assert points == sorted(points)
+
+
+def test_overlapping_parts_of_a_moment_are_averaged() -> None:
+    a = KINDS["film"]()
+    html = a.renderer.fragment(a, "x")
+    panels = data_of(html)["panels"]
+    assert [[part["map"] for part in panel["parts"]] for panel in panels] == [
+        [0, 1], [0, 1], [2, 3], [2, 3], [4, 5], [4, 5]
+    ]  # fmt: skip
+    assert [panel["note"] for panel in panels] == ["0.00 s", "0.25 s", "0.50 s", "0.75 s", "1.00 s", "1.25 s"]
+    assert panels[1]["parts"][1]["region"] == [4, 0, 16, 12]
+    axes = Figure().subplots()
+    a.renderer.draw(a, axes)
+    shown = np.asarray(axes.images[1].get_array())
+    left = naive_map(a.grid[0], tiled(3, 12), tiled(4, 12), (12, 20))
+    right = naive_map(a.grid[1], tiled(3, 12), tiled(4, 12, 4), (12, 20))
+    np.testing.assert_allclose(shown[:12, :4], left[:, :4], rtol=1e-6)
+    np.testing.assert_allclose(shown[:12, 4:12], (left + right)[:, 4:12] / 2, rtol=1e-6)
+    np.testing.assert_allclose(shown[:12, 12:16], right[:, 12:16], rtol=1e-6)
+    opacity = np.asarray(axes.images[1].get_alpha())
+    assert not opacity[:12, 16:20].any()  # the model does not look there
+    assert opacity[:12, :16].all()
+
+
+# Boxes.
+
+
+def test_boxes_stand_in_pixels_of_the_raw_image() -> None:
+    a = KINDS["image"]()  # 50 x 30 pixels of a raw image of 100 x 120
+    first, second = Reader(a.renderer.fragment(a, "x")).all("div", "box")
+    assert first["style"] == "left:20.000%;top:33.333%;width:30.000%;height:50.000%"
+    assert second["style"] == "left:0.000%;top:0.000%;width:10.000%;height:8.333%"
+    axes = Figure().subplots()
+    a.renderer.draw(a, axes)
+    frame, _ = (patch for patch in axes.patches if isinstance(patch, Rectangle))
+    # Matplotlib's pixels have their centres at whole numbers.
+    assert (frame.get_x(), frame.get_y(), frame.get_width(), frame.get_height()) == (9.5, 9.5, 15, 15)
+    assert "a nodule" in [text.get_text() for text in axes.texts]
+
+
+def test_boxes_are_checked() -> None:
+    with pytest.raises(m2ib.InputError) as caught:
+        Box(1, 2, 0, 4, "spot")
+    assert str(caught.value) == (
+        "box 'spot': x, y, width, height are (1, 2, 0, 4); give finite numbers, width and height above 0"
+    )
+    with pytest.raises(m2ib.InputError, match="give finite numbers"):
+        Box(float("nan"), 2, 3, 4)
+    with pytest.raises(m2ib.InputError) as caught:
+        image_view().with_boxes([Box(100, 10, 20, 20, "spot")])
+    assert str(caught.value) == (
+        "box 'spot' at x 100, y 10 with 20x20 pixels lies outside the image of 100x120; "
+        "give pixels of the raw image, counted from its left upper corner"
+    )
+    view = image_view().with_boxes([Box(-5, -5, 200, 300)])
+    assert view.boxes == (Box(-5, -5, 200, 300),)
+    assert view.pixels is not None
+
+
+# Figures.
+
+
+def test_figures_show_the_data(kind: str) -> None:
+    for a in (KINDS[kind](), contrast(kind)):
+        shown = a.grid if a.against is None else a.grid - a.against
+        axes = Figure().subplots()
+        a.renderer.draw(a, axes)
+        heat = axes.images[-1]
+        values = np.asarray(heat.get_array())
+        assert np.isfinite(values).all()
+        assert shown.min() - 1e-5 <= values.min() < values.max() <= shown.max() + 1e-5
+        assert (heat.norm.vmin == -heat.norm.vmax) == (a.against is not None)  # type: ignore[operator]
+        assert axes.has_data()
+
+
+def test_the_figure_of_a_sound_has_low_sounds_below() -> None:
+    a = KINDS["sound"]()
+    axes = Figure().subplots()
+    a.renderer.draw(a, axes)
+    y, x = [3.0, 8.0, 13.0], [4.0, 8.0, 12.0, 16.0, 20.0]
+    expected = naive_map(a.grid[0], y, x, (BANDS, FRAMES))[::-1]
+    np.testing.assert_allclose(np.asarray(axes.images[1].get_array())[:, :FRAMES], expected, rtol=1e-5)
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "2", "1", "3"]
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["200 Hz", "500 Hz", "1 kHz"]
+
+
+def test_every_kind_fits_a_figure(kind: str, tmp_path: Path) -> None:
+    a = KINDS[kind]()
+    m2ib.Explanation((a, contrast(kind)), 0.5).figure().savefig(tmp_path / "figure.png", dpi=50)
+    with Image.open(tmp_path / "figure.png") as image:
+        assert np.asarray(image.convert("L")).std() > 5
+
+
+# Files.
+
+
+def alike(a: Any, b: Any) -> None:
+    assert type(a) is type(b)
+    for name in (field.name for field in dataclasses.fields(a)):
+        x, y = getattr(a, name), getattr(b, name)
+        if isinstance(x, np.ndarray):
+            assert x.dtype == y.dtype
+            np.testing.assert_array_equal(x, y)
+        else:
+            assert x == y, name
+
+
+def test_views_come_back_exactly(kind: str, tmp_path: Path) -> None:
+    a = KINDS[kind]()
+    stored = json.loads(json.dumps(a.renderer.store(a.view, tmp_path, "stem7")))
+    assert all(path.name.startswith("stem7") for path in tmp_path.iterdir())
+    alike(a.view, a.renderer.restore(stored, tmp_path))
+
+
+def test_explanations_come_back_exactly(kind: str, tmp_path: Path) -> None:
+    explanation = m2ib.Explanation((KINDS[kind](), contrast(kind)), 0.5, {})
+    loaded = m2ib.load_explanation(explanation.save(tmp_path / "x"))
+    for before, after in zip(explanation, loaded, strict=True):
+        alike(before.view, after.view)
+        np.testing.assert_array_equal(before.scores, after.scores)
+        assert before.axes == after.axes
+    assert render_page([loaded]) == render_page([explanation])
+
+
+def test_files_outside_the_folder_and_damaged_ones_are_refused(kind: str, tmp_path: Path) -> None:
+    folder = m2ib.Explanation((KINDS[kind](), KINDS[kind]()), 0.5, {}).save(tmp_path / "x")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    view = manifest["attributions"][0]["view"]
+    (key,) = {"pixels", "arrays"} & set(view)
+    (tmp_path / view[key]).write_bytes((folder / view[key]).read_bytes())
+    (folder / view[key]).unlink()
+    view[key] = f"../{view[key]}"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(m2ib.StorageError, match="is missing"):
+        m2ib.load_explanation(folder)
+    whole = (tmp_path / Path(view[key]).name).read_bytes()
+    (folder / Path(view[key]).name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(m2ib.StorageError, match="is damaged"):
+        m2ib.load_explanation(folder)
+
+
+def test_images_stored_before_there_were_boxes_still_load(tmp_path: Path) -> None:
+    view = image_view()
+    stored = dict(ImageRenderer().store(view, tmp_path, "0"))
+    del stored["scale"], stored["boxes"]
+    alike(ImageRenderer().restore(stored, tmp_path), dataclasses.replace(view, scale=(1.0, 1.0), boxes=()))
+
+
+def test_ticks_are_round_numbers_inside() -> None:
+    assert ticks(0, 2, 5) == [0, 0.5, 1, 1.5, 2]
+    assert ticks(3.97, 6.01, 5) == [4, 4.5, 5, 5.5, 6]
+    assert ticks(0, 0.9, 6) == [0, 0.2, 0.4, 0.6, 0.8]
+    assert ticks(1, 1, 5) == []
