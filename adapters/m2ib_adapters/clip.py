@@ -15,14 +15,12 @@ from m2ib.errors import CheckpointError, InputError
 from m2ib.model import Model
 from m2ib.renderers import ImageRenderer, TextRenderer
 from m2ib_adapters.checkpoints import default_layer, from_folder_or_hub, loading
-from m2ib_adapters.inputs.images import ImagePreparation
+from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
-from m2ib_adapters.towers.pooled import PooledBlock, has_hooks
+from m2ib_adapters.towers.pooled import PooledBlock, has_hooks, run_pooled
 
 DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
-OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
-OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 _OPENAI = (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
 
 
@@ -155,13 +153,8 @@ def _run_pooled(blocks: Sequence[nn.Module], z: Tensor, mask: Tensor | None, ind
 
     mask  additive, for a causal encoder; None where every position sees all
     """
-    for block in blocks[:-1]:
-        z = block(z, mask)  # (M, T, C)
-    if blocks and _is_plain(blocks[-1]):
-        return _pooled_block(blocks[-1])(z, index, causal=mask is not None)
-    if blocks:
-        z = blocks[-1](z, mask)  # (M, T, C)
-    return z[torch.arange(z.shape[0], device=z.device), index]
+    shortcut = _pooled_block(blocks[-1]) if blocks and _is_plain(blocks[-1]) else None
+    return run_pooled(blocks, lambda block, x: block(x, mask), z, index, shortcut, causal=mask is not None)
 
 
 def _layers(blocks: Sequence[nn.Module], prefix: str) -> tuple[tuple[Layer, ...], Layer]:

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from m2ib.contract import Item, Layout
+from m2ib.contract import Axis, Item, Layout
 from m2ib.errors import InputError, M2IBWarning
 from m2ib.renderers import ImageView
 from m2ib_adapters.files import sha256
 
 MAX_PIXELS = 178_956_970  # above this a small file can fill the memory: 0.5 GiB of RGB
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, and of all that follow it
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 _MAX_RESIZED = 2**26  # pixels of an intermediate image; beyond it only the part that is seen is resized
 _LITTLE_SEEN = 0.2
 
 Fit = Literal["crop", "squash", "pad"]
+
+
+class Preparation(Protocol):
+    """How a model's pixels are made: of a raw image, or of a tensor that holds them already."""
+
+    def prepare(self, raw: Any, layout: Layout) -> Item: ...
+
+    def describe(self, pixels: Tensor, layout: Layout) -> Item: ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +68,7 @@ class ImagePreparation:
             "std": list(self.std),
             "interpolation": self.interpolation.name.lower(),
         }
-        return Item(inputs, layout, ImageView.of(image, region, self.size), origin)
+        return Item(inputs, placed(layout, region), ImageView.of(image, region, self.size), origin)
 
     def describe(self, pixels: Tensor, layout: Layout) -> Item:
         """One preprocessed tensor (3, rows, columns) as an :class:`Item`; shown with mean and std undone."""
@@ -71,8 +81,9 @@ class ImagePreparation:
         shown = pixels.float() * std + mean
         array = (shown.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()  # (H, W, 3)
         rows, columns = self.size
-        view = ImageView.of(Image.fromarray(np.ascontiguousarray(array)), (0, 0, columns, rows), self.size)
-        return Item(pixels, layout, view, {"source": "tensor", "input_size": list(self.size)})
+        region = (0, 0, columns, rows)
+        view = ImageView.of(Image.fromarray(np.ascontiguousarray(array)), region, self.size)
+        return Item(pixels, placed(layout, region), view, {"source": "tensor", "input_size": list(self.size)})
 
     def place(self, image: Image.Image) -> tuple[Image.Image, tuple[float, float, float, float]]:
         """The image at the model's size, and the region of the image that it shows (pixels of ``image``)."""
@@ -117,9 +128,32 @@ class ImagePreparation:
         return whole.crop((left, top, left + columns, top + rows)), region
 
 
+def pixel_axes(grid: tuple[int, int], region: tuple[float, float, float, float]) -> tuple[Axis, Axis]:
+    """The rows and columns of ``grid`` in pixels of the raw image, where ``region`` is what it covers.
+
+    region  (left, top, right, bottom); cells over padding have spans outside the image
+    """
+    left, top, right, bottom = region
+    return _axis("row", grid[0], top, bottom), _axis("column", grid[1], left, right)
+
+
+def _axis(name: str, count: int, first: float, last: float) -> Axis:
+    step = (last - first) / count
+    return Axis(name, "px", tuple((first + step * at, first + step * (at + 1)) for at in range(count)))
+
+
+def placed(layout: Layout, region: tuple[float, float, float, float]) -> Layout:
+    """``layout`` with its axes in pixels of the raw image, if it is a grid (rows, columns) of known shape."""
+    if layout.grid is None or len(layout.grid) != 2:
+        return layout
+    rows, columns = layout.grid
+    return replace(layout, axes=pixel_axes((rows, columns), region))
+
+
 def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
     """A path, PIL image or array as an upright RGB image, and where it came from.
 
+    A file may be a DICOM: see :mod:`m2ib_adapters.inputs.dicom`.
     Grey, palette, CMYK, 16-bit and floating-point images become RGB; transparency is laid on white;
     EXIF orientation is applied. Arrays are (H, W), (H, W, 1), (H, W, 3) or (H, W, 4); uint8, uint16, bool
     or floating point in [0, 1].
@@ -128,8 +162,8 @@ def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
     """
     if isinstance(raw, (str, PathLike)):
         path = Path(raw)
-        image, name = _read(path), f"image {str(path)!r}"
-        origin: dict[str, Any] = {"source": str(path), "sha256": sha256(path)}
+        (image, made), name = read_file(path), f"image {str(path)!r}"
+        origin: dict[str, Any] = {"source": str(path), "sha256": sha256(path), **made}
     elif isinstance(raw, Image.Image):
         image, name, origin = raw, "image", {"source": "PIL image"}
     elif isinstance(raw, np.ndarray):
@@ -140,7 +174,7 @@ def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
             "give a path, a PIL image, an array (H, W, 3) or a tensor"
         )
     if image.width * image.height > MAX_PIXELS:
-        raise _bomb(name, f"{image.width}x{image.height} pixels")
+        raise too_large(name, f"{image.width}x{image.height} pixels")
     try:
         upright = ImageOps.exif_transpose(image)
         rgb = _to_rgb(upright, name)
@@ -151,21 +185,29 @@ def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
     return rgb, origin | {"size": [rgb.width, rgb.height]}
 
 
-def _bomb(name: str, size: str) -> InputError:
+def too_large(name: str, size: str) -> InputError:
+    """The error for an image of more than :data:`MAX_PIXELS`."""
     return InputError(
         f"{name} has {size}, more than the {MAX_PIXELS:,} that are safe to open; make it smaller"
     )
 
 
-def _read(path: Path) -> Image.Image:
+def read_file(path: Path) -> tuple[Image.Image, dict[str, Any]]:
+    """The picture in a file, and what its format says about how it was made."""
+    from m2ib_adapters.inputs.dicom import is_dicom, read_dicom
+
     try:
+        if is_dicom(path):
+            return read_dicom(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
             with Image.open(path) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise _bomb(f"image {str(path)!r}", f"{image.width}x{image.height} pixels")
+                    raise too_large(f"image {str(path)!r}", f"{image.width}x{image.height} pixels")
                 image.load()
-                return image
+                return image, {}
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError(f"image {str(path)!r} does not exist; check the path") from None
     except IsADirectoryError:
@@ -174,7 +216,7 @@ def _read(path: Path) -> Image.Image:
         raise InputError(f"image {str(path)!r} cannot be read: permission denied") from None
     except Image.DecompressionBombError as error:  # its message begins with the number of pixels
         count = int(next(iter(re.findall(r"\d+", str(error))), 0))
-        raise _bomb(f"image {str(path)!r}", f"{count:,} pixels") from None
+        raise too_large(f"image {str(path)!r}", f"{count:,} pixels") from None
     except UnidentifiedImageError:
         raise InputError(f"image {str(path)!r} is not in an image format that can be read") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:

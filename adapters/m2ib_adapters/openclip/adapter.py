@@ -11,7 +11,7 @@ import torch
 from m2ib.errors import CheckpointError, M2IBWarning, SettingError
 from m2ib.model import Model
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.images import ImagePreparation
+from m2ib_adapters.inputs.images import Preparation
 from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, NoCoder, coder
 from m2ib_adapters.openclip import preprocess as preprocessing
 from m2ib_adapters.openclip.architectures import Architecture, Chosen, choose, resolve
@@ -71,7 +71,7 @@ def load(
 
 
 def build(
-    module: Any, preparation: ImagePreparation, coder: Coder, context_length: int, origin: dict[str, Any]
+    module: Any, preparation: Preparation, coder: Coder, context_length: int, origin: dict[str, Any]
 ) -> Model:
     """The model behind the adapter, from its parts."""
     tower = text_tower(module, context_length)

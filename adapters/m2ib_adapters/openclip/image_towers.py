@@ -13,7 +13,7 @@ from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout, read_f
 from m2ib.errors import AdapterError, CheckpointError
 from m2ib.renderers import ImageRenderer
 from m2ib_adapters.checkpoints import default_layer
-from m2ib_adapters.inputs.images import ImagePreparation
+from m2ib_adapters.inputs.images import Preparation
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.openclip.blocks import run_pooled, token_layers, transformer_layers
 
@@ -31,7 +31,7 @@ class ImageTower:
     tail: Tail | None = None
 
 
-def image_encoder(visual: Any, preparation: ImagePreparation) -> Encoder:
+def image_encoder(visual: Any, preparation: Preparation) -> Encoder:
     """The image side of any open_clip model. Raises :class:`CheckpointError` for a tower it does not know."""
     tower = _tower(visual)
 
@@ -44,7 +44,7 @@ def image_encoder(visual: Any, preparation: ImagePreparation) -> Encoder:
         return preparation.prepare(raw, tower.layout)
 
     def describe(pixels: Inputs) -> Item:
-        return preparation.describe(tensor_of(pixels, "open-clip"), tower.layout)
+        return preparation.describe(tensor_of(pixels, "image"), tower.layout)
 
     return Encoder(
         "image",

@@ -8,10 +8,8 @@ from typing import Any
 from PIL import Image
 
 from m2ib.errors import SettingError
-from m2ib_adapters.inputs.images import Fit, ImagePreparation
+from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, Fit, ImagePreparation
 
-OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
-OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 # open_clip's own, where nothing else is said
 DEFAULTS: dict[str, Any] = {
     "mean": OPENAI_MEAN,

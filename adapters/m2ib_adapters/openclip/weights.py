@@ -19,8 +19,10 @@ _SEED = 0  # of the weights that a checkpoint then replaces; of all of them when
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers in OpenAI's files
 
 
-def construct(architecture: Architecture, quick_gelu: bool) -> nn.Module:
+def construct(architecture: Architecture, quick_gelu: bool, who: str = "open-clip") -> nn.Module:
     """The module in float32 on the CPU, seeded; nothing is downloaded for its towers.
+
+    who  the adapter that errors speak of, here and below
 
     Raises :class:`SettingError` for a configuration that open_clip's constructors do not take.
     """
@@ -49,7 +51,7 @@ def construct(architecture: Architecture, quick_gelu: bool) -> nn.Module:
     except (TypeError, AssertionError, AttributeError, KeyError, ValueError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise SettingError(
-            f"open-clip: architecture {architecture.label} cannot be built by {kind.__name__}: {reason}"
+            f"{who}: architecture {architecture.label} cannot be built by {kind.__name__}: {reason}"
         ) from error
     return module
 
@@ -90,7 +92,7 @@ def _ask_the_hub(chosen: Chosen) -> None:
         hub_has(f"open-clip: checkpoint {chosen.name!r}", repository, named or CONFIG_FILE, way_out)
 
 
-def read_state(path: Path) -> dict[str, Any]:
+def read_state(path: Path, who: str = "open-clip") -> dict[str, Any]:
     """The state dict in a file: safetensors, or a pickle that holds nothing but tensors.
 
     Training checkpoints keep it under ``state_dict``, and with DistributedDataParallel's ``module.`` before
@@ -100,7 +102,7 @@ def read_state(path: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     source = str(path)
-    with loading("open-clip", source):
+    with loading(who, source):
         try:
             if path.suffix == ".safetensors":
                 content: Any = load_file(path)
@@ -110,17 +112,17 @@ def read_state(path: Path) -> dict[str, Any]:
                     content = torch.load(path, map_location="cpu", weights_only=True)
         except SafetensorError as error:
             raise CheckpointError(
-                f"open-clip: checkpoint {source!r} is not a safetensors file: {error}"
+                f"{who}: checkpoint {source!r} is not a safetensors file: {error}"
             ) from error
         except (pickle.UnpicklingError, IndexError, AttributeError, TypeError) as error:
             raise CheckpointError(
-                f"open-clip: checkpoint {source!r} is damaged, or holds more than tensors and is not opened "
+                f"{who}: checkpoint {source!r} is damaged, or holds more than tensors and is not opened "
                 "for safety; save the weights alone: torch.save(model.state_dict(), path), or use safetensors"
             ) from error
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"open-clip: checkpoint {source!r} holds no state dict (names and tensors)")
+        raise CheckpointError(f"{who}: checkpoint {source!r} holds no state dict (names and tensors)")
     if all(str(key).startswith("module.") for key in content):
         content = {key.removeprefix("module."): value for key, value in content.items()}
     return {str(key): value for key, value in content.items()}

@@ -5,12 +5,14 @@ With query q of one head, keys k_t = W_k h_t + b_k and values v_t = W_v h_t + b_
     q . k_t      = (W_k^T q) . h_t + q . b_k        and q . b_k is the same for all t: softmax drops it
     sum_t p_t v_t = W_v (sum_t p_t h_t) + b_v       since sum_t p_t = 1
 
-so neither keys nor values are formed: two C x C products a token become one C-vector a head.
+so neither keys nor values are formed: two C x C products a token become one C-vector a head. A learned key
+and value beside those of the tokens (e, u) join in: its score is q . (e - b_k), and with its share p_e the sum is
+W_v (sum_t p_t h_t) + (1 - p_e) b_v + p_e u.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +25,7 @@ class PooledBlock:
     """A pre-norm transformer block, by its parts.
 
     query, key, value, out  (weight (C, C), bias (C,) or None)
+    extra  one more key and value, (C,) each, that every token attends to; or None
     after_attention, after_mlp  what the branches pass through before they are added (LayerScale), or None
     """
 
@@ -34,6 +37,7 @@ class PooledBlock:
     out: tuple[Tensor, Tensor | None]
     norm2: Callable[[Tensor], Tensor]
     mlp: Callable[[Tensor], Tensor]
+    extra: tuple[Tensor, Tensor] | None = None
     after_attention: Callable[[Tensor], Tensor] = lambda x: x
     after_mlp: Callable[[Tensor], Tensor] = lambda x: x
 
@@ -53,14 +57,43 @@ class PooledBlock:
         if causal:
             later = torch.arange(x.shape[1], device=x.device) > index[:, None]  # (M, T)
             scores = scores.masked_fill(later[:, None], float("-inf"))
-        pattern = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))  # (M, H, T)
-        mixed = pattern.to(h.dtype) @ h  # (M, H, C)
+        if self.extra is not None:
+            key_offset = self.extra[0] if self.key[1] is None else self.extra[0] - self.key[1]  # (C,)
+            more = torch.einsum("mhd,hd->mh", q, key_offset.unflatten(0, (self.heads, width)))  # (M, H)
+            scores = torch.cat([scores, more[..., None]], -1)  # (M, H, T + 1)
+        pattern = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32)).to(h.dtype)
+        mixed = pattern[..., : x.shape[1]] @ h  # (M, H, C)
         value = self.value[0].unflatten(0, (self.heads, width))  # (H, d, C)
-        v = torch.einsum("mhc,hdc->mhd", mixed, value).flatten(1)  # (M, C)
-        if self.value[1] is not None:
-            v = v + self.value[1]
+        v = torch.einsum("mhc,hdc->mhd", mixed, value)  # (M, H, d)
+        bias = None if self.value[1] is None else self.value[1].unflatten(0, (self.heads, width))  # (H, d)
+        if self.extra is not None:
+            share = pattern[..., -1:]  # (M, H, 1)
+            more = self.extra[1].unflatten(0, (self.heads, width))  # (H, d)
+            v = v + share * (more if bias is None else more - bias)
+        v = (v if bias is None else v + bias).flatten(1)  # (M, C)
         y = x[rows, index] + self.after_attention(linear(v, *self.out))  # (M, C)
         return y + self.after_mlp(self.mlp(self.norm2(y)))  # (M, C)
+
+
+def run_pooled(
+    blocks: Sequence[nn.Module],
+    run: Callable[[nn.Module, Tensor], Tensor],
+    z: Tensor,
+    index: Tensor,
+    shortcut: PooledBlock | None,
+    *,
+    causal: bool = False,
+) -> Tensor:
+    """Blocks one after the other, and of the last one's output one position: (M, T, C), (M,) -> (M, C).
+
+    run       (block, z) -> z
+    shortcut  the last block by its parts; None: it runs as it is
+    """
+    for block in blocks if shortcut is None else blocks[:-1]:
+        z = run(block, z)  # (M, T, C)
+    if shortcut is not None:
+        return shortcut(z, index, causal=causal)
+    return z[torch.arange(len(z), device=z.device), index]
 
 
 def has_hooks(block: nn.Module) -> bool:

@@ -1,0 +1,258 @@
+"""One value a pixel: reading files and arrays of depth or heat, fitting them to a model, showing them."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+from zipfile import BadZipFile
+
+import numpy as np
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from m2ib.contract import Item
+from m2ib.errors import InputError, SettingError
+from m2ib.renderers import FieldView
+from m2ib_adapters.files import sha256
+from m2ib_adapters.inputs.images import MAX_PIXELS, ImagePreparation, placed, read_file, too_large
+from m2ib_adapters.towers.patches import Patches
+
+Region = tuple[float, float, float, float]
+PATCHES = Patches((16, 16), (16, 16))
+Preparation = TypeVar("Preparation", bound=Any)
+
+_LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
+_LEAST_WEIGHT = 1e-4  # below this share of measured pixels, an average over them is rounding
+
+
+def open_field(raw: Any, who: str) -> tuple[np.ndarray, dict[str, Any]]:
+    """A path, PIL image, array or tensor as it is stored, and where it came from.
+
+    (H, W), or (H, W, channels) of a picture with colours; upright. Files: what PIL reads (PNG and TIFF
+    with 16 bits or floating point too), .npy, .npz with one array, .exr with the package OpenEXR.
+
+    Raises :class:`InputError`.
+    """
+    if isinstance(raw, (str, PathLike)):
+        path = Path(raw)
+        values = _read(path, who)
+        origin: dict[str, Any] = {"source": str(path), "sha256": sha256(path)}
+    elif isinstance(raw, Image.Image):
+        values, origin = _pixels(raw, who), {"source": "PIL image"}
+    elif isinstance(raw, (np.ndarray, Tensor)):
+        values, origin = (
+            np.asarray(raw.detach().cpu() if isinstance(raw, Tensor) else raw),
+            {"source": "array"},
+        )
+    else:
+        raise InputError(
+            f"{who}: cannot use a {type(raw).__name__}; give a path, a PIL image or an array (H, W)"
+        )
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)) or values.size == 0:
+        raise InputError(f"{who}: an array has the shape (H, W) or (H, W, 1), not {tuple(values.shape)}")
+    if values.dtype == np.bool_ or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
+        raise InputError(f"{who}: values are whole or floating-point numbers, not {values.dtype}")
+    if values.shape[0] * values.shape[1] > MAX_PIXELS:
+        raise too_large(who, f"{values.shape[1]}x{values.shape[0]} pixels")
+    native = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return native, origin | {"size": [values.shape[1], values.shape[0]], "dtype": str(native.dtype)}
+
+
+def load_array(path: Path, who: str) -> np.ndarray:
+    """The array in a .npy file, or the only one in a .npz file. Raises :class:`InputError`."""
+    try:
+        loaded = np.load(path, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return loaded
+        with loaded:
+            if len(loaded.files) != 1:
+                names = ", ".join(map(repr, loaded.files)) or "none"
+                raise InputError(
+                    f"{who} {str(path)!r} holds {len(loaded.files)} arrays ({names}), not one; "
+                    "load the right one and give the array"
+                )
+            return loaded[loaded.files[0]]
+    except FileNotFoundError:
+        raise InputError(f"{who} {str(path)!r} does not exist; check the path") from None
+    except InputError:
+        raise
+    except (OSError, ValueError, EOFError, BadZipFile, SyntaxError) as error:
+        raise InputError(f"{who} {str(path)!r} is damaged or not numpy's: {error}") from error
+
+
+def _read(path: Path, who: str) -> np.ndarray:
+    if path.suffix.lower() in (".npy", ".npz"):
+        return load_array(path, who)
+    if path.suffix.lower() == ".exr":
+        return _read_exr(path, who)
+    return _pixels(read_file(path)[0], f"{who} {str(path)!r}")
+
+
+def _read_exr(path: Path, who: str) -> np.ndarray:
+    if not path.is_file():
+        raise InputError(f"{who} {str(path)!r} does not exist; check the path")
+    try:
+        import OpenEXR
+    except ImportError:
+        raise InputError(
+            f"{who} {str(path)!r}: reading .exr files needs a package; run `pip install OpenEXR`"
+        ) from None
+    try:
+        channels = OpenEXR.File(str(path), separate_channels=True).channels()
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(f"{who} {str(path)!r} is damaged and cannot be decoded: {error}") from error
+    arrays = {name: np.asarray(channel.pixels) for name, channel in channels.items()}
+    first = next(iter(arrays.values()))
+    chosen = next((arrays[name] for name in ("Z", "depth", "Y") if name in arrays), first)
+    if chosen is first and not all(np.array_equal(array, first, equal_nan=True) for array in arrays.values()):
+        raise InputError(
+            f"{who} {str(path)!r} has the channels {', '.join(arrays)} and none is named Z, depth or Y; "
+            "load the right one and give the array"
+        )
+    return chosen
+
+
+def _pixels(image: Image.Image, who: str) -> np.ndarray:
+    try:
+        upright = ImageOps.exif_transpose(image)
+        if upright.mode in ("1", "LA", "La"):
+            upright = upright.convert("L")
+        elif upright.mode not in ("L", "F", "RGB", "RGBA") and not upright.mode.startswith("I"):
+            upright = upright.convert("RGB")
+        return np.asarray(upright)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise InputError(f"{who} is damaged and cannot be decoded: {error}") from error
+
+
+def fit(
+    values: np.ndarray, size: tuple[int, int], interpolation: Image.Resampling
+) -> tuple[np.ndarray, Region]:
+    """``values`` (H, W) with the short side resized to ``size`` and the centre cropped, and its region.
+
+    NaN is no value: a pixel is the average of the measured ones that it covers, NaN where there are none.
+    The region (left, top, right, bottom) is in pixels of ``values``.
+    """
+    place = ImagePreparation(size, (0.0,), (1.0,), interpolation=interpolation).place
+    fitted = _through(values, lambda image: place(image)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said once, above
+        region = place(Image.new("L", values.shape[::-1]))[1]
+    return fitted, region
+
+
+def _through(values: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
+    """``values`` resampled by ``change``, over the pixels that are not NaN: sum of values / sum of weights."""
+    measured = ~np.isnan(values)
+    filled = np.where(measured, values, 0).astype(np.float32)
+    total = np.asarray(change(Image.fromarray(filled)))
+    if measured.all():
+        return total
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # said once, above
+        weight = np.asarray(change(Image.fromarray(measured.astype(np.float32))))
+    return np.where(weight > _LEAST_WEIGHT, total / np.maximum(weight, _LEAST_WEIGHT), np.nan)
+
+
+def fill_nearest(values: np.ndarray) -> np.ndarray:
+    """``values`` (rows, columns) with each NaN replaced by the nearest value; one of them must be there.
+
+    The distance is Euclidean: the nearest value of each column first, then the best of the columns.
+    """
+    known = ~np.isnan(values)
+    if known.all():
+        return values
+    rows, columns = values.shape
+    far = 4 * (rows + columns)
+    at = np.arange(rows)[:, None]  # (rows, 1)
+    above = np.maximum.accumulate(np.where(known, at, -far), axis=0)  # (rows, columns)
+    below = np.minimum.accumulate(np.where(known, at, far)[::-1], axis=0)[::-1]
+    nearest = np.where(at - above <= below - at, above, below)  # its row, or far away
+    across = np.arange(columns)
+    apart = (across[:, None] - across[None, :]) ** 2  # (columns, columns)
+    filled = values.copy()
+    for row in np.flatnonzero(~known.all(axis=1)):
+        best = ((nearest[row] - row) ** 2 + apart).argmin(axis=1)  # (columns,)
+        filled[row] = values[nearest[row, best], best]
+    return filled
+
+
+def field_view(
+    values: np.ndarray, label: str, unit: str, colours: str, region: Region, size: tuple[int, int]
+) -> FieldView:
+    """A view of ``values`` (H, W), made smaller where they are large; ``region`` in pixels of ``values``."""
+    height, width = values.shape
+    factor = min(1.0, _LONGEST_VIEW / max(height, width))
+    shown = (max(1, round(width * factor)), max(1, round(height * factor)))
+    if factor < 1:
+        values = _through(values, lambda image: image.resize(shown, Image.Resampling.BILINEAR))
+    scale = (shown[0] / width, shown[1] / height)
+    left, top, right, bottom = region
+    region = (left * scale[0], top * scale[1], right * scale[0], bottom * scale[1])
+    return FieldView(values.astype(np.float32), label, unit, colours, region, size, scale)
+
+
+def describe_field(
+    inputs: Tensor, values: np.ndarray, patches: Patches, label: str, unit: str, colours: str
+) -> Item:
+    """A preprocessed tensor (1, rows, columns) as an :class:`Item`, shown as ``values`` (rows, columns)."""
+    size = (inputs.shape[1], inputs.shape[2])
+    region = (0.0, 0.0, float(size[1]), float(size[0]))
+    view = field_view(values, label, unit, colours, region, size)
+    origin = {"source": "tensor", "input_size": list(size)}
+    return Item(inputs, placed(patches.layout(size), region), view, origin)
+
+
+def check_tensor(tensor: Tensor, patch: tuple[int, ...], who: str) -> None:
+    """Raises :class:`InputError` for what is not (1, rows, columns), both multiples of the patch."""
+    fits = tensor.ndim == 3 and tensor.shape[0] == 1 and tensor.numel() > 0
+    if not fits or tensor.shape[1] % patch[0] or tensor.shape[2] % patch[1] or not tensor.is_floating_point():
+        raise InputError(
+            f"{who}: a preprocessed tensor has the shape (1, rows, columns), multiples of {patch[0]} and "
+            f"{patch[1]}, and a floating-point type, not {tuple(tensor.shape)} {tensor.dtype}"
+        )
+
+
+def with_options(
+    preparation: Preparation, given: Mapping[str, Any], known: Sequence[str], who: str
+) -> Preparation:
+    """``preparation`` with some fields replaced. Raises :class:`SettingError` for one that is not known."""
+    unknown = [repr(key) for key in given if key not in known]
+    if unknown:
+        raise SettingError(f"{who}: no option {', '.join(unknown)}; there are {', '.join(known)}")
+    changed: Preparation = replace(preparation, **given)
+    return changed
+
+
+def with_input(preparation: Preparation, raw: Any, known: Sequence[str], who: str) -> tuple[Preparation, Any]:
+    """Of a raw input ``{who: value, option: ...}``, the preparation with these options, and the value.
+
+    Raises :class:`InputError`.
+    """
+    if not isinstance(raw, Mapping):
+        return preparation, raw
+    if who not in raw:
+        raise InputError(
+            f"{who}: a mapping needs the key {who!r}; it has {', '.join(map(repr, raw)) or 'none'}"
+        )
+    options = {key: value for key, value in raw.items() if key != who}
+    try:
+        return with_options(preparation, options, known, who), raw[who]
+    except SettingError as error:
+        raise InputError(str(error)) from None
+
+
+def check_positive(value: Any, name: str, who: str) -> None:
+    """Raises :class:`SettingError` for what is no finite number > 0; None passes."""
+    if value is not None and not (is_number(value) and value > 0):
+        raise SettingError(f"{who}: {name} is a number > 0, not {value!r}")
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

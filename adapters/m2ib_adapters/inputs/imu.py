@@ -1,0 +1,285 @@
+"""Inertial measurements -> six traces over a few seconds -> the tensor a model takes.
+
+ImageBind's authors have not published a loader. Its paper says five seconds of Ego4D as 2000 samples,
+accelerometer x y z and gyroscope x y z; Ego4D's files are in m/s² (gravity included) and rad/s, at about
+200 Hz, and nothing is subtracted or scaled.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from m2ib.contract import Axis, Item, Layout
+from m2ib.errors import InputError, M2IBWarning, SettingError
+from m2ib.renderers import TracesView
+from m2ib_adapters.inputs.fields import check_positive, is_number, with_input, with_options
+from m2ib_adapters.inputs.recordings import SENSORS, TRACES, Recording, open_recording
+from m2ib_adapters.towers.patches import Patches
+
+G = 9.80665  # m/s²
+_FACTORS = {
+    "accelerometer": {"m/s2": 1.0, "g": G},
+    "gyroscope": {"rad/s": 1.0, "deg/s": np.pi / 180},
+}
+_SHOWN_UNITS = {"m/s2": "m/s²"}
+_PLAUSIBLE_G = (3.0, 30.0)  # m/s², median length of the acceleration, gravity included
+_PLAUSIBLE_TURN = 35.0  # rad/s, 2000 degrees a second: what gyroscopes measure at most
+_GAP = 5  # times the median step: from here on it is said
+_LONGEST_GAP = 0.1  # of the seconds that the model sees
+_FASTER = 1.25  # times the model's rate: from here on samples are averaged
+_MOST_SHOWN = 10_000  # samples
+
+
+@dataclass(frozen=True)
+class ImuPreparation:
+    """How a model wants inertial measurements, and how a raw input has them.
+
+    samples, seconds    of the input: 2000 samples over 5 s are 400 a second
+    window              samples of one token
+    rate                of the raw input, samples a second; wins over its times. None: its times, and without
+                        them its samples are taken to span ``seconds``
+    start               seconds from the beginning of the recording
+    accelerometer_unit  of the raw input: "m/s2" or "g"; None: as the columns' names say, else "m/s2"
+    gyroscope_unit      of the raw input: "rad/s" or "deg/s"; None: as the columns' names say, else "rad/s"
+    """
+
+    samples: int = 2000
+    seconds: float = 5.0
+    window: int = 8
+    rate: float | None = None
+    start: float = 0.0
+    accelerometer_unit: str | None = None
+    gyroscope_unit: str | None = None
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("rate", "start", "accelerometer_unit", "gyroscope_unit")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], **fixed: Any) -> ImuPreparation:
+        """With a user's options, those named in ``OPTIONS``. Raises :class:`SettingError`."""
+        return with_options(cls(**fixed), options, cls.OPTIONS, "imu")
+
+    def __post_init__(self) -> None:
+        check_positive(self.rate, "rate", "imu")
+        if not is_number(self.start) or self.start < 0:
+            raise SettingError(f"imu: start is a number of seconds, 0 or more, not {self.start!r}")
+        for sensor in SENSORS:
+            unit = getattr(self, f"{sensor}_unit")
+            if unit is not None and unit not in _FACTORS[sensor]:
+                raise SettingError(
+                    f"imu: {sensor}_unit is one of {', '.join(_FACTORS[sensor])}, not {unit!r}"
+                )
+
+    def prepare(self, raw: Any) -> Item:
+        """Measurements as an :class:`Item` with (6, samples) float32 numbers, m/s² and rad/s.
+
+        A .csv or .npy file, an array or tensor (6, T) or (T, 6), a pair (array, rate), or a mapping with the
+        key "imu" for one of these and any of ``OPTIONS`` for this input.
+
+        Resampled by linear interpolation over time. A recording that is much faster than the model's input is
+        averaged over each of the model's steps instead: reading single samples of it would turn vibration
+        above half the model's rate into motion that was not there.
+
+        What a recording lacks at its end is filled with zeros, as Ego4D's users do; a warning says how much.
+
+        Raises :class:`InputError`.
+        """
+        if isinstance(raw, (tuple, list)) and len(raw) == 2:
+            raw = {"imu": raw[0], "rate": raw[1]}
+        mine, value = with_input(self, raw, self.OPTIONS, "imu")
+        recording, origin = open_recording(value)
+        times, timing = mine._times(recording)
+        units = mine._units(recording)
+        step = float(np.median(np.diff(times)))
+        first = max(0, np.searchsorted(times, mine.start, "right") - 1)  # the last sample before the start
+        last = np.searchsorted(times, mine.start + self.seconds) + 1
+        if times[-1] + step <= mine.start:
+            raise InputError(
+                f"imu: start={mine.start:g} s is not within the recording, which ends at {times[-1]:.4g} s"
+            )
+        seen, when = recording.samples[:, first:last], times[first:last]  # (6, n), (n,)
+        _check_values(seen, recording.columns or TRACES)
+        gaps = _check_gaps(when, step, self.seconds)
+        factors = np.repeat([_FACTORS[sensor][units[sensor]] for sensor in SENSORS], 3)[:, None]  # (6, 1)
+        converted = seen * factors
+        mine._warn_if_implausible(converted, recording)
+        wanted = mine.start + np.arange(self.samples) * (self.seconds / self.samples)  # (samples,)
+        resampled, method = resample(converted, when, wanted)  # (6, samples)
+        missing = _pad(resampled, wanted, when[-1] + step)
+        if missing:
+            warnings.warn(
+                f"imu: the recording ends {missing / self.samples * self.seconds:.3g} s before the {self.seconds:g} s "
+                "that the model sees; zeros stand there, so the map says little there",
+                M2IBWarning,
+                stacklevel=2,
+            )
+        origin |= {
+            "recorded_samples": recording.samples.shape[1],
+            **timing,
+            "span": [mine.start, mine.start + self.seconds],
+            "accelerometer_unit": units["accelerometer"],
+            "gyroscope_unit": units["gyroscope"],
+            "gaps": gaps,
+            "resampling": method,
+            "padded_samples": missing,
+            "input_size": [6, self.samples],
+        }
+        inputs = torch.from_numpy(resampled).float()  # (6, samples)
+        return Item(inputs, self._layout(mine.start), mine._view(recording.samples, times, units), origin)
+
+    def describe(self, inputs: Tensor) -> Item:
+        """One preprocessed tensor (6, samples) as an :class:`Item`."""
+        if inputs.shape != (6, self.samples) or not inputs.is_floating_point():
+            raise InputError(
+                f"imu: a preprocessed tensor has the shape (6, {self.samples}) and a floating-point type, not "
+                f"{tuple(inputs.shape)} {inputs.dtype}"
+            )
+        times = np.arange(self.samples) * (self.seconds / self.samples)
+        units = {"accelerometer": "m/s2", "gyroscope": "rad/s"}
+        view = replace(self, start=0.0)._view(inputs.float().cpu().numpy(), times, units)
+        origin = {"source": "tensor", "input_size": [6, self.samples]}
+        return Item(inputs, self._layout(0.0), view, origin)
+
+    def _times(self, recording: Recording) -> tuple[np.ndarray, dict[str, Any]]:
+        """(T,) seconds from the first sample, and how they are known."""
+        count = recording.samples.shape[1]
+        if count < 2:
+            raise InputError(f"imu: {count} sample is no movement; give at least two")
+        if self.rate is not None:
+            return np.arange(count) / self.rate, {"rate": self.rate, "times": "by the rate"}
+        if recording.times is not None:
+            _check_order(recording.times)
+            return recording.times, {
+                "rate": float(1 / np.median(np.diff(recording.times))),
+                "times": "recorded",
+            }
+        rate = count / self.seconds
+        if count != self.samples:
+            warnings.warn(
+                f"imu: without times or a rate, {count} samples are taken to span {self.seconds:g} s, {rate:g} a "
+                'second; if that is wrong, give {"imu": ..., "rate": ...}',
+                M2IBWarning,
+                stacklevel=3,
+            )
+        return np.arange(count) / rate, {"rate": rate, "times": "assumed"}
+
+    def _units(self, recording: Recording) -> dict[str, str]:
+        named = dict(recording.units)
+        return {
+            "accelerometer": self.accelerometer_unit or named.get("accelerometer", "m/s2"),
+            "gyroscope": self.gyroscope_unit or named.get("gyroscope", "rad/s"),
+        }
+
+    def _warn_if_implausible(self, samples: np.ndarray, recording: Recording) -> None:
+        """Of units that nobody said: ``samples`` (6, n) read as m/s² and rad/s."""
+        named = dict(recording.units)
+        length = float(np.median(np.linalg.norm(samples[:3], axis=0)))
+        low, high = _PLAUSIBLE_G
+        if not (self.accelerometer_unit or "accelerometer" in named or low <= length <= high):
+            warnings.warn(
+                f"imu: the acceleration's median length is {length:.3g}, read as m/s² where gravity alone is 9.81; "
+                'if it is in g, give {"imu": ..., "accelerometer_unit": "g"}; if gravity was taken out, put it back, '
+                'or say "m/s2"',
+                M2IBWarning,
+                stacklevel=3,
+            )
+        turn = float(np.abs(samples[3:]).max())
+        if not (self.gyroscope_unit or "gyroscope" in named or turn <= _PLAUSIBLE_TURN):
+            warnings.warn(
+                f"imu: the gyroscope's values reach {turn:.4g}, read as rad/s where 35 is the most that sensors "
+                'measure; if they are in degrees, give {"imu": ..., "gyroscope_unit": "deg/s"}, else say "rad/s"',
+                M2IBWarning,
+                stacklevel=3,
+            )
+
+    def _layout(self, start: float) -> Layout:
+        patches = Patches((self.window,), (self.window,))
+        step = self.seconds / self.samples
+        spans = tuple(
+            (start + begin * step, start + end * step) for begin, end in patches.spans(0, self.samples)
+        )
+        return patches.layout((self.samples,), axes=(Axis("time", "s", spans),))
+
+    def _view(self, samples: np.ndarray, times: np.ndarray, units: Mapping[str, str]) -> TracesView:
+        """The part that the model sees, and as much before and after it."""
+        first, last = np.searchsorted(times, (self.start - self.seconds, self.start + 2 * self.seconds))
+        every = -(-(last - first) // _MOST_SHOWN)
+        return TracesView(
+            samples[:, first:last:every].astype(np.float32),
+            times[first:last:every],
+            TRACES,
+            tuple(_SHOWN_UNITS.get(units[sensor], units[sensor]) for sensor in SENSORS for _ in "xyz"),
+            (self.start, self.start + self.seconds),
+            self.samples,
+        )
+
+
+def resample(samples: np.ndarray, times: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, str]:
+    """``samples`` (traces, n) at ``times`` (n,), at the evenly spaced ``wanted`` (m,), and how.
+
+    Linear between two samples, the last one held beyond the end. Where samples come faster than wanted, the
+    mean over one wanted step around each point: (A(t + d/2) - A(t - d/2)) / d with A the area under the
+    trace, by trapezoids.
+    """
+    half = (wanted[1] - wanted[0]) / 2
+    if np.median(np.diff(times)) * _FASTER >= 2 * half:
+        return np.stack([np.interp(wanted, times, trace) for trace in samples]), "linear"
+    begin, end = ((wanted + side).clip(times[0], times[-1]) for side in (-half, half))  # (m,)
+    width = np.maximum(end - begin, np.finfo(float).tiny)
+    pieces = (samples[:, 1:] + samples[:, :-1]) / 2 * np.diff(times)  # (traces, n - 1)
+    area = np.pad(np.cumsum(pieces, axis=1), ((0, 0), (1, 0)))  # (traces, n)
+    means = [(np.interp(end, times, trace) - np.interp(begin, times, trace)) / width for trace in area]
+    return np.stack(means), "mean over each step"
+
+
+def _pad(samples: np.ndarray, wanted: np.ndarray, end: float) -> int:
+    """Zeros, in place, from ``end`` on; the number of samples."""
+    beyond = wanted >= end - 1e-9
+    samples[:, beyond] = 0
+    return int(beyond.sum())
+
+
+def _check_order(times: np.ndarray) -> None:
+    backwards = np.flatnonzero(np.diff(times) <= 0)
+    if backwards.size:
+        at = int(backwards[0])
+        raise InputError(
+            f"imu: time does not rise from sample {at + 1} ({times[at]:.6g} s) to sample {at + 2} "
+            f"({times[at + 1]:.6g} s), and {backwards.size} times in all; sort and repair the samples, or give "
+            '{"imu": ..., "rate": ...}'
+        )
+
+
+def _check_values(samples: np.ndarray, names: tuple[str, ...]) -> None:
+    missing = (~np.isfinite(samples)).sum(axis=1)  # (6,)
+    if missing.any():
+        listed = ", ".join(f"{names[at]} ({missing[at]})" for at in np.flatnonzero(missing))
+        raise InputError(f"imu: empty, NaN or infinite samples in {listed}; fill them, or remove their rows")
+
+
+def _check_gaps(times: np.ndarray, step: float, seconds: float) -> list[list[float]]:
+    """[start, length] in seconds of each gap; warns of them, raises :class:`InputError` for one too long."""
+    lengths = np.diff(times)
+    places = np.flatnonzero(lengths > _GAP * step)
+    if not places.size:
+        return []
+    at = int(lengths.argmax())
+    longest, limit = float(lengths[at]), _LONGEST_GAP * seconds
+    if longest > limit:
+        raise InputError(
+            f"imu: nothing was recorded for {longest:.3g} s from {times[at]:.4g} s on, more than the {limit:g} s that "
+            "can be bridged; choose another start"
+        )
+    warnings.warn(
+        f"imu: gaps in time ({places.size}), the longest of {longest:.3g} s from {times[at]:.4g} s on; bridged by "
+        "straight lines",
+        M2IBWarning,
+        stacklevel=3,
+    )
+    return [[float(times[place]), float(lengths[place])] for place in places]
