@@ -28,6 +28,7 @@ from m2ib.registry import AdapterSpec, Registry, list_adapters
 if TYPE_CHECKING:
     from m2ib.api import contrast, explain, explain_many
     from m2ib.attribution import Attribution
+    from m2ib.boxes import read_boxes
     from m2ib.contract import (
         Axis,
         Defaults,
@@ -45,12 +46,14 @@ if TYPE_CHECKING:
     from m2ib.explanation import Explanation
     from m2ib.model import Model, load_model
     from m2ib.page import write_page
+    from m2ib.renderers import Box
     from m2ib.settings import FitSettings
     from m2ib.storage import load_explanation
 
 _HOMES = {
     "Attribution": "attribution",
     "Axis": "contract",
+    "Box": "renderers",
     "Defaults": "contract",
     "Encoder": "contract",
     "Inputs": "contract",
@@ -58,6 +61,7 @@ _HOMES = {
     "Layer": "contract",
     "Layout": "contract",
     "Token": "contract",
+    "read_boxes": "boxes",
     "read_first": "contract",
     "read_sequence_first": "contract",
     "write_first": "contract",
@@ -78,6 +82,7 @@ __all__ = [
     "AdapterSpec",
     "Attribution",
     "Axis",
+    "Box",
     "CheckpointError",
     "Defaults",
     "Encoder",
@@ -102,6 +107,7 @@ __all__ = [
     "list_adapters",
     "load_explanation",
     "load_model",
+    "read_boxes",
     "read_first",
     "read_sequence_first",
     "write_first",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,29 @@ class Explanation:
         """Of the two inputs, in the order given."""
         first, second = self.attributions
         return first.modality, second.modality
+
+    def with_boxes(self, boxes: Any, at: int | str = "image") -> Explanation:
+        """The same explanation with hand-drawn boxes over its image, in place of those it has.
+
+        boxes  in pixels of the raw image: :class:`Box` or (x, y, width, height[, label]), several in a
+               sequence; or a file that :func:`m2ib.read_boxes` reads, for the boxes of this very image
+        at     which input: its modality, or its position
+
+        Raises :class:`InputError`. Warns of boxes that reach out of the image.
+        """
+        from m2ib.boxes import boxes_of
+        from m2ib.renderers import ImageView
+
+        place = self[at]
+        view = place.view
+        if not isinstance(view, ImageView):
+            raise InputError(f"boxes: an input of modality {place.modality!r} has no image to draw them on")
+        height, width = view.pixels.shape[:2]
+        size = round(width / view.scale[0]), round(height / view.scale[1])  # of the raw image
+        name = place.origin["source"] if "sha256" in place.origin else None  # a file, not an array
+        changed = replace(place, view=view.with_boxes(boxes_of(boxes, name, size)))
+        first, second = (changed if each is place else each for each in self.attributions)
+        return replace(self, attributions=(first, second))
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:
         """Write numbers (safetensors), a JSON manifest and what is shown; :func:`load_explanation` reads it.

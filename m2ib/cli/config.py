@@ -28,6 +28,7 @@ class ExplainConfig:
     inputs   two of them: ``{image: dog.jpg, text: a dog}``, or for two of one modality a list
              ``[{text: a dog}, {text: a hound}]``; ``against`` beside an input makes it a contrast
     options  the adapter's own, e.g. ``{architecture: ViT-B-32}``
+    boxes    drawn over the image: a file, COCO JSON or MS-CXR's CSV, or a list of [x, y, width, height, label]
     """
 
     model: str = "photo"
@@ -36,6 +37,7 @@ class ExplainConfig:
     dtype: str = "float32"
     options: dict[str, Any] = field(default_factory=dict)
     inputs: Any = None
+    boxes: Any = None
     method: str = "m2ib"
     beta: Any = None
     variance: Any = None

@@ -47,6 +47,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     pair = read_inputs(config)
     folder = Path(config.out)
     check_folder(folder, force=config.force)
+    if config.boxes is not None:
+        _check_boxes(config.boxes, pair)  # what is wrong with them shows before the model is loaded
     model = load_model(
         config.model,
         checkpoint=config.checkpoint,
@@ -55,11 +57,25 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         **config.options,
     )
     explanation = explain(model, *pair, **{name: getattr(config, name) for name in FIT_OPTIONS})
+    if config.boxes is not None:
+        explanation = explanation.with_boxes(config.boxes)
     explanation.save(folder, force=True)  # refused above already
     write_figure(explanation, folder / "figure.png")
     page = explanation.to_html(folder / "index.html", title=config.title)
     print(f"cosine similarity {explanation.similarity:.4f}")
     print(page.resolve())
+
+
+def _check_boxes(boxes: Any, pair: Sequence[tuple[str, Any]]) -> None:
+    """Raises :class:`SettingError` without exactly one image, and :class:`InputError` for the boxes themselves."""
+    from m2ib.boxes import boxes_of
+    from m2ib.errors import SettingError
+    from m2ib.pipeline import Contrast
+
+    images = [value for modality, value in pair if modality == "image"]
+    if len(images) != 1:
+        raise SettingError(f"boxes: they are drawn on the one image of a pair; this one has {len(images)}")
+    boxes_of(boxes, images[0].this if isinstance(images[0], Contrast) else images[0])
 
 
 def write_figure(explanation: Any, path: Path) -> None:

@@ -1,0 +1,111 @@
+"""``load_model("cxr-repair", checkpoint="x.pt")``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from m2ib.contract import Defaults
+from m2ib.errors import CheckpointError, SettingError
+from m2ib.model import Model
+from m2ib_adapters.cxr.openai_format import listed, model_config
+from m2ib_adapters.cxr.preprocess import XrayPreparation, way_named
+from m2ib_adapters.files import sha256
+from m2ib_adapters.inputs.tokens import coder
+from m2ib_adapters.openclip.adapter import build
+from m2ib_adapters.openclip.architectures import Architecture
+from m2ib_adapters.openclip.weights import construct, differences, fit_to, read_state
+
+_WHO = "cxr-repair"
+# The paper's Table 2, for CXR-RePaiR on MS-CXR: twelve blocks on either side.
+_IMAGE = Defaults(layer=9, beta=0.1, variance=1.0)
+_TEXT = Defaults(layer=7, beta=1.0, variance=1.0)
+
+
+def load(
+    *,
+    checkpoint: Any = None,
+    device: torch.device,
+    dtype: torch.dtype,
+    preprocess: Any = "mimic",
+    equalize: bool = False,
+) -> Model:
+    """Any CLIP whose state dict is in OpenAI's format, with the pixels of CXR-RePaiR.
+
+    checkpoint  the file; the architecture is read off its shapes, weights are widened to float32 first
+    preprocess  "mimic": (x - 101.48761) / 83.43944 of grey levels 0-255 in a black 320 x 320 square, then
+                resized; "chexpert": (x - 129.4185) / 73.3378, resized as it is
+    equalize    whether the histogram of grey levels is equalised first. The JPEGs that these models were
+                trained on are; a DICOM is not
+
+    Raises :class:`CheckpointError` and :class:`SettingError`.
+    """
+    way_named(preprocess)
+    if not isinstance(equalize, bool):
+        raise SettingError(f"{_WHO}: equalize is True or False, not {equalize!r}")
+    path = _file(checkpoint)
+    state = read_state(path, _WHO)
+    who = f"{_WHO}: checkpoint {str(path)!r}"
+    config = model_config(state, who)
+    module: Any = construct(Architecture(f"of {str(path)!r}", config), True, _WHO)
+    weights = fit_to(module, state)
+    if wrong := differences(module, weights):
+        raise CheckpointError(f"{who} is not in OpenAI's CLIP format: {listed(wrong)}")
+    module.load_state_dict(weights)  # into float32, whatever the file holds
+    module = module.to(device=device, dtype=dtype).eval()
+    preparation = XrayPreparation(preprocess, config["vision_cfg"]["image_size"], equalize)
+    context = config["text_cfg"]["context_length"]
+    model = build(module, preparation, _coder(context), context, _origin(path, config))
+    return _with_defaults(model, resnet=isinstance(config["vision_cfg"]["layers"], list))
+
+
+def _file(checkpoint: Any) -> Path:
+    if checkpoint is None:
+        raise CheckpointError(
+            f"{_WHO}: checkpoint is missing; give the file of an OpenAI-format CLIP state dict, "
+            "as in checkpoint='clip-imp-pretrained_128_6_after_4.pt'"
+        )
+    if not isinstance(checkpoint, (str, PathLike)):
+        raise CheckpointError(f"{_WHO}: checkpoint is a file, not {type(checkpoint).__name__}")
+    path = Path(checkpoint)
+    if not path.is_file():
+        what = "is a folder; name a file in it" if path.is_dir() else "does not exist; check the path"
+        raise CheckpointError(f"{_WHO}: checkpoint {str(path)!r} {what}")
+    return path
+
+
+def _coder(context: int) -> Any:
+    from open_clip.tokenizer import SimpleTokenizer
+
+    return coder(SimpleTokenizer(context_length=context))
+
+
+def _origin(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    import open_clip
+
+    return {
+        "checkpoint": str(path),
+        "sha256": sha256(path),
+        "model_config": config,
+        "quick_gelu": True,
+        "open_clip": open_clip.__version__,
+    }
+
+
+def _with_defaults(model: Model, *, resnet: bool) -> Model:
+    """The paper's settings: its layers where there are so many blocks, and never the last one.
+
+    A ResNet keeps its own layer, for its blocks are not those that the paper counts.
+    """
+    encoders = {}
+    for name, defaults in (("image", _IMAGE), ("text", _TEXT)):
+        encoder = model.encoders[name]
+        layer = max(-1, min(defaults.layer, len(encoder.layers) - 2))
+        if name == "image" and resnet:
+            layer = encoder.defaults.layer
+        encoders[name] = replace(encoder, defaults=replace(defaults, layer=layer))
+    return replace(model, encoders=encoders)

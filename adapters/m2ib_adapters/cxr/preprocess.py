@@ -1,0 +1,115 @@
+"""Chest X-rays as CXR-RePaiR reads them: grey levels from 0 to 255, with a mean and deviation of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from m2ib.contract import Item, Layout
+from m2ib.errors import SettingError
+from m2ib.renderers import ImageView
+from m2ib_adapters.inputs.images import ImagePreparation, open_image, placed
+
+Region = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How one training set was prepared.
+
+    mean, std  of grey levels from 0 to 255
+    square     the side of the black square into which an image is fitted first (Lanczos); None: it is
+               resized to the model's input as it is (bicubic), whatever its shape
+    """
+
+    mean: float
+    std: float
+    square: int | None = None
+
+
+WAYS = {"mimic": Way(101.48761, 83.43944, 320), "chexpert": Way(129.4185, 73.3378)}
+
+
+def way_named(name: Any) -> Way:
+    """The ``preprocess`` option. Raises :class:`SettingError`."""
+    if not isinstance(name, str) or name not in WAYS:
+        raise SettingError(f"cxr-repair: preprocess {name!r} is unknown; it is one of {', '.join(WAYS)}")
+    return WAYS[name]
+
+
+@dataclass(frozen=True)
+class XrayPreparation:
+    """A :class:`m2ib_adapters.inputs.images.Preparation`.
+
+    name      of the way
+    size      rows, and columns, of the model's input
+    equalize  whether the histogram of grey levels is made flat first
+    """
+
+    name: str
+    size: int
+    equalize: bool = False
+
+    def prepare(self, raw: Any, layout: Layout) -> Item:
+        """A path (a DICOM too), PIL image or array as an :class:`Item` with (3, size, size) float32 pixels."""
+        way, size = WAYS[self.name], (self.size, self.size)
+        image, origin = open_image(raw)
+        grey = image.convert("L")
+        if self.equalize:
+            grey = Image.fromarray(equalized(np.asarray(grey)))
+        fitted, region = self._fit(grey)
+        pixels = torch.from_numpy(np.array(fitted, dtype=np.float32)).expand(3, -1, -1)  # (3, s, s)
+        inputs = (pixels - way.mean) / way.std
+        if fitted.size != size:  # after normalising, and without antialiasing, as in training
+            inputs = interpolate(inputs[None], size, mode="bicubic", align_corners=False)[0]  # (3, H, W)
+        origin |= {
+            "preprocess": self.name,
+            "grey": True,
+            "equalize": self.equalize,
+            "square": way.square,
+            "mean": way.mean,
+            "std": way.std,
+            "input_size": list(size),
+        }
+        view = ImageView.of(grey.convert("RGB"), region, size)
+        return Item(inputs.contiguous(), placed(layout, region), view, origin)
+
+    def describe(self, pixels: Tensor, layout: Layout) -> Item:
+        """One preprocessed tensor (3, size, size), shown with mean and deviation undone."""
+        way = WAYS[self.name]
+        mean, std = (way.mean / 255,) * 3, (way.std / 255,) * 3
+        return ImagePreparation((self.size, self.size), mean, std).describe(pixels, layout)
+
+    def _fit(self, grey: Image.Image) -> tuple[Image.Image, Region]:
+        """The picture before the tensor is resized, and the region of ``grey`` that it shows."""
+        square, (width, height) = WAYS[self.name].square, grey.size
+        if square is None:
+            return grey.resize((self.size, self.size), Image.Resampling.BICUBIC), (0, 0, width, height)
+        ratio = square / max(width, height)
+        inner = (max(1, int(width * ratio)), max(1, int(height * ratio)))  # rounded down, as in training
+        left, top = (square - inner[0]) // 2, (square - inner[1]) // 2
+        canvas = Image.new("L", (square, square))
+        canvas.paste(grey.resize(inner, Image.Resampling.LANCZOS), (left, top))
+        across, down = width / inner[0], height / inner[1]  # pixels of the image for one of the square
+        region = (-left * across, -top * down, (square - left) * across, (square - top) * down)
+        return canvas, region
+
+
+def equalized(grey: np.ndarray) -> np.ndarray:
+    """Grey levels (H, W) uint8 spread so that all are about equally frequent, as OpenCV does it.
+
+    The darkest level becomes 0, any other the share of the remaining pixels up to it, times 255.
+    """
+    counts = np.bincount(grey.reshape(-1), minlength=256)
+    darkest = int(np.flatnonzero(counts)[0])
+    rest = grey.size - counts[darkest]
+    if rest == 0:
+        return grey
+    shares = (np.cumsum(counts) - counts[darkest]) / rest
+    return np.round(np.clip(shares, 0, 1) * 255).astype(np.uint8)[grey]
