@@ -18,17 +18,22 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from m2ib.contract import Encoder, Inputs, Layer
 from m2ib.errors import AdapterError
+from m2ib.half_precision import wide_products
 
 _SHORT = 128  # positions
 
 
 @contextmanager
-def as_loaded(device: torch.device) -> Iterator[None]:
-    """Whatever the caller's surroundings are (inference mode, autocast), a model runs as it was loaded."""
+def as_loaded(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Whatever the caller's surroundings are (inference mode, autocast), a model runs as it was loaded.
+
+    On a processor without instructions for ``dtype``, products are computed in float32 (``half_precision.py``).
+    """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
         if torch.amp.is_autocast_available(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))
+        stack.enter_context(wide_products(device, dtype))
         yield
 
 

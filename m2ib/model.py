@@ -82,7 +82,7 @@ class Model:
     def embed(self, modality: str, inputs: Inputs) -> Tensor:
         """Embeddings of preprocessed inputs: float32 (N, D), rows L2-normalised, without gradient."""
         encoder = self.encoder(modality)
-        with as_loaded(self.device), frozen(self.module), torch.no_grad():
+        with as_loaded(self.device, self.dtype), frozen(self.module), torch.no_grad():
             return normalize(encoder.embed(self._move(inputs)).float(), dim=-1)
 
     def _move(self, inputs: Inputs) -> Inputs:

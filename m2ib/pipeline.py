@@ -90,7 +90,7 @@ def explain_batch(
     groups: dict[Any, list[int]] = {}
     for number, pair in enumerate(pairs):
         groups.setdefault(tuple(_group_key(model, side) for side in pair), []).append(number)
-    with _ONE_AT_A_TIME, as_loaded(model.device), frozen(model.module):
+    with _ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
         for members in groups.values():
             group = _explain_group(model, [pairs[n] for n in members], plan, steps)
             results.update(zip(members, group, strict=True))

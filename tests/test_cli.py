@@ -262,7 +262,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "bad value": ((*PAIR, "beta=[1"), "options: 'beta=[1' is not key=value with a YAML value"),
     "unknown adapter": (
         (*PAIR, "--model", "cilp"),
-        "load_model: no adapter is called 'cilp' (did you mean 'clip'?). Known: photo, clip, open-clip",
+        "load_model: no adapter is called 'cilp' (did you mean 'clip'?). Known: photo, clip, open-clip, cxr-repair, imagebind",
     ),
     "against nothing": (
         ("--against", "a cat", *PAIR),

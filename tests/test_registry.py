@@ -96,7 +96,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugins
             del sys.modules[name]
 
 
-FIRST_PARTY = {"photo", "clip", "open-clip"}
+FIRST_PARTY = {"photo", "clip", "open-clip", "cxr-repair", "imagebind"}
 
 BROKEN = {
     "raises at import": (RAISES, "RuntimeError: no such sensor"),
@@ -143,7 +143,9 @@ def test_an_unknown_adapter_error_names_the_broken_plugin(plugins: Plugins, code
     with pytest.raises(m2ib.AdapterError) as caught:
         Registry.discover().find("twin")
     message = " ".join(str(caught.value).split())
-    assert message.startswith("load_model: no adapter is called 'twin'. Known: photo, clip, open-clip")
+    assert message.startswith(
+        "load_model: no adapter is called 'twin'. Known: photo, clip, open-clip, cxr-repair, imagebind"
+    )
     assert (
         f"; plugin 'main' of 'odd-plugin' was left out: {' '.join(reason.split())}" in message
         or reason in message

@@ -26,6 +26,18 @@ def _load_open_clip(**options: Any) -> m2ib.Model:
     return load(**options)
 
 
+def _load_cxr_repair(**options: Any) -> m2ib.Model:
+    from m2ib_adapters.cxr.adapter import load
+
+    return load(**options)
+
+
+def _load_imagebind(**options: Any) -> m2ib.Model:
+    from m2ib_adapters.imagebind.adapter import load
+
+    return load(**options)
+
+
 @m2ib.hookimpl
 def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None:
     """The adapters that come with m2ib."""
@@ -57,5 +69,26 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             load=_load_open_clip,
             models="any open_clip architecture with a pretrained tag or a local checkpoint file",
             extra="m2ib[open-clip]",
+        )
+    )
+    register(
+        m2ib.AdapterSpec(
+            name="cxr-repair",
+            summary="CLIP for chest X-rays, with DICOM",
+            modalities=("image", "text"),
+            load=_load_cxr_repair,
+            models="CXR-RePaiR and any other CLIP state dict in OpenAI's format, ViT or ResNet",
+            extra="m2ib[cxr]",
+        )
+    )
+    register(
+        m2ib.AdapterSpec(
+            name="imagebind",
+            summary="ImageBind: six kinds of input in one space",
+            modalities=("image", "video", "text", "audio", "depth", "thermal", "imu"),
+            load=_load_imagebind,
+            models="imagebind_huge.pth, safetensors with its keys, or nielsr/imagebind-huge "
+            "(weights: CC BY-NC-SA 4.0, no commercial use)",
+            extra="m2ib[imagebind]",
         )
     )

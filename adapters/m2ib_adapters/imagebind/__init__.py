@@ -1,0 +1,1 @@
+"""ImageBind: one embedding for images, video, text, sound, depth, heat and motion."""

@@ -1,0 +1,92 @@
+"""``load_model("imagebind", ...)``."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from m2ib.errors import M2IBWarning, SettingError
+from m2ib.model import Model
+from m2ib_adapters.files import sha256
+from m2ib_adapters.imagebind import weights
+from m2ib_adapters.imagebind.architecture import PIXELS, Architecture
+from m2ib_adapters.imagebind.encoders import encoders
+from m2ib_adapters.imagebind.preparations import Preparations
+
+LICENCE = "ImageBind's published weights: CC BY-NC-SA 4.0 (no commercial use)"
+
+
+def load(
+    *,
+    checkpoint: Any = None,
+    device: torch.device,
+    dtype: torch.dtype,
+    architecture: Any = None,
+    image_size: int = PIXELS,
+    audio: Mapping[str, Any] | None = None,
+    video: Mapping[str, Any] | None = None,
+    depth: Mapping[str, Any] | None = None,
+    thermal: Mapping[str, Any] | None = None,
+    imu: Mapping[str, Any] | None = None,
+) -> Model:
+    """ImageBind: image, video, text, audio, depth, thermal and imu in one space.
+
+    checkpoint    a file in the official key layout (``imagebind_huge.pth`` or safetensors), a folder that holds
+                  one, or a hub id; None: the hub's copy of the published weights, or with an ``architecture``
+                  random, seeded weights and a warning. On the device "meta" nothing is read
+    architecture  sizes by the official constructor's keyword names, over those of ``imagebind_huge`` (or of a
+                  ``config.json`` beside the checkpoint)
+    image_size    side of the images, in pixels; positional embeddings are interpolated to it
+    audio, video, depth, thermal, imu
+                  how raw inputs are prepared: fields of the preparations in ``m2ib_adapters.inputs``, such as
+                  ``depth={"sensor": "kinect-v2"}`` or ``video={"crops": 1}``
+
+    Raises :class:`CheckpointError` and :class:`SettingError`.
+    """
+    sizes = Architecture.of(architecture)
+    origin: dict[str, Any] = {"checkpoint": None}
+    if device.type == "meta":
+        module = weights.empty(sizes).to(dtype)
+    elif checkpoint is None and architecture is not None:
+        warnings.warn(
+            "imagebind: an architecture without a checkpoint was loaded; its weights are random",
+            M2IBWarning,
+            stacklevel=2,
+        )
+        module = weights.random(sizes, device, dtype)
+    else:
+        source = weights.HUB if checkpoint is None else checkpoint
+        path = weights.locate(source)
+        if architecture is None:
+            sizes = Architecture.of(weights.architecture_beside(path))
+        module = weights.load(sizes, path, device, dtype)
+        origin = {"checkpoint": str(source), "sha256": sha256(path)}
+    origin |= {"architecture": _differences(sizes) or "imagebind_huge", "licence": LICENCE}
+    given = {"audio": audio, "video": video, "depth": depth, "thermal": thermal, "imu": imu}
+    preparations = Preparations.of(sizes, _side(image_size, sizes), given)
+    return Model(module, encoders(module, preparations), device, dtype, origin)
+
+
+def _side(image_size: Any, sizes: Architecture) -> int:
+    patch = sizes.kernel_size[1]
+    if (
+        isinstance(image_size, bool)
+        or not isinstance(image_size, int)
+        or image_size < patch
+        or image_size % patch
+    ):
+        raise SettingError(
+            f"imagebind: image_size={image_size!r} is not a multiple of the patch, {patch} pixels; try "
+            f"{PIXELS} or {2 * PIXELS}"
+        )
+    return image_size
+
+
+def _differences(sizes: Architecture) -> dict[str, Any]:
+    """What is not as in the published model."""
+    usual = dataclasses.asdict(Architecture())
+    return {name: value for name, value in dataclasses.asdict(sizes).items() if value != usual[name]}

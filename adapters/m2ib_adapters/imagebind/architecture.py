@@ -1,0 +1,111 @@
+"""The sizes of an ImageBind, by the keyword names of the official constructor."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from m2ib.errors import SettingError
+
+# Fixed in the official model.
+PIXELS = 224  # rows and columns that the positional embeddings of pictures are made for
+CONTEXT = 77  # token ids of a text
+VOCABULARY = 49_408
+IMU_CHANNELS, IMU_SAMPLES, IMU_WINDOW = 6, 2000, 8
+AUDIO_SCALE, DEPTH_SCALE, THERMAL_SCALE, IMU_SCALE = 20.0, 5.0, 10.0, 5.0
+TEXT_SCALE = 1 / 0.07  # where it starts; it is learned
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """All sizes; the defaults are those of the published ``imagebind_huge``.
+
+    ``*_drop_path`` act in training only; ``imu_kernel_size`` is taken and, as in the official model, not used.
+    """
+
+    video_frames: int = 2
+    kernel_size: tuple[int, int, int] = (2, 14, 14)
+    audio_kernel_size: int = 16
+    audio_stride: int = 10
+    out_embed_dim: int = 1024
+    vision_embed_dim: int = 1280
+    vision_num_blocks: int = 32
+    vision_num_heads: int = 16
+    audio_embed_dim: int = 768
+    audio_num_blocks: int = 12
+    audio_num_heads: int = 12
+    audio_num_mel_bins: int = 128
+    audio_target_len: int = 204
+    audio_drop_path: float = 0.1
+    text_embed_dim: int = 1024
+    text_num_blocks: int = 24
+    text_num_heads: int = 16
+    depth_embed_dim: int = 384
+    depth_kernel_size: int = 16
+    depth_num_blocks: int = 12
+    depth_num_heads: int = 8
+    depth_drop_path: float = 0.0
+    thermal_embed_dim: int = 768
+    thermal_kernel_size: int = 16
+    thermal_num_blocks: int = 12
+    thermal_num_heads: int = 12
+    thermal_drop_path: float = 0.0
+    imu_embed_dim: int = 512
+    imu_kernel_size: int = 8
+    imu_num_blocks: int = 6
+    imu_num_heads: int = 8
+    imu_drop_path: float = 0.7
+
+    @classmethod
+    def of(cls, given: Any) -> Architecture:
+        """The published sizes with those in ``given`` (a mapping, or None) in their place.
+
+        Raises :class:`SettingError` for an unknown name or a size that cannot be built.
+        """
+        if given is None:
+            return cls()
+        if not isinstance(given, Mapping):
+            raise SettingError(f"imagebind: architecture is a dict of sizes, not {type(given).__name__}")
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in given:
+            if name not in known:
+                close = difflib.get_close_matches(str(name), known, n=1)
+                hint = f"; did you mean {close[0]!r}?" if close else "."
+                raise SettingError(
+                    f"imagebind: architecture has no size {str(name)!r}{hint} Known: {', '.join(known)}"
+                )
+        values: dict[str, Any] = {
+            str(name): tuple(v) if isinstance(v, (list, tuple)) else v for name, v in given.items()
+        }
+        architecture = cls(**values)
+        architecture._check()
+        return architecture
+
+    def _check(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name.endswith("drop_path"):
+                continue
+            numbers = value if field.name == "kernel_size" and isinstance(value, tuple) else (value,)
+            if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers):
+                raise SettingError(
+                    f"imagebind: architecture {field.name}={value!r} is not a whole number > 0"
+                )
+        if len(self.kernel_size) != 3 or self.kernel_size[1] != self.kernel_size[2]:
+            raise SettingError(
+                f"imagebind: architecture kernel_size={self.kernel_size!r} is not (frames, side, side) of a square patch"
+            )
+        if not self.video_frames == self.kernel_size[0] == 2:
+            raise SettingError(
+                f"imagebind: architecture video_frames={self.video_frames} with kernel_size={self.kernel_size}: "
+                "ImageBind shows a still image as two frames, so both are 2"
+            )
+        for name in ("vision", "text", "audio", "depth", "thermal", "imu"):
+            width, heads = getattr(self, f"{name}_embed_dim"), getattr(self, f"{name}_num_heads")
+            if width % heads:
+                raise SettingError(
+                    f"imagebind: architecture {name}_num_heads={heads} does not divide {name}_embed_dim={width}"
+                )

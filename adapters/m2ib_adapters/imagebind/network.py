@@ -1,0 +1,369 @@
+"""ImageBind as a torch module whose state dict has the official names and shapes.
+
+Written from the architecture's description (Girdhar et al., CVPR 2023) and the published checkpoint's keys.
+Inside, everything is batch first: tokens are (N, T, C), those of inputs in several clips (N, clips, T, C).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import log, prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, linear, normalize, scaled_dot_product_attention
+
+from m2ib_adapters.imagebind.architecture import (
+    AUDIO_SCALE,
+    CONTEXT,
+    DEPTH_SCALE,
+    IMU_CHANNELS,
+    IMU_SAMPLES,
+    IMU_SCALE,
+    IMU_WINDOW,
+    PIXELS,
+    TEXT_SCALE,
+    THERMAL_SCALE,
+    VOCABULARY,
+    Architecture,
+)
+
+_EPS = 1e-6  # of all norms but those of the stems, which keep torch's 1e-5
+_MOST_SCALE = 100.0
+CLIP_DIMENSIONS = 5  # an input of so many dimensions or more is (N, clips, ...)
+
+
+class ImageBind(nn.Module):
+    """Six encoders into one space: "vision", "text", "audio", "depth", "thermal", "imu"."""
+
+    def __init__(self, architecture: Architecture) -> None:
+        super().__init__()
+        a = architecture
+        self.architecture = a
+        frames, patch, _ = a.kernel_size
+        side = PIXELS // patch
+        bands = (a.audio_num_mel_bins - a.audio_kernel_size) // a.audio_stride + 1
+        steps = (a.audio_target_len - a.audio_kernel_size) // a.audio_stride + 1
+        self.modality_preprocessors = nn.ModuleDict(
+            {
+                "vision": PatchPreprocessor(
+                    "rgbt_stem",
+                    nn.Sequential(
+                        RepeatFrames(frames),
+                        nn.Conv3d(3, a.vision_embed_dim, a.kernel_size, a.kernel_size, bias=False),
+                    ),
+                    a.vision_embed_dim,
+                    (side, side),
+                    norm=False,
+                ),
+                "text": TextPreprocessor(a.text_embed_dim),
+                "audio": _picture(
+                    "rgbt_stem", a.audio_embed_dim, a.audio_kernel_size, a.audio_stride, (bands, steps)
+                ),
+                "depth": _square("depth_stem", a.depth_embed_dim, a.depth_kernel_size),
+                "thermal": _square("rgbt_stem", a.thermal_embed_dim, a.thermal_kernel_size),
+                "imu": MotionPreprocessor(a.imu_embed_dim),
+            }
+        )
+        widths = {name: getattr(a, f"{name}_embed_dim") for name in self.modality_preprocessors}
+        self.modality_trunks = nn.ModuleDict(
+            {
+                name: Trunk(
+                    width,
+                    getattr(a, f"{name}_num_blocks"),
+                    getattr(a, f"{name}_num_heads"),
+                    first_norm=name == "vision",
+                    extra_key=name not in ("vision", "text"),
+                )
+                for name, width in widths.items()
+            }
+        )
+        out = a.out_embed_dim
+        self.modality_heads = nn.ModuleDict(
+            {
+                "vision": _head(widths["vision"], out),
+                "text": EndTokenHead(widths["text"], out),
+                "audio": _head(widths["audio"], out),
+                "depth": _head(widths["depth"], out),
+                "thermal": _head(widths["thermal"], out),
+                "imu": _head(widths["imu"], out, nn.Dropout(0.5)),
+            }
+        )
+        self.modality_postprocessors = nn.ModuleDict(
+            {
+                "vision": nn.Sequential(UnitLength()),
+                "text": nn.Sequential(UnitLength(), Scale(TEXT_SCALE, learned=True)),
+                "audio": nn.Sequential(UnitLength(), Scale(AUDIO_SCALE)),
+                "depth": nn.Sequential(UnitLength(), Scale(DEPTH_SCALE)),
+                "thermal": nn.Sequential(UnitLength(), Scale(THERMAL_SCALE)),
+                "imu": nn.Sequential(UnitLength(), Scale(IMU_SCALE)),
+            }
+        )
+
+    def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Official names -> embeddings (N, D), normalised and scaled, clips averaged."""
+        return {name: self.embed(name, value) for name, value in inputs.items()}
+
+    def embed(self, name: str, x: Tensor) -> Tensor:
+        """One modality's inputs -> (N, D).
+
+        vision   (N, 3, H, W), or (N, clips, 3, 2, H, W)
+        text     (N, T) token ids, T up to 77; what follows the end token is not read
+        audio    (N, 1, bands, frames), or (N, clips, 1, bands, frames)
+        depth    (N, 1, H, W); thermal the same; imu (N, 6, 2000)
+        """
+        clips = x.shape[1] if x.ndim >= CLIP_DIMENSIONS else None
+        tokens = self.modality_preprocessors[name](
+            x if clips is None else x.flatten(0, 1)
+        )  # (N * clips, T, C)
+        if clips is not None:
+            tokens = tokens.unflatten(0, (-1, clips))  # (N, clips, T, C)
+        tokens = self.modality_trunks[name](tokens, self.mask(name, tokens.shape[-2]))
+        head = self.modality_heads[name]
+        return self.finish(name, head(tokens, x) if name == "text" else head(tokens), clips is not None)
+
+    def mask(self, name: str, length: int) -> Tensor | None:
+        """Additive, (T, T): texts are read causally, everything else as a whole."""
+        if name != "text":
+            return None
+        texts: Any = self.modality_preprocessors["text"]
+        return texts.mask[:length, :length]
+
+    def blocks(self, name: str) -> Sequence[Block]:
+        """A trunk's, in order."""
+        trunk: Any = self.modality_trunks[name]
+        return trunk.blocks
+
+    def finish(self, name: str, features: Tensor, clips: bool) -> Tensor:
+        """What a head gives, (N, D) or (N, clips, D), normalised and scaled; clips averaged: (N, D)."""
+        scaled = self.modality_postprocessors[name](features)
+        return scaled.mean(1) if clips else scaled
+
+
+class RepeatFrames(nn.Module):
+    """Still images (N, 3, H, W) as films (N, 3, frames, H, W) of one picture; films pass."""
+
+    def __init__(self, frames: int) -> None:
+        super().__init__()
+        self.frames = frames
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, :, None].expand(-1, -1, self.frames, -1, -1) if x.ndim == 4 else x
+
+
+class Stem(nn.Module):
+    """Input -> one vector a cell, (N, T, C)."""
+
+    def __init__(self, proj: nn.Module, width: int, *, norm: bool) -> None:
+        super().__init__()
+        self.proj = proj
+        self.norm_layer = nn.LayerNorm(width) if norm else None
+
+
+class PatchPreprocessor(nn.Module):
+    """Pictures of any kind -> class token and patches, with positions: (N, 1 + T, C)."""
+
+    def __init__(self, stem: str, proj: nn.Module, width: int, grid: tuple[int, int], *, norm: bool) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.add_module(stem, Stem(proj, width, norm=norm))
+        self.pos_embedding_helper = Positions(width, grid)
+        self._stem = stem
+
+    def forward(self, x: Tensor) -> Tensor:
+        stem: Any = getattr(self, self._stem)
+        cells = stem.proj(x)  # (N, C, rows, columns); of films (N, C, 1, rows, columns)
+        tokens = cells.flatten(2).transpose(1, 2)  # (N, T, C)
+        if stem.norm_layer is not None:
+            tokens = stem.norm_layer(tokens)
+        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1)  # (N, 1 + T, C)
+        return tokens + self.pos_embedding_helper(cells.shape[-2], cells.shape[-1])
+
+
+class Positions(nn.Module):
+    """Positional embeddings of a class token and a grid."""
+
+    def __init__(self, width: int, grid: tuple[int, int]) -> None:
+        super().__init__()
+        self.pos_embed = nn.Parameter(torch.randn(1, 1 + prod(grid), width) * 0.02)
+
+    def forward(self, rows: int, columns: int) -> Tensor:
+        """(1, 1 + T, C); bicubically interpolated from their square where the number of cells is another one."""
+        first, rest = self.pos_embed[:, :1], self.pos_embed[:, 1:]
+        side = int(rest.shape[1] ** 0.5)
+        if rows * columns == rest.shape[1]:
+            return self.pos_embed
+        square = rest.unflatten(1, (side, side)).permute(0, 3, 1, 2)  # (1, C, side, side)
+        resized = interpolate(square, (rows, columns), mode="bicubic")  # (1, C, rows, columns)
+        return torch.cat([first, resized.flatten(2).transpose(1, 2)], 1)
+
+
+class TextPreprocessor(nn.Module):
+    """Token ids (N, T) -> (N, T, C)."""
+
+    mask: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.token_embedding = nn.Embedding(VOCABULARY, width)
+        self.pos_embed = nn.Parameter(torch.randn(1, CONTEXT, width) * 0.01)
+        self.register_buffer("mask", torch.full((CONTEXT, CONTEXT), float("-inf")).triu(1))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.token_embedding(ids) + self.pos_embed[:, : ids.shape[1]]
+
+
+class MotionPreprocessor(nn.Module):
+    """Six traces (N, 6, 2000) -> class token and windows of 8 samples: (N, 251, C)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
+        self.imu_stem: Any = Stem(nn.Linear(IMU_CHANNELS * IMU_WINDOW, width, bias=False), width, norm=True)
+        self.pos_embed = nn.Parameter(torch.randn(1, 1 + IMU_SAMPLES // IMU_WINDOW, width) * 0.02)
+
+    def forward(self, x: Tensor) -> Tensor:
+        windows = x.unflatten(-1, (-1, IMU_WINDOW)).transpose(1, 2).flatten(2)  # (N, 250, 6 * 8)
+        tokens = self.imu_stem.norm_layer(self.imu_stem.proj(windows))  # (N, 250, C)
+        return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1) + self.pos_embed
+
+
+class Trunk(nn.Module):
+    """Blocks of one width, after a norm where there is one."""
+
+    def __init__(self, width: int, blocks: int, heads: int, *, first_norm: bool, extra_key: bool) -> None:
+        super().__init__()
+        norm = [nn.LayerNorm(width, eps=_EPS)] if first_norm else []
+        self.pre_transformer_layer = nn.Sequential(*norm)
+        self.blocks = nn.ModuleList(Block(width, heads, extra_key=extra_key) for _ in range(blocks))
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = self.pre_transformer_layer(x)
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
+
+
+class Block(nn.Module):
+    """Pre-norm attention and MLP with exact GELU: (..., T, C) -> (..., T, C).
+
+    extra_key: one more, learned, key and value beside those of the tokens
+    """
+
+    def __init__(self, width: int, heads: int, *, extra_key: bool) -> None:
+        super().__init__()
+        self.attn = Attention(width, heads, extra_key=extra_key)
+        self.norm_1 = nn.LayerNorm(width, eps=_EPS)
+        self.mlp = Mlp(width)
+        self.norm_2 = nn.LayerNorm(width, eps=_EPS)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.attn(self.norm_1(x).flatten(0, -3), mask).view_as(x)  # attention over (N * clips, T, C)
+        return x + self.mlp(self.norm_2(x))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention by ``nn.MultiheadAttention``'s names: (N, T, C) -> (N, T, C).
+
+    Batch first all the way: torch's own turns its input round, which makes its products a third slower here.
+    """
+
+    bias_k: nn.Parameter | None
+    bias_v: nn.Parameter | None
+
+    def __init__(self, width: int, heads: int, *, extra_key: bool) -> None:
+        super().__init__()
+        self.num_heads = heads
+        self.in_proj_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(3 * width, width)))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        for name in ("bias_k", "bias_v"):
+            value = nn.Parameter(nn.init.xavier_normal_(torch.empty(1, 1, width))) if extra_key else None
+            self.register_parameter(name, value)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        packed = linear(x, self.in_proj_weight, self.in_proj_bias)  # (N, T, 3 C)
+        q, k, v = packed.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (N, H, T, d) each
+        if self.bias_k is not None and self.bias_v is not None:
+            k, v = self._with(k, self.bias_k), self._with(v, self.bias_v)  # (N, H, T + 1, d)
+        mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (N, H, T, d)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+    def _with(self, each: Tensor, extra: Tensor) -> Tensor:
+        """One more key or value, the same for all inputs, after those of the tokens."""
+        row = extra.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (1, H, 1, d)
+        return torch.cat([each, row.expand(len(each), -1, -1, -1)], 2)
+
+
+class Mlp(nn.Module):
+    """Four times as wide inside."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, 4 * width)
+        self.act = nn.GELU()
+        self.fc2 = nn.Linear(4 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(self.act(self.fc1(x)))
+
+
+class FirstToken(nn.Module):
+    """(..., T, C) -> (..., C): the class token."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[..., 0, :]
+
+
+class EndTokenHead(nn.Module):
+    """Texts are read at their end token, the largest id."""
+
+    def __init__(self, width: int, out: int) -> None:
+        super().__init__()
+        self.proj = nn.Sequential(nn.LayerNorm(width, eps=_EPS), nn.Linear(width, out, bias=False))
+
+    def forward(self, x: Tensor, ids: Tensor) -> Tensor:
+        rows = torch.arange(len(x), device=x.device)
+        return self.proj(x[rows, ids.argmax(-1)])  # (N, D)
+
+
+class UnitLength(nn.Module):
+    """Vectors (..., D) divided by their length."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return normalize(x, dim=-1)
+
+
+class Scale(nn.Module):
+    """Times a number, at most 100, kept as its logarithm; a parameter where it is learned, else a buffer."""
+
+    log_logit_scale: Tensor
+
+    def __init__(self, start: float, *, learned: bool = False) -> None:
+        super().__init__()
+        value = torch.full((), log(start))
+        if learned:
+            self.log_logit_scale = nn.Parameter(value)
+        else:
+            self.register_buffer("log_logit_scale", value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.log_logit_scale.exp().clamp(max=_MOST_SCALE) * x
+
+
+def _picture(stem: str, width: int, kernel: int, stride: int, grid: tuple[int, int]) -> PatchPreprocessor:
+    """For pictures of one channel."""
+    conv = nn.Conv2d(1, width, kernel, stride, bias=False)
+    return PatchPreprocessor(stem, conv, width, grid, norm=True)
+
+
+def _square(stem: str, width: int, patch: int) -> PatchPreprocessor:
+    return _picture(stem, width, patch, patch, (PIXELS // patch, PIXELS // patch))
+
+
+def _head(width: int, out: int, *between: nn.Module) -> nn.Sequential:
+    """The class token, projected."""
+    return nn.Sequential(
+        nn.LayerNorm(width, eps=_EPS), FirstToken(), *between, nn.Linear(width, out, bias=False)
+    )

@@ -1,0 +1,159 @@
+"""A checkpoint in the official key layout -> the module, with each weight held once.
+
+The module is built without memory (torch's meta device); each tensor is read, converted and put in its place.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from m2ib.errors import CheckpointError
+from m2ib_adapters.checkpoints import hub_has, loading
+from m2ib_adapters.imagebind.architecture import Architecture
+from m2ib_adapters.imagebind.network import ImageBind
+from m2ib_adapters.openclip.weights import differences
+
+HUB = "nielsr/imagebind-huge"
+_WEIGHTS = "model.safetensors"
+_CONFIG = "config.json"
+_IN_FOLDER = (_WEIGHTS, "imagebind_huge.pth")
+_WAY_OUT = f"give a local file (imagebind_huge.pth, or safetensors with its keys) or a hub id such as {HUB!r}"
+_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")  # nobody's hub id ends so
+_AT_ONCE = 64  # tensors read before a file's pages are given back
+_SEED = 0
+
+
+def locate(checkpoint: Any) -> Path:
+    """The file that ``checkpoint`` names: a file, a folder that holds one, or a hub id.
+
+    Raises :class:`CheckpointError`.
+    """
+    source = str(checkpoint)
+    path, who = Path(source), f"imagebind: checkpoint {source!r}"
+    if path.is_file():
+        return path
+    if path.is_dir():
+        found = next((path / name for name in _IN_FOLDER if (path / name).is_file()), None)
+        if found is None:
+            raise CheckpointError(f"{who} is a folder without {' or '.join(_IN_FOLDER)}; {_WAY_OUT}")
+        return found
+    if (
+        path.is_absolute()
+        or source.count("/") != 1
+        or source.startswith((".", "~"))
+        or path.suffix in _SUFFIXES
+    ):
+        raise CheckpointError(f"{who} does not exist; {_WAY_OUT}")
+    return _from_hub(who, source)
+
+
+def _from_hub(who: str, repository: str) -> Path:
+    try:
+        from huggingface_hub import hf_hub_download
+        from huggingface_hub.errors import HFValidationError
+    except ImportError as error:
+        raise CheckpointError(
+            f"{who} is not a file here; pip install huggingface_hub to load it from the hub"
+        ) from error
+    with loading("imagebind", repository):
+        try:
+            offline = not hub_has(who, repository, _WEIGHTS, _WAY_OUT)
+        except HFValidationError as error:
+            raise CheckpointError(f"{who} is neither a file nor a hub id; {_WAY_OUT}") from error
+        with suppress(Exception):  # without it the sizes are those of the published model, or the user's
+            hf_hub_download(repository, _CONFIG, local_files_only=offline)
+        return Path(hf_hub_download(repository, _WEIGHTS, local_files_only=offline))
+
+
+def architecture_beside(path: Path) -> dict[str, Any]:
+    """The sizes that a ``config.json`` in the same folder holds, as the hub's mixin writes them; {} if none."""
+    try:
+        content = json.loads((path.parent / _CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    known = Architecture.__dataclass_fields__
+    return (
+        {name: value for name, value in content.items() if name in known} if isinstance(content, dict) else {}
+    )
+
+
+def empty(architecture: Architecture) -> ImageBind:
+    """The module without memory for its weights."""
+    with torch.device("meta"):
+        return ImageBind(architecture).eval()
+
+
+def random(architecture: Architecture, device: torch.device, dtype: torch.dtype) -> ImageBind:
+    """The module with random, seeded weights, made in ``dtype`` at once. The generators stay as they were."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _default(dtype), device:
+        torch.manual_seed(_SEED)
+        return ImageBind(architecture).eval()
+
+
+@contextmanager
+def _default(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+def load(architecture: Architecture, path: Path, device: torch.device, dtype: torch.dtype) -> ImageBind:
+    """The module with the weights in ``path``, on ``device`` in ``dtype``.
+
+    Raises :class:`CheckpointError` naming the first five keys that are missing, extra or mis-shaped.
+    """
+    module = empty(architecture)
+    with loading("imagebind", str(path)):
+        names = list(_compared(path, module))
+        at_once = _AT_ONCE if _can_be_mapped(path) else len(names)
+        placed: dict[str, Tensor] = {}
+        for start in range(0, len(names), at_once):
+            state = _mapped(path)  # opened anew: the pages that were read do not pile up beside their copies
+            for name in names[start : start + at_once]:
+                tensor = state.pop(name)
+                kind = dtype if tensor.is_floating_point() else tensor.dtype
+                placed[name] = tensor.to(device, kind, copy=True)  # not bound to the file
+        module.load_state_dict(placed, strict=True, assign=True)
+    return module
+
+
+def _compared(path: Path, module: ImageBind) -> dict[str, Tensor]:
+    state = _mapped(path)
+    wrong = differences(module, state)
+    if wrong:
+        raise CheckpointError(
+            f"imagebind: checkpoint {str(path)!r} is not of this architecture: {len(wrong)} keys differ, first "
+            f"{', '.join(wrong[:5])}; name the sizes it was trained with in architecture={{...}}"
+        )
+    return state
+
+
+def _can_be_mapped(path: Path) -> bool:
+    """All but the format that torch wrote before 1.6."""
+    return path.suffix == ".safetensors" or is_zipfile(path)
+
+
+def _mapped(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file, read from disk where it is looked at."""
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict):
+        raise CheckpointError(
+            f"imagebind: checkpoint {str(path)!r} holds a {type(state).__name__}, not a state dict"
+        )
+    return state

@@ -1,0 +1,208 @@
+"""Video files: when each frame is shown, without decoding; and single frames, without decoding all."""
+
+from __future__ import annotations
+
+import warnings
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2ib.errors import InputError, M2IBWarning
+from m2ib_adapters.inputs.images import MAX_PIXELS
+from m2ib_adapters.inputs.media import optional
+
+_ONLY_FILES = {"protocol_whitelist": "file"}  # a playlist must not reach into the network
+_USUAL_RATE = 25.0  # frames a second, of a file that gives neither times nor a rate
+
+
+@dataclass(frozen=True, eq=False)
+class FilmFile:
+    """What a video file says about its frames.
+
+    path, name  the file, and how to call it in messages
+    form        container and codec
+    stamps      when each frame is shown, ascending, in units of ``unit``; () where the file does not say it,
+                or says it wrongly: then frames can only be counted
+    keys        stamps of the frames that decoding can start from, ascending
+    unit        seconds
+    times       (frames,) float64: seconds from the first frame
+    last        seconds that the last frame is shown
+    rate        frames a second, on average
+    """
+
+    path: Path
+    name: str
+    form: str
+    stamps: tuple[int, ...]
+    keys: tuple[int, ...]
+    unit: float
+    times: np.ndarray
+    last: float
+    rate: float
+
+    @classmethod
+    def of(cls, path: Path) -> FilmFile:
+        """Reads the file once, decoding nothing. Raises :class:`InputError`."""
+        av = optional("av", "video")
+        name = f"video {str(path)!r}"
+        with _opened(path, name) as (container, stream):
+            form = f"{container.format.name} {stream.codec_context.name}"
+            rate = float(stream.average_rate or stream.guessed_rate or 0)
+            unit = float(stream.time_base)
+            reordered = stream.codec_context.has_b_frames
+            packets = []
+            try:
+                for packet in container.demux(stream):
+                    if packet.size and not packet.is_discard:
+                        packets.append((packet.pts, packet.is_keyframe, packet.duration or 0))
+            except av.FFmpegError:
+                pass  # what comes before the damage can be seen
+        if not packets:
+            raise InputError(f"{name} holds no frames")
+        order = [stamp for stamp, _, _ in packets]
+        # Frames that are decoded in another order than shown have other stamps than in the order of decoding.
+        counted = None in order or (reordered and order == sorted(order))
+        if counted:
+            rate = rate or _USUAL_RATE
+            return cls(path, name, form, (), (), unit, np.arange(len(packets)) / rate, 1 / rate, rate)
+        stamps = tuple(sorted(set(order)))
+        times = (np.array(stamps, np.float64) - stamps[0]) * unit  # (frames,)
+        rate = rate or ((len(stamps) - 1) / times[-1] if len(stamps) > 1 else _USUAL_RATE)
+        last = packets[order.index(stamps[-1])][2] * unit or 1 / rate
+        keys = tuple(sorted({stamp for stamp, is_key, _ in packets if is_key})) or stamps[:1]
+        return cls(path, name, form, stamps, keys, unit, times, last, rate)
+
+    def pictures(self, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """The frames with these numbers (ascending, each once), as (number, (H, W, 3) uint8), upright.
+
+        Warns where a frame is damaged and a neighbour stands in. Raises :class:`InputError`.
+        """
+        av = optional("av", "video")
+        try:
+            with _opened(self.path, self.name) as (container, stream):
+                found = self._by_stamp if self.stamps else self._by_count
+                for number, frame in found(container, stream, numbers):
+                    picture = frame.to_ndarray(format="rgb24")  # (H, W, 3)
+                    yield number, np.rot90(picture, round(frame.rotation / 90))  # counter-clockwise, as there
+        except av.FFmpegError as error:
+            raise InputError(f"{self.name} is damaged and cannot be decoded: {error.strerror}") from None
+
+    def _by_stamp(self, container: Any, stream: Any, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        cursor = _Cursor(container, stream, self.keys)
+        for number in numbers:
+            stamp = self.stamps[number]
+            frame = cursor.at(stamp)
+            if frame is None:
+                raise self._undecoded(number)
+            if abs(frame.pts - stamp) * self.unit * self.rate >= 0.5:
+                self._stands_in(number, (frame.pts - self.stamps[0]) * self.unit)
+            yield number, frame
+
+    def _by_count(self, container: Any, stream: Any, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+        frames = enumerate(_decoded(container, stream))
+        at, frame = -1, None
+        for number in numbers:
+            while at < number and (following := next(frames, None)) is not None:
+                at, frame = following
+            if frame is None:
+                raise self._undecoded(number)
+            if at < number:
+                self._stands_in(number, self.times[at])
+            yield number, frame
+
+    def _undecoded(self, number: int) -> InputError:
+        return InputError(
+            f"{self.name} is damaged: its frame at {self.times[number]:.2f} s cannot be decoded"
+        )
+
+    def _stands_in(self, number: int, seconds: float) -> None:
+        warnings.warn(
+            f"{self.name}: its frame at {self.times[number]:.2f} s cannot be decoded; the one at {seconds:.2f} s "
+            "stands in",
+            M2IBWarning,
+            stacklevel=2,
+        )
+
+
+class _Cursor:
+    """Walks through an open file's frames, and jumps where that is shorter."""
+
+    def __init__(self, container: Any, stream: Any, keys: Sequence[int]) -> None:
+        self._container, self._stream, self._keys = container, stream, keys
+        self._frames = _decoded(container, stream)
+        self._before: Any = None
+        self._last: Any = None
+
+    def at(self, stamp: int) -> Any:
+        """The frame with this stamp; the nearest one where it is damaged; None where there is none."""
+        place = max(0, bisect_right(self._keys, stamp) - 1)
+        if self._keys[place] > (self._keys[0] if self._last is None else self._last.pts):
+            self._jump(self._keys[place])
+        self._walk(stamp)
+        back = 1
+        while place and self._before is None and (self._last is None or self._last.pts > stamp):
+            place, back = max(0, place - back), back * 2  # some formats land too far: from further ahead
+            self._jump(self._keys[place])
+            self._walk(stamp)
+        near = [frame for frame in (self._before, self._last) if frame is not None]
+        return min(near, key=lambda frame: abs(frame.pts - stamp), default=None)
+
+    def _jump(self, stamp: int) -> None:
+        self._container.seek(stamp, stream=self._stream)
+        self._frames = _decoded(self._container, self._stream)
+        self._before = self._last = None
+
+    def _walk(self, stamp: int) -> None:
+        while self._last is None or self._last.pts < stamp:
+            frame = next(self._frames, None)
+            if frame is None:
+                return
+            if frame.pts is not None:
+                self._before, self._last = self._last, frame
+
+
+def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+    """Frames in the order they are shown, without those that are damaged."""
+    av = optional("av", "video")
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets)
+        except (StopIteration, av.FFmpegError):
+            return
+        try:
+            yield from packet.decode()
+        except av.FFmpegError:
+            continue
+
+
+@contextmanager
+def _opened(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
+    """The open file and its first stream of pictures. Raises :class:`InputError`."""
+    av = optional("av", "video")
+    try:
+        container = av.open(str(path.resolve()), options=_ONLY_FILES)
+    except av.FFmpegError as error:
+        raise InputError(
+            f"{name} is not in a video format that can be read, or damaged: {error.strerror}"
+        ) from None
+    with container:
+        cover = av.stream.Disposition.attached_pic
+        streams = [stream for stream in container.streams.video if not stream.disposition & cover]
+        if not streams:
+            held = " and ".join(sorted({stream.type for stream in container.streams}))
+            raise InputError(f"{name} holds no moving pictures{held and ', only ' + held}")
+        stream = streams[0]
+        if stream.codec_context is None:
+            raise InputError(f"{name}: there is no decoder for its pictures; convert it to MP4")
+        if stream.width * stream.height > MAX_PIXELS:
+            raise InputError(
+                f"{name} has frames of {stream.width}x{stream.height} pixels, more than the {MAX_PIXELS:,} that "
+                "are safe to open; make it smaller"
+            )
+        yield container, stream

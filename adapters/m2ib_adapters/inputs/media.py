@@ -1,0 +1,64 @@
+"""What sounds and videos share: the library, a file that has to be there, a rate, clips spread over the time."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from importlib import import_module
+from math import isfinite
+from numbers import Real
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from m2ib.errors import AdapterError, InputError, SettingError
+
+
+def optional(module: str, extra: str) -> Any:
+    """A module of m2ib's optional packages. Raises :class:`AdapterError`, which says what to install."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.partition(".")[0]
+        raise AdapterError(f"{package} is needed here, and missing: pip install 'm2ib[{extra}]'") from error
+
+
+def existing_file(raw: str | PathLike[str], kind: str) -> Path:
+    """The path of a file that can be opened; ``kind`` is "audio", "video", ... for the message.
+
+    Raises :class:`InputError`.
+    """
+    path = Path(raw)
+    try:
+        path.open("rb").close()
+    except FileNotFoundError:
+        raise InputError(f"{kind} {str(path)!r} does not exist; check the path") from None
+    except IsADirectoryError:
+        raise InputError(f"{kind} {str(path)!r} is a folder; name a file") from None
+    except PermissionError:
+        raise InputError(f"{kind} {str(path)!r} cannot be read: permission denied") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{kind} {str(path)!r} cannot be read: {error}") from None
+    return path
+
+
+def positive_number(value: Any, name: str) -> float:
+    """``value`` where it is a finite number above zero. Raises :class:`InputError`, in the name of ``name``."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value) or value <= 0:
+        raise InputError(f"{name} is a positive number, not {value!r:.40}")
+    return float(value)
+
+
+def check_count(value: Any, name: str, who: str) -> None:
+    """Raises :class:`SettingError` for what is no whole number above zero."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise SettingError(f"{who}: {name} is a whole number > 0, not {value!r}")
+
+
+def clip_starts(duration: float, seconds: float, clips: int) -> list[Fraction]:
+    """Seconds at which ``clips`` clips of so many ``seconds`` begin: evenly from 0 to ``duration - seconds``.
+
+    All begin at 0 where there is less. Exact fractions, so that a start falls on the same sample or frame
+    whichever way it is computed.
+    """
+    room = Fraction(max(duration - seconds, 0))
+    return [room * clip / max(clips - 1, 1) for clip in range(clips)]

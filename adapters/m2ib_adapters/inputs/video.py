@@ -1,0 +1,233 @@
+"""Raw video -> clips of two frames -> crops, as ImageBind's official loader makes them, and what lies where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from m2ib.contract import Axis, Item
+from m2ib.errors import InputError, SettingError
+from m2ib.renderers import FilmView
+from m2ib_adapters.inputs.fields import check_positive, with_options
+from m2ib_adapters.inputs.films import open_film
+from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD
+from m2ib_adapters.inputs.media import check_count, clip_starts
+from m2ib_adapters.towers.patches import Patches
+
+_PATCHES = Patches((14, 14), (14, 14))
+_SHOWN = 320  # pixels of a shown frame's long side
+_LONGEST = 2**16  # pixels of a resized frame's long side
+
+Place = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class VideoPreparation:
+    """How a model wants its videos: a few clips, each a few frames, each cut into square crops.
+
+    clips      how many, spread evenly; all at the beginning where the video is shorter than one
+    seconds    of one clip
+    frames     of a clip, spread evenly from its first frame to its last
+    crops      3: left, centre, right of each frame (top, centre, bottom of a tall one); 1: the centre, faster
+    size       of a crop; frames are resized so that the short side has it
+    mean, std  by channel, of pixels in [0, 1]
+    patches    the windows over (rows, columns) that become tokens
+    """
+
+    clips: int = 5
+    seconds: float = 2.0
+    frames: int = 2
+    crops: int = 3
+    size: int = 224
+    mean: tuple[float, ...] = OPENAI_MEAN
+    std: tuple[float, ...] = OPENAI_STD
+    patches: Patches = _PATCHES
+
+    OPTIONS: ClassVar[tuple[str, ...]] = ("clips", "seconds", "crops")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], **fixed: Any) -> VideoPreparation:
+        """With a user's options, those named in ``OPTIONS``. Raises :class:`SettingError`."""
+        return with_options(cls(**fixed), options, cls.OPTIONS, "video")
+
+    def __post_init__(self) -> None:
+        check_count(self.clips, "clips", "video")
+        check_positive(self.seconds, "seconds", "video")
+        if self.crops not in (1, 3):
+            raise SettingError(f"video: crops is 1 or 3, not {self.crops!r}")
+
+    def prepare(self, raw: Any) -> Item:
+        """A path or (frames, rate) as an :class:`Item` with (clips * crops, 3, frames, size, size) float32.
+
+        The crops of the first clip come first. See :func:`open_film` for what can be given. Frames are found by
+        their number where the rate is constant, and by their times where it is not; turned as the file says; and
+        resized bilinearly, without smoothing, as the official loader does it.
+
+        Grid: (clips * crops, rows, columns) in patches. Its axes: "clip", seconds of the video; "row" and
+        "column", pixels: of the video's own frames for one crop, of the crop for three, each of which shows
+        another region (the view's ``parts`` say which).
+
+        Raises :class:`InputError`; warns of damaged frames.
+        """
+        film = open_film(raw)
+        starts = clip_starts(film.duration, self.seconds, self.clips)
+        chosen = [self._choose(film.between(start, start + Fraction(self.seconds))) for start in starts]
+        pixels: dict[int, Tensor] = {}
+        shown: dict[int, np.ndarray] = {}
+        whole: Place | None = None
+        for number, picture in film.pictures(sorted({number for clip in chosen for number in clip})):
+            if picture.shape[:2] != (whole := whole or picture.shape[:2]):
+                raise InputError(
+                    f"{film.name}: its frames change from {whole[1]}x{whole[0]} to "
+                    f"{picture.shape[1]}x{picture.shape[0]} pixels; give frames of one size"
+                )
+            pixels[number], shown[number] = self._resized(picture, film.name), _small(picture)
+        assert whole is not None
+        resized = (pixels[chosen[0][0]].shape[1], pixels[chosen[0][0]].shape[2])
+        clips = torch.stack([torch.stack([pixels[number] for number in clip], 1) for clip in chosen])
+        mean, std = (torch.tensor(values)[:, None, None, None] for values in (self.mean, self.std))
+        clips = (clips - mean) / std  # (clips, 3, frames, H, W)
+        corners = self._corners(resized)
+        cropped = [
+            clips[:, :, :, top : top + self.size, left : left + self.size] for top, left in corners
+        ]  # crops x (clips, 3, frames, size, size)
+        inputs = torch.stack(cropped, 1).flatten(0, 1)  # (clips * crops, 3, frames, size, size)
+        spans = tuple(
+            (float(start), min(float(start) + self.seconds, film.duration))
+            for start in starts
+            for _ in corners
+        )
+        frames = np.stack([np.stack([shown[number] for number in clip]) for clip in chosen])
+        view = FilmView(
+            frames=frames,
+            times=np.array([[float(film.times[number]) for number in clip] for clip in chosen]),
+            parts=tuple(
+                (moment, self._region(corner, resized, (frames.shape[2], frames.shape[3])))
+                for moment in range(len(chosen))
+                for corner in corners
+            ),
+            size=(self.size, self.size),
+        )
+        region = (
+            self._region(corners[0], resized, whole) if len(corners) == 1 else (0, 0, self.size, self.size)
+        )
+        origin = film.origin | {
+            "frames": len(film.times),
+            "rate": film.rate,
+            "seconds": film.duration,
+            "size": [whole[1], whole[0]],
+            "clips": [[float(start), min(float(start) + self.seconds, film.duration)] for start in starts],
+            "chosen": [list(clip) for clip in chosen],
+            "crops": self.crops,
+            "input_size": [self.size, self.size],
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": "bilinear",
+        }
+        axes = (Axis("clip", "s", spans), *self._axes((self.size, self.size), region))
+        layout = self.patches.layout((self.size, self.size), clips=len(inputs), axes=axes)
+        return Item(inputs, layout, view, origin)
+
+    def describe(self, inputs: Tensor) -> Item:
+        """A preprocessed tensor as an :class:`Item`: (3, frames, H, W), or (clips, 3, frames, H, W).
+
+        The first becomes one clip and has the grid (rows, columns), the second (clips, rows, columns), in
+        patches; H and W are multiples of a patch. Where the clips lie in a video is not known: the axis "clip"
+        counts them, and they are shown one after another. Raises :class:`InputError`.
+        """
+        rows, columns = inputs.shape[-2:] if inputs.ndim in (4, 5) else (0, 0)
+        high, wide = self.patches.kernel
+        fits = rows >= high and columns >= wide and rows % high == 0 and columns % wide == 0
+        if not fits or inputs.shape[-4:-2] != (3, self.frames) or not len(inputs):
+            raise InputError(
+                f"video: a preprocessed tensor has the shape (3, {self.frames}, H, W) or (clips, 3, {self.frames}, "
+                f"H, W), with H a multiple of {high} and W of {wide}, not {tuple(inputs.shape)}"
+            )
+        if not inputs.is_floating_point():
+            raise InputError(f"video: a preprocessed tensor has a floating-point type, not {inputs.dtype}")
+        several = inputs.ndim == 5
+        clips = inputs if several else inputs[None]  # (clips, 3, frames, H, W)
+        mean, std = (torch.tensor(values)[:, None, None, None] for values in (self.mean, self.std))
+        pictures = ((clips.detach().cpu().float() * std + mean).clamp(0, 1) * 255).round().byte()
+        small = [[_small(frame) for frame in clip] for clip in pictures.permute(0, 2, 3, 4, 1).numpy()]
+        frames = np.array(small)  # (clips, frames, h, w, 3)
+        count = len(clips)
+        view = FilmView(
+            frames=frames,
+            times=(np.arange(count)[:, None] + np.arange(self.frames) / self.frames) * self.seconds,
+            parts=tuple(
+                (clip, (0.0, 0.0, float(frames.shape[3]), float(frames.shape[2]))) for clip in range(count)
+            ),
+            size=(rows, columns),
+        )
+        counted = (
+            (Axis("clip", "clips", tuple((float(n), n + 1.0) for n in range(count))),) if several else ()
+        )
+        axes = (*counted, *self._axes((rows, columns), (0, 0, columns, rows)))
+        layout = self.patches.layout((rows, columns), clips=count if several else None, axes=axes)
+        return Item(clips, layout, view, {"source": "tensor", "shape": list(inputs.shape)})
+
+    def _choose(self, numbers: range) -> list[int]:
+        """As many of a clip's frames as the model takes, from the first to the last, rounded down."""
+        places = torch.linspace(0, len(numbers) - 1, self.frames).long()
+        return [numbers[int(place)] for place in places]
+
+    def _resized(self, picture: np.ndarray, name: str) -> Tensor:
+        """(H, W, 3) uint8 -> (3, h, w) in [0, 1], the short side as the input's, the long one rounded down."""
+        rows, columns = picture.shape[:2]
+        if columns < rows:
+            size = (int(rows / columns * self.size), self.size)
+        else:
+            size = (self.size, int(columns / rows * self.size))
+        if max(size) > _LONGEST:
+            raise InputError(
+                f"{name}: its frames of {columns}x{rows} pixels are too narrow; crop or pad them"
+            )
+        pixels = torch.from_numpy(picture.copy()).permute(2, 0, 1).float() / 255  # (3, H, W)
+        return interpolate(pixels[None], size=size, mode="bilinear", align_corners=False)[0]
+
+    def _corners(self, resized: Place) -> list[Place]:
+        """(top, left) of each crop in a resized frame."""
+        room = (resized[0] - self.size, resized[1] - self.size)
+        centre = (ceil(room[0] / 2), ceil(room[1] / 2))
+        if self.crops == 1:
+            return [centre]
+        if resized[0] > resized[1]:
+            return [(0, centre[1]), centre, (room[0], centre[1])]
+        return [(centre[0], 0), centre, (centre[0], room[1])]
+
+    def _region(self, corner: Place, resized: Place, frame: Place) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) of a crop, in pixels of a frame (rows, columns)."""
+        (top, left), (down, across) = corner, (frame[0] / resized[0], frame[1] / resized[1])
+        return (left * across, top * down, (left + self.size) * across, (top + self.size) * down)
+
+    def _axes(self, size: Place, region: tuple[float, float, float, float]) -> tuple[Axis, Axis]:
+        """Rows and columns of patches, of an input that shows ``region``."""
+        left, top, right, bottom = region
+        edges = ((top, (bottom - top) / size[0]), (left, (right - left) / size[1]))
+        rows, columns = (
+            tuple(
+                (low + start * pixel, low + stop * pixel)
+                for start, stop in self.patches.spans(axis, size[axis])
+            )
+            for axis, (low, pixel) in enumerate(edges)
+        )
+        return Axis("row", "px", rows), Axis("column", "px", columns)
+
+
+def _small(picture: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8, made smaller where its long side is above what is shown."""
+    rows, columns = picture.shape[:2]
+    ratio = min(1.0, _SHOWN / max(rows, columns))
+    size = (max(1, round(columns * ratio)), max(1, round(rows * ratio)))
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    return np.asarray(image if size == image.size else image.resize(size, Image.Resampling.BOX))

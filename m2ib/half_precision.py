@@ -1,0 +1,88 @@
+"""bfloat16 and float16 on processors without instructions for them.
+
+There torch multiplies matrices of halves element by element, a hundred times slower than floats. Under
+:func:`wide_products` such products are computed in float32 and rounded back, which is also what hardware for
+halves does: it sums up in float32. Memory stays that of halves, but for the operands at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+_HALVES = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
+_PRODUCTS = {
+    "mm",
+    "addmm",
+    "bmm",
+    "baddbmm",
+    "mv",
+    "addmv",
+    "convolution",
+    "convolution_backward",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_flash_attention_for_cpu_backward",
+}
+
+
+@contextmanager
+def wide_products(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """Inside, products of ``dtype`` are computed in float32 where the processor has no instructions for them."""
+    if device.type != "cpu" or has_instructions(dtype):
+        yield
+        return
+    with _WideProducts(dtype):
+        yield
+
+
+def has_instructions(dtype: torch.dtype) -> bool:
+    """Whether matrices of this dtype are multiplied fast on this machine's CPU."""
+    if dtype not in _HALVES:
+        return True
+    ask = getattr(torch.ops.mkldnn, _HALVES[dtype], None)
+    return ask is not None and bool(ask())
+
+
+class _WideProducts(TorchDispatchMode):
+    """Works below autograd, so that the products of a backward pass are seen as well."""
+
+    def __init__(self, dtype: torch.dtype) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._dtype = dtype
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.overloadpacket.__name__ not in _PRODUCTS:
+            return func(*args, **kwargs)
+        halves = [value for value in args if isinstance(value, Tensor) and value.dtype == self._dtype]
+        if not halves:
+            return func(*args, **kwargs)
+        wide = tree_map_only(Tensor, self._to(self._dtype, torch.float32), (args, kwargs))
+        result = func(*wide[0], **wide[1])
+        if isinstance(result, tuple):  # of attention the first is the output; the logarithms stay wide
+            narrow = self._to(torch.float32, self._dtype)
+            backward = func.overloadpacket.__name__.endswith("backward")
+            return tuple(
+                narrow(value) if isinstance(value, Tensor) and (backward or place == 0) else value
+                for place, value in enumerate(result)
+            )
+        return result.to(self._dtype)
+
+    @staticmethod
+    def _to(old: torch.dtype, new: torch.dtype) -> Callable[[Tensor], Tensor]:
+        def convert(value: Tensor) -> Tensor:
+            if value.dtype != old:
+                return value
+            if value.ndim and value.shape[0] > 1 and value.stride(0) == 0:  # one matrix for a whole batch
+                return value[:1].to(new).expand_as(value)
+            return value.to(new)
+
+        return convert

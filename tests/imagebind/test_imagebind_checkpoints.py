@@ -1,0 +1,179 @@
+"""The official key layout, and files that keep to it or do not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+import m2ib
+import naive_imagebind as naive_model
+from tiny_imagebind import TinyImageBind, released_shapes
+
+SMALL = naive_model.SMALL
+
+
+def load(**options: Any) -> m2ib.Model:
+    return m2ib.load_model("imagebind", device="cpu", **options)
+
+
+def test_keys_and_shapes_at_full_size_are_the_official_ones() -> None:
+    model = m2ib.load_model("imagebind", checkpoint=None, device="meta")
+    ours = {key: tuple(value.shape) for key, value in model.module.state_dict().items()}
+    assert ours == released_shapes()
+    assert len(ours) == 1311
+    assert sum(value.numel() for value in model.module.state_dict().values()) == 1_200_786_990
+    assert all(value.device.type == "meta" for value in model.module.state_dict().values())
+
+
+def test_keys_and_shapes_of_small_ones_follow_the_sizes(small: TinyImageBind) -> None:
+    ours = {key: tuple(value.shape) for key, value in small.model.module.state_dict().items()}
+    assert ours == naive_model.shapes(SMALL)
+
+
+@pytest.mark.parametrize("kind", ["pth", "old pth", "nested pth", "safetensors", "folder"])
+def test_every_kind_of_file_gives_the_same_weights(small: TinyImageBind, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / ("model.safetensors" if kind in ("safetensors", "folder") else "weights.pth")
+    if kind == "pth":
+        torch.save(small.state, path)
+    elif kind == "old pth":
+        torch.save(small.state, path, _use_new_zipfile_serialization=False)
+    elif kind == "nested pth":
+        torch.save({"state_dict": small.state, "epoch": 3}, path)
+    else:
+        save_file(small.state, path)
+    options: dict[str, Any] = {"architecture": SMALL}
+    if kind == "folder":  # as the hub's mixin writes it
+        (tmp_path / "config.json").write_text(json.dumps({**SMALL, "unknown": 1}), encoding="utf-8")
+        options = {}
+    model = load(checkpoint=tmp_path if kind == "folder" else path, dtype="float64", **options)
+    for key, value in model.module.state_dict().items():
+        assert torch.equal(value, small.state[key]), key
+    path.unlink()  # the weights are not bound to the file
+    assert torch.isfinite(model.embed("imu", torch.zeros(1, 6, 2000))).all()
+
+
+def test_weights_come_in_the_dtype_that_is_asked_for(small: TinyImageBind) -> None:
+    model = load(checkpoint=small.path, architecture=SMALL, dtype="bfloat16")
+    assert {value.dtype for value in model.module.state_dict().values()} == {torch.bfloat16}
+    x = torch.randn(3, 224, 224, generator=torch.Generator().manual_seed(0))
+    full = small.model.embed("image", x[None])
+    half = model.embed("image", x[None])
+    assert half.dtype == torch.float32
+    assert torch.cosine_similarity(full, half).item() > 0.99
+
+
+def test_random_weights_are_seeded_and_warned_of() -> None:
+    with pytest.warns(m2ib.M2IBWarning, match="without a checkpoint was loaded; its weights are random"):
+        first, second = (load(architecture=SMALL) for _ in range(2))
+    before = torch.random.get_rng_state()
+    for (key, a), b in zip(
+        first.module.state_dict().items(), second.module.state_dict().values(), strict=True
+    ):
+        assert torch.equal(a, b), key
+    assert torch.equal(before, torch.random.get_rng_state())
+    assert first.origin["licence"].startswith("ImageBind's published weights: CC BY-NC-SA 4.0")
+
+
+def without(state: dict[str, Tensor], *keys: str) -> dict[str, Tensor]:
+    return {key: value for key, value in state.items() if key not in keys}
+
+
+CLS = "modality_preprocessors.imu.cls_token"
+POS = "modality_preprocessors.imu.pos_embed"
+
+
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_wrong_keys_are_named(small: TinyImageBind, suffix: str, tmp_path: Path) -> None:
+    state = without(small.state, CLS) | {POS: torch.zeros(1, 5, 16), "more": torch.zeros(2)}
+    path = tmp_path / f"wrong.{suffix}"
+    if suffix == "pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    with pytest.raises(m2ib.CheckpointError) as caught:
+        load(checkpoint=path, architecture=SMALL)
+    message = str(caught.value)
+    assert message.startswith(
+        f"imagebind: checkpoint '{path}' is not of this architecture: 3 keys differ, first "
+    )
+    assert f"{CLS} (missing)" in message
+    assert f"{POS} ((1, 5, 16) instead of (1, 251, 16))" in message
+    assert "more (extra)" in message
+    assert message.endswith("name the sizes it was trained with in architecture={...}")
+
+
+def test_only_the_first_five_of_many_wrong_keys_are_named(small: TinyImageBind) -> None:
+    with pytest.raises(m2ib.CheckpointError) as caught:
+        load(checkpoint=small.path)  # the sizes of the published model
+    assert str(caught.value).count(" instead of ") == 5
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cannot be loaded"),
+        (b"PK\x03\x04 not a zip", "cannot be loaded"),
+        (None, "does not exist; give a local file"),
+    ],
+)
+def test_files_that_are_none(content: bytes | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(m2ib.CheckpointError, match=message):
+        load(checkpoint=path)
+
+
+def test_a_pickle_that_could_run_code_is_not_opened(tmp_path: Path) -> None:
+    path = tmp_path / "evil.pth"
+    torch.save({"a": Path("x")}, path)
+    with pytest.raises(m2ib.CheckpointError, match="may run code and is not opened"):
+        load(checkpoint=path)
+
+
+def test_a_tensor_is_no_state_dict(tmp_path: Path) -> None:
+    torch.save(torch.zeros(3), tmp_path / "one.pth")
+    with pytest.raises(m2ib.CheckpointError, match="holds a Tensor, not a state dict"):
+        load(checkpoint=tmp_path / "one.pth")
+
+
+def test_a_folder_without_weights(tmp_path: Path) -> None:
+    with pytest.raises(
+        m2ib.CheckpointError, match=r"is a folder without model.safetensors or imagebind_huge.pth"
+    ):
+        load(checkpoint=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ({"vision_embed": 3}, "architecture has no size 'vision_embed'; did you mean 'vision_embed_dim'"),
+        ({"imu_num_heads": 7}, "imu_num_heads=7 does not divide imu_embed_dim=512"),
+        ({"text_num_blocks": 0}, "text_num_blocks=0 is not a whole number > 0"),
+        ({"text_num_blocks": 1.5}, "text_num_blocks=1.5 is not a whole number > 0"),
+        ({"video_frames": 4}, "video_frames=4 with kernel_size"),
+        ({"kernel_size": (2, 14, 16)}, "is not \\(frames, side, side\\) of a square patch"),
+        ([1], "architecture is a dict of sizes, not list"),
+    ],
+)
+def test_sizes_that_cannot_be_built(sizes: Any, message: str) -> None:
+    with pytest.raises(m2ib.SettingError, match=message):
+        m2ib.load_model("imagebind", architecture=sizes, device="meta")
+
+
+@pytest.mark.parametrize("size", [0, 15, 224.0, True, -14])
+def test_image_sizes_are_multiples_of_the_patch(size: Any) -> None:
+    with pytest.raises(m2ib.SettingError, match="is not a multiple of the patch, 14 pixels"):
+        m2ib.load_model("imagebind", image_size=size, device="meta")
+
+
+def test_a_model_on_meta_explains_nothing() -> None:
+    model = m2ib.load_model("imagebind", device="meta")
+    with pytest.raises(m2ib.InputError, match="is on the device 'meta'"):
+        m2ib.explain(model, text=torch.tensor([49406, 5, 49407]), imu=torch.zeros(6, 2000))
