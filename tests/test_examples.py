@@ -43,6 +43,24 @@ def test_your_own_clip(tmp_path: Path) -> None:
     assert out.count("(7, 7)") == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("audio_image", "3 clips of 12 x 19 cells"),
+        ("text_depth", "of the depth map"),
+        ("imu_text", " s\n"),
+        ("thermal_image", "thermal: (14, 14)"),
+        ("image_image", "image 1: (16, 16)"),
+        ("video_text", "4.0 to 6.0 s:"),
+    ],
+)
+def test_imagebind_examples(name: str, line: str, tmp_path: Path) -> None:
+    out = run(f"examples/imagebind/{name}.py", cwd=tmp_path)
+    assert "a small model with random weights" in out
+    assert line in out
+    assert (tmp_path / f"{name}.html").stat().st_size > 50_000
+
+
 @pytest.mark.slow
 def test_the_pointing_game_prints_its_table(tmp_path: Path) -> None:
     out = run("tests/benchmarks/pointing.py", cwd=tmp_path)

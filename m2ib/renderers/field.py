@@ -17,7 +17,7 @@ from m2ib.renderers.drawing import grey
 from m2ib.renderers.image import draw_over
 from m2ib.renderers.panels import Panel, Part, heat_figure, heat_script, image_tag
 from m2ib.renderers.pictures import hatch, jpeg_url
-from m2ib.renderers.place import even, upsample
+from m2ib.renderers.place import brief, even, upsample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -85,7 +85,7 @@ class FieldRenderer:
         axes.imshow(grey(_pixels(view)))
         draw_over(attribution, axes, view.region, view.values.shape)
         low, high = _limits(view)
-        legend = f"{view.label}: {low:.3g} to {high:.3g} {view.unit}"
+        legend = f"{view.label}: {brief(low)} to {brief(high)} {view.unit}"
         if np.isnan(view.values).any():
             legend += "; striped: not measured"
         place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "center", "va": "top"}
@@ -165,6 +165,4 @@ def _key(view: FieldView) -> Markup:
     return Markup(
         '<p class="key"><span>{label} {low} {unit}</span><span class="colours" style="background:linear-gradient('
         'to right,{stops})"></span><span>{high} {unit}</span>{missing}</p>'
-    ).format(
-        label=view.label, low=f"{low:.3g}", high=f"{high:.3g}", unit=view.unit, stops=stops, missing=missing
-    )
+    ).format(label=view.label, low=brief(low), high=brief(high), unit=view.unit, stops=stops, missing=missing)

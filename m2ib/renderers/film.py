@@ -80,7 +80,9 @@ class FilmRenderer:
                         detail=320,
                     )
                 )
-        return heat_figure(attribution, ident, panels, kind="film", label="heatmap over the video")
+        return heat_figure(
+            attribution, ident, panels, kind="film", label="heatmap over the video", together=frames
+        )
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The first frame of each moment (of at most six, from beginning to end), row by row."""

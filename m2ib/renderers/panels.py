@@ -161,6 +161,7 @@ def heat_figure(
     *,
     kind: str,
     label: str,
+    together: int = 1,
     under: Markup = Markup(""),  # noqa: B008 - immutable
     sound: Mapping[str, Any] | None = None,
 ) -> Markup:
@@ -168,6 +169,7 @@ def heat_figure(
 
     kind   of figure: a class for the style sheet
     label  names a panel to those who do not see it, e.g. "heatmap over the image"
+    together  so many panels in a row are never parted
     under  HTML between panels and knobs
     sound  for ``player.js``
     """
@@ -178,6 +180,15 @@ def heat_figure(
     }
     if sound is not None:
         data["sound"] = dict(sound)
+    shown = [
+        panel.html(label if len(panels) == 1 else f"{label}, {n} of {len(panels)}")
+        for n, panel in enumerate(panels, 1)
+    ]
+    if together > 1:
+        shown = [
+            Markup('<div class="group">{}</div>').format(Markup("").join(shown[n : n + together]))
+            for n in range(0, len(shown), together)
+        ]
     return Markup(
         '<figure class="heat{contrast}" id="{ident}"><div class="panels {kind}">{panels}</div>{under}'
         '<figcaption><div class="knobs">'
@@ -192,10 +203,7 @@ def heat_figure(
         contrast=" contrast" if contrast else "",
         ident=ident,
         kind=kind,
-        panels=Markup("").join(
-            panel.html(label if len(panels) == 1 else f"{label}, {n} of {len(panels)}")
-            for n, panel in enumerate(panels, 1)
-        ),
+        panels=Markup("").join(shown),
         under=under,
         choice=_CHOICE if contrast else "",
         data=Markup(json.dumps(data, allow_nan=False).replace("<", "\\u003c")),

@@ -67,6 +67,11 @@ def hertz_text(value: float) -> str:
     return f"{value / 1000:.3g} kHz" if value >= 1000 else f"{value:.3g} Hz"
 
 
+def brief(value: float) -> str:
+    """Three digits, or all of a larger number: 2.11, 12710."""
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e7 else f"{value:.3g}"
+
+
 def rounded(values: Sequence[float] | np.ndarray) -> list[float]:
     """To a millionth, for a page."""
     return [round(float(value), 6) for value in values]

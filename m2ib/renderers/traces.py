@@ -15,7 +15,7 @@ from m2ib.renderers.base import scale
 from m2ib.renderers.drawing import draw_heat, shown_grid
 from m2ib.renderers.panels import Panel, Part, Ruler, heat_figure, heat_script, per_cent
 from m2ib.renderers.pictures import outline
-from m2ib.renderers.place import even, middles, ticks, weights
+from m2ib.renderers.place import brief, even, middles, ticks, weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -103,7 +103,7 @@ class TracesRenderer:
             x=Ruler([0, last - first], [first, last], "s"),
             xticks=[(moment - first, f"{moment:g} s") for moment in ticks(first, last, 6)],
             yticks=[
-                (n + at, f"{value:.3g}")
+                (n + at, brief(value))
                 for n, (low, high) in enumerate(lanes)
                 for at, value in ((_TOP, high), (_BOTTOM, low))
             ],
