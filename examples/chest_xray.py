@@ -70,5 +70,6 @@ for word, nats in explanation["text"].words:
     print(f"{nats:8.1f} nats  {word}")
 grid, (down, across) = explanation["image"].grid, explanation["image"].axes
 row, column = np.unravel_index(grid.argmax(), grid.shape)
-print(f"strongest at rows {down.spans[row]}, columns {across.spans[column]} of the raw image")
+print("the strongest cell: rows {:.0f} to {:.0f},".format(*down.spans[row]), end=" ")
+print("columns {:.0f} to {:.0f} of the raw image".format(*across.spans[column]))
 print(explanation.to_html("chest_xray.html"))

@@ -28,11 +28,8 @@ def imagebind(checkpoint: str | None = None, **options: Any) -> m2ib.Model:
     if checkpoint or REAL.is_file():
         return m2ib.load_model("imagebind", checkpoint=checkpoint or REAL, dtype="bfloat16", **options)
     print(f"{REAL} is not here: a small model with random weights, whose maps mean nothing")
-    from m2ib_adapters.imagebind.architecture import Architecture
-    from m2ib_adapters.imagebind.weights import random
-
+    made = m2ib.load_model("imagebind", architecture=SMALL, device="cpu")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "small.pth"
-        made = random(Architecture.of(SMALL), torch.device("cpu"), torch.float32)
-        torch.save(made.state_dict(), path)
+        torch.save(made.module.state_dict(), path)
         return m2ib.load_model("imagebind", checkpoint=path, architecture=SMALL, **options)

@@ -325,6 +325,6 @@ def test_the_example_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, check=True
     )
-    assert "strongest at rows" in done.stdout
+    assert "the strongest cell: rows" in done.stdout
     assert done.stdout.splitlines()[-1] == "chest_xray.html"
     assert "drawn opacity" in (tmp_path / "chest_xray.html").read_text(encoding="utf-8")

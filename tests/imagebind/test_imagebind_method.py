@@ -99,6 +99,15 @@ def test_images_that_are_not_square_have_a_grid_of_their_own_shape(small: TinyIm
     assert torch.isfinite(small.model.embed("image", item.inputs[None])).all()
 
 
+def test_a_video_without_clips_is_one_clip(small: TinyImageBind) -> None:
+    x = example("video", 1)[0]  # (3, 2, H, W)
+    torch.testing.assert_close(small.model.embed("video", x[None]), small.model.embed("video", x[None, None]))
+    assert small.model.item("video", x).layout.grid == (4, 4)
+    still = x[:, :1].expand(-1, 2, -1, -1)
+    image = small.model.embed("image", x[None, :, 0])
+    torch.testing.assert_close(small.model.embed("video", still[None]), image)
+
+
 def test_clips_are_averaged_after_normalising(small: TinyImageBind) -> None:
     x = example("audio", 1)
     each = [small.model.embed("audio", clip[None]) for clip in x[:, None]]

@@ -55,7 +55,7 @@ def load(
         warnings.warn(
             "imagebind: an architecture without a checkpoint was loaded; its weights are random",
             M2IBWarning,
-            stacklevel=2,
+            stacklevel=4,
         )
         module = weights.random(sizes, device, dtype)
     else:

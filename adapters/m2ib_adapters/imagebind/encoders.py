@@ -52,11 +52,16 @@ def _encoder(
     def describe(inputs: Inputs) -> Item:
         return preparation.describe(tensor_of(inputs, modality))
 
+    def tensor(inputs: Inputs) -> Tensor:
+        x = tensor_of(inputs, modality)
+        single = modality == "video" and x.ndim == CLIP_DIMENSIONS  # (N, 3, frames, H, W): one clip each
+        return x[:, None] if single else x
+
     def embed(inputs: Inputs) -> Tensor:
-        return module.embed(name, tensor_of(inputs, modality))  # (N, D)
+        return module.embed(name, tensor(inputs))  # (N, D)
 
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
-        x = tensor_of(inputs, modality)
+        x = tensor(inputs)
         clips = x.shape[1] if x.ndim >= CLIP_DIMENSIONS else None
         if clips is not None:
             z = z.unflatten(1, (clips, -1)).flatten(0, 1)  # (M, clips * T, C) -> (M * clips, T, C)

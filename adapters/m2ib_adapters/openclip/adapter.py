@@ -58,7 +58,7 @@ def load(
         warnings.warn(
             f"open-clip: architecture {source.label} was loaded without a checkpoint; its weights are random",
             M2IBWarning,
-            stacklevel=2,
+            stacklevel=4,
         )
     else:
         load_weights(module, source, chosen)
