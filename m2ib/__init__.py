@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     )
     from m2ib.explanation import Explanation
     from m2ib.model import Model, load_model
+    from m2ib.notices import warn
     from m2ib.page import write_page
     from m2ib.renderers import Box
     from m2ib.settings import FitSettings
@@ -75,6 +76,7 @@ _HOMES = {
     "write_page": "page",
     "FitSettings": "settings",
     "load_explanation": "storage",
+    "warn": "notices",
 }
 
 __all__ = [
@@ -110,6 +112,7 @@ __all__ = [
     "read_boxes",
     "read_first",
     "read_sequence_first",
+    "warn",
     "write_first",
     "write_page",
     "write_sequence_first",

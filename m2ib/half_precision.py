@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 _HALVES = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
 _PRODUCTS = {
@@ -28,7 +28,10 @@ _PRODUCTS = {
     "convolution_backward",
     "_scaled_dot_product_flash_attention_for_cpu",
     "_scaled_dot_product_flash_attention_for_cpu_backward",
+    "_native_multi_head_attention",
+    "_transformer_encoder_layer_fwd",
 }
+_LOGARITHMS = "_scaled_dot_product_flash_attention_for_cpu_backward"  # takes some that are wide anyway
 
 
 @contextmanager
@@ -60,16 +63,18 @@ class _WideProducts(TorchDispatchMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func.overloadpacket.__name__ not in _PRODUCTS:
+        name = func.overloadpacket.__name__
+        if name not in _PRODUCTS or kwargs.get("out") is not None:
             return func(*args, **kwargs)
-        halves = [value for value in args if isinstance(value, Tensor) and value.dtype == self._dtype]
-        if not halves:
+        tensors = [value for value in tree_leaves((args, kwargs)) if isinstance(value, Tensor)]
+        kinds = {tensor.dtype for tensor in tensors if tensor.is_floating_point()}
+        if self._dtype not in kinds or (len(kinds) > 1 and name != _LOGARITHMS):  # mixed: torch refuses it
             return func(*args, **kwargs)
         wide = tree_map_only(Tensor, self._to(self._dtype, torch.float32), (args, kwargs))
         result = func(*wide[0], **wide[1])
         if isinstance(result, tuple):  # of attention the first is the output; the logarithms stay wide
             narrow = self._to(torch.float32, self._dtype)
-            backward = func.overloadpacket.__name__.endswith("backward")
+            backward = name.endswith("backward")
             return tuple(
                 narrow(value) if isinstance(value, Tensor) and (backward or place == 0) else value
                 for place, value in enumerate(result)

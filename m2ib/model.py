@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch.nn.functional import normalize
 from m2ib.capture import as_loaded, frozen
 from m2ib.contract import Encoder, Inputs, Item
 from m2ib.errors import AdapterError, InputError, SettingError
+from m2ib.notices import keeping
 from m2ib.registry import Registry, default_registry
 
 DTYPES = {
@@ -59,10 +60,12 @@ class Model:
         encoder = self.encoder(modality)
         if isinstance(raw, Tensor) and raw.is_floating_point() and not torch.isfinite(raw).all():
             raise InputError(f"{modality}: the tensor holds NaN or infinite values")
-        with torch.device("cpu"):  # whatever the caller's default device is
+        with torch.device("cpu"), keeping() as warned:  # whatever the caller's default device is
             if isinstance(raw, Tensor):
-                return encoder.describe(raw.detach().cpu())
-            return encoder.prepare(raw, truncate=truncate)
+                item = encoder.describe(raw.detach().cpu())
+            else:
+                item = encoder.prepare(raw, truncate=truncate)
+        return replace(item, origin={**item.origin, "warnings": warned}) if warned else item
 
     def collate(self, modality: str, items: Sequence[Item]) -> Inputs:
         """Items as one batch on the model's device and in its dtype."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -105,7 +107,57 @@ def test_wrong_keys_are_named(small: TinyImageBind, suffix: str, tmp_path: Path)
     assert f"{CLS} (missing)" in message
     assert f"{POS} ((1, 5, 16) instead of (1, 251, 16))" in message
     assert "more (extra)" in message
-    assert message.endswith("name the sizes it was trained with in architecture={...}")
+    assert message.endswith("name the sizes it was trained with (architecture={...}, options.architecture)")
+
+
+def test_a_key_that_is_missing_is_no_matter_of_sizes(small: TinyImageBind, tmp_path: Path) -> None:
+    torch.save(without(small.state, CLS), tmp_path / "less.pth")
+    message = f"1 key differs: {CLS} \\(missing\\); the file is incomplete or was changed"
+    with pytest.raises(m2ib.CheckpointError, match=message):
+        load(checkpoint=tmp_path / "less.pth", architecture=SMALL)
+
+
+def test_another_models_weights(tmp_path: Path) -> None:
+    torch.save(
+        {"visual.conv1.weight": torch.zeros(2), "ln_final.weight": torch.zeros(2)}, tmp_path / "clip.pth"
+    )
+    with pytest.raises(
+        m2ib.CheckpointError, match="is not ImageBind's: .*a CLIP opens with the adapters 'clip'"
+    ):
+        load(checkpoint=tmp_path / "clip.pth", architecture=SMALL)
+
+
+def test_wrappings_of_training_are_taken_off(small: TinyImageBind, tmp_path: Path) -> None:
+    wrapped = {"model": {f"module.{key}": value for key, value in small.state.items()}}
+    torch.save(wrapped, tmp_path / "ddp.pth")
+    model = load(checkpoint=tmp_path / "ddp.pth", architecture=SMALL, dtype="float64")
+    assert torch.equal(model.module.state_dict()[CLS], small.state[CLS])
+
+
+def test_weights_are_floating_point(small: TinyImageBind, tmp_path: Path) -> None:
+    torch.save({**small.state, CLS: small.state[CLS].long()}, tmp_path / "int.pth")
+    with pytest.raises(m2ib.CheckpointError, match=r"cls_token \(torch.int64, not floating-point numbers\)"):
+        load(checkpoint=tmp_path / "int.pth", architecture=SMALL)
+
+
+def test_a_script_archive_is_not_opened(tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its deprecation
+        torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script.pt")
+    with pytest.raises(
+        m2ib.CheckpointError, match="is a TorchScript archive, which holds code and is not opened"
+    ):
+        load(checkpoint=tmp_path / "script.pt", architecture=SMALL)
+
+
+def test_sizes_beside_a_checkpoint(small: TinyImageBind, tmp_path: Path) -> None:
+    torch.save(small.state, tmp_path / "weights.pth")
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(SMALL), encoding="utf-8")
+    model = load(checkpoint=tmp_path / "weights.pth", architecture={"audio_drop_path": 0.3})
+    assert model.origin["architecture"]["audio_drop_path"] == 0.3
+    config.write_text(json.dumps({"kernel_size": 5, "model_type": "other"}), encoding="utf-8")
+    load(checkpoint=tmp_path / "weights.pth", architecture=SMALL)  # another model's
 
 
 def test_only_the_first_five_of_many_wrong_keys_are_named(small: TinyImageBind) -> None:
@@ -117,7 +169,7 @@ def test_only_the_first_five_of_many_wrong_keys_are_named(small: TinyImageBind) 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "cannot be loaded"),
+        (b"", "is empty"),
         (b"PK\x03\x04 not a zip", "cannot be loaded"),
         (None, "does not exist; give a local file"),
     ],
@@ -139,7 +191,7 @@ def test_a_pickle_that_could_run_code_is_not_opened(tmp_path: Path) -> None:
 
 def test_a_tensor_is_no_state_dict(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), tmp_path / "one.pth")
-    with pytest.raises(m2ib.CheckpointError, match="holds a Tensor, not a state dict"):
+    with pytest.raises(m2ib.CheckpointError, match="holds no state dict"):
         load(checkpoint=tmp_path / "one.pth")
 
 
@@ -159,12 +211,20 @@ def test_a_folder_without_weights(tmp_path: Path) -> None:
         ({"text_num_blocks": 1.5}, "text_num_blocks=1.5 is not a whole number > 0"),
         ({"video_frames": 4}, "video_frames=4 with kernel_size"),
         ({"kernel_size": (2, 14, 16)}, "is not \\(frames, side, side\\) of a square patch"),
+        ({"kernel_size": 14}, "kernel_size=14 is not \\(frames, side, side\\)"),
+        ({"audio_kernel_size": 200}, "audio_kernel_size=200 is larger than its input, 128 samples wide"),
+        ({"imu_drop_path": "x"}, "imu_drop_path='x' is not a number from 0 to 1"),
         ([1], "architecture is a dict of sizes, not list"),
     ],
 )
 def test_sizes_that_cannot_be_built(sizes: Any, message: str) -> None:
     with pytest.raises(m2ib.SettingError, match=message):
         m2ib.load_model("imagebind", architecture=sizes, device="meta")
+
+
+def test_sizes_may_be_numpys() -> None:
+    model = m2ib.load_model("imagebind", architecture={"out_embed_dim": np.int64(64)}, device="meta")
+    assert model.origin["architecture"] == {"out_embed_dim": 64}
 
 
 @pytest.mark.parametrize("size", [0, 15, 224.0, True, -14])

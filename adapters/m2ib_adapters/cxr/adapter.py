@@ -12,13 +12,14 @@ import torch
 from m2ib.contract import Defaults
 from m2ib.errors import CheckpointError, SettingError
 from m2ib.model import Model
-from m2ib_adapters.cxr.openai_format import listed, model_config
+from m2ib_adapters.cxr.openai_format import model_config
 from m2ib_adapters.cxr.preprocess import XrayPreparation, way_named
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.tokens import coder
 from m2ib_adapters.openclip.adapter import build
 from m2ib_adapters.openclip.architectures import Architecture
-from m2ib_adapters.openclip.weights import construct, differences, fit_to, read_state
+from m2ib_adapters.openclip.weights import construct, fit_to
+from m2ib_adapters.state_dicts import differences, listed, read_state
 
 _WHO = "cxr-repair"
 # The paper's Table 2, for CXR-RePaiR on MS-CXR: twelve blocks on either side.
@@ -73,7 +74,11 @@ def _file(checkpoint: Any) -> Path:
         raise CheckpointError(f"{_WHO}: checkpoint is a file, not {type(checkpoint).__name__}")
     path = Path(checkpoint)
     if not path.is_file():
-        what = "is a folder; name a file in it" if path.is_dir() else "does not exist; check the path"
+        what = "does not exist; check the path"
+        if (path / "config.json").is_file():
+            what = "is a transformers folder; open it with the adapter 'clip'"
+        elif path.is_dir():
+            what = "is a folder; name a file in it"
         raise CheckpointError(f"{_WHO}: checkpoint {str(path)!r} {what}")
     return path
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from m2ib.errors import CheckpointError
+from m2ib_adapters.state_dicts import listed
 
 _HEAD = 64  # channels of an attention head: OpenAI's models have width // 64 of them
 # The tensors that the architecture is read off, with their number of axes (None: any).
@@ -98,12 +99,6 @@ def _check(state: Mapping[str, Any], expected: Mapping[str, int | None], who: st
             else "give the state dict of a CLIP as OpenAI's code names its weights"
         )
         raise CheckpointError(f"{who} is not in OpenAI's CLIP format: {listed(wrong)}; {way_out}")
-
-
-def listed(wrong: list[str]) -> str:
-    """The first five of them, and how many there are."""
-    count = "1 key differs" if len(wrong) == 1 else f"{len(wrong)} keys differ"
-    return f"{count}, first {', '.join(wrong[:5])}"
 
 
 def _count(state: Iterable[str], prefix: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ def load(
     device: torch.device,
     dtype: torch.dtype,
     architecture: Any = None,
-    image_size: int = PIXELS,
+    image_size: int | None = None,
     audio: Mapping[str, Any] | None = None,
     video: Mapping[str, Any] | None = None,
     depth: Mapping[str, Any] | None = None,
@@ -40,7 +41,7 @@ def load(
                   random, seeded weights and a warning. On the device "meta" nothing is read
     architecture  sizes by the official constructor's keyword names, over those of ``imagebind_huge`` (or of a
                   ``config.json`` beside the checkpoint)
-    image_size    side of the images, in pixels; positional embeddings are interpolated to it
+    image_size    side of the images, in pixels; positional embeddings are interpolated to it; None: 224
     audio, video, depth, thermal, imu
                   how raw inputs are prepared: fields of the preparations in ``m2ib_adapters.inputs``, such as
                   ``depth={"sensor": "kinect-v2"}`` or ``video={"crops": 1}``
@@ -61,8 +62,7 @@ def load(
     else:
         source = weights.HUB if checkpoint is None else checkpoint
         path = weights.locate(source)
-        if architecture is None:
-            sizes = Architecture.of(weights.architecture_beside(path))
+        sizes = Architecture.of({**weights.sizes_beside(path), **(architecture or {})})
         module = weights.load(sizes, path, device, dtype)
         origin = {"checkpoint": str(source), "sha256": sha256(path)}
     origin |= {"architecture": _differences(sizes) or "imagebind_huge", "licence": LICENCE}
@@ -73,17 +73,15 @@ def load(
 
 def _side(image_size: Any, sizes: Architecture) -> int:
     patch = sizes.kernel_size[1]
-    if (
-        isinstance(image_size, bool)
-        or not isinstance(image_size, int)
-        or image_size < patch
-        or image_size % patch
-    ):
+    if image_size is None:
+        return PIXELS
+    whole = isinstance(image_size, Integral) and not isinstance(image_size, bool)
+    if not whole or image_size < patch or image_size % patch:
         raise SettingError(
             f"imagebind: image_size={image_size!r} is not a multiple of the patch, {patch} pixels; try "
-            f"{PIXELS} or {2 * PIXELS}"
+            f"{16 * patch} or {32 * patch}"
         )
-    return image_size
+    return int(image_size)
 
 
 def _differences(sizes: Architecture) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 from m2ib.errors import SettingError
@@ -77,27 +78,11 @@ class Architecture:
                 raise SettingError(
                     f"imagebind: architecture has no size {str(name)!r}{hint} Known: {', '.join(known)}"
                 )
-        values: dict[str, Any] = {
-            str(name): tuple(v) if isinstance(v, (list, tuple)) else v for name, v in given.items()
-        }
-        architecture = cls(**values)
+        architecture = cls(**{str(name): _plain(str(name), value) for name, value in given.items()})
         architecture._check()
         return architecture
 
     def _check(self) -> None:
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name.endswith("drop_path"):
-                continue
-            numbers = value if field.name == "kernel_size" and isinstance(value, tuple) else (value,)
-            if not all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in numbers):
-                raise SettingError(
-                    f"imagebind: architecture {field.name}={value!r} is not a whole number > 0"
-                )
-        if len(self.kernel_size) != 3 or self.kernel_size[1] != self.kernel_size[2]:
-            raise SettingError(
-                f"imagebind: architecture kernel_size={self.kernel_size!r} is not (frames, side, side) of a square patch"
-            )
         if not self.video_frames == self.kernel_size[0] == 2:
             raise SettingError(
                 f"imagebind: architecture video_frames={self.video_frames} with kernel_size={self.kernel_size}: "
@@ -109,3 +94,36 @@ class Architecture:
                 raise SettingError(
                     f"imagebind: architecture {name}_num_heads={heads} does not divide {name}_embed_dim={width}"
                 )
+        audio = min(self.audio_num_mel_bins, self.audio_target_len)
+        for name, kernel, size in (
+            ("kernel_size", self.kernel_size[1], PIXELS),
+            ("audio_kernel_size", self.audio_kernel_size, audio),
+            ("depth_kernel_size", self.depth_kernel_size, PIXELS),
+            ("thermal_kernel_size", self.thermal_kernel_size, PIXELS),
+        ):
+            if kernel > size:
+                raise SettingError(
+                    f"imagebind: architecture {name}={kernel} is larger than its input, {size} samples wide"
+                )
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A size as the constructor has it: an int, three of them for a kernel of films, a float for a drop path."""
+    if name.endswith("drop_path"):
+        if isinstance(value, Real) and 0 <= float(value) < 1:
+            return float(value)
+        raise SettingError(f"imagebind: architecture {name}={value!r} is not a number from 0 to 1")
+    if name == "kernel_size":
+        parts = tuple(value) if isinstance(value, (list, tuple)) else ()
+        if len(parts) != 3 or parts[1] != parts[2]:
+            raise SettingError(
+                f"imagebind: architecture kernel_size={value!r} is not (frames, side, side) of a square patch"
+            )
+        return tuple(_whole(name, part) for part in parts)
+    return _whole(name, value)
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        raise SettingError(f"imagebind: architecture {name}={value!r} is not a whole number > 0")
+    return int(value)

@@ -87,8 +87,8 @@ def _text_encoder(module: ImageBind) -> Encoder:
 
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
         index = tensor_of(inputs, "text").argmax(-1)  # (M,)
-        head: Any = module.modality_heads["text"]
-        features = head.proj(_run_pooled(module, "text", z, layer, index))  # (M, D)
+        pooled = _run_pooled(module, "text", z, layer, index)[:, None]  # (M, 1, C)
+        features = module.modality_heads["text"](pooled, torch.zeros_like(index)[:, None])  # (M, D)
         return module.finish("text", features, False)
 
     tower = TextTower(
@@ -127,7 +127,9 @@ def _run_pooled(module: ImageBind, name: str, z: Tensor, layer: int, index: Tens
 
 def _is_plain(block: nn.Module) -> bool:
     """Whether :func:`_pooled_block` knows every part of this block as it is now."""
-    return type(block) is Block and type(block.attn) is Attention and not has_hooks(block)
+    if type(block) is not Block or type(block.attn) is not Attention:
+        return False
+    return type(block.attn.out_proj) is nn.Linear and not has_hooks(block)
 
 
 def _pooled_block(block: Block) -> PooledBlock:

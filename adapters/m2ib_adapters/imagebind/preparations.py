@@ -29,19 +29,22 @@ class ImagePatches:
 
     def prepare(self, raw: Any) -> Item:
         """A path, PIL image or array; see :class:`ImagePreparation`."""
-        return self.pixels.prepare(raw, self.patches.layout(self.pixels.size))
+        return self._placed(self.pixels.prepare(raw, self.patches.layout(self.pixels.size)), self.pixels.size)
 
     def describe(self, inputs: Tensor) -> Item:
-        """A preprocessed tensor (3, H, W)."""
+        """A preprocessed tensor (3, H, W) of any size; what is less than a patch at its end is not seen."""
         side = self.patches.kernel[0]
         rows, columns = inputs.shape[-2:] if inputs.ndim == 3 else (0, 0)
-        if inputs.ndim != 3 or rows < side or columns < side or rows % side or columns % side:
+        if rows < side or columns < side:
             raise InputError(
-                f"image: a preprocessed tensor has the shape (3, H, W) with H and W multiples of {side}, "
+                f"image: a preprocessed tensor has the shape (3, H, W) with at least {side} rows and columns, "
                 f"not {tuple(inputs.shape)}"
             )
         pixels = replace(self.pixels, size=(rows, columns))
-        return pixels.describe(inputs, self.patches.layout((rows, columns)))
+        return self._placed(pixels.describe(inputs, self.patches.layout((rows, columns))), (rows, columns))
+
+    def _placed(self, item: Item, size: tuple[int, int]) -> Item:
+        return replace(item, layout=self.patches.placed(item.layout, size))
 
 
 @dataclass(frozen=True)

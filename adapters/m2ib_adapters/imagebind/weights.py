@@ -10,17 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from m2ib.errors import CheckpointError
 from m2ib_adapters.checkpoints import hub_has, loading
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.network import ImageBind
-from m2ib_adapters.openclip.weights import differences
+from m2ib_adapters.state_dicts import can_be_mapped, differences, listed, read_state
 
 HUB = "nielsr/imagebind-huge"
 _WEIGHTS = "model.safetensors"
@@ -74,16 +72,20 @@ def _from_hub(who: str, repository: str) -> Path:
         return Path(hf_hub_download(repository, _WEIGHTS, local_files_only=offline))
 
 
-def architecture_beside(path: Path) -> dict[str, Any]:
-    """The sizes that a ``config.json`` in the same folder holds, as the hub's mixin writes them; {} if none."""
+def sizes_beside(path: Path) -> dict[str, Any]:
+    """The sizes that a ``config.json`` in the same folder holds, as the hub's mixin writes them; {} if none.
+
+    Another model's configuration, in a folder of downloads, has few of the names and is left alone.
+    """
     try:
         content = json.loads((path.parent / _CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     known = Architecture.__dataclass_fields__
-    return (
+    found = (
         {name: value for name, value in content.items() if name in known} if isinstance(content, dict) else {}
     )
+    return found if len(found) > len(known) / 2 else {}
 
 
 def empty(architecture: Architecture) -> ImageBind:
@@ -93,7 +95,10 @@ def empty(architecture: Architecture) -> ImageBind:
 
 
 def random(architecture: Architecture, device: torch.device, dtype: torch.dtype) -> ImageBind:
-    """The module with random, seeded weights, made in ``dtype`` at once. The generators stay as they were."""
+    """The module with random, seeded weights, made in ``dtype`` at once: other numbers in another dtype.
+
+    The generators stay as they were.
+    """
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _default(dtype), device:
         torch.manual_seed(_SEED)
         return ImageBind(architecture).eval()
@@ -115,45 +120,31 @@ def load(architecture: Architecture, path: Path, device: torch.device, dtype: to
     Raises :class:`CheckpointError` naming the first five keys that are missing, extra or mis-shaped.
     """
     module = empty(architecture)
-    with loading("imagebind", str(path)):
-        names = list(_compared(path, module))
-        at_once = _AT_ONCE if _can_be_mapped(path) else len(names)
-        placed: dict[str, Tensor] = {}
-        for start in range(0, len(names), at_once):
-            state = _mapped(path)  # opened anew: the pages that were read do not pile up beside their copies
-            for name in names[start : start + at_once]:
-                tensor = state.pop(name)
-                kind = dtype if tensor.is_floating_point() else tensor.dtype
-                placed[name] = tensor.to(device, kind, copy=True)  # not bound to the file
-        module.load_state_dict(placed, strict=True, assign=True)
+    names = list(_compared(path, module))
+    at_once = _AT_ONCE if can_be_mapped(path) else len(names)
+    placed: dict[str, Tensor] = {}
+    for start in range(0, len(names), at_once):
+        state = read_state(path, "imagebind", mapped=True)  # anew: pages that were read do not pile up
+        for name in names[start : start + at_once]:
+            tensor = state.pop(name)
+            kind = dtype if tensor.is_floating_point() else tensor.dtype
+            placed[name] = tensor.to(device, kind, copy=True)  # not bound to the file
+    module.load_state_dict(placed, strict=True, assign=True)
     return module
 
 
-def _compared(path: Path, module: ImageBind) -> dict[str, Tensor]:
-    state = _mapped(path)
+def _compared(path: Path, module: ImageBind) -> dict[str, Any]:
+    state = read_state(path, "imagebind", mapped=True)
     wrong = differences(module, state)
-    if wrong:
+    if not wrong:
+        return state
+    source = f"imagebind: checkpoint {str(path)!r}"
+    if not module.state_dict().keys() & state.keys():
         raise CheckpointError(
-            f"imagebind: checkpoint {str(path)!r} is not of this architecture: {len(wrong)} keys differ, first "
-            f"{', '.join(wrong[:5])}; name the sizes it was trained with in architecture={{...}}"
+            f"{source} is not ImageBind's: {listed(wrong)}; a CLIP opens with the adapters 'clip', 'open-clip' "
+            "or 'cxr-repair'"
         )
-    return state
-
-
-def _can_be_mapped(path: Path) -> bool:
-    """All but the format that torch wrote before 1.6."""
-    return path.suffix == ".safetensors" or is_zipfile(path)
-
-
-def _mapped(path: Path) -> dict[str, Tensor]:
-    """The state dict in a file, read from disk where it is looked at."""
-    if path.suffix == ".safetensors":
-        return load_file(path)
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=_can_be_mapped(path))
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict):
-        raise CheckpointError(
-            f"imagebind: checkpoint {str(path)!r} holds a {type(state).__name__}, not a state dict"
-        )
-    return state
+    way_out = "the file is incomplete or was changed"
+    if any(" instead of " in each for each in wrong):
+        way_out = "name the sizes it was trained with (architecture={...}, options.architecture)"
+    raise CheckpointError(f"{source} is not of this architecture: {listed(wrong)}; {way_out}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from m2ib.contract import Layer, read_sequence_first, write_sequence_first
+from m2ib_adapters.towers import pooled
 from m2ib_adapters.towers.pooled import PooledBlock, has_hooks
 
 
@@ -34,16 +35,15 @@ def run_pooled(transformer: Any, z: Tensor, layer: int, mask: Tensor | None, ind
 
     mask  additive, of a causal encoder; None where every position sees all
     """
-    rows = torch.arange(len(z), device=z.device)  # (M,)
     blocks = transformer.resblocks[layer + 1 :]
-    shortcut = len(blocks) > 0 and is_plain(blocks[-1])
-    if not transformer.batch_first:
-        z = z.transpose(0, 1)  # (T, M, C)
-    for block in blocks[:-1] if shortcut else blocks:
-        z = block(z, attn_mask=mask)
-    if not transformer.batch_first:
-        z = z.transpose(0, 1)  # (M, T, C)
-    return pooled_block(blocks[-1])(z, index, causal=mask is not None) if shortcut else z[rows, index]
+    shortcut = pooled_block(blocks[-1]) if len(blocks) and is_plain(blocks[-1]) else None
+
+    def run(block: nn.Module, x: Tensor) -> Tensor:
+        if transformer.batch_first:
+            return block(x, attn_mask=mask)  # (M, T, C)
+        return block(x.transpose(0, 1), attn_mask=mask).transpose(0, 1)
+
+    return pooled.run_pooled(blocks, run, z, index, shortcut, causal=mask is not None)
 
 
 def is_plain(block: nn.Module) -> bool:
@@ -58,7 +58,7 @@ def is_plain(block: nn.Module) -> bool:
         and attention.bias_k is None
         and attention.bias_v is None
         and not attention.add_zero_attn
-        and isinstance(attention.out_proj, nn.Linear)
+        and type(attention.out_proj) in (nn.Linear, NonDynamicallyQuantizableLinear)
         and not hasattr(block, "ln_1_kv")
         and not has_hooks(block)
         and all(type(part) in (nn.Identity, LayerScale) for part in (block.ls_1, block.ls_2))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import pickle
-import warnings
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from m2ib.errors import CheckpointError, SettingError
 from m2ib_adapters.checkpoints import hub_has, loading
 from m2ib_adapters.openclip.architectures import CONFIG_FILE, WEIGHT_FILES, Architecture, Chosen
+from m2ib_adapters.state_dicts import differences, listed, read_state
 
 _SEED = 0  # of the weights that a checkpoint then replaces; of all of them when there is none
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers in OpenAI's files
@@ -67,13 +65,11 @@ def load_weights(module: nn.Module, architecture: Architecture, chosen: Chosen) 
             open_clip.load_checkpoint(module, path, strict=True, weights_only=True)
         return
     assert chosen.path is not None
-    state = fit_to(module, read_state(chosen.path))
-    wrong = differences(module, state)
-    if wrong:
-        first = ", ".join(wrong[:5])
+    state = fit_to(module, read_state(chosen.path, "open-clip"))
+    if wrong := differences(module, state):
         raise CheckpointError(
             f"open-clip: checkpoint {chosen.name!r} is not of the architecture {architecture.label}: "
-            f"{len(wrong)} keys differ, first {first}; name the architecture that it was trained with"
+            f"{listed(wrong)}; name the architecture that it was trained with"
         )
     module.load_state_dict(state)
 
@@ -90,42 +86,6 @@ def _ask_the_hub(chosen: Chosen) -> None:
     if not any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
         way_out = "download the file elsewhere and give its path as checkpoint"
         hub_has(f"open-clip: checkpoint {chosen.name!r}", repository, named or CONFIG_FILE, way_out)
-
-
-def read_state(path: Path, who: str = "open-clip") -> dict[str, Any]:
-    """The state dict in a file: safetensors, or a pickle that holds nothing but tensors.
-
-    Training checkpoints keep it under ``state_dict``, and with DistributedDataParallel's ``module.`` before
-    each name.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    source = str(path)
-    with loading(who, source):
-        try:
-            if path.suffix == ".safetensors":
-                content: Any = load_file(path)
-            else:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", UserWarning)  # of what the error then says
-                    content = torch.load(path, map_location="cpu", weights_only=True)
-        except SafetensorError as error:
-            raise CheckpointError(
-                f"{who}: checkpoint {source!r} is not a safetensors file: {error}"
-            ) from error
-        except (pickle.UnpicklingError, IndexError, AttributeError, TypeError) as error:
-            raise CheckpointError(
-                f"{who}: checkpoint {source!r} is damaged, or holds more than tensors and is not opened "
-                "for safety; save the weights alone: torch.save(model.state_dict(), path), or use safetensors"
-            ) from error
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"{who}: checkpoint {source!r} holds no state dict (names and tensors)")
-    if all(str(key).startswith("module.") for key in content):
-        content = {key.removeprefix("module."): value for key, value in content.items()}
-    return {str(key): value for key, value in content.items()}
 
 
 def fit_to(module: Any, state: dict[str, Any]) -> dict[str, Any]:
@@ -152,18 +112,3 @@ def fit_to(module: Any, state: dict[str, Any]) -> dict[str, Any]:
         for key, value in state.items()
         if key in expected or not key.endswith("embeddings.position_ids")
     }
-
-
-def differences(module: nn.Module, state: dict[str, Any]) -> list[str]:
-    """What of ``state`` does not fit the module: one phrase for each key."""
-    expected = module.state_dict()
-    found = []
-    for key, value in expected.items():
-        if key not in state:
-            found.append(f"{key} (missing)")
-        elif not isinstance(state[key], Tensor):
-            found.append(f"{key} (a {type(state[key]).__name__}, not a tensor)")
-        elif state[key].shape != value.shape:
-            found.append(f"{key} ({tuple(state[key].shape)} instead of {tuple(value.shape)})")
-    found.extend(f"{key} (extra)" for key in state if key not in expected)
-    return found

@@ -1,0 +1,97 @@
+"""State dicts in files: read safely, unwrapped, and compared with a module key by key."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+from zipfile import is_zipfile
+
+import torch
+from torch import Tensor, nn
+
+from m2ib.errors import CheckpointError
+from m2ib_adapters.checkpoints import loading
+
+_SHOWN = 5  # keys that a message names
+
+
+def can_be_mapped(path: Path) -> bool:
+    """Whether tensors of this file can be read one by one: all but the format torch wrote before 1.6."""
+    return path.suffix == ".safetensors" or is_zipfile(path)
+
+
+def read_state(path: Path, who: str, *, mapped: bool = False) -> dict[str, Any]:
+    """The state dict in a file: safetensors, or a pickle that holds nothing but tensors.
+
+    Training checkpoints keep it under ``state_dict`` or ``model``, and with DistributedDataParallel's
+    ``module.`` before each name.
+
+    mapped  read from disk where a tensor is looked at, if :func:`can_be_mapped`
+
+    Raises :class:`CheckpointError` in the name of ``who``.
+    """
+    source = f"{who}: checkpoint {str(path)!r}"
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{source} is empty")
+    with loading(who, str(path)):
+        content = _content(path, source, mapped and can_be_mapped(path))
+    for name in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"{source} holds no state dict (names and tensors)")
+    if all(str(key).startswith("module.") for key in content):
+        content = {key.removeprefix("module."): value for key, value in content.items()}
+    return {str(key): value for key, value in content.items()}
+
+
+def _content(path: Path, source: str, mapped: bool) -> Any:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of what the error then says
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except SafetensorError as error:
+        raise CheckpointError(f"{source} is not a safetensors file: {error}") from error
+    except (pickle.UnpicklingError, IndexError, AttributeError, TypeError, EOFError) as error:
+        raise CheckpointError(
+            f"{source} is damaged, or holds more than tensors, which may run code and is not opened; "
+            "save the weights alone: torch.save(model.state_dict(), path), or use safetensors"
+        ) from error
+    except RuntimeError as error:
+        if "TorchScript" not in str(error):
+            raise
+        raise CheckpointError(
+            f"{source} is a TorchScript archive, which holds code and is not opened; save its weights alone: "
+            "torch.save(torch.jit.load(path).state_dict(), other_path)"
+        ) from error
+
+
+def differences(module: nn.Module, state: dict[str, Any]) -> list[str]:
+    """What of ``state`` does not fit the module: one phrase for each key."""
+    expected = module.state_dict()
+    found = []
+    for key, value in expected.items():
+        given = state.get(key)
+        if given is None:
+            found.append(f"{key} (missing)")
+        elif not isinstance(given, Tensor):
+            found.append(f"{key} (a {type(given).__name__}, not a tensor)")
+        elif given.shape != value.shape:
+            found.append(f"{key} ({tuple(given.shape)} instead of {tuple(value.shape)})")
+        elif value.is_floating_point() and not given.is_floating_point():
+            found.append(f"{key} ({given.dtype}, not floating-point numbers)")
+    found.extend(f"{key} (extra)" for key in state if key not in expected)
+    return found
+
+
+def listed(wrong: list[str]) -> str:
+    """How many there are, and the first five."""
+    first = ", ".join(wrong[:_SHOWN])
+    return f"1 key differs: {first}" if len(wrong) == 1 else f"{len(wrong)} keys differ, first {first}"

@@ -1,0 +1,34 @@
+"""Warnings that also stand beside the result they belong to."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from m2ib.errors import M2IBWarning
+
+_kept: ContextVar[list[str] | None] = ContextVar("_kept", default=None)
+
+
+def warn(message: str, *, stacklevel: int = 1) -> None:
+    """Issue a :class:`M2IBWarning`. While an input is made ready, it becomes part of that input's origin too.
+
+    stacklevel  1: the caller's own line
+    """
+    kept = _kept.get()
+    if kept is not None:
+        kept.append(message)
+    warnings.warn(message, M2IBWarning, stacklevel=stacklevel + 1)
+
+
+@contextmanager
+def keeping() -> Iterator[list[str]]:
+    """The list that :func:`warn` adds to inside."""
+    messages: list[str] = []
+    token = _kept.set(messages)
+    try:
+        yield messages
+    finally:
+        _kept.reset(token)
