@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,7 +15,7 @@ from m2ib.capture import as_loaded, frozen
 from m2ib.contract import Encoder, Inputs, Item
 from m2ib.errors import AdapterError, InputError, SettingError
 from m2ib.notices import keeping
-from m2ib.registry import Registry, default_registry
+from m2ib.registry import AdapterInfo, Registry, default_registry
 
 DTYPES = {
     "float32": torch.float32,
@@ -154,6 +155,7 @@ def load_model(
     """
     info = (registry or default_registry()).find(name)
     place, precision = resolve_device(device), resolve_dtype(dtype)
+    _check_options(info, options)
     try:
         with torch.inference_mode(False):  # weights made in inference mode could never be differentiated
             model = info.spec.load(checkpoint=checkpoint, device=place, dtype=precision, **options)
@@ -173,3 +175,15 @@ def load_model(
         raise AdapterError(f"adapter {info.name!r}: load brought no encoder for {', '.join(missing)}")
     origin = {"adapter": info.name, "distribution": info.origin, **model.origin}
     return Model(model.module, model.encoders, place, precision, origin)
+
+
+def _check_options(info: AdapterInfo, options: Mapping[str, Any]) -> None:
+    """Raises :class:`SettingError` for an option that the adapter does not name, if it names its options."""
+    known = info.spec.options
+    for name in options:
+        if known and name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else "."
+            raise SettingError(
+                f"adapter {info.name!r} has no option {name!r}{hint} It has {', '.join(known)}"
+            )

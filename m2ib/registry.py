@@ -40,6 +40,7 @@ class AdapterSpec:
                 the only place that imports the model library or reads weights
     models      which checkpoints it opens, for listings
     extra       what to install when the model library is missing, e.g. ``"my-package[torch]"``
+    options     names of the keywords that ``load`` takes besides; () where they are not told
     """
 
     name: str
@@ -48,6 +49,7 @@ class AdapterSpec:
     load: Callable[..., Model]
     models: str = ""
     extra: str = ""
+    options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):

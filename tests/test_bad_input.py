@@ -385,7 +385,7 @@ def test_a_misspelt_setting_of_many(clip: m2ib.Model) -> None:
         ({"device": "xla"}, "device: 'xla' was asked for, but torch cannot use it here; use 'auto' or 'cpu'"),
         ({"dtype": "float8"}, "dtype: 'float8' is unknown; use one of float32, bfloat16, float16, float64"),
         ({"dtype": torch.int64}, "dtype: torch.int64 is unknown"),
-        ({"size": 3}, "adapter 'clip': load() got an unexpected keyword argument 'size'"),
+        ({"size": 3}, "adapter 'clip' has no option 'size'. It has attention"),
     ],
 )
 def test_a_model_cannot_be_loaded_so(folder: Path, options: dict[str, Any], message: str) -> None:

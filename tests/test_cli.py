@@ -258,6 +258,14 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         (*PAIR, "betta=0.1"),
         "options: 'betta' is unknown; did you mean 'beta'? Known: model, ",
     ),
+    "an adapter's option": (
+        (*PAIR, "image_size=448"),
+        "options: 'image_size' is unknown; did you mean 'options.image_size', an option of the adapter? Known: ",
+    ),
+    "inputs twice": (
+        (*PAIR, "inputs.text=dog"),
+        "options: inputs are given twice, as --image and as 'inputs.text=dog'; an input with options of its own is",
+    ),
     "bare word": ((*PAIR, "cat"), "options: 'cat' is neither an option nor key=value"),
     "bad value": ((*PAIR, "beta=[1"), "options: 'beta=[1' is not key=value with a YAML value"),
     "unknown adapter": (
@@ -305,7 +313,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "dtype": ((*PAIR, "--dtype", "half"), "dtype: 'half' is unknown; use one of float32, bfloat16"),
     "adapter's option": (
         (*PAIR, "options.size=3"),
-        "adapter 'clip': load() got an unexpected keyword argument 'size'",
+        "adapter 'clip' has no option 'size'. It has attention",
     ),
     "option in the wrong place": (
         (*PAIR, "options.dtype=float64"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import os
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
@@ -269,3 +271,14 @@ def test_every_public_name_resolves() -> None:
     assert set(m2ib.__all__) <= set(dir(m2ib))
     with pytest.raises(AttributeError, match="module 'm2ib' has no attribute 'explian'"):
         m2ib.explian  # noqa: B018
+
+
+@pytest.mark.parametrize("info", m2ib.list_adapters(), ids=lambda info: info.name)
+def test_first_party_adapters_name_all_their_options(info: Any) -> None:
+    homes = {"clip": "clip", "open-clip": "openclip.adapter", "cxr-repair": "cxr.adapter"}
+    home = homes.get(info.name, f"{info.name}.adapter")
+    load = importlib.import_module(f"m2ib_adapters.{home}").load
+    named = [
+        name for name in inspect.signature(load).parameters if name not in ("checkpoint", "device", "dtype")
+    ]
+    assert list(info.spec.options) == named

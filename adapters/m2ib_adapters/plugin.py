@@ -49,6 +49,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             load=_load_photo,
             models="EfficientNet-Lite2 + all-MiniLM-L6-v2, from PyPI, no download at run time",
             extra="m2ib[photo]",
+            options=("size",),
         )
     )
     register(
@@ -59,6 +60,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             load=_load_clip,
             models="any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32) or local folder",
             extra="m2ib[clip]",
+            options=("attention",),
         )
     )
     register(
@@ -69,6 +71,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             load=_load_open_clip,
             models="any open_clip architecture with a pretrained tag or a local checkpoint file",
             extra="m2ib[open-clip]",
+            options=("architecture", "quick_gelu", "preprocess", "tokenizer"),
         )
     )
     register(
@@ -79,6 +82,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             load=_load_cxr_repair,
             models="CXR-RePaiR and any other CLIP state dict in OpenAI's format, ViT or ResNet",
             extra="m2ib[cxr]",
+            options=("preprocess", "equalize"),
         )
     )
     register(
@@ -90,5 +94,6 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             models="imagebind_huge.pth, safetensors with its keys, or nielsr/imagebind-huge "
             "(weights: CC BY-NC-SA 4.0, no commercial use)",
             extra="m2ib[imagebind]",
+            options=("architecture", "image_size", "audio", "video", "depth", "thermal", "imu"),
         )
     )

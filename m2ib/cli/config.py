@@ -104,6 +104,12 @@ def read_config(parsed: argparse.Namespace, rest: Sequence[str]) -> ExplainConfi
         raise SettingError(f"options: {_reason(error)}") from error
     assert isinstance(plain, dict)
     if inputs:
+        twice = [word for word in overrides if re.match(r"inputs\b", word)]
+        if twice:
+            raise SettingError(
+                f"options: inputs are given twice, as --{next(iter(inputs[0]))} and as {twice[0]!r}; an input with "
+                "options of its own is written --depth '{depth: room.png, unit: mm}'"
+            )
         plain["inputs"] = inputs
     for name in ("name", "checkpoint", "device", "dtype", "registry"):
         if name in plain["options"]:
@@ -150,6 +156,8 @@ def _merge(config: Any, new: Any, where: str) -> Any:
         if key not in _KNOWN:
             close = difflib.get_close_matches(str(key), _KNOWN, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else "."
+            if any(key in info.spec.options for info in default_registry().list()):
+                hint = f"; did you mean 'options.{key}', an option of the adapter?"
             raise SettingError(f"{where}: {str(key)!r} is unknown{hint} Known: {', '.join(_KNOWN)}")
     try:
         return OmegaConf.merge(config, new)
@@ -198,12 +206,23 @@ def _split(rest: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
                     )
                 inputs[-1].setdefault(AGAINST, []).append(value)
             else:
-                inputs.append({name: value})
+                inputs.append({name: _with_options(name, value)})
         elif "=" in word:
             overrides.append(word)
         else:
             raise SettingError(f"options: {word!r} is neither an option nor key=value")
     return inputs, overrides
+
+
+def _with_options(name: str, value: str) -> Any:
+    """``{depth: room.png, unit: mm}`` as a mapping: an input with options of its own. Anything else as it is."""
+    if not value.startswith("{"):
+        return value
+    try:
+        given = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return given if isinstance(given, dict) and name in given else value
 
 
 def read_inputs(config: ExplainConfig) -> list[tuple[str, Any]]:

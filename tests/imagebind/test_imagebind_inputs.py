@@ -128,6 +128,8 @@ def test_the_command_line_takes_any_pair(
         f"model: imagebind\ncheckpoint: {small.path}\ndevice: cpu\noptions: {{architecture: {sizes}}}\n"
     )
     inputs = [word for n, kind in enumerate(pair) for word in (f"--{kind}", str(files[kind][n]))]
+    if pair[0] == "depth":
+        inputs[1] = f"{{depth: {inputs[1]}, unit: m}}"
     out = tmp_path / "out"
     options = ["options.depth.sensor=xtion", "options.video.crops=1", "steps=2", "samples=2", "layer=0"]
     code = main(["explain", "--config", str(config), *inputs, *options, "--out", str(out)])
@@ -137,7 +139,8 @@ def test_the_command_line_takes_any_pair(
     explanation = m2ib.load_explanation(out)
     assert explanation.modalities == pair
     if "depth" in pair:
-        assert explanation["depth"].origin["camera"]["baseline"] == 0.095
+        assert explanation["depth"].origin["camera"]["baseline"] == 0.095  # of all depths
+        assert explanation["depth"].origin["unit"] == "m"  # of this one
 
 
 def test_an_input_can_bring_its_own_options(small: TinyImageBind, files: dict[str, list[Any]]) -> None:

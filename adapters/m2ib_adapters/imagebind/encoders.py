@@ -11,7 +11,8 @@ from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, read_first
 from m2ib.renderers import FieldRenderer, FilmRenderer, ImageRenderer, Renderer, SoundRenderer, TracesRenderer
 from m2ib_adapters.checkpoints import default_layer
 from m2ib_adapters.imagebind.architecture import CONTEXT, VOCABULARY
-from m2ib_adapters.imagebind.network import CLIP_DIMENSIONS, Attention, Block, ImageBind
+from m2ib_adapters.imagebind.blocks import Attention, Block
+from m2ib_adapters.imagebind.network import CLIP_DIMENSIONS, ImageBind
 from m2ib_adapters.imagebind.preparations import Preparations
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.tokens import coder

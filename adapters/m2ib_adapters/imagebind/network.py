@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate, linear, normalize, scaled_dot_product_attention
+from torch.nn.functional import interpolate, normalize
 
 from m2ib_adapters.imagebind.architecture import (
     AUDIO_SCALE,
@@ -28,8 +28,8 @@ from m2ib_adapters.imagebind.architecture import (
     VOCABULARY,
     Architecture,
 )
+from m2ib_adapters.imagebind.blocks import EPS, Block, Trunk
 
-_EPS = 1e-6  # of all norms but those of the stems, which keep torch's 1e-5
 _MOST_SCALE = 100.0
 CLIP_DIMENSIONS = 5  # an input of so many dimensions or more is (N, clips, ...)
 
@@ -229,86 +229,6 @@ class MotionPreprocessor(nn.Module):
         return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1) + self.pos_embed
 
 
-class Trunk(nn.Module):
-    """Blocks of one width, after a norm where there is one."""
-
-    def __init__(self, width: int, blocks: int, heads: int, *, first_norm: bool, extra_key: bool) -> None:
-        super().__init__()
-        norm = [nn.LayerNorm(width, eps=_EPS)] if first_norm else []
-        self.pre_transformer_layer = nn.Sequential(*norm)
-        self.blocks = nn.ModuleList(Block(width, heads, extra_key=extra_key) for _ in range(blocks))
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = self.pre_transformer_layer(x)
-        for block in self.blocks:
-            x = block(x, mask)
-        return x
-
-
-class Block(nn.Module):
-    """Pre-norm attention and MLP with exact GELU: (..., T, C) -> (..., T, C).
-
-    extra_key: one more, learned, key and value beside those of the tokens
-    """
-
-    def __init__(self, width: int, heads: int, *, extra_key: bool) -> None:
-        super().__init__()
-        self.attn = Attention(width, heads, extra_key=extra_key)
-        self.norm_1 = nn.LayerNorm(width, eps=_EPS)
-        self.mlp = Mlp(width)
-        self.norm_2 = nn.LayerNorm(width, eps=_EPS)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = x + self.attn(self.norm_1(x).flatten(0, -3), mask).view_as(x)  # attention over (N * clips, T, C)
-        return x + self.mlp(self.norm_2(x))
-
-
-class Attention(nn.Module):
-    """Multi-head self-attention by ``nn.MultiheadAttention``'s names: (N, T, C) -> (N, T, C).
-
-    Batch first all the way: torch's own turns its input round, which makes its products a third slower here.
-    """
-
-    bias_k: nn.Parameter | None
-    bias_v: nn.Parameter | None
-
-    def __init__(self, width: int, heads: int, *, extra_key: bool) -> None:
-        super().__init__()
-        self.num_heads = heads
-        self.in_proj_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(3 * width, width)))
-        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
-        self.out_proj = nn.Linear(width, width)
-        for name in ("bias_k", "bias_v"):
-            value = nn.Parameter(nn.init.xavier_normal_(torch.empty(1, 1, width))) if extra_key else None
-            self.register_parameter(name, value)
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        packed = linear(x, self.in_proj_weight, self.in_proj_bias)  # (N, T, 3 C)
-        q, k, v = packed.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (N, H, T, d) each
-        if self.bias_k is not None and self.bias_v is not None:
-            k, v = self._with(k, self.bias_k), self._with(v, self.bias_v)  # (N, H, T + 1, d)
-        mixed = scaled_dot_product_attention(q, k, v, attn_mask=mask)  # (N, H, T, d)
-        return self.out_proj(mixed.transpose(1, 2).flatten(2))
-
-    def _with(self, each: Tensor, extra: Tensor) -> Tensor:
-        """One more key or value, the same for all inputs, after those of the tokens."""
-        row = extra.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (1, H, 1, d)
-        return torch.cat([each, row.expand(len(each), -1, -1, -1)], 2)
-
-
-class Mlp(nn.Module):
-    """Four times as wide inside."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))
-
-
 class FirstToken(nn.Module):
     """(..., T, C) -> (..., C): the class token."""
 
@@ -321,7 +241,7 @@ class EndTokenHead(nn.Module):
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
-        self.proj = nn.Sequential(nn.LayerNorm(width, eps=_EPS), nn.Linear(width, out, bias=False))
+        self.proj = nn.Sequential(nn.LayerNorm(width, eps=EPS), nn.Linear(width, out, bias=False))
 
     def forward(self, x: Tensor, ids: Tensor) -> Tensor:
         rows = torch.arange(len(x), device=x.device)
@@ -365,5 +285,5 @@ def _square(stem: str, width: int, patch: int) -> PatchPreprocessor:
 def _head(width: int, out: int, *between: nn.Module) -> nn.Sequential:
     """The class token, projected."""
     return nn.Sequential(
-        nn.LayerNorm(width, eps=_EPS), FirstToken(), *between, nn.Linear(width, out, bias=False)
+        nn.LayerNorm(width, eps=EPS), FirstToken(), *between, nn.Linear(width, out, bias=False)
     )
