@@ -49,7 +49,7 @@ def jpeg(folder: Path) -> bytes:
 
 FILES: dict[str, tuple[Callable[[Path], bytes | None], str]] = {
     "missing": (lambda folder: None, "image '{}' does not exist; check the path"),
-    "empty": (lambda folder: b"", "image '{}' is not in an image format that can be read"),
+    "empty": (lambda folder: b"", "image '{}' is empty: the file holds 0 bytes"),
     "text": (lambda folder: b"a photo of a dog", "image '{}' is not in an image format that can be read"),
     "truncated": (lambda folder: jpeg(folder)[:900], "image '{}' is damaged and cannot be decoded: "),
     "header only": (lambda folder: png(8, 8), "image '{}' is damaged and cannot be decoded: "),

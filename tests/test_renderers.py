@@ -38,9 +38,10 @@ from m2ib.renderers import (
     TracesRenderer,
     TracesView,
     renderer_named,
+    scale,
 )
 from m2ib.renderers.pictures import hatch, outline
-from m2ib.renderers.place import ticks
+from m2ib.renderers.place import clock, figures, flatness, moments, ticks
 
 EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 VOID = {"img", "input"}
@@ -414,8 +415,12 @@ def test_the_waveform_is_shaded_by_the_sum_over_frequencies() -> None:
     assert [part["map"] for part in whole["parts"]] == [0, 1]
     assert [part["region"] for part in whole["parts"]] == [[0, 0, 2, 1], [1, 0, 3, 1]]
     assert whole["parts"][1]["x"] == pytest.approx([1.4, 1.8, 2.2, 2.6, 3.0])
-    marks = [mark["style"] for mark in Reader(html).all("div", "mark")]
-    assert marks == ["left:33.333%", "left:66.667%"]
+    (bars,) = Reader(html).all("div", "bars")
+    assert bars["style"] == "--rows:2"
+    assert re.findall(r'<span style="--row:(\d);left:([\d.]+)%;width:([\d.]+)%">([\d ]+)</span>', html) == [
+        ("0", "33.333", "66.667", "1"),
+        ("1", "66.667", "66.667", "2"),
+    ]
 
 
 def test_a_spectrogram_alone_has_no_waveform_and_no_sound() -> None:
@@ -432,6 +437,36 @@ def test_a_repeated_clip_says_so() -> None:
     a = dataclasses.replace(KINDS["sound"](), view=short)
     html = a.renderer.fragment(a, "x")
     assert "clip 2 of 2, 0.00–0.90 s, the same sound as clip 1; striped: padding, no sound" in html
+    assert ">1 2</span>" in html  # one bar for both
+
+
+def test_the_caption_tells_how_much_lies_on_padding() -> None:
+    short = sound_view(clips=((0.0, 0.9), (0.0, 2.4)), length=2.4, frames=(9, 24), played=((0.0, 2.4),))
+    a = dataclasses.replace(KINDS["sound"](), view=short)
+    html = a.renderer.fragment(a, "x")
+    first = a.grid[0]  # its columns have their centres at frames 4, 8, 12, 16, 20
+    share = sum(float(v) for v in first[:, 2:].ravel()) / sum(float(v) for v in first.ravel())
+    assert f"padding, no sound: 62 % of the clip, {100 * share:.0f} % of its nats" in html
+    assert html.count("of its nats") == 2  # of the first clip only, seen and read out
+
+
+def test_long_sounds_count_minutes_and_hours() -> None:
+    for length, ticked, span in (
+        (90.0, ["0:00", "0:15", "0:30", "0:45", "1:00", "1:15", "1:30"], "1:28.00–1:30.00"),
+        (10_800.0, ["0:00:00", "1:00:00", "2:00:00", "3:00:00"], "2:59:58.00–3:00:00.00"),
+    ):
+        clips = ((0.0, 2.0), (length - 2, length))
+        a = dataclasses.replace(
+            KINDS["sound"](),
+            view=sound_view(length=length, played=clips, clips=clips),
+            layout=Layout((2, 3, 5)),
+        )
+        reader = Reader(a.renderer.fragment(a, "x"))
+        assert set(ticked) <= set(reader.texts)
+        assert any(f"clip 2 of 2, {span}" in text for text in reader.texts)
+        axes = Figure().subplots()
+        a.renderer.draw(a, axes)
+        assert "+" not in "".join(text.get_text() for text in axes.get_xticklabels())
 
 
 def test_of_a_long_sound_the_page_says_what_is_played() -> None:
@@ -512,6 +547,21 @@ def test_traces_lie_in_lanes_and_the_unseen_is_left_out() -> None:
     assert "turn, rad/s" in reader.texts
 
 
+def test_many_windows_are_shaded_softly_and_kept() -> None:
+    a = attribution(TracesRenderer(), traces_view(), grid_of(250))
+    html = a.renderer.fragment(a, "x")
+    np.testing.assert_array_equal(data_of(html)["maps"]["for"], a.grid)
+    (row,) = data_of(html)["panels"][0]["soft"]["for"][0]
+    expected = list(a.grid.astype(float))
+    for _ in range(2):
+        expected = [
+            sum(expected[min(max(n + step, 0), 249)] for step in range(-2, 3)) / 5 for n in range(250)
+        ]
+    np.testing.assert_allclose(row, expected, rtol=1e-6)
+    assert "running mean over 9 windows" in html
+    assert data_of(KINDS["traces"]().renderer.fragment(KINDS["traces"](), "x"))["panels"][0]["soft"] is None
+
+
 def test_a_recording_shorter_than_what_the_model_sees_leaves_room() -> None:
     a = dataclasses.replace(KINDS["traces"](), view=traces_view(span=(0.0, 6.0)))
     (panel,) = data_of(a.renderer.fragment(a, "x"))["panels"]
@@ -538,6 +588,8 @@ def test_overlapping_parts_of_a_moment_are_averaged() -> None:
     ]  # fmt: skip
     assert [panel["note"] for panel in panels] == ["0.00 s", "0.25 s", "0.50 s", "0.75 s", "1.00 s", "1.25 s"]
     assert panels[1]["parts"][1]["region"] == [4, 0, 16, 12]
+    assert "clip 2 of 3: 0.50 s" in html
+    assert "the frames of a clip share one map; the model sees 2 windows of each clip" in html
     axes = Figure().subplots()
     a.renderer.draw(a, axes)
     shown = np.asarray(axes.images[1].get_array())
@@ -549,6 +601,24 @@ def test_overlapping_parts_of_a_moment_are_averaged() -> None:
     opacity = np.asarray(axes.images[1].get_alpha())
     assert not opacity[:12, 16:20].any()  # the model does not look there
     assert opacity[:12, :16].all()
+
+
+# What hardly differs.
+
+
+def test_maps_that_are_nearly_flat_say_so(kind: str) -> None:
+    a = KINDS[kind]()
+    assert "nearly flat" not in a.renderer.fragment(a, "x")
+    flat = dataclasses.replace(a, grid=350 + 1.3 * scale(a.grid))
+    assert "nearly flat: the highest is only 0.37 % above the lowest" in a.renderer.fragment(flat, "x")
+    both = dataclasses.replace(flat, grid=a.grid * 10, against=a.grid * 10 + np.float32(0.01))
+    assert "the two sides hardly differ: by 0.0" in a.renderer.fragment(both, "x")
+
+
+def test_flatness_of_nothing_and_of_zeros() -> None:
+    assert flatness(np.zeros(0)) == flatness(np.zeros(3)) == flatness(np.ones(1)) == ""
+    assert flatness(np.array([0.9, 1.0])) == ""
+    assert flatness(np.array([4.0, 4.0])).endswith("only 0 % above the lowest")
 
 
 # Boxes.
@@ -673,6 +743,17 @@ def test_images_stored_before_there_were_boxes_still_load(tmp_path: Path) -> Non
     stored = dict(ImageRenderer().store(view, tmp_path, "0"))
     del stored["scale"], stored["boxes"]
     alike(ImageRenderer().restore(stored, tmp_path), dataclasses.replace(view, scale=(1.0, 1.0), boxes=()))
+
+
+def test_numbers_are_written_out() -> None:
+    assert [figures(v) for v in (0.0, 0.12345, 999.96, 1234.5, 15_823.4, -15_823.4, 3e7)] == [
+        "0", "0.1235", "1,000", "1,234", "15,820", "-15,820", "3e+07"
+    ]  # fmt: skip
+    assert [clock(v, 70, 2) for v in (0, 59.999, 61.5)] == ["0:00.00", "1:00.00", "1:01.50"]
+    assert [clock(v, 4000) for v in (0, 3599, 3600)] == ["0:00:00", "0:59:59", "1:00:00"]
+    assert (clock(1.5, 3), clock(2, 3, 2)) == ("1.5 s", "2.00 s")
+    assert moments(0, 50, 5) == ticks(0, 50, 5)
+    assert moments(10, 130, 6) == [30, 60, 90, 120]
 
 
 def test_ticks_are_round_numbers_inside() -> None:

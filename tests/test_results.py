@@ -191,6 +191,57 @@ def test_a_page_of_a_contrast_offers_both_sides(explanation: m2ib.Explanation) -
     assert '"against"' in page
 
 
+def test_the_page_names_the_input_and_shows_its_warnings(explanation: m2ib.Explanation) -> None:
+    image, text = explanation
+    origin = {"source": "/home/me/<cat>.jpg", "sha256": "0", "heard": "first of 8 channels"}
+    image = dataclasses.replace(image, origin=origin | {"warnings": ["image: <b>dark</b>"]}, against=None)
+    page = render_page([m2ib.Explanation((image, text), 0.5, {"sizes": {"width": [[1, 2.00000001], 3]}})])
+    assert '<span class="name">&lt;cat&gt;.jpg</span>' in page
+    assert '<p class="hint">heard: first of 8 channels</p>' in page
+    assert '<p class="note">image: &lt;b&gt;dark&lt;/b&gt;</p>' in page
+    assert "<tr><th>sizes.width</th><td>(1, 2), 3</td></tr>" in page
+
+
+def test_a_contrast_says_what_it_is_about(explanation: m2ib.Explanation, tmp_path: Path) -> None:
+    page = render_page([explanation])
+    assert "for <q>id5 id60 id7</q>, rather than <q>id61</q>" in page
+    assert "The map here explains <q>id5 id60 id7</q> alone" in page
+    figure = explanation.figure()
+    titles = [axes.get_title() for axes in figure.axes]
+    assert "text (layer 1)\nid5 id60 id7 rather than id61" in titles
+    files = {"source": "/a/bark.wav", "sha256": "0", "rather_than": ["/a/mew.wav"]}
+    sound = dataclasses.replace(explanation["image"], origin=files)
+    page = render_page([m2ib.Explanation((sound, explanation["text"]), 0.5)])
+    assert "for <q>bark.wav</q>, rather than <q>mew.wav</q>" in page
+
+
+def test_the_page_tells_of_nats_on_special_tokens(explanation: m2ib.Explanation) -> None:
+    a = explanation["text"]
+    for grid, said in (([30, 1, 2, 3, 40], True), ([1, 10, 20, 30, 2], False)):
+        text = dataclasses.replace(a, grid=np.array(grid, np.float32))
+        page = render_page([m2ib.Explanation((explanation["image"], text), 0.5)])
+        assert ("92 % of the nats lie on special tokens" in page) is said
+    assert "<span>10 nats</span>" in page
+    assert "<span>30 nats</span>" in page
+
+
+def test_figures_of_long_texts_are_tall(explanation: m2ib.Explanation) -> None:
+    a = explanation["text"]
+    words = [f"w{n}" for n in range(40)]
+    text = " ".join(words)
+    spans = [(text.index(word), text.index(word) + len(word)) for word in words]
+    layout = dataclasses.replace(a.layout, tokens=tuple(Token(text[i:j], i, j) for i, j in spans))
+    long = dataclasses.replace(
+        a, view={"text": text}, layout=layout, grid=np.arange(40, dtype=np.float32), origin={}
+    )
+    figure = m2ib.Explanation((explanation["image"], long), 0.5).figure()
+    figure.draw_without_rendering()
+    (axes,) = (axes for axes in figure.axes if axes.get_title().startswith("text"))
+    boxes = [label.get_window_extent() for label in axes.get_yticklabels()]
+    assert all(low.y1 <= high.y0 + 1 for high, low in itertools.pairwise(boxes))
+    assert explanation.figure().get_figheight() == pytest.approx(4.2)
+
+
 def test_figures_draw_every_kind(explanation: m2ib.Explanation, tmp_path: Path) -> None:
     explanation.figure().savefig(tmp_path / "figure.png", dpi=60)
     with Image.open(tmp_path / "figure.png") as image:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from markupsafe import Markup
 from m2ib.attribution import Attribution
 from m2ib.errors import StorageError
 from m2ib.explanation import Explanation
+from m2ib.renderers.names import contrasted, file_name
+from m2ib.renderers.place import figures
 
 
 def render_page(
@@ -39,9 +41,13 @@ def render_page(
                 {
                     "modality": attribution.modality,
                     "fragment": Markup(attribution.renderer.fragment(attribution, f"e{number}-{place}")),
-                    "rather_than": attribution.origin.get("rather_than", []),
-                    "total": f"{attribution.capacity.sum():.4g}",
-                    "positions": attribution.capacity.size,
+                    "name": file_name(attribution),
+                    "heard": attribution.origin.get("heard", ""),
+                    "warnings": attribution.origin.get("warnings", []),
+                    "contrast": contrasted(attribution),
+                    "total": figures(attribution.capacity.sum()),
+                    "positions": f"{attribution.capacity.size:,}",
+                    "included": _included(attribution),
                     "curves": Markup("").join(_curves(attribution)),
                     "settings": _rows(attribution.settings),
                     "origin": _rows(attribution.origin),
@@ -82,11 +88,31 @@ def write_page(
     return path
 
 
+def _included(attribution: Attribution) -> str:
+    """Which tokens are positions without being part of the input."""
+    if any(token.special for token in attribution.layout.tokens):
+        return "special"
+    return "class" if attribution.capacity.size > attribution.grid.size else ""
+
+
 def _rows(values: Any) -> list[tuple[str, str]]:
-    return [
-        (str(name), value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-        for name, value in values.items()
-    ]
+    """(name, value) of a table; what is inside another has the names of both."""
+    rows: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            rows += [(f"{name}.{inner}", text) for inner, text in _rows(value)]
+        else:
+            rows.append((str(name), _text(value)))
+    return rows
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, (list, tuple)):
+        inner = [f"({_text(each)})" if isinstance(each, (list, tuple)) else _text(each) for each in value]
+        return ", ".join(inner)
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _curves(attribution: Attribution) -> list[Markup]:
@@ -114,8 +140,8 @@ def _chart(label: str, values: Sequence[float]) -> Markup:
         w=width,
         h=height,
         label=label,
-        first=f"{values[0]:.4g}",
-        last=f"{values[-1]:.4g}",
+        first=figures(values[0]),
+        last=figures(values[-1]),
         count=len(values),
         points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
         dots=Markup("").join(

@@ -10,9 +10,20 @@
     const place = Math.min(Math.max(t, 0), 1) * (ramp.length - 1), low = Math.floor(place), high = Math.min(low + 1, ramp.length - 1);
     return ramp[low].map((c, i) => c + (ramp[high][i] - c) * (place - low));
   };
-  const number = (v) => (Math.abs(v) >= 1e4 || (v !== 0 && Math.abs(v) < 1e-3) ? v.toExponential(2) : v.toPrecision(4));
+  const number = (v) => {
+    const size = Math.abs(v);
+    if (size === 0) return "0";
+    if (size >= 1e7 || size < 1e-3) return v.toExponential(2);
+    return size >= 999.95 ? Number(v.toPrecision(4)).toLocaleString("en-US") : v.toPrecision(4);
+  };
+  // From a minute on as m:ss.ss or h:mm:ss.ss.
+  const clock = (v) => {
+    if (v < 60) return v.toFixed(2) + " s";
+    const two = (n) => String(n).padStart(2, "0"), all = Math.floor(v / 60), rest = (v - 60 * all).toFixed(2).padStart(5, "0");
+    return all < 60 ? `${all}:${rest}` : `${Math.floor(all / 60)}:${two(all % 60)}:${rest}`;
+  };
   const measure = (v, unit) => {
-    if (unit === "s") return v.toFixed(2) + " s";
+    if (unit === "s") return clock(v);
     if (unit === "Hz") return v < 1000 ? v.toFixed(0) + " Hz" : (v / 1000).toPrecision(3) + " kHz";
     return `${Number(v.toPrecision(4))} ${unit}`.trim();
   };
@@ -42,15 +53,17 @@
   const setUp = (figure) => {
     const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
     const find = (name) => figure.querySelector(name);
-    const opacity = find(".opacity"), threshold = find(".threshold"), smooth = find(".smooth"), mode = find(".mode"), which = find(".which");
+    const opacity = find(".opacity"), threshold = find(".threshold"), reading = find(".reading"), smooth = find(".smooth"), mode = find(".mode"), which = find(".which");
     const both = () => which && which.value === "both";
     const sides = () => (both() ? ["for", "against"] : [which ? which.value : "for"]);
     const own = (maps) => Object.fromEntries(Object.entries(maps).map(([side, grid]) => [side, deep(grid)]));
     const common = own(data.maps);
     const stages = [...figure.querySelectorAll(".stage")];
     const panels = data.panels.map((panel, n) => {
-      const stage = stages[n], canvas = stage.querySelector("canvas"), long = Math.max(panel.shape, 1);
-      const w = canvas.width = Math.max(1, Math.round(panel.detail * panel.shape / long)), h = canvas.height = Math.max(1, Math.round(panel.detail / long));
+      const stage = stages[n], canvas = stage.querySelector("canvas"), box = stage.getBoundingClientRect();
+      const wide = box.width || 480, high = box.height || wide / panel.shape, fit = Math.min(1, 640 / Math.max(wide, high));
+      const w = canvas.width = Math.max(1, Math.round(wide * fit)), h = canvas.height = Math.max(1, Math.round(high * fit));
+      const contour = !stage.classList.contains("lines") && Math.min(w, h) >= 80;
       const places = (count, length, from, to, centres) => Array.from({ length: count }, (_, i) => {
         const at = (i + 0.5) / count * length;
         return at < from || at >= to ? null : locate(centres, at);
@@ -59,14 +72,16 @@
         const [left, top, right, bottom] = part.region;
         return { ...part, columns: places(w, panel.width, left, right, part.x), lines: places(h, panel.height, top, bottom, part.y) };
       });
-      return { ...panel, stage, canvas, parts, maps: panel.maps ? own(panel.maps) : common, probe: stage.querySelector(".probe") };
+      const maps = panel.maps ? own(panel.maps) : common;
+      return { ...panel, stage, canvas, contour, parts, maps, soft: panel.soft ? own(panel.soft) : maps, probe: stage.querySelector(".probe") };
     });
+    const shownMaps = (panel) => (smooth.checked ? panel.soft : panel.maps);
 
     // The mean of the maps at a pixel of the canvas; null where the model does not look.
     const value = (panel, side, column, line) => {
       let sum = 0, count = 0;
       for (const part of panel.parts) if (part.columns[column] && part.lines[line]) {
-        sum += sample(panel.maps[side][part.map], part.lines[line], part.columns[column], smooth.checked);
+        sum += sample(shownMaps(panel)[side][part.map], part.lines[line], part.columns[column], smooth.checked);
         count += 1;
       }
       return count ? sum / count : null;
@@ -80,15 +95,16 @@
       return level;
     };
     // For every panel one level in [0, 1] per side and pixel, -1 where the model does not look.
+    // Of both sides: each one's lead over the other, the largest lead filling the scale.
     const measured = (group, limits) => {
-      let shown = group.map((panel) => sides().map((side) => levels(panel, side, limits)));
-      if (both()) { // each side's lead over the other, the largest lead filling the scale
-        let most = 1e-9;
+      let shown = group.map((panel) => sides().map((side) => levels(panel, side, limits))), most = 1;
+      if (both()) {
+        most = 1e-9;
         for (const [mine, other] of shown) mine.forEach((v, i) => { most = Math.max(most, Math.abs(v - other[i])); });
         const lead = (mine, other) => mine.map((v, i) => (v < 0 ? -1 : Math.max(v - other[i], 0) / most));
         shown = shown.map(([mine, other]) => [lead(mine, other), lead(other, mine)]);
       }
-      return shown;
+      return [shown, most];
     };
     const paint = (panel, shown, ramps, cut, strength) => {
       const { width: w, height: h } = panel.canvas, context = panel.canvas.getContext("2d"), picture = context.createImageData(w, h);
@@ -101,10 +117,10 @@
         picture.data[at] = colour[0]; picture.data[at + 1] = colour[1]; picture.data[at + 2] = colour[2]; picture.data[at + 3] = 255 * alpha;
       }
       const edge = cut > 0 ? cut : 0.5;
-      shown.forEach((level, n) => {
+      if (panel.contour) shown.forEach((level, n) => {
         for (let y = 1; y < h; y++) for (let x = 1; x < w; x++) {
-          const place = y * w + x, inside = level[place] >= edge;
-          if (inside === (level[place - 1] >= edge) && inside === (level[place - w] >= edge)) continue;
+          const place = y * w + x, passes = (other) => level[other] >= 0 && (level[place] >= edge) !== (level[other] >= edge);
+          if (level[place] < 0 || !(passes(place - 1) || passes(place - w))) continue;
           if (n === 1 && ((x + y) >> 2) % 2) continue; // dashed: the other side
           for (const [step, c] of [[0, 255], [1, 0]]) {
             const at = (place + step) * 4;
@@ -118,19 +134,28 @@
       const cut = threshold.value / 100, strength = opacity.value / 100;
       const ramps = which ? (both() ? [FOR, AGAINST] : [which.value === "for" ? FOR : AGAINST]) : [RAMP];
       figure.classList.toggle("spotlight", mode.value === "spotlight");
-      for (const maps of new Set(panels.map((panel) => panel.maps))) {
-        const group = panels.filter((panel) => panel.maps === maps), limits = range(sides().map((side) => maps[side]));
-        measured(group, limits).forEach((shown, n) => paint(group[n], shown, ramps, cut, strength));
+      const first = shownMaps(panels[0]);
+      let unseen = false, [low, high] = range(sides().map((side) => first[side])), most = 1;
+      for (const maps of new Set(panels.map(shownMaps))) {
+        const group = panels.filter((panel) => shownMaps(panel) === maps), limits = range(sides().map((side) => maps[side]));
+        const [shown, lead] = measured(group, limits);
+        if (maps === first) most = lead;
+        shown.forEach((levels, n) => { paint(group[n], levels, ramps, cut, strength); unseen = unseen || levels[0].includes(-1); });
       }
-      const [low, high] = range(sides().map((side) => common[side]));
+      if (both()) [low, high] = [0, most * (high - low)]; // of the lead
       find(".opacity + output").textContent = opacity.value + " %";
-      find(".threshold + output").textContent = both() ? threshold.value + " %" : number(low + cut * (high - low));
+      find(".threshold + output").textContent = number(low + cut * (high - low)) + " nats";
       find(".low").textContent = number(low) + " nats"; find(".high").textContent = number(high) + " nats";
       const stops = (ramp) => ramp.map((c) => `rgb(${c.join(",")})`);
       find(".ramp").style.background = both()
         ? `linear-gradient(to right, ${[...stops(AGAINST)].reverse().join(",")}, transparent, ${stops(FOR).join(",")})`
         : `linear-gradient(to right, ${stops(ramps[0]).join(",")})`;
-      if (both()) { find(".low").textContent = "for the other"; find(".high").textContent = "for this one"; }
+      if (both()) { find(".low").textContent = `−${number(high)} nats`; find(".high").textContent = `+${number(high)} nats`; }
+      const level = number(low + (cut || 0.5) * (high - low)) + " nats", what = cut ? "the threshold" : both() ? "half of the largest lead" : "halfway from lowest to highest";
+      const notes = both() ? ["orange: more for this one, blue: more for the other"] : [];
+      if (panels.some((panel) => panel.contour)) notes.push(`${both() ? "line (dashed for the other)" : "line"}: ${level}, ${what}`);
+      if (unseen) notes.push("grey: not seen by the model");
+      reading.textContent = notes.join("; ");
     };
     let waiting = 0; // one drawing per frame of the screen, however fast a knob moves
     const redraw = () => { waiting = waiting || requestAnimationFrame(() => { waiting = 0; draw(); }); };

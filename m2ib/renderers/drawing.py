@@ -10,6 +10,7 @@ from m2ib.renderers.base import scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.image import AxesImage
 
     from m2ib.attribution import Attribution
@@ -35,8 +36,8 @@ def draw_heat(
     opacity = np.full(filled.shape, 0.75)
     if contrast:
         most = float(np.abs(filled).max()) or 1.0
-        colours: dict[str, Any] = {"cmap": "PuOr_r", "vmin": -most, "vmax": most}
-        label = "nats per position: for this one, less for the other"
+        colours: dict[str, Any] = {"cmap": _both_ways(), "vmin": -most, "vmax": most}
+        label = "nats per position:\nfor this one, less for the other"
     else:
         colours = {"cmap": "YlOrRd" if blank else "inferno"}
         opacity = opacity if blank else 0.35 + 0.5 * scale(filled)
@@ -44,6 +45,15 @@ def draw_heat(
     heat = axes.imshow(filled, alpha=np.where(bare, 0.0, opacity), **colours, **place)
     axes.figure.colorbar(heat, ax=axes, fraction=0.046, pad=0.02).set_label(label)
     return heat
+
+
+def _both_ways() -> Colormap:
+    """The hues of the page: blue for the other, orange for this one."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list(
+        "both ways", ["#00328c", "#006ee6", "#f7f7f7", "#eb8200", "#964600"]
+    )
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:

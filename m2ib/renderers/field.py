@@ -85,7 +85,10 @@ class FieldRenderer:
         axes.imshow(grey(_pixels(view)))
         draw_over(attribution, axes, view.region, view.values.shape)
         low, high = _limits(view)
-        legend = f"{view.label}: {brief(low)} to {brief(high)} {view.unit}"
+        ends = [brief(low), brief(high)]  # of dark and light, unless the colours are the lighter the lower
+        if _colours(view, np.zeros(1)).mean() > _colours(view, np.ones(1)).mean():
+            ends.reverse()
+        legend = f"{view.label}, from dark to light: {ends[0]} to {ends[1]} {view.unit}"
         if np.isnan(view.values).any():
             legend += "; striped: not measured"
         place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "center", "va": "top"}

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
 
 from m2ib.renderers.arrays import restore_arrays, store_arrays
 from m2ib.renderers.base import scale
 from m2ib.renderers.drawing import draw_heat, grey, shown_grid
 from m2ib.renderers.panels import Panel, Part, Region, heat_figure, heat_script, image_tag
 from m2ib.renderers.pictures import jpeg_url
-from m2ib.renderers.place import even, spread, upsample
+from m2ib.renderers.place import clock, even, spread, upsample
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,6 +61,7 @@ class FilmRenderer:
         rows, cols = attribution.grid.shape[-2:]
         moments, frames, height, width = view.frames.shape[:4]
         panels = []
+        whole = float(view.times.max())
         for moment in range(moments):
             parts = [
                 Part.tiled((rows, cols), region, number)
@@ -67,7 +69,7 @@ class FilmRenderer:
                 if at == moment
             ]
             for frame in range(frames):
-                time = f"{view.times[moment, frame]:.2f} s"
+                time = clock(view.times[moment, frame], whole, 2)
                 source = jpeg_url(view.frames[moment, frame])
                 panels.append(
                     Panel(
@@ -76,12 +78,17 @@ class FilmRenderer:
                         height=height,
                         parts=parts,
                         note=time,
-                        caption=time,
-                        detail=320,
+                        caption=time if frame else f"clip {moment + 1} of {moments}: {time}",
                     )
                 )
         return heat_figure(
-            attribution, ident, panels, kind="film", label="heatmap over the video", together=frames
+            attribution,
+            ident,
+            panels,
+            kind="film",
+            label="heatmap over the video",
+            together=frames,
+            under=Markup('<p class="hint">{}</p>').format(_sharing(view)),
         )
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
@@ -92,6 +99,7 @@ class FilmRenderer:
         chosen = np.unique(np.linspace(0, moments - 1, min(moments, 6)).round().astype(int))
         columns = min(3, len(chosen))
         gap = max(1, width // 40)
+        whole = float(view.times.max())
         rows = -(-len(chosen) // columns)
         size = (rows * (height + 4 * gap) - gap, columns * (width + gap) - gap)
         paper = np.full((*size, 3), 255, np.uint8)
@@ -101,12 +109,15 @@ class FilmRenderer:
             frame = view.frames[moment, 0]
             paper[top : top + height, left : left + width] = grey(frame) if contrast else frame
             heat[top : top + height, left : left + width] = _mean_map(attribution, int(moment))
-            axes.text(left, top + height + gap, f"{view.times[moment, 0]:.2f} s", fontsize=8, va="top")
+            axes.text(left, top + height + gap, clock(view.times[moment, 0], whole, 2), fontsize=8, va="top")
         axes.imshow(paper)
         draw_heat(axes, heat, contrast=contrast)
         axes.set_xlim(-0.5, size[1] - 0.5)
         axes.set_ylim(size[0] + 3 * gap - 0.5, -0.5)
         axes.set_axis_off()
+        first = "the first frame of each clip" if moments == len(chosen) else "the first frame of some clips"
+        place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "center", "va": "top"}
+        axes.annotate(first, (0.5, -0.02), fontsize=8, **place)
 
     def store(self, view: FilmView, folder: Path, stem: str) -> Mapping[str, Any]:
         return {
@@ -122,6 +133,18 @@ class FilmRenderer:
         )
         rows, columns = stored["size"]
         return FilmView(frames, times, parts, (rows, columns))
+
+
+def _sharing(view: FilmView) -> str:
+    """What the maps of a clip have in common."""
+    moments, frames = view.frames.shape[:2]
+    windows = len(view.parts) // moments
+    said = ["the frames of a clip share one map"] if frames > 1 else []
+    if windows > 1:
+        said.append(
+            f"the model sees {windows} windows of each clip; where they overlap, the map is their mean"
+        )
+    return "; ".join(said)
 
 
 def _mean_map(attribution: Attribution, moment: int) -> np.ndarray:

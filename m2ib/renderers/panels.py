@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.renderers.place import even, rounded
+from m2ib.renderers.place import even, flatness, rounded
 
 if TYPE_CHECKING:
     from m2ib.attribution import Attribution
@@ -70,7 +70,8 @@ class Panel:
     overlay  HTML over picture and heat, placed in per cent
     maps     its own, in place of the grid: (maps, rows, cols) by side ("for", "against"), on a range of
              their own, read out as ``measure``
-    detail   pixels of the heat's longer side
+    bars     (start, end, text) above it, each at least as wide as its text
+    soft     what is shown in place of the grid as long as the figure is smooth, like ``maps``
     """
 
     picture: Markup
@@ -91,7 +92,8 @@ class Panel:
     overlay: Markup = field(default_factory=Markup)
     maps: Mapping[str, np.ndarray] | None = None
     measure: str = "nats"
-    detail: int = 640
+    bars: Sequence[tuple[float, float, str]] = ()
+    soft: Mapping[str, np.ndarray] | None = None
 
     @property
     def ratio(self) -> float:
@@ -104,7 +106,6 @@ class Panel:
             "width": self.width,
             "height": self.height,
             "shape": self.ratio,
-            "detail": self.detail,
             "parts": [
                 {"map": part.map, "region": rounded(part.region), "y": rounded(part.y), "x": rounded(part.x)}
                 for part in self.parts
@@ -115,7 +116,8 @@ class Panel:
             "unit": self.unit,
             "padding": self.padding,
             "note": self.note,
-            "maps": None if self.maps is None else {key: maps.tolist() for key, maps in self.maps.items()},
+            "maps": _listed(self.maps),
+            "soft": _listed(self.soft),
             "measure": self.measure,
         }
 
@@ -131,7 +133,8 @@ class Panel:
             overlay=self.overlay,
         )
         if self.xticks or self.yticks:
-            stage = Markup('<div class="plot">{y}{stage}{x}</div>').format(
+            stage = Markup('<div class="plot">{bars}{y}{stage}{x}</div>').format(
+                bars=_bars(self.bars, self.width),
                 y=_ticks("y", [(place / self.height, text) for place, text in self.yticks]),
                 stage=stage,
                 x=_ticks("x", [(place / self.width, text) for place, text in self.xticks]),
@@ -198,7 +201,7 @@ def heat_figure(
         '<label>Threshold <input type="range" class="threshold" min="0" max="100" value="0"><output></output></label>'
         '<label><input type="checkbox" class="smooth" checked> smooth</label></div>'
         '<div class="legend"><span class="low"></span><span class="ramp"></span><span class="high"></span>'
-        '</div></figcaption><script type="application/json">{data}</script></figure>'
+        '</div><p class="hint reading"></p>{flat}</figcaption><script type="application/json">{data}</script></figure>'
     ).format(
         contrast=" contrast" if contrast else "",
         ident=ident,
@@ -206,6 +209,7 @@ def heat_figure(
         panels=Markup("").join(shown),
         under=under,
         choice=_CHOICE if contrast else "",
+        flat=note(flatness(attribution.grid, attribution.against)),
         data=Markup(json.dumps(data, allow_nan=False).replace("<", "\\u003c")),
     )
 
@@ -215,6 +219,11 @@ _CHOICE = Markup(
     '<option value="for">for this one</option>'
     '<option value="against">for the other</option></select></label>'
 )
+
+
+def note(text: str) -> Markup:
+    """A line that must be read; nothing for an empty one."""
+    return Markup('<p class="note">{}</p>').format(text) if text else Markup("")
 
 
 def image_tag(source: str, alt: str, width: int, height: int) -> Markup:
@@ -231,6 +240,25 @@ def _ruler_data(ruler: Ruler | None) -> dict[str, Any] | None:
     if ruler is None:
         return None
     return {"places": rounded(ruler.places), "values": rounded(ruler.values), "unit": ruler.unit}
+
+
+def _listed(maps: Mapping[str, np.ndarray] | None) -> dict[str, Any] | None:
+    return None if maps is None else {side: values.tolist() for side, values in maps.items()}
+
+
+def _bars(bars: Sequence[tuple[float, float, str]], whole: float) -> Markup:
+    """In as few rows as they fit without touching; a bar is counted as a twentieth of the width at least."""
+    if not bars:
+        return Markup("")
+    ends: list[float] = []  # of the last bar of each row
+    shown = []
+    for start, end, text in sorted(bars):
+        left, right = min(start, (start + end) / 2 - whole / 40), max(end, (start + end) / 2 + whole / 40)
+        row = next((n for n, last in enumerate(ends) if left >= last - 1e-6 * whole), len(ends))
+        ends[row : row + 1] = [right]
+        style = f"--row:{row};left:{per_cent((start + end) / 2, whole)};width:{per_cent(end - start, whole)}"
+        shown.append(Markup('<span style="{}">{}</span>').format(style, text))
+    return Markup('<div class="bars" style="--rows:{}">{}</div>').format(len(ends), Markup("").join(shown))
 
 
 def _ticks(side: str, marks: Sequence[tuple[float, str]]) -> Markup:

@@ -62,6 +62,56 @@ def ticks(low: float, high: float, most: int) -> list[float]:
     return [round(step * n, 12) for n in range(first, last + 1)]
 
 
+def moments(low: float, high: float, most: int) -> list[float]:
+    """As :func:`ticks`, of seconds: round minutes and hours where the range is long."""
+    if high - low <= 60:
+        return ticks(low, high, most)
+    step = next((step for step in _STEPS if (high - low) / step <= most), 86_400)
+    return [float(moment) for moment in range(math.ceil(low / step) * step, math.floor(high) + 1, step)]
+
+
+_STEPS = (15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200)
+
+
+def clock(seconds: float, whole: float, digits: int = 0) -> str:
+    """A moment of something that takes ``whole`` seconds: "1.5 s", or from a minute on "0:01" or "0:00:01"."""
+    if whole < 60:
+        return f"{seconds:.{digits}f} s" if digits else f"{seconds:g} s"
+    ticking = round(seconds, digits)
+    minutes, rest = divmod(ticking, 60)
+    shown = f"{rest:0{3 + digits if digits else 2}.{digits}f}"
+    if whole < 3600:
+        return f"{minutes:.0f}:{shown}"
+    return f"{minutes // 60:.0f}:{minutes % 60:02.0f}:{shown}"
+
+
+def figures(value: float) -> str:
+    """Four digits, without an exponent below ten millions: 0.1234, 15,820."""
+    if not 999.95 <= abs(value) < 1e7:
+        return f"{value:.4g}"
+    return f"{float(f'{value:.4g}'):,.0f}"
+
+
+def flatness(values: np.ndarray, against: np.ndarray | None = None) -> str:
+    """A warning of values that hardly differ, from each other or from ``against``; "" for others.
+
+    A map fills its scale however small the differences are, and must not impress by that.
+    """
+    low, high = float(values.min(initial=np.inf)), float(values.max(initial=0.0))
+    if high <= 0 or values.size < 2:
+        return ""
+    if against is not None:
+        lead = float(np.abs(values - against).max()) / high
+        return (
+            f"the two sides hardly differ: by {100 * lead:.2g} % of the highest value at most"
+            if lead < 0.05
+            else ""
+        )
+    if (high - low) / high >= 0.05:
+        return ""
+    return f"nearly flat: the highest is only {100 * (high - low) / low:.2g} % above the lowest"
+
+
 def hertz_text(value: float) -> str:
     """440 -> "440 Hz", 1200 -> "1.2 kHz"."""
     return f"{value / 1000:.3g} kHz" if value >= 1000 else f"{value:.3g} Hz"

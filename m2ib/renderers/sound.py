@@ -22,10 +22,9 @@ from m2ib.renderers.panels import (
     heat_script,
     image_tag,
     maps_of,
-    per_cent,
 )
 from m2ib.renderers.pictures import band, hatch, png_url
-from m2ib.renderers.place import even, follow, hertz_text, middles, spread, ticks
+from m2ib.renderers.place import clock, even, follow, hertz_text, middles, moments, spread
 from m2ib.renderers.wav import wav_url
 
 if TYPE_CHECKING:
@@ -115,14 +114,15 @@ class SoundRenderer:
             pixels[:, left : left + frames] = _pixels(view, clip)
             heat[:, left : left + frames] = spread(grid, y, x, (bands, frames))[::-1]  # lowest band below
             places += [left, left + view.frames[clip]]
-            texts += [f"{moment:.4g}" for moment in view.clips[clip]]
+            texts += [_moment(view, moment).removesuffix(" s") for moment in view.clips[clip]]
         axes.imshow(pixels, aspect="auto")
         draw_heat(axes, heat, contrast=attribution.against is not None, aspect="auto")
         axes.set_xticks(places, texts, fontsize=8)
         for n, label in enumerate(axes.get_xticklabels()):  # each clip's start and end
             label.set_horizontalalignment("right" if n % 2 else "left")
         padded = min(view.frames) < frames
-        axes.set_xlabel("seconds of the sound" + ("; striped: padding" if padded else ""))
+        unit = "seconds" if view.length < 60 else "time"
+        axes.set_xlabel(f"{unit} of the sound" + ("; striped: padding" if padded else ""))
         marks = _pitches(view)
         axes.set_yticks([place - 0.5 for place, _ in marks], [text for _, text in marks], fontsize=8)
 
@@ -207,7 +207,7 @@ def _pitches(view: SoundView) -> list[tuple[float, str]]:
     places = top - _band_of(view, np.array(found))
     marks: list[tuple[float, str]] = []
     for place, hertz in zip(places, found, strict=True):
-        if not marks or marks[-1][0] - place >= top / 9:  # room for the text
+        if not marks or marks[-1][0] - place >= top / 6:  # room for the text
             marks.append((float(place), hertz_text(hertz)))
     return marks
 
@@ -220,15 +220,15 @@ def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
     clips, bands, frames = view.spectrogram.shape
     start, end = view.clips[clip]
     padding = view.frames[clip] if view.frames[clip] < frames else None
-    caption = (
-        f"clip {clip + 1} of {clips}, {start:.2f}–{end:.2f} s" if clips > 1 else f"{start:.2f}–{end:.2f} s"
-    )
+    caption = _span(view, start, end)
+    if clips > 1:
+        caption = f"clip {clip + 1} of {clips}, {caption}"
     heard = view.frames[clip] * view.step  # seconds
     alike = [other + 1 for other in range(clips) if other != clip and view.clips[other] == view.clips[clip]]
     if alike:
-        caption += f", the same sound as clip {' and '.join(map(str, alike))}"
+        caption += f", the same sound as clip{'s' if len(alike) > 1 else ''} {' and '.join(map(str, alike))}"
     if padding is not None:
-        caption += "; striped: padding, no sound"
+        caption += "; striped: padding, no sound" + _padded_share(attribution, clip)
     return Panel(
         picture=image_tag(png_url(_pixels(view, clip)), f"spectrogram, {caption}", frames, bands),
         width=frames,
@@ -239,13 +239,38 @@ def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
         y=Ruler(bands - np.arange(bands) - 0.5, view.hertz, "Hz"),
         padding=padding,
         xticks=[
-            ((moment - start) / view.step, f"{moment:g} s")
-            for moment in ticks(start, start + heard, max(1, round(5 * view.frames[clip] / frames)))
+            ((moment - start) / view.step, _moment(view, moment))
+            for moment in moments(start, start + heard, max(1, round(5 * view.frames[clip] / frames)))
         ],
         yticks=_pitches(view),
         caption=caption,
-        detail=480,
     )
+
+
+def _span(view: SoundView, start: float, end: float) -> str:
+    """A part of the sound, as people read it."""
+    if view.length < 60:
+        return f"{start:.2f}–{end:.2f} s"
+    return f"{clock(start, view.length, 2)}–{clock(end, view.length, 2)}"
+
+
+def _moment(view: SoundView, moment: float) -> str:
+    """As a tick has it, to a hundredth at most."""
+    rounded = round(moment, 2)
+    digits = 0 if rounded == int(rounded) else 1 if round(rounded, 1) == rounded else 2
+    return clock(rounded, view.length, digits)
+
+
+def _padded_share(attribution: Attribution, clip: int) -> str:
+    """How much of a clip is padding, and how much of its map lies there; "" for next to nothing."""
+    view: SoundView = attribution.view
+    grid = attribution.grid.reshape(-1, *attribution.grid.shape[-2:])[clip]
+    filled = view.frames[clip]
+    padding = 1 - filled / view.spectrogram.shape[2]
+    if padding < 0.05:
+        return ""
+    nats = grid[:, _frames(attribution) >= filled].sum() / (grid.sum() or 1.0)
+    return f": {100 * padding:.0f} % of the clip, {100 * nats:.0f} % of its nats"
 
 
 def _waveform_panel(attribution: Attribution) -> Panel:
@@ -258,8 +283,16 @@ def _waveform_panel(attribution: Attribution) -> Panel:
         for side, grid in maps_of(attribution).items()
     }
     middle = np.array([0.5])
-    overlap = any(later[0] < earlier[1] for earlier, later in pairwise(sorted(view.clips)))
-    edges = sorted({edge for clip in view.clips for edge in clip if 0 < edge < view.length})
+    places = sorted(set(view.clips))
+    names = [
+        (start, end, " ".join(str(n) for n, clip in enumerate(view.clips, 1) if clip == (start, end)))
+        for start, end in places
+    ]
+    overlap = any(later[0] < earlier[1] for earlier, later in pairwise(places))
+    caption = "the whole sound; the numbered bars are the clips that the model hears, "
+    caption += "shaded by the sum over all frequencies" + (
+        ", the mean where clips overlap" if overlap else ""
+    )
     return Panel(
         picture=Markup(
             '<svg viewBox="0 0 {} 2" preserveAspectRatio="none" role="img" aria-label="waveform of the whole sound">'
@@ -274,13 +307,12 @@ def _waveform_panel(attribution: Attribution) -> Panel:
             for clip, (start, end) in enumerate(view.clips)
         ],
         x=Ruler([0, view.length], [0, view.length], "s"),
-        xticks=[(moment, f"{moment:g} s") for moment in ticks(0, view.length, 6)],
-        caption="the whole sound, shaded by the sum over all frequencies"
-        + (", the mean where clips overlap" if overlap else ""),
-        overlay=Markup("").join(
-            Markup('<div class="mark" style="left:{}"></div>').format(per_cent(edge, view.length))
-            for edge in edges
-        ),
+        xticks=[
+            (moment, _moment(view, moment))
+            for moment in moments(0, view.length, 6 if view.length < 3600 else 4)
+        ],
+        bars=names if len(view.clips) > 1 else (),
+        caption=caption if len(view.clips) > 1 else "the whole sound, shaded by the sum over all frequencies",
         maps=maps,
         measure="nats over all frequencies",
     )

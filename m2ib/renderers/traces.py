@@ -13,16 +13,16 @@ from markupsafe import Markup
 from m2ib.renderers.arrays import restore_arrays, store_arrays
 from m2ib.renderers.base import scale
 from m2ib.renderers.drawing import draw_heat, shown_grid
-from m2ib.renderers.panels import Panel, Part, Ruler, heat_figure, heat_script, per_cent
+from m2ib.renderers.panels import Panel, Part, Ruler, heat_figure, heat_script, maps_of, per_cent
 from m2ib.renderers.pictures import outline
-from m2ib.renderers.place import brief, even, middles, ticks, weights
+from m2ib.renderers.place import brief, clock, even, middles, moments, weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from m2ib.attribution import Attribution
 
-_TOP, _BOTTOM = 0.36, 0.88  # of a lane: where its highest and lowest values lie, the name above them
+_TOP, _BOTTOM = 0.4, 0.9  # of a lane: where its highest and lowest values lie, the name above them
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +83,7 @@ class TracesRenderer:
             )
             for n, (name, unit) in enumerate(zip(view.names, view.units, strict=True))
         )
+        maps = {side: _soft(attribution, grid)[None, None] for side, grid in maps_of(attribution).items()}
         panel = Panel(
             picture=Markup(
                 '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
@@ -101,13 +102,15 @@ class TracesRenderer:
                 )
             ],
             x=Ruler([0, last - first], [first, last], "s"),
-            xticks=[(moment - first, f"{moment:g} s") for moment in ticks(first, last, 6)],
+            xticks=[(moment - first, clock(moment, last)) for moment in moments(first, last, 6)],
             yticks=[
                 (n + at, brief(value))
                 for n, (low, high) in enumerate(lanes)
                 for at, value in ((_TOP, high), (_BOTTOM, low))
             ],
             overlay=labels,
+            soft=maps if _width(attribution) > 1 else None,
+            caption=_smoothing(attribution),
         )
         return heat_figure(attribution, ident, [panel], kind="traces", label="heat over the traces")
 
@@ -121,7 +124,7 @@ class TracesRenderer:
         start, end = view.span
         columns = 1000
         centres = (_moments(attribution) - start) / (end - start) * columns
-        row = weights(centres, columns) @ shown_grid(attribution)
+        row = weights(centres, columns) @ _soft(attribution, shown_grid(attribution))
         draw_heat(
             axes,
             row[None],
@@ -140,7 +143,8 @@ class TracesRenderer:
         axes.set_yticks(np.arange(count) + 0.5, names, fontsize=8, parse_math=False)
         axes.set_xlim(first, last)
         axes.set_ylim(count, 0)
-        axes.set_xlabel("seconds")
+        grey = "; grey: not seen by the model" if first < start or end < last else ""
+        axes.set_xlabel(f"seconds{grey}")
 
     def store(self, view: TracesView, folder: Path, stem: str) -> Mapping[str, Any]:
         return {
@@ -169,6 +173,25 @@ def _moments(attribution: Attribution) -> np.ndarray:
     if attribution.axes:
         return middles(attribution.axes[-1])
     return even(attribution.grid.shape[-1], *attribution.view.span)
+
+
+def _width(attribution: Attribution) -> int:
+    """How many windows are shaded alike: an odd number, so that about 50 shades can be told apart."""
+    return int(attribution.grid.shape[-1]) // 100 * 2 + 1
+
+
+def _soft(attribution: Attribution, grid: np.ndarray) -> np.ndarray:
+    """(windows,) twice the mean of a window and its neighbours; the outer windows count on beyond the ends."""
+    width = _width(attribution)
+    soft = grid.astype(np.float64).reshape(-1)
+    for _ in range(2):
+        soft = np.convolve(np.pad(soft, width // 2, mode="edge"), np.ones(width) / width, "valid")
+    return soft
+
+
+def _smoothing(attribution: Attribution) -> str:
+    width = _width(attribution)
+    return f"smooth: the shade is a running mean over {2 * width - 1} windows" if width > 1 else ""
 
 
 def _lanes(view: TracesView) -> list[tuple[float, float]]:

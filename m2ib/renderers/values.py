@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from m2ib.renderers.base import scale
+from m2ib.renderers.place import figures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,7 +35,7 @@ class ValuesRenderer:
             Markup("<tr>{}</tr>").format(
                 Markup("").join(
                     Markup('<td class="figure cell" style="--value:{:.3f}">{}</td>').format(
-                        shade, f"{value:.3g}"
+                        shade, figures(value)
                     )
                     for value, shade in zip(row, line, strict=True)
                 )

@@ -122,7 +122,7 @@ def test_another_models_weights(tmp_path: Path) -> None:
         {"visual.conv1.weight": torch.zeros(2), "ln_final.weight": torch.zeros(2)}, tmp_path / "clip.pth"
     )
     with pytest.raises(
-        m2ib.CheckpointError, match="is not ImageBind's: .*a CLIP opens with the adapters 'clip'"
+        m2ib.CheckpointError, match=r"is not ImageBind's: .*a CLIP opens with the adapters 'clip'"
     ):
         load(checkpoint=tmp_path / "clip.pth", architecture=SMALL)
 

@@ -80,7 +80,7 @@ GRIDS = {
 }
 AXES = {
     "image": ["row px", "column px"],
-    "video": ["clip s", "row px", "column px"],
+    "video": ["clip s", "row px of the crop", "column px of the crop"],
     "audio": ["clip s", "frequency Hz", "time s"],
     "depth": ["row px", "column px"],
     "thermal": ["row px", "column px"],

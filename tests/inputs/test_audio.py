@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -349,7 +350,12 @@ FILES: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
     "empty": (
         "a.wav",
         lambda folder: b"",
-        "is not in a sound format that can be read; WAV, FLAC, OGG, MP3 and AIFF are",
+        "is empty: the file holds 0 bytes",
+    ),
+    "film": (
+        "my dog.mp4",
+        lambda folder: b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" * 20,
+        "is not in a sound format that can be read; extract its sound first, e.g. with ffmpeg -i 'my dog.mp4' sound.wav",
     ),
     "text": ("a.wav", lambda folder: b"a dog barks", "is not in a sound format that can be read; WAV"),
     "header": (
@@ -392,6 +398,7 @@ def test_files_that_cannot_be_read(tmp_path: Path, case: str) -> None:
 def test_files_that_are_not_there(tmp_path: Path) -> None:
     assert refused(tmp_path / "no.wav") == f"audio '{tmp_path}/no.wav' does not exist; check the path"
     assert refused(str(tmp_path)) == f"audio '{tmp_path}' is a folder; name a file"
+    assert refused("") == "audio '' is empty; give a path"
     assert refused("a\0b.wav").startswith("audio 'a\\x00b.wav' cannot be read: ")
     path = tmp_path / "mine.wav"
     soundfile.write(path, noise(3, 16000).T, 16000)
@@ -432,8 +439,9 @@ SHAPES = "give one sound as (channels, samples): transpose (samples, channels)"
         ((SOUND.astype(np.uint8), 16000), "audio: samples are floating point, int16 or int32, not uint8"),
         ((SOUND[:0], 16000), "audio holds no samples"),
         ((SOUND[:399], 16000), "audio lasts 0.0249 s, less than the 25 ms window of the model's spectrogram; give a longer one"),
-        ((np.where(np.arange(48000) % 16000 == 7, np.nan, SOUND), 16000), "audio: 3 of its 48000 samples are NaN or infinite"),
-        ((np.where(np.arange(48000) == 7, 1e300, SOUND.astype(np.float64)), 16000), "audio: 1 of its 48000 samples are NaN or infinite"),
+        ((np.where(np.arange(48000) % 16000 == 7, np.nan, SOUND), 16000), "audio: NaN or infinite samples (3 of 48000), the first at 0.0004 s; replace them, e.g. by 0, or cut them out"),
+        ((np.where(np.arange(48000) == 36000, np.inf, np.stack([SOUND] * 40)), 16000), "audio: NaN or infinite samples (40 of 1920000), the first at 2.2500 s; "),
+        ((np.where(np.arange(48000) == 7, 1e300, SOUND.astype(np.float64)), 16000), "audio: NaN or infinite samples (1 of 48000), the first at 0.0004 s; "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_in_one_line(raw: Any, message: str) -> None:
@@ -445,6 +453,10 @@ def test_what_cannot_be_used_is_refused_in_one_line(raw: Any, message: str) -> N
     [
         ({"clips": 0}, "audio: clips is a whole number > 0, not 0"),
         ({"clips": True}, "audio: clips is a whole number > 0, not True"),
+        (
+            {"seconds": 10},
+            "audio: seconds=10 is more than the 2.055 s that the model's 204 frames hold; give 2.055 or less",
+        ),
         ({"seconds": 0.02}, "audio: seconds is a number, 0.025 or more, not 0.02"),
         ({"mean": "loud"}, "audio: mean is a number, not 'loud'"),
         ({"std": 0}, "audio: std is a number > 0, not 0"),
@@ -459,6 +471,29 @@ def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
 
 def test_options() -> None:
     assert AudioPreparation.of({"clips": 5}, frames=112) == AudioPreparation(clips=5, frames=112)
+    for seconds in (2.0, 2.055):
+        assert AudioPreparation.of({"seconds": seconds}).seconds == seconds
+    longest = AudioPreparation.of({"seconds": 2.055}).prepare((noise(5, 16000), 16000))
+    assert longest.view.frames == (204,) * 3
+
+
+@pytest.mark.parametrize("length", [0.4, 1.5, 12, 40])
+def test_clips_end_where_the_frames_end(length: float) -> None:
+    """56 frames, as small models have: 0.575 s of each clip's 2 s."""
+    small = AudioPreparation(frames=56)
+    waveform = noise(length, 16000)
+    item = small.prepare((waveform, 16000))
+    starts = [n * max(length - 2, 0) / 2 for n in range(3)]
+    spans = [(start, min(start + 0.575, length)) for start in starts]
+    np.testing.assert_allclose(item.view.clips, spans, atol=1e-9)
+    np.testing.assert_allclose(item.layout.axes[0].spans, spans, atol=1e-9)
+    np.testing.assert_allclose(item.origin["clips"], spans, atol=1e-5)
+    played = spans if length > 30 else [(0, length)]
+    np.testing.assert_allclose(item.view.played, played, atol=1e-9)
+    assert len(item.view.waveform) == round(sum(stop - start for start, stop in played) * 16000)
+    expected, _ = naive(waveform.copy(), 16000)
+    np.testing.assert_allclose(item.inputs.numpy(), expected[..., :56], atol=2e-3)
+    assert small.describe(item.inputs).view.clips[1] == (0.575, 1.15)
 
 
 def test_an_empty_file_is_named(tmp_path: Path) -> None:
@@ -531,3 +566,46 @@ def test_a_missing_package_is_named(tmp_path: Path) -> None:
         done.stdout.strip()
         == "AdapterError soundfile is needed here, and missing: pip install 'm2ib[imagebind]'"
     )
+
+
+def test_a_wav_file_that_is_cut_short_says_how_much_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "cut.wav"
+    soundfile.write(path, noise(5, 44100, 2).T, 44100)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: 44 + 3 * 44100 * 4])
+    message = f"audio {str(path)!r} is cut short: its header promises 2.00 s more than the 3.00 s that are there and read"
+    with pytest.warns(M2IBWarning, match=f"^{re.escape(message)}$"):
+        assert AUDIO.prepare(path).view.length == 3
+    path.write_bytes(whole + b"LIST")  # another chunk, cut: no sound is missing
+    AUDIO.prepare(path)
+
+
+@pytest.mark.parametrize("size", [2**32 - 1, 2**31 - 1, 2**31 - 4096])
+def test_a_wav_file_that_was_streamed_does_not_promise_anything(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "pipe.wav"
+    soundfile.write(path, noise(3, 16000).T, 16000)
+    whole = bytearray(path.read_bytes())
+    place = whole.index(b"data")
+    whole[place + 4 : place + 8] = size.to_bytes(4, "little")
+    path.write_bytes(whole)
+    assert AUDIO.prepare(path).view.length == 3
+
+
+@pytest.mark.parametrize("ways", [{"subtype": "IMA_ADPCM"}, {"subtype": "PCM_24"}, {"format": "WAVEX"}])
+def test_whole_wav_files_are_not_called_short(tmp_path: Path, ways: dict[str, str]) -> None:
+    path = tmp_path / "whole.wav"
+    soundfile.write(path, noise(3, 16000)[0, :47999], 16000, **ways)
+    AUDIO.prepare(path)
+
+
+def test_of_several_channels_the_first_is_heard() -> None:
+    origin = AUDIO.prepare((noise(3, 16000, 8), 16000)).origin
+    assert (origin["heard"], origin["channel"], origin["channels"]) == ("first of 8 channels", 0, 8)
+    assert "heard" not in AUDIO.prepare((noise(3, 16000), 16000)).origin
+
+
+def test_what_is_recorded_is_rounded() -> None:
+    origin = AUDIO.prepare((noise(3, 44100)[0, :100_001], 44100)).origin
+    assert origin["seconds"] == 2.26760
+    moments = [moment for clip in origin["clips"] for moment in clip]
+    assert moments == [float(f"{moment:.6g}") for moment in moments]

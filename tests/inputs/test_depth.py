@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from m2ib.errors import InputError, M2IBWarning, SettingError
+from m2ib.notices import keeping
 from m2ib_adapters.inputs.depth import SENSORS, DepthPreparation
 from m2ib_adapters.inputs.fields import fill_nearest, fit
 from m2ib_adapters.towers.patches import Patches
@@ -54,6 +57,7 @@ def test_equals_the_naive_pipeline(shape: tuple[int, int]) -> None:
     torch.testing.assert_close(item.inputs.double(), naive(metres), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.filterwarnings("ignore:depth. the model's input is the same everywhere")
 def test_a_wall_has_the_numbers_of_the_formula() -> None:
     for distance in (1.0, 2.0, 5.0):
         inputs = SMALL.prepare(np.full((40, 60), distance)).inputs
@@ -61,6 +65,7 @@ def test_a_wall_has_the_numbers_of_the_formula() -> None:
         torch.testing.assert_close(inputs, torch.full((1, 32, 32), expected))
 
 
+@pytest.mark.filterwarnings("ignore:depth. (100% of the pixels|the model)")
 def test_near_and_far_are_clipped() -> None:
     def value(metres: float, **options: Any) -> float:
         return float(
@@ -147,6 +152,7 @@ def test_the_assumed_camera_is_recorded() -> None:
     assert origin["max_disparity"] == 75.0
 
 
+@pytest.mark.filterwarnings("ignore:depth. the model's input is the same everywhere")
 def test_holes_take_no_part_and_large_ones_are_filled() -> None:
     metres = np.full((64, 64), 2.0)
     whole = SMALL.prepare(metres).inputs
@@ -182,7 +188,7 @@ def test_resized_values_lie_between_the_measured_ones(rows: int, columns: int, s
     values = chance.uniform(1, 2, (rows, columns))
     values[chance.random((rows, columns)) < 0.3] = np.nan
     values[0, 0] = 1.5
-    fitted, region = fit(values, (16, 16), Image.Resampling.BILINEAR)
+    fitted, region = fit(values, (16, 16), Image.Resampling.BILINEAR, "depth")
     assert fitted.shape == (16, 16)
     measured = fitted[~np.isnan(fitted)]
     assert ((measured >= 1 - 1e-5) & (measured <= 2 + 1e-5)).all()
@@ -208,6 +214,7 @@ def test_the_view_is_in_metres_and_small() -> None:
     assert right - left == pytest.approx(600, abs=2)
 
 
+@pytest.mark.filterwarnings("ignore:depth. the model's input is the same everywhere")
 def test_disparity_is_shown_as_it_is_unless_the_camera_is_known() -> None:
     disparity = np.full((40, 40), 10.0)
     item = SMALL.prepare({"depth": disparity, "unit": "disparity"})
@@ -298,6 +305,7 @@ def test_wrong_options(options: dict[str, Any], message: str) -> None:
 
 
 _FLAT = np.full((20, 20), 2.0)
+_SLOPE = np.linspace(1, 3, 400).reshape(20, 20)
 _NEGATIVE = np.where(np.eye(20) > 0, -3.5, 2.0)
 
 
@@ -316,7 +324,7 @@ _NEGATIVE = np.where(np.eye(20) > 0, -3.5, 2.0)
         (
             np.ones((20, 20), np.uint8),
             "depth: values of 8 bits are a picture of depth, not distances; give the file that the camera or the "
-            'depth estimator wrote, or a mapping with their unit: {"depth": ..., "unit": "m"}',
+            "depth estimator wrote, or say their unit, e.g. unit='m' (options.depth.unit=m)",
         ),
         (
             _NEGATIVE,
@@ -327,7 +335,7 @@ _NEGATIVE = np.where(np.eye(20) > 0, -3.5, 2.0)
         (_FLAT * np.nan, "depth: all values are 0, NaN or infinite: nothing was measured"),
         (
             {"depth": _FLAT, "unit": "sun-rgbd"},
-            'depth: unit="sun-rgbd" is for whole numbers of 16 bits, not float64 from 2 to 2',
+            "depth: unit='sun-rgbd' is for whole numbers of 16 bits, not float64 from 2 to 2",
         ),
         ({"depth": _FLAT, "unit": "cm"}, "depth: unit is one of m, mm, sun-rgbd, disparity, not 'cm'"),
         (
@@ -337,7 +345,7 @@ _NEGATIVE = np.where(np.eye(20) > 0, -3.5, 2.0)
         ({"image": _FLAT}, "depth: a mapping needs the key 'depth'; it has 'image'"),
         ("nowhere/depth.npy", "depth 'nowhere/depth.npy' does not exist; check the path"),
         ("nowhere/depth.exr", "depth 'nowhere/depth.exr' does not exist; check the path"),
-        ("nowhere/depth.png", "image 'nowhere/depth.png' does not exist; check the path"),
+        ("nowhere/depth.png", "depth 'nowhere/depth.png' does not exist; check the path"),
     ],
 )
 def test_bad_input(raw: Any, message: str) -> None:
@@ -349,17 +357,48 @@ def test_bad_files(tmp_path: Path) -> None:
     (tmp_path / "a.npy").write_bytes(b"not an array")
     (tmp_path / "a.npz").write_bytes(b"PK not an archive")
     np.save(tmp_path / "objects.npy", np.array([{}, None], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "objects.npz", np.array([{}, None], dtype=object), allow_pickle=True)
     np.savez(tmp_path / "two.npz", depth=_FLAT, mask=_FLAT)
+    (tmp_path / "pickle.npy").write_bytes(pickle.dumps(_FLAT))
+    with ZipFile(tmp_path / "text.npz", "w") as archive:
+        archive.writestr("depth.txt", "2.0 2.0")
+    np.save(tmp_path / "cut.npy", _FLAT)
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:300])
+    np.save(tmp_path / "four.npy", np.zeros((2, 2, 2, 2)))
+    np.save(tmp_path / "flags.npy", _FLAT > 0)
+    Image.fromarray((room() * 1000).astype(np.uint16)).save(tmp_path / "whole.png")
+    (tmp_path / "half.png").write_bytes((tmp_path / "whole.png").read_bytes()[:20_000])
+    for name in ("empty.npy", "empty.png", "empty.exr"):
+        (tmp_path / name).touch()
+    for name in ("folder.png", "folder.npy"):
+        (tmp_path / name).mkdir()
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     for name, message in {
-        "a.npy": "is damaged or not numpy's",
-        "a.npz": "is damaged or not numpy's",
-        "objects.npy": "is damaged or not numpy's",
+        "a.npy": "is not a numpy file; write it with numpy.save",
+        "a.npz": "is damaged, or cut off",
+        "text.npz": "is not a numpy file; write it with numpy.savez",
+        "cut.npy": "is damaged, or cut off",
+        "pickle.npy": "is not a numpy file; write it with numpy.save",
+        "objects.npy": "holds Python objects, which may run code and are not opened; save plain numbers",
+        "objects.npz": "holds Python objects, which may run code and are not opened; save plain numbers",
+        "empty.npy": "is empty: the file holds 0 bytes",
+        "empty.png": "is empty: the file holds 0 bytes",
+        "empty.exr": "is empty: the file holds 0 bytes",
+        "folder.png": "is a folder; name a file",
+        "folder.npy": "is a folder; name a file",
+        "half.png": "is damaged and cannot be decoded: ",
+        "four.npy": "an array has the shape (H, W) or (H, W, 1), not (2, 2, 2, 2)",
+        "flags.npy": "values are whole or floating-point numbers, not bool",
         "two.npz": "holds 2 arrays ('depth', 'mask'), not one; load the right one and give the array",
         "a.png": "is not in an image format that can be read",
     }.items():
-        with pytest.raises(InputError, match=re.escape(message)):
+        with pytest.raises(InputError) as caught:
             SMALL.prepare(tmp_path / name)
+        said = str(caught.value)
+        assert said.startswith(f"depth '{tmp_path / name}'")
+        assert message in said
+        assert "\n" not in said
+        assert "allow_pickle" not in said
 
 
 def test_exr_names_the_package_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -390,25 +429,28 @@ def test_exr_files(tmp_path: Path) -> None:
     [
         (
             room(64, 64) * 1000,
-            r'read with unit="m", values run from 9\d\d to [\d.e+]+ m with the median at .* say so: '
-            r'\{"depth": \.\.\., "unit": "mm"\}$',
+            r"read with unit='m', values run from 9\d\d to [\d.e+]+ m with the median at .* say unit='mm' "
+            r"\(options\.depth\.unit=mm\)$",
         ),
-        (np.full((20, 20), 3, np.uint16), r'read with unit="mm", .* at 0\.003 m; .*"unit": "m"\}$'),
         (
-            np.pad(_FLAT, ((0, 20), (0, 0))),
+            np.full((20, 20), 3, np.uint16),
+            r"read with unit='mm', .* at 0\.003 m; .*unit='m' \(options\.depth\.unit=m\)$",
+        ),
+        (
+            np.pad(_SLOPE, ((0, 20), (0, 0))),
             None,
         ),
         (
-            np.pad(_FLAT, ((0, 21), (0, 0))),
+            np.pad(_SLOPE, ((0, 21), (0, 0))),
             r"^depth: 51% of the pixels are holes \(0, NaN or infinite\); they are filled from their neighbours, "
             "so the map says little there$",
         ),
         (
-            (np.arange(400, dtype=np.uint16) + 1000).reshape(20, 20) * 8,
-            r"all values are multiples of 8, as in SUN RGB-D's files with their rotated bits; if it is one, give "
-            r'\{"depth": \.\.\., "unit": "sun-rgbd"\}, else say "unit": "mm"$',
+            (np.arange(400, dtype=np.uint16) + 300).reshape(20, 20) * 8,
+            r"all values are multiples of 8, as in SUN RGB-D's files with their rotated bits; if it is one, say "
+            r"unit='sun-rgbd' \(options\.depth\.unit=sun-rgbd\), else unit='mm' \(options\.depth\.unit=mm\)$",
         ),
-        ({"depth": (np.arange(400, dtype=np.uint16) + 1000).reshape(20, 20) * 8, "unit": "mm"}, None),
+        ({"depth": (np.arange(400, dtype=np.uint16) + 300).reshape(20, 20) * 8, "unit": "mm"}, None),
     ],
 )
 def test_warnings(raw: Any, message: str | None) -> None:
@@ -425,3 +467,108 @@ def test_a_crop_of_holes_only() -> None:
     message = "^depth: all pixels in the model's centre crop are holes; crop the input to what was measured$"
     with pytest.raises(InputError, match=message):
         SMALL.prepare(metres)
+
+
+# What the model cannot tell apart.
+
+
+def said(preparation: DepthPreparation, raw: Any) -> str:
+    with pytest.warns(M2IBWarning) as caught:
+        preparation.prepare(raw)
+    (warning,) = caught
+    return str(warning.message)
+
+
+def test_outdoor_depth_beyond_the_farthest_is_said(tmp_path: Path) -> None:
+    np.save(tmp_path / "street.npy", np.linspace(15, 75, 4096).reshape(64, 64))
+    assert said(SMALL, tmp_path / "street.npy") == (
+        f"depth '{tmp_path}/street.npy': 100% of the pixels that the model sees are farther than farthest=8 m, and "
+        "taken as just there, so the map says little about depth; if the unit is right (options.depth.unit), say "
+        "farthest=75 (options.depth.farthest=75)"
+    )
+    far = DepthPreparation(size=(32, 32), farthest=75)
+    inputs = far.prepare(tmp_path / "street.npy").inputs
+    assert float(inputs.max() - inputs.min()) > 0.5
+
+
+@pytest.mark.parametrize(("far", "warns"), [(0.49, False), (0.51, True)])
+def test_half_of_the_pixels_may_lie_beyond(far: float, warns: bool) -> None:
+    metres = np.where(np.linspace(0, 1, 4096).reshape(64, 64) < far, 20.0, 3.0)
+    if warns:
+        assert said(SMALL, metres).startswith(
+            "depth: 51% of the pixels that the model sees are farther than "
+        )
+    else:
+        SMALL.prepare(metres)
+
+
+def test_only_what_the_model_sees_counts() -> None:
+    metres = np.full((32, 96), 50.0)
+    metres[:, 32:64] = np.linspace(1, 3, 1024).reshape(32, 32)
+    SMALL.prepare(metres)
+    metres[:, :32], metres[:, 32:64], metres[:, 64:] = 2, 50, 3
+    assert said(SMALL, metres).startswith(
+        "depth: 100% of the pixels that the model sees are farther than farthest=8"
+    )
+
+
+def test_millimetres_read_as_disparity_are_said() -> None:
+    millimetres = (room(64, 64) * 1000).astype(np.uint16)
+    assert said(SMALL, {"depth": millimetres, "unit": "disparity"}) == (
+        "depth: 100% of the pixels that the model sees are above max_disparity=75 px, and taken as just there, so "
+        "the map says little about depth; check the unit (options.depth.unit), or raise max_disparity "
+        "(options.depth.max_disparity)"
+    )
+
+
+def test_what_is_too_near_is_said() -> None:
+    near = np.linspace(0.2, 0.4, 1024).reshape(32, 32)
+    assert said(SMALL, near) == (
+        "depth: 100% of the pixels that the model sees are nearer than 0.519 m, where max_disparity=75 px ends, and "
+        "taken as just there, so the map says little about depth; check unit and sensor (options.depth.unit, "
+        "options.depth.sensor), or raise max_disparity (options.depth.max_disparity)"
+    )
+    assert "are nearer than nearest=1 m, " in said(DepthPreparation(size=(32, 32), nearest=1), near)
+
+
+def test_a_wall_is_said() -> None:
+    assert said(SMALL, _FLAT) == (
+        "depth: the model's input is the same everywhere, so the map shows nothing about depth"
+    )
+
+
+def test_warnings_name_the_file(tmp_path: Path) -> None:
+    for name, millimetres in {
+        "holes.png": np.pad((_SLOPE * 1000).astype(np.uint16), ((0, 30), (0, 0))),
+        "units.png": (_SLOPE * 2).astype(np.uint16),
+        "rotated.png": np.arange(800, 1200, dtype=np.uint16).reshape(20, 20) * 8,
+        "long.png": np.tile((_SLOPE * 1000).astype(np.uint16), (1, 6)),
+    }.items():
+        Image.fromarray(millimetres).save(tmp_path / name)
+        assert said(SMALL, tmp_path / name).startswith(f"depth '{tmp_path / name}'")
+        assert said(SMALL, {"depth": str(tmp_path / name)}).startswith(f"depth '{tmp_path / name}'")
+    assert said(SMALL, tmp_path / "long.png").startswith(
+        f"depth '{tmp_path}/long.png' of 120x20 pixels: the model's centre crop sees 1"
+    )
+
+
+def test_a_warning_is_kept_once() -> None:
+    with keeping() as kept, pytest.warns(M2IBWarning):
+        SMALL.prepare(np.where(np.eye(20, 120) > 0, np.nan, np.tile(_SLOPE, (1, 6))))  # resized twice
+    assert len(kept) == 1
+
+
+def test_errors_of_options_name_the_file() -> None:
+    message = "^depth 'room.png': unit is one of m, mm, sun-rgbd, disparity, not 'cm'$"
+    with pytest.raises(InputError, match=message):
+        SMALL.prepare({"depth": "room.png", "unit": "cm"})
+
+
+def test_an_empty_path() -> None:
+    with pytest.raises(InputError, match=r"^depth '' is empty; give a path$"):
+        SMALL.prepare("")
+
+
+def test_what_is_recorded_is_rounded() -> None:
+    origin = SMALL.prepare(np.float32(_SLOPE + 0.206)).origin
+    assert origin["measured"] == [1.206, 2.206, 3.206]

@@ -342,8 +342,7 @@ _WALK = walk(TIMES)
     [
         (
             7,
-            "imu: cannot use a int; give a .csv or .npy file, an array (6, T), (array, rate), or a mapping "
-            '{"imu": ..., "rate": ...}',
+            "imu: cannot use a int; give a .csv or .npy file, an array (6, T), or (array, rate)",
         ),
         (
             _WALK[:5],
@@ -361,7 +360,13 @@ _WALK = walk(TIMES)
         (np.zeros((6, 1)), "imu: 1 sample is no movement; give at least two"),
         ((_WALK, -5), "imu: rate is a number > 0, not -5"),
         ({"array": _WALK}, "imu: a mapping needs the key 'imu'; it has 'array'"),
-        ("walk.mp4", "imu 'walk.mp4': cannot read .mp4; give a .csv or .npy file"),
+        (__file__, f"imu {__file__!r}: cannot read .py; give a .csv or .npy file"),
+        (str(Path(__file__).parent), f"imu {str(Path(__file__).parent)!r} is a folder; name a file"),
+        ("", "imu '' is empty; give a path"),
+        (
+            {"imu": "walk.csv", "hz": 9},
+            "imu 'walk.csv': no option 'hz'; there are rate, start, accelerometer_unit, gyroscope_unit",
+        ),
         ("nowhere.csv", "imu 'nowhere.csv' does not exist; check the path"),
         ("nowhere.npy", "imu 'nowhere.npy' does not exist; check the path"),
         (
@@ -411,7 +416,7 @@ def _with(name: str, values: list[Any]) -> dict[str, Any]:
         ),
         (
             _with("acc_z", [1, 2, "", "nan", *range(5)]),
-            "imu: empty, NaN or infinite samples in acc_z (2); fill them, or remove their rows",
+            "a.csv': empty, NaN or infinite samples in acc_z (2); fill them, or remove their rows",
         ),
         (
             _with("time", [0, "", 2, 3, 4, 5, 6, 7, 8]),
@@ -419,8 +424,26 @@ def _with(name: str, values: list[Any]) -> dict[str, Any]:
         ),
         (
             _with("time", [0, 0.01, 0.02, 0.015, 0.03, 0.04, 0.05, 0.05, 0.06]),
-            "imu: time does not rise from sample 3 (0.02 s) to sample 4 (0.015 s), and 2 times in all; sort and "
-            'repair the samples, or give {"imu": ..., "rate": ...}',
+            "a.csv': the time in the column 'time' does not rise from sample 3 (0.02) to sample 4 (0.015), and 2 times "
+            "in all; sort and repair the samples, or say their rate, e.g. rate=200 (options.imu.rate=200)",
+        ),
+        (
+            _with("time", [0, 0.01, 0.02, 0.03, 0.03, 0.04, 0.05, 0.06, 0.07]),
+            "a.csv': the time in the column 'time' does not rise from sample 4 (0.03) to sample 5 (0.03); sort and "
+            "repair the samples, or say their rate, e.g. rate=200 (options.imu.rate=200)",
+        ),
+        (
+            _with("time", [1700000000] * 9),
+            "a.csv': the time in the column 'time' does not rise from sample 1 (0) to sample 2 (0), and 8 times in all; "
+            "sort and repair the samples, or say their rate, e.g. rate=200 (options.imu.rate=200)",
+        ),
+        (
+            _with("acc_z", [1, '"0,113037"', *range(7)]),
+            "a.csv', row 3, column 'acc_z': '0,113037' has a decimal comma; save it with decimal points",
+        ),
+        (
+            _with("acc_z", [f"{n},5" for n in range(9)]),
+            "a.csv', row 2: 8 cells under 7 columns; save numbers with decimal points, not commas",
         ),
         (
             _with("time", [0.15 * n for n in range(9)]),
@@ -442,7 +465,12 @@ def test_bad_tables(tmp_path: Path, columns: dict[str, Any], message: str) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "holds 0 rows; a header and one row a sample are needed"),
+        ("", "is empty: the file holds 0 bytes"),
+        ("\n", "holds 0 rows; a header and one row a sample are needed"),
+        (
+            "ax;ay;az;gx;gy;gz\n1;2;3;4;5;0,113037\n",
+            ", row 2, column 'gz': '0,113037' has a decimal comma; save it with decimal points",
+        ),
         ("time,ax\n", "holds 1 rows; a header and one row a sample are needed"),
         (
             "1,2,3,4,5,6\n1,2,3,4,5,6\n",
@@ -469,15 +497,19 @@ def test_gaps(tmp_path: Path, lost: float) -> None:
     times = times[(times <= 2) | (times > 2 + lost - 0.005 + 1e-9)]
     path = write(tmp_path / "a.csv", table(times, walk(times)))
     if lost > 0.5:
-        message = "imu: nothing was recorded for 0.6 s from 2 s on, more than the 0.5 s that can be bridged; choose another start"
+        message = (
+            f"imu {str(path)!r}: nothing was recorded for 0.6 s from 2 s on, more than the 0.5 s that can be "
+        )
+        message += "bridged; no other start has 5 s behind it; give a longer recording"
         with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
             PREPARATION.prepare(path)
         return
-    message = f"imu: gaps in time (1), the longest of {lost:g} s from 2 s on; bridged by straight lines"
+    message = f"imu {str(path)!r}: gaps in time (1), the longest of {lost:g} s from 2 s on; bridged by straight lines"
     with pytest.warns(M2IBWarning, match=f"^{re.escape(message)}$"):
         item = PREPARATION.prepare(path)
     close(item.inputs, naive(times, walk(times)))
-    assert item.origin["gaps"] == [[2.0, pytest.approx(lost)]]
+    assert item.origin["gaps"] == 1
+    assert item.origin["longest_gap"] == [2.0, pytest.approx(lost)]
 
 
 def test_gaps_and_holes_outside_the_part_that_is_seen_do_not_matter() -> None:
@@ -488,18 +520,109 @@ def test_gaps_and_holes_outside_the_part_that_is_seen_do_not_matter() -> None:
     close(PREPARATION.prepare(np.asarray(recording)).inputs, naive(times, samples))
 
 
+def broken(*parts: tuple[float, float]) -> np.ndarray:
+    """Records of a walk at 200 Hz during these (start, end), with a sample at each start."""
+    times = np.concatenate([start + np.arange(round((end - start) * 200)) / 200 for start, end in parts])
+    return np.asarray(np.rec.fromarrays([times, *walk(times)], names=",".join(("time_s", *HEADER[1:]))))
+
+
+@pytest.mark.parametrize("start", [60.0, 59.9, 59.6])
+def test_a_start_after_a_gap_is_not_refused_for_it(start: float) -> None:
+    """Recorded from 60.003 s on: what lies before the start does not matter, some tenths after it are bridged."""
+    recorded = broken((0, 2), (60.003, 66))
+    if start == 60.0:
+        item = PREPARATION.prepare({"imu": recorded, "start": start})
+        assert item.origin["gaps"] == 0
+    else:
+        with pytest.warns(
+            M2IBWarning, match=rf"^imu: gaps in time \(1\), the longest of 0\.[14]03 s from {start} s on"
+        ):
+            item = PREPARATION.prepare({"imu": recorded, "start": start})
+        assert item.origin["longest_gap"] == [start, pytest.approx(60.003 - start)]
+    near = TIMES >= 0.5
+    np.testing.assert_allclose(item.inputs[:, near], walk(start + TIMES)[:, near], atol=0.01)
+
+
+def test_a_gap_behind_the_end_does_not_matter() -> None:
+    item = PREPARATION.prepare(broken((0, 5.0), (90, 91)))
+    assert item.origin["gaps"] == 0
+    assert item.origin["padded_samples"] == 0
+
+
+def test_a_start_that_works_is_named() -> None:
+    recorded = broken((0, 2), (4, 6), (10.5, 17))
+    message = (
+        "imu: nothing was recorded for 2 s from 1.995 s on, more than the 0.5 s that can be bridged; say start=10.5 "
+        "(options.imu.start=10.5)"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
+        PREPARATION.prepare(recorded)
+    assert PREPARATION.prepare({"imu": recorded, "start": 10.5}).origin["gaps"] == 0
+
+
+def test_a_rate_stands_in_for_times_that_do_not_rise(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", table(np.zeros(2000), walk(TIMES)))
+    item = PREPARATION.prepare({"imu": path, "rate": 400})
+    close(item.inputs, walk(TIMES))
+    assert item.origin["times"] == "by the rate"
+
+
+def test_what_is_recorded_is_rounded(tmp_path: Path) -> None:
+    times = np.arange(1200) / 200 + 1e-12 * np.arange(1200) ** 1.5
+    item = ImuPreparation(start=0.1 + 0.2).prepare(write(tmp_path / "a.csv", table(times, walk(times))))
+    assert item.origin["rate"] == 200
+    assert item.origin["span"] == [0.3, 5.3]
+
+
+def test_messages_name_the_file(tmp_path: Path) -> None:
+    times = np.arange(600) / 200
+    path = write(tmp_path / "a.csv", table(times, 200 * walk(times)))
+    with pytest.warns(M2IBWarning) as caught:
+        PREPARATION.prepare(path)
+    assert [str(each.message).split(":")[0] for each in caught] == [f"imu {str(path)!r}"] * 3
+    for raw, message in {
+        "start": (
+            {"imu": path, "start": 60},
+            "start=60 s is not within the recording, which ends at 2.995 s",
+        ),
+        "short": (write(tmp_path / "one.csv", table(times[:1], walk(times[:1]))), "1 sample is no movement"),
+    }.values():
+        with pytest.raises(InputError, match=rf"^imu '{tmp_path}/(a|one)\.csv': {message}"):
+            PREPARATION.prepare(raw)
+
+
+def test_acceleration_without_gravity_is_said_even_where_the_columns_name_a_unit(tmp_path: Path) -> None:
+    names = (
+        '"Time (s)"',
+        *(f'"Linear Acceleration {axis} (m/s^2)"' for axis in "xyz"),
+        *(f'"Gyroscope {axis} (rad/s)"' for axis in "xyz"),
+    )  # as phyphox writes them
+    samples = walk(TIMES)
+    path = write(tmp_path / "phyphox.csv", table(TIMES, samples, names))
+    close(PREPARATION.prepare(path).inputs, samples)
+    moving = samples - np.array([[0], [0], [9.81], [0], [0], [0]])
+    write(path, table(TIMES, moving, names))
+    message = (
+        r"phyphox\.csv': the acceleration's median length is [\d.]+ m/s², where gravity alone is 9\.81; "
+    )
+    with pytest.warns(M2IBWarning, match=message):
+        close(PREPARATION.prepare(path).inputs, moving)
+    close(PREPARATION.prepare({"imu": path, "accelerometer_unit": "m/s2"}).inputs, moving)
+
+
 @pytest.mark.parametrize(
     ("samples", "message"),
     [
         (
             walk(TIMES) / np.array([[9.80665]] * 3 + [[1]] * 3),
-            "imu: the acceleration's median length is 1, read as m/s² where gravity alone is 9.81; if it is in g, "
-            'give {"imu": ..., "accelerometer_unit": "g"}; if gravity was taken out, put it back, or say "m/s2"',
+            "imu: the acceleration's median length is 1 m/s², where gravity alone is 9.81; if it is in g, say "
+            "accelerometer_unit='g' (options.imu.accelerometer_unit=g); if gravity was taken out, put it back, or say "
+            "accelerometer_unit='m/s2'",
         ),
         (
             walk(TIMES) * np.array([[1]] * 3 + [[500]] * 3),
             "imu: the gyroscope's values reach 150, read as rad/s where 35 is the most that sensors measure; if they "
-            'are in degrees, give {"imu": ..., "gyroscope_unit": "deg/s"}, else say "rad/s"',
+            "are in degrees, say gyroscope_unit='deg/s' (options.imu.gyroscope_unit=deg/s), else gyroscope_unit='rad/s'",
         ),
     ],
 )
@@ -513,8 +636,8 @@ def test_implausible_units(samples: np.ndarray, message: str) -> None:
 def test_an_assumed_span_is_said() -> None:
     times = np.arange(900) / 180
     message = (
-        "imu: without times or a rate, 900 samples are taken to span 5 s, 180 a second; if that is wrong, give "
-        '{"imu": ..., "rate": ...}'
+        "imu: without times or a rate, 900 samples are taken to span 5 s, 180 a second; if that is wrong, say "
+        "their rate, e.g. rate=200 (options.imu.rate=200)"
     )
     with pytest.warns(M2IBWarning, match=f"^{re.escape(message)}$"):
         item = PREPARATION.prepare(walk(times))

@@ -121,8 +121,73 @@ def test_given_limits_are_the_same_for_all_images() -> None:
     assert float(preparation.prepare({"thermal": celsius, "low": 20, "high": 30}).inputs.max()) == 1
 
 
-def test_a_constant_image() -> None:
-    assert not SMALL.prepare(np.full((40, 40), 29000, np.uint16)).inputs.any()
+@pytest.mark.parametrize(
+    ("preparation", "raw", "message"),
+    [
+        (
+            SMALL,
+            np.full((40, 40), 29000, np.uint16),
+            "thermal: all values that the model sees are 29000, so the map shows nothing about heat",
+        ),
+        (
+            SMALL,
+            np.zeros((40, 40), np.uint8),
+            "thermal: all values that the model sees are 0, so the map shows nothing about heat",
+        ),
+        (
+            ThermalPreparation(size=(32, 32), low=0, high=10),
+            np.linspace(20, 40, 1600).reshape(40, 40),
+            "thermal: its values from 20 to 40 become one grey level with low=0 and high=10, so the map shows nothing "
+            "about heat; say other limits (options.thermal.low, options.thermal.high)",
+        ),
+    ],
+)
+def test_one_grey_level_is_said(preparation: ThermalPreparation, raw: np.ndarray, message: str) -> None:
+    with pytest.warns(M2IBWarning, match=f"^{re.escape(message)}$"):
+        item = preparation.prepare(raw)
+    assert float(item.inputs.max() - item.inputs.min()) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("levels", "unit"),
+    [
+        (np.linspace(20, 40, 1600).reshape(40, 40), "as given"),
+        (np.linspace(-0.5, 0.5, 1600).reshape(40, 40), "as given"),
+        (np.linspace(0, 1, 1600).reshape(40, 40), "grey level"),
+        (np.arange(1600, dtype=np.uint16).reshape(40, 40), "grey level"),
+    ],
+)
+def test_temperatures_are_not_called_grey_levels(levels: np.ndarray, unit: str) -> None:
+    view = SMALL.prepare(levels).view
+    assert view.unit == unit
+    np.testing.assert_allclose(view.values, levels, rtol=1e-6)
+
+
+def test_what_is_recorded_is_rounded() -> None:
+    origin = SMALL.prepare(
+        np.linspace(20, 40, 1600, dtype=np.float32).reshape(40, 40) + np.float32(0.1)
+    ).origin
+    assert origin["measured"] == [20.1, 40.1]
+    assert origin["low"] == float(f"{origin['low']:.6g}")
+
+
+def test_messages_name_the_file(tmp_path: Path) -> None:
+    np.save(tmp_path / "holes.npy", np.where(np.eye(9) > 0, np.nan, 1.0))
+    (tmp_path / "empty.png").touch()
+    for name, message in {
+        "holes.npy": ": 9 of 81 values are NaN or infinite; fill them, or crop the image",
+        "empty.png": " is empty: the file holds 0 bytes",
+        "": " is a folder; name a file",
+    }.items():
+        with pytest.raises(InputError, match=f"^{re.escape(f'thermal {str(tmp_path / name)!r}{message}')}$"):
+            SMALL.prepare(tmp_path / name)
+    Image.fromarray(np.full((40, 40, 3), (255, 120, 0), np.uint8)).save(tmp_path / "colour.png")
+    with pytest.warns(M2IBWarning) as caught:
+        SMALL.prepare(tmp_path / "colour.png")
+    assert [str(each.message).startswith(f"thermal '{tmp_path}/colour.png': ") for each in caught] == [
+        True,
+        True,
+    ]
 
 
 @settings(max_examples=30, deadline=None)
@@ -214,7 +279,7 @@ def test_wrong_options(options: dict[str, Any], message: str) -> None:
             "thermal: low and high are the raw values of black and white, two numbers in this order, not 9 and None",
         ),
         ({"heat": street()}, "thermal: a mapping needs the key 'thermal'; it has 'heat'"),
-        ("nowhere.jpg", "image 'nowhere.jpg' does not exist; check the path"),
+        ("nowhere.jpg", "thermal 'nowhere.jpg' does not exist; check the path"),
     ],
 )
 def test_bad_input(raw: Any, message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -116,6 +117,7 @@ def near(item: Item, expected: torch.Tensor) -> None:
     torch.testing.assert_close(item.inputs, expected, atol=1e-5, rtol=0)
 
 
+@pytest.mark.filterwarnings("ignore:video( '.*')?(. all . clips show the same frames| holds one frame)")
 @settings(max_examples=12, deadline=None)
 @given(
     count=st.integers(1, 90),
@@ -131,7 +133,7 @@ def test_arrays_are_prepared_as_the_official_loader_does(
     chosen = naive_chosen(count, float(rate))
     near(item, naive(frames, chosen))
     assert item.origin["chosen"] == chosen
-    assert item.origin["seconds"] == count / rate
+    assert item.origin["seconds"] == pytest.approx(count / rate, rel=1e-5)
 
 
 @settings(max_examples=200, deadline=None)
@@ -181,6 +183,7 @@ def test_every_format(tmp_path: Path, case: str) -> None:
     json.dumps(dict(item.origin))
 
 
+@pytest.mark.filterwarnings("ignore:video( '.*')?(. all . clips show the same frames| holds one frame)")
 def test_lists_of_images_and_tensors_are_videos_too() -> None:
     frames = moving(70, 40, 30)
     expected = naive(frames, naive_chosen(70, 25.0))
@@ -193,9 +196,31 @@ def test_lists_of_images_and_tensors_are_videos_too() -> None:
 @pytest.mark.parametrize("count", [1, 2, 20])
 def test_a_video_shorter_than_a_clip(tmp_path: Path, count: int) -> None:
     path = film(tmp_path / "short.mkv", moving(count, 30, 40), 25, "ffv1", form="bgr0")
-    item = VIDEO.prepare(path)
+    message = f": all 5 clips show the same frames, for the whole lasts {count / 25:.3g} s and a clip 2 s; one is enough, "
+    message += "say clips=1 (options.video.clips=1)"
+    if count == 1:
+        message = " holds one frame: all that the model sees is this frame, and nothing moves"
+    with pytest.warns(M2IBWarning, match=f"^{re.escape(f'video {str(path)!r}{message}')}$"):
+        item = VIDEO.prepare(path)
     near(item, naive(decoded(path), [[0, count - 1]] * 5))
     assert item.layout.axes[0].spans == ((0.0, pytest.approx(count / 25)),) * 15
+
+
+def test_a_still_picture_as_a_video(tmp_path: Path) -> None:
+    Image.fromarray(moving(1, 40, 60)[0]).save(tmp_path / "dog.jpg")
+    with pytest.warns(M2IBWarning, match=r"dog\.jpg' holds one frame: all that the model sees is this frame"):
+        item = VIDEO.prepare(tmp_path / "dog.jpg")
+    assert item.origin["chosen"] == [[0, 0]] * 5
+
+
+def test_one_clip_of_a_short_video_is_not_worth_a_word() -> None:
+    assert VideoPreparation(clips=1).prepare((moving(20, 30, 40), 25)).origin["chosen"] == [[0, 19]]
+
+
+def test_what_is_recorded_is_rounded() -> None:
+    origin = VIDEO.prepare((moving(91, 30, 40), 30000 / 1001)).origin
+    assert (origin["rate"], origin["seconds"]) == (29.97, 3.03637)
+    assert origin["clips"][1] == [0.259092, 2.25909]
 
 
 def test_a_slow_video_shows_what_is_on_the_screen() -> None:
@@ -297,6 +322,7 @@ def test_crops_and_clips_lie_where_the_axes_and_the_view_say() -> None:
     assert wide == pytest.approx(128, abs=0.1)
 
 
+@pytest.mark.filterwarnings("ignore:video( '.*')?(. all . clips show the same frames| holds one frame)")
 def test_one_crop_speaks_of_the_videos_own_pixels() -> None:
     frames = moving(50, 640, 360)
     item = VideoPreparation(crops=1, clips=2).prepare((frames, 25))
@@ -316,6 +342,7 @@ def test_one_crop_speaks_of_the_videos_own_pixels() -> None:
 # Preprocessed tensors.
 
 
+@pytest.mark.filterwarnings("ignore:video( '.*')?(. all . clips show the same frames| holds one frame)")
 def test_tensors_describe_themselves() -> None:
     item = VIDEO.prepare((moving(50, 40, 40), 25))
     several = VIDEO.describe(item.inputs)
@@ -364,6 +391,7 @@ def refused(raw: Any) -> str:
 FRAMES = moving(10, 20, 30)
 
 
+@pytest.mark.filterwarnings("ignore:video( '.*')?(. all . clips show the same frames| holds one frame)")
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
@@ -419,7 +447,7 @@ def no_frames(folder: Path, ending: str) -> bytes:
 
 
 FILES: dict[str, tuple[Callable[[Path], bytes], str]] = {
-    "empty": (lambda folder: b"", "is not in a video format that can be read, or damaged: "),
+    "empty": (lambda folder: b"", "is empty: the file holds 0 bytes"),
     "text": (lambda folder: b"a dog runs " * 99, "is not in a video format that can be read, or damaged: "),
     "half": (
         lambda folder: film(folder / "b.mp4", FRAMES, 25).read_bytes()[:900],

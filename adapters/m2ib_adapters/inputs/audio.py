@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
@@ -14,10 +13,11 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from m2ib.contract import Axis, Item
-from m2ib.errors import InputError, M2IBWarning, SettingError
+from m2ib.errors import InputError, SettingError
+from m2ib.notices import warn
 from m2ib.renderers import SoundView
 from m2ib_adapters.inputs.fields import check_positive, is_number, with_options
-from m2ib_adapters.inputs.media import check_count, clip_starts, optional
+from m2ib_adapters.inputs.media import check_count, clip_starts, optional, rounded
 from m2ib_adapters.inputs.sound_files import (
     Range,
     Reading,
@@ -47,7 +47,7 @@ class AudioPreparation:
     frames     of a clip, one every 10 ms; zeros follow where the clip has fewer
     mean, std  of the log energies: (x - mean) / std
     clips      how many, spread evenly; they overlap in short sounds
-    seconds    of one clip
+    seconds    of one clip; see :attr:`held`
     patches    the windows over (bands, frames) that become tokens
     """
 
@@ -65,7 +65,13 @@ class AudioPreparation:
     @classmethod
     def of(cls, options: Mapping[str, Any], **fixed: Any) -> AudioPreparation:
         """With a user's options, those named in ``OPTIONS``. Raises :class:`SettingError`."""
-        return with_options(cls(**fixed), options, cls.OPTIONS, "audio")
+        made = with_options(cls(**fixed), options, cls.OPTIONS, "audio")
+        if "seconds" in options and made.seconds > made.held:
+            raise SettingError(
+                f"audio: seconds={made.seconds:g} is more than the {made.held:g} s that the model's {made.frames} "
+                f"frames hold; give {made.held:g} or less"
+            )
+        return made
 
     def __post_init__(self) -> None:
         check_count(self.clips, "clips", "audio")
@@ -74,6 +80,11 @@ class AudioPreparation:
             raise SettingError(f"audio: mean is a number, not {self.mean!r}")
         if not is_number(self.seconds) or self.seconds < _WINDOW:
             raise SettingError(f"audio: seconds is a number, {_WINDOW:g} or more, not {self.seconds!r}")
+
+    @property
+    def held(self) -> float:
+        """Seconds of a clip that the frames hold: no more is read, shown or played."""
+        return round((self.frames - 1) * _STEP + _WINDOW, 6)
 
     def prepare(self, raw: Any) -> Item:
         """A path or (waveform, rate) as an :class:`Item` with (clips, 1, bands, frames) float32.
@@ -127,8 +138,9 @@ class AudioPreparation:
             "rate": sound.rate,
             "channels": sound.channels,
             "channel": 0,
-            "seconds": sound.seconds,
-            "clips": [list(span) for span in spans],
+            **({"heard": f"first of {sound.channels} channels"} if sound.channels > 1 else {}),
+            "seconds": rounded(sound.seconds),
+            "clips": [[rounded(moment) for moment in span] for span in spans],
             "resampled_to": self.rate,
             "bands": self.bins,
             "frames": self.frames,
@@ -159,14 +171,14 @@ class AudioPreparation:
         energies = shown * self.std + self.mean
         sounding = (energies.abs() > 1e-3).any(1)  # (clips, frames); padding is 0
         filled = tuple(int(row.nonzero().max()) + 1 if row.any() else 0 for row in sounding)
-        count = len(shown)
+        count, seconds = len(shown), min(self.seconds, self.held)
         view = SoundView(
             spectrogram=energies.numpy(),
             hertz=mel_edges(self.bins, self.rate)[1:-1],
-            clips=tuple((clip * self.seconds, (clip + 1) * self.seconds) for clip in range(count)),
+            clips=tuple((clip * seconds, (clip + 1) * seconds) for clip in range(count)),
             step=_STEP,
             frames=filled,
-            length=count * self.seconds,
+            length=count * seconds,
             envelope=np.zeros((2, 0), np.float32),
             waveform=np.zeros(0, np.float32),
             rate=self.rate,
@@ -183,11 +195,12 @@ class AudioPreparation:
 
     def _clips(self, length: int) -> list[Range]:
         """[start, stop) of each clip, in samples at the model's rate, of a sound with ``length`` of them."""
-        starts = clip_starts(length / self.rate, self.seconds, self.clips)
-        return [
-            (int(start * self.rate), min(int((start + Fraction(self.seconds)) * self.rate), length))
-            for start in starts
-        ]
+        most = int(self.rate * _WINDOW) + (self.frames - 1) * int(self.rate * _STEP)  # samples in the frames
+        clips = []
+        for start in clip_starts(length / self.rate, self.seconds, self.clips):
+            first, stop = int(start * self.rate), int((start + Fraction(self.seconds)) * self.rate)
+            clips.append((first, min(stop, first + most, length)))
+        return clips
 
     def _energies(self, clip: Tensor) -> Tensor:
         """(channels, samples) -> (bands, frames): log energies of the first channel, then zeros.
@@ -235,17 +248,17 @@ class AudioPreparation:
                 f"its samples lie in [{low:g}, {high:g}], where the model was made for [-1, 1]; "
                 "scale them, or give int16 or int32"
             )
-            warnings.warn(f"{sound.name}: {message}", M2IBWarning, stacklevel=3)
+            warn(f"{sound.name}: {message}")
         if max(float(clip[0].max() - clip[0].min()) for clip in heard) < _SILENCE:
             others = any(float(clip.max() - clip.min()) >= _SILENCE for clip in heard)
             what = "its first channel, the only one that the model reads," if others else "the sound"
             message = f"{what} is silent in all clips; the map shows nothing about sound"
-            warnings.warn(f"{sound.name}: {message}", M2IBWarning, stacklevel=3)
+            warn(f"{sound.name}: {message}")
         if max(filled) < (1 - _MOSTLY_PADDING) * self.frames:
             padding = 1 - max(filled) / self.frames
             message = f"its {sound.seconds:.3f} s fill {max(filled)} of {self.frames} frames; "
             message += f"{padding:.0%} of what the model reads is padding"
-            warnings.warn(f"{sound.name}: {message}", M2IBWarning, stacklevel=3)
+            warn(f"{sound.name}: {message}")
 
 
 def mel_edges(bins: int, rate: int) -> np.ndarray:

@@ -11,9 +11,9 @@ here. ``unit="mm"`` for such files, or ``baseline=.075 / 8`` for all others, giv
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,7 +22,8 @@ from PIL import Image
 from torch import Tensor
 
 from m2ib.contract import Item
-from m2ib.errors import InputError, M2IBWarning, SettingError
+from m2ib.errors import InputError, SettingError
+from m2ib.notices import warn
 from m2ib_adapters.inputs.fields import (
     PATCHES,
     check_positive,
@@ -31,12 +32,16 @@ from m2ib_adapters.inputs.fields import (
     field_view,
     fill_nearest,
     fit,
+    is_flat,
     is_number,
     open_field,
+    saying,
+    seen_part,
     with_input,
     with_options,
 )
 from m2ib_adapters.inputs.images import placed
+from m2ib_adapters.inputs.media import called, rounded
 from m2ib_adapters.towers.patches import Patches
 
 SENSORS: dict[str, tuple[float, float]] = {
@@ -50,6 +55,7 @@ SENSORS: dict[str, tuple[float, float]] = {
 UNITS = ("m", "mm", "sun-rgbd", "disparity")
 _ASSUMED_SENSOR = "kinect-v1"
 _MANY_HOLES = 0.5
+_MANY_CLIPPED = 0.5
 _FAR = 100.0  # metres; a median beyond it is probably in millimetres
 _NEAR = 0.02  # metres; a median below it is probably in metres, read as millimetres
 
@@ -93,12 +99,14 @@ class DepthPreparation:
     def __post_init__(self) -> None:
         if self.unit is not None and self.unit not in UNITS:
             raise SettingError(f"depth: unit is one of {', '.join(UNITS)}, not {self.unit!r}")
-        if self.sensor is not None and self.sensor not in SENSORS:
+        if self.sensor is not None and self.sensor not in list(SENSORS):
             raise SettingError(
                 f"depth: sensor {self.sensor!r} is not known; give one of {', '.join(SENSORS)}, or "
                 "focal_length in pixels and baseline in metres"
             )
-        for name in ("focal_length", "baseline", "nearest", "farthest", "max_disparity", "std"):
+        for name in ("focal_length", "baseline", "max_disparity"):
+            check_positive(getattr(self, name), name, "depth", optional=True)
+        for name in ("nearest", "farthest", "std"):
             check_positive(getattr(self, name), name, "depth")
         if not is_number(self.mean):
             raise SettingError(f"depth: mean is a number, not {self.mean!r}")
@@ -124,30 +132,34 @@ class DepthPreparation:
         A path, PIL image or array (H, W), or a mapping with the key "depth" for one of these and any of
         unit, sensor, focal_length, baseline for this input. Zeros, NaN and infinities are holes: left out when
         the input is resized, filled from the nearest pixel of the result where nothing else is there.
+        Warns where most of what is measured lies beyond the limits, and where the input is the same everywhere.
         Bilinear, with antialiasing: nearest drops what lies between, bicubic overshoots at depth's edges.
 
         Raises :class:`InputError`.
         """
         mine, value = with_input(self, raw, self.IN_INPUT, "depth")
+        name = called(value, "depth")
         stored, origin = open_field(value, "depth")
-        unit = mine.unit or _unit_of(stored)
-        values, holes = _measured(stored, unit)
-        if mine.unit is None and unit == "mm":
-            _warn_if_rotated(stored)
+        unit = mine.unit or _unit_of(stored, name)
+        values, holes = _measured(stored, unit, name)
+        doubtful = mine.unit is None and (
+            (unit == "mm" and _warn_if_rotated(stored, name)) or _warn_if_implausible(values, unit, name)
+        )
         disparity = values
         if unit != "disparity":
-            _warn_if_implausible(values, unit)
             baseline, focal_length = mine.camera
             disparity = baseline * focal_length / values.clip(self.nearest, self.farthest)
         if self.max_disparity is not None:
             disparity = disparity.clip(None, self.max_disparity)
-        fitted, region = fit(disparity, self.size, Image.Resampling.BILINEAR)
+        fitted, region = fit(disparity, self.size, Image.Resampling.BILINEAR, name)
         if np.isnan(fitted).all():
             raise InputError(
-                "depth: all pixels in the model's centre crop are holes; crop the input to what was measured"
+                f"{name}: all pixels in the model's centre crop are holes; crop the input to what was measured"
             )
         filled = fill_nearest(fitted) / (self.max_disparity or 1.0)  # (rows, columns)
         inputs = torch.from_numpy((filled - self.mean) / self.std).float()[None]  # (1, rows, columns)
+        if not doubtful:
+            mine._warn_of_limits(seen_part(values, region), is_flat(inputs), unit, name)
         shown, label, shown_unit = values, "depth", "m"
         if unit == "disparity" and mine.knows_camera:
             shown = np.prod(mine.camera) / values
@@ -156,12 +168,17 @@ class DepthPreparation:
         origin |= {
             "unit": unit,
             "unit_assumed": mine.unit is None,
-            "measured": [float(part) for part in np.nanpercentile(values, (0, 50, 100))],
-            "holes": holes,
+            "measured": [rounded(part) for part in np.nanpercentile(values, (0, 50, 100))],
+            "holes": rounded(holes),
             **mine._steps(unit),
         }
         view = field_view(shown, label, shown_unit, "viridis_r", region, self.size)
-        return Item(inputs, placed(self.patches.layout(self.size), region), view, origin)
+        return Item(
+            inputs,
+            self.patches.placed(placed(self.patches.layout(self.size), region), self.size),
+            view,
+            origin,
+        )
 
     def describe(self, inputs: Tensor) -> Item:
         """One preprocessed tensor (1, H, W) as an :class:`Item`; shown in metres, by the camera's numbers."""
@@ -169,6 +186,40 @@ class DepthPreparation:
         disparity = (inputs[0].float().cpu().numpy() * self.std + self.mean) * (self.max_disparity or 1.0)
         metres = np.where(disparity > 0, np.prod(self.camera) / np.where(disparity > 0, disparity, 1), np.nan)
         return describe_field(inputs, metres, self.patches, "depth", "m", "viridis_r")
+
+    def _warn_of_limits(self, seen: np.ndarray, flat: bool, unit: str, name: str) -> None:
+        """Where ``seen``, in metres or pixels of disparity, lies beyond the limits, or is ``flat`` to the model."""
+        measured = seen[~np.isnan(seen)]
+        for beyond, what, way in self._limits(measured, unit) if measured.size else ():
+            share = float(beyond.mean())
+            if share > _MANY_CLIPPED or (flat and share):
+                warn(
+                    f"{name}: {share:.0%} of the pixels that the model sees are {what}, and taken as just there, so "
+                    f"the map says little about depth; {way}"
+                )
+                return
+        if flat:
+            warn(f"{name}: the model's input is the same everywhere, so the map shows nothing about depth")
+
+    def _limits(self, measured: np.ndarray, unit: str) -> list[tuple[np.ndarray, str, str]]:
+        """Which values lie beyond a limit, what that is, and the option that helps."""
+        most = self.max_disparity or np.inf
+        raising = "raise max_disparity (options.depth.max_disparity)"
+        if unit == "disparity":
+            what = f"above max_disparity={most:g} px"
+            return [(measured > most, what, f"check the unit (options.depth.unit), or {raising}")]
+        closest = float(np.prod(self.camera) / most)  # metres
+        if closest > self.nearest:
+            what, way = f"nearer than {closest:.3g} m, where max_disparity={most:g} px ends", raising
+        else:
+            closest = self.nearest
+            what, way = f"nearer than nearest={closest:g} m", "lower nearest (options.depth.nearest)"
+        way = f"check unit and sensor (options.depth.unit, options.depth.sensor), or {way}"
+        farther = f"if the unit is right (options.depth.unit), say {saying('depth', 'farthest', ceil(measured.max()))}"
+        return [
+            (measured > self.farthest, f"farther than farthest={self.farthest:g} m", farther),
+            (measured < closest, what, way),
+        ]
 
     def _steps(self, unit: str) -> dict[str, Any]:
         """What was done, for the provenance."""
@@ -193,27 +244,27 @@ class DepthPreparation:
         return steps
 
 
-def _unit_of(stored: np.ndarray) -> str:
+def _unit_of(stored: np.ndarray, name: str) -> str:
     if stored.ndim == 2 and stored.dtype.itemsize == 1:
         raise InputError(
-            "depth: values of 8 bits are a picture of depth, not distances; give the file that the camera or "
-            'the depth estimator wrote, or a mapping with their unit: {"depth": ..., "unit": "m"}'
+            f"{name}: values of 8 bits are a picture of depth, not distances; give the file that the camera or the "
+            f"depth estimator wrote, or say their unit, e.g. {saying('depth', 'unit', 'm')}"
         )
     return "m" if np.issubdtype(stored.dtype, np.floating) else "mm"
 
 
-def _measured(stored: np.ndarray, unit: str) -> tuple[np.ndarray, float]:
+def _measured(stored: np.ndarray, unit: str, name: str) -> tuple[np.ndarray, float]:
     """Metres, or pixels of disparity: float64 (H, W), NaN where nothing was measured, and the share of NaN."""
     if stored.ndim == 3:
         raise InputError(
-            f"depth: a picture with {stored.shape[2]} channels is not depth; give one value a pixel, as the "
+            f"{name}: a picture with {stored.shape[2]} channels is not depth; give one value a pixel, as the "
             "camera or the depth estimator wrote it"
         )
     whole = not np.issubdtype(stored.dtype, np.floating)
     if unit == "sun-rgbd":
         if not whole or stored.min() < 0 or stored.max() > 65535:
             raise InputError(
-                f'depth: unit="sun-rgbd" is for whole numbers of 16 bits, not {stored.dtype} from '
+                f"{name}: unit={unit!r} is for whole numbers of 16 bits, not {stored.dtype} from "
                 f"{stored.min():g} to {stored.max():g}"
             )
         rotated = stored.astype(np.uint16)
@@ -222,7 +273,7 @@ def _measured(stored: np.ndarray, unit: str) -> tuple[np.ndarray, float]:
     negative = values[values < 0]
     if negative.size:
         raise InputError(
-            f"depth: {negative.size} of {values.size} values are negative, down to {negative.min():g}; distances "
+            f"{name}: {negative.size} of {values.size} values are negative, down to {negative.min():g}; distances "
             "are positive: turn the sign, mark holes by 0 or NaN"
         )
     if unit in ("mm", "sun-rgbd"):
@@ -230,37 +281,35 @@ def _measured(stored: np.ndarray, unit: str) -> tuple[np.ndarray, float]:
     holes = ~np.isfinite(values) | (values == 0)
     share = float(holes.mean())
     if share == 1:
-        raise InputError("depth: all values are 0, NaN or infinite: nothing was measured")
+        raise InputError(f"{name}: all values are 0, NaN or infinite: nothing was measured")
     if share > _MANY_HOLES:
-        warnings.warn(
-            f"depth: {share:.0%} of the pixels are holes (0, NaN or infinite); they are filled from their "
-            "neighbours, so the map says little there",
-            M2IBWarning,
-            stacklevel=3,
+        warn(
+            f"{name}: {share:.0%} of the pixels are holes (0, NaN or infinite); they are filled from their "
+            "neighbours, so the map says little there"
         )
     return np.where(holes, np.nan, values), share
 
 
-def _warn_if_implausible(metres: np.ndarray, unit: str) -> None:
+def _warn_if_implausible(metres: np.ndarray, unit: str, name: str) -> bool:
+    """Of a unit that nobody said; whether it warned."""
     lowest, middle, highest = np.nanpercentile(metres, (0, 50, 100))
     if _NEAR <= middle <= _FAR:
-        return
+        return False
     probably = "mm" if middle > _FAR else "m"
-    warnings.warn(
-        f'depth: read with unit="{unit}", values run from {lowest:.3g} to {highest:.3g} m with the median at '
-        f'{middle:.3g} m; if that is wrong, say so: {{"depth": ..., "unit": "{probably}"}}',
-        M2IBWarning,
-        stacklevel=3,
+    warn(
+        f"{name}: read with unit={unit!r}, values run from {lowest:.3g} to {highest:.3g} m with the median at "
+        f"{middle:.3g} m; if that is wrong, say {saying('depth', 'unit', probably)}"
     )
+    return True
 
 
-def _warn_if_rotated(stored: np.ndarray) -> None:
+def _warn_if_rotated(stored: np.ndarray, name: str) -> bool:
     """SUN RGB-D's files hold millimetres rotated by three bits: below 8.192 m, multiples of 8."""
     values = stored[stored > 0]
-    if stored.dtype == np.uint16 and values.size > 1 and not (values & 7).any() and np.ptp(values):
-        warnings.warn(
-            "depth: all values are multiples of 8, as in SUN RGB-D's files with their rotated bits; if it is one, "
-            'give {"depth": ..., "unit": "sun-rgbd"}, else say "unit": "mm"',
-            M2IBWarning,
-            stacklevel=3,
+    rotated = stored.dtype == np.uint16 and values.size > 1 and not (values & 7).any() and np.ptp(values) > 0
+    if rotated:
+        warn(
+            f"{name}: all values are multiples of 8, as in SUN RGB-D's files with their rotated bits; if it is one, "
+            f"say {saying('depth', 'unit', 'sun-rgbd')}, else {saying('depth', 'unit', 'mm')}"
         )
+    return bool(rotated)

@@ -36,13 +36,13 @@ def is_dicom(path: Path) -> bool:
     return head[_PREAMBLE:] == _MARK or path.suffix.lower() in _SUFFIXES
 
 
-def read_dicom(path: Path) -> tuple[Image.Image, dict[str, Any]]:
+def read_dicom(path: Path, kind: str = "image") -> tuple[Image.Image, dict[str, Any]]:
     """The picture (grey or RGB, 8 bits), and how it was made, under ``"dicom"``.
 
     Raises :class:`InputError` for a file that is no DICOM, is damaged, holds no picture or several, or is
     compressed in a way that cannot be read here; :class:`AdapterError` without pydicom.
     """
-    name = f"image {str(path)!r}"
+    name = f"{kind} {str(path)!r}"
     try:
         import pydicom
     except ImportError as error:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
-from zipfile import BadZipFile
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -20,6 +19,8 @@ from m2ib.errors import InputError, SettingError
 from m2ib.renderers import FieldView
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.images import MAX_PIXELS, ImagePreparation, placed, read_file, too_large
+from m2ib_adapters.inputs.media import called, existing_file
+from m2ib_adapters.inputs.tensors import array_of
 from m2ib_adapters.towers.patches import Patches
 
 Region = tuple[float, float, float, float]
@@ -28,6 +29,8 @@ Preparation = TypeVar("Preparation", bound=Any)
 
 _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
 _LEAST_WEIGHT = 1e-4  # below this share of measured pixels, an average over them is rounding
+_FLAT = 1e-3  # between the least and the greatest number of a model's input: all the same to it
+_NUMPY = (b"\x93NUMPY", b"PK")  # the first bytes of a .npy and of a .npz file
 
 
 def open_field(raw: Any, who: str) -> tuple[np.ndarray, dict[str, Any]]:
@@ -38,15 +41,16 @@ def open_field(raw: Any, who: str) -> tuple[np.ndarray, dict[str, Any]]:
 
     Raises :class:`InputError`.
     """
+    name = called(raw, who)
     if isinstance(raw, (str, PathLike)):
-        path = Path(raw)
+        path = existing_file(raw, who)
         values = _read(path, who)
         origin: dict[str, Any] = {"source": str(path), "sha256": sha256(path)}
     elif isinstance(raw, Image.Image):
-        values, origin = _pixels(raw, who), {"source": "PIL image"}
+        values, origin = _pixels(raw, name), {"source": "PIL image"}
     elif isinstance(raw, (np.ndarray, Tensor)):
         values, origin = (
-            np.asarray(raw.detach().cpu() if isinstance(raw, Tensor) else raw),
+            array_of(raw) if isinstance(raw, Tensor) else np.asarray(raw),
             {"source": "array"},
         )
     else:
@@ -56,35 +60,47 @@ def open_field(raw: Any, who: str) -> tuple[np.ndarray, dict[str, Any]]:
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)) or values.size == 0:
-        raise InputError(f"{who}: an array has the shape (H, W) or (H, W, 1), not {tuple(values.shape)}")
+        raise InputError(f"{name}: an array has the shape (H, W) or (H, W, 1), not {tuple(values.shape)}")
     if values.dtype == np.bool_ or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
-        raise InputError(f"{who}: values are whole or floating-point numbers, not {values.dtype}")
+        raise InputError(f"{name}: values are whole or floating-point numbers, not {values.dtype}")
     if values.shape[0] * values.shape[1] > MAX_PIXELS:
-        raise too_large(who, f"{values.shape[1]}x{values.shape[0]} pixels")
+        raise too_large(name, f"{values.shape[1]}x{values.shape[0]} pixels")
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
     return native, origin | {"size": [values.shape[1], values.shape[0]], "dtype": str(native.dtype)}
 
 
 def load_array(path: Path, who: str) -> np.ndarray:
     """The array in a .npy file, or the only one in a .npz file. Raises :class:`InputError`."""
+    name = called(path, who)
+    with path.open("rb") as file:
+        head = file.read(max(map(len, _NUMPY)))
+    if not head.startswith(_NUMPY):
+        raise InputError(f"{name} is not a numpy file; write it with numpy.save")
     try:
         loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        with loaded:
-            if len(loaded.files) != 1:
-                names = ", ".join(map(repr, loaded.files)) or "none"
-                raise InputError(
-                    f"{who} {str(path)!r} holds {len(loaded.files)} arrays ({names}), not one; "
-                    "load the right one and give the array"
-                )
-            return loaded[loaded.files[0]]
-    except FileNotFoundError:
-        raise InputError(f"{who} {str(path)!r} does not exist; check the path") from None
+        if not isinstance(loaded, np.ndarray):
+            with loaded:
+                loaded = _only(loaded, name)
     except InputError:
         raise
-    except (OSError, ValueError, EOFError, BadZipFile, SyntaxError) as error:
-        raise InputError(f"{who} {str(path)!r} is damaged or not numpy's: {error}") from error
+    except Exception as error:  # a damaged file makes numpy and zipfile raise anything
+        if "Object arrays" in str(error):
+            raise InputError(
+                f"{name} holds Python objects, which may run code and are not opened; save plain numbers"
+            ) from None
+        raise InputError(f"{name} is damaged, or cut off") from error
+    if not isinstance(loaded, np.ndarray):
+        raise InputError(f"{name} is not a numpy file; write it with numpy.savez")
+    return loaded
+
+
+def _only(archive: Mapping[str, Any], name: str) -> Any:
+    if len(archive) != 1:
+        names = ", ".join(map(repr, archive)) or "none"
+        raise InputError(
+            f"{name} holds {len(archive)} arrays ({names}), not one; load the right one and give the array"
+        )
+    return next(iter(archive.values()))
 
 
 def _read(path: Path, who: str) -> np.ndarray:
@@ -92,34 +108,31 @@ def _read(path: Path, who: str) -> np.ndarray:
         return load_array(path, who)
     if path.suffix.lower() == ".exr":
         return _read_exr(path, who)
-    return _pixels(read_file(path)[0], f"{who} {str(path)!r}")
+    return _pixels(read_file(path, who)[0], called(path, who))
 
 
 def _read_exr(path: Path, who: str) -> np.ndarray:
-    if not path.is_file():
-        raise InputError(f"{who} {str(path)!r} does not exist; check the path")
+    name = called(path, who)
     try:
         import OpenEXR
     except ImportError:
-        raise InputError(
-            f"{who} {str(path)!r}: reading .exr files needs a package; run `pip install OpenEXR`"
-        ) from None
+        raise InputError(f"{name}: reading .exr files needs a package; run `pip install OpenEXR`") from None
     try:
         channels = OpenEXR.File(str(path), separate_channels=True).channels()
     except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{who} {str(path)!r} is damaged and cannot be decoded: {error}") from error
+        raise InputError(f"{name} is damaged and cannot be decoded: {error}") from error
     arrays = {name: np.asarray(channel.pixels) for name, channel in channels.items()}
     first = next(iter(arrays.values()))
     chosen = next((arrays[name] for name in ("Z", "depth", "Y") if name in arrays), first)
     if chosen is first and not all(np.array_equal(array, first, equal_nan=True) for array in arrays.values()):
         raise InputError(
-            f"{who} {str(path)!r} has the channels {', '.join(arrays)} and none is named Z, depth or Y; "
+            f"{name} has the channels {', '.join(arrays)} and none is named Z, depth or Y; "
             "load the right one and give the array"
         )
     return chosen
 
 
-def _pixels(image: Image.Image, who: str) -> np.ndarray:
+def _pixels(image: Image.Image, name: str) -> np.ndarray:
     try:
         upright = ImageOps.exif_transpose(image)
         if upright.mode in ("1", "LA", "La"):
@@ -128,23 +141,32 @@ def _pixels(image: Image.Image, who: str) -> np.ndarray:
             upright = upright.convert("RGB")
         return np.asarray(upright)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{who} is damaged and cannot be decoded: {error}") from error
+        raise InputError(f"{name} is damaged and cannot be decoded: {error}") from error
 
 
 def fit(
-    values: np.ndarray, size: tuple[int, int], interpolation: Image.Resampling
+    values: np.ndarray, size: tuple[int, int], interpolation: Image.Resampling, name: str
 ) -> tuple[np.ndarray, Region]:
     """``values`` (H, W) with the short side resized to ``size`` and the centre cropped, and its region.
 
     NaN is no value: a pixel is the average of the measured ones that it covers, NaN where there are none.
-    The region (left, top, right, bottom) is in pixels of ``values``.
+    The region (left, top, right, bottom) is in pixels of ``values``. Warns, in the name of ``name``, where it is
+    a small part of them.
     """
     place = ImagePreparation(size, (0.0,), (1.0,), interpolation=interpolation).place
-    fitted = _through(values, lambda image: place(image)[0])
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said once, above
-        region = place(Image.new("L", values.shape[::-1]))[1]
-    return fitted, region
+    region = place(Image.new("L", values.shape[::-1]), name)[1]
+    return _through(values, lambda image: place(image, None)[0]), region
+
+
+def seen_part(values: np.ndarray, region: Region) -> np.ndarray:
+    """Of ``values`` (H, W), the pixels in the region, whole or in part: (h, w)."""
+    left, top, right, bottom = region
+    return values[max(0, math.floor(top)) : math.ceil(bottom), max(0, math.floor(left)) : math.ceil(right)]
+
+
+def is_flat(inputs: Tensor) -> bool:
+    """Whether a model's input is the same everywhere."""
+    return float(inputs.max() - inputs.min()) < _FLAT
 
 
 def _through(values: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
@@ -154,9 +176,7 @@ def _through(values: np.ndarray, change: Callable[[Image.Image], Image.Image]) -
     total = np.asarray(change(Image.fromarray(filled)))
     if measured.all():
         return total
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said once, above
-        weight = np.asarray(change(Image.fromarray(measured.astype(np.float32))))
+    weight = np.asarray(change(Image.fromarray(measured.astype(np.float32))))
     return np.where(weight > _LEAST_WEIGHT, total / np.maximum(weight, _LEAST_WEIGHT), np.nan)
 
 
@@ -206,7 +226,7 @@ def describe_field(
     region = (0.0, 0.0, float(size[1]), float(size[0]))
     view = field_view(values, label, unit, colours, region, size)
     origin = {"source": "tensor", "input_size": list(size)}
-    return Item(inputs, placed(patches.layout(size), region), view, origin)
+    return Item(inputs, patches.placed(placed(patches.layout(size), region), size), view, origin)
 
 
 def check_tensor(tensor: Tensor, patch: tuple[int, ...], who: str) -> None:
@@ -245,14 +265,19 @@ def with_input(preparation: Preparation, raw: Any, known: Sequence[str], who: st
     try:
         return with_options(preparation, options, known, who), raw[who]
     except SettingError as error:
-        raise InputError(str(error)) from None
+        raise InputError(called(raw[who], who) + str(error).removeprefix(who)) from None
 
 
-def check_positive(value: Any, name: str, who: str) -> None:
-    """Raises :class:`SettingError` for what is no finite number > 0; None passes."""
-    if value is not None and not (is_number(value) and value > 0):
+def saying(who: str, name: str, value: Any) -> str:
+    """How to give an option: in Python, and (in brackets) in a command or a settings file."""
+    return f"{name}={value!r} (options.{who}.{name}={value})"
+
+
+def check_positive(value: Any, name: str, who: str, *, optional: bool = False) -> None:
+    """Raises :class:`SettingError` for what is no finite number > 0; None passes where it is ``optional``."""
+    if not (optional and value is None) and not (is_number(value) and value > 0):
         raise SettingError(f"{who}: {name} is a number > 0, not {value!r}")
 
 
 def is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.errors import InputError, M2IBWarning
+from m2ib.errors import InputError
+from m2ib.notices import warn
 from m2ib_adapters.inputs.images import MAX_PIXELS
-from m2ib_adapters.inputs.media import optional
+from m2ib_adapters.inputs.media import called, optional
 
 _ONLY_FILES = {"protocol_whitelist": "file"}  # a playlist must not reach into the network
 _USUAL_RATE = 25.0  # frames a second, of a file that gives neither times nor a rate
@@ -49,7 +49,7 @@ class FilmFile:
     def of(cls, path: Path) -> FilmFile:
         """Reads the file once, decoding nothing. Raises :class:`InputError`."""
         av = optional("av", "video")
-        name = f"video {str(path)!r}"
+        name = called(path, "video")
         with _opened(path, name) as (container, stream):
             form = f"{container.format.name} {stream.codec_context.name}"
             rate = float(stream.average_rate or stream.guessed_rate or 0)
@@ -121,11 +121,9 @@ class FilmFile:
         )
 
     def _stands_in(self, number: int, seconds: float) -> None:
-        warnings.warn(
+        warn(
             f"{self.name}: its frame at {self.times[number]:.2f} s cannot be decoded; the one at {seconds:.2f} s "
-            "stands in",
-            M2IBWarning,
-            stacklevel=2,
+            "stands in"
         )
 
 

@@ -15,9 +15,11 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from m2ib.contract import Axis, Item, Layout
-from m2ib.errors import InputError, M2IBWarning
+from m2ib.errors import InputError
+from m2ib.notices import warn
 from m2ib.renderers import ImageView
 from m2ib_adapters.files import sha256
+from m2ib_adapters.inputs.media import existing_file
 
 MAX_PIXELS = 178_956_970  # above this a small file can fill the memory: 0.5 GiB of RGB
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, and of all that follow it
@@ -85,8 +87,13 @@ class ImagePreparation:
         view = ImageView.of(Image.fromarray(np.ascontiguousarray(array)), region, self.size)
         return Item(pixels, placed(layout, region), view, {"source": "tensor", "input_size": list(self.size)})
 
-    def place(self, image: Image.Image) -> tuple[Image.Image, tuple[float, float, float, float]]:
-        """The image at the model's size, and the region of the image that it shows (pixels of ``image``)."""
+    def place(
+        self, image: Image.Image, name: str | None = "image"
+    ) -> tuple[Image.Image, tuple[float, float, float, float]]:
+        """The image at the model's size, and the region of the image that it shows (pixels of ``image``).
+
+        Warns, in the name of ``name``, where that is a small part; not where it is None.
+        """
         rows, columns = self.size
         width, height = image.size
         if self.fit == "squash":
@@ -99,9 +106,11 @@ class ImagePreparation:
             canvas.paste(image.resize(inner, self.interpolation), corner)
             left, top = -corner[0] * ratio, -corner[1] * ratio
             return canvas, (left, top, left + columns * ratio, top + rows * ratio)
-        return self._crop(image)
+        return self._crop(image, name)
 
-    def _crop(self, image: Image.Image) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    def _crop(
+        self, image: Image.Image, name: str | None
+    ) -> tuple[Image.Image, tuple[float, float, float, float]]:
         rows, columns = self.size
         width, height = image.size
         if rows != columns:  # covers the input, both sides rounded, as timm does
@@ -115,12 +124,10 @@ class ImagePreparation:
         ratio = (width / resized[0], height / resized[1])
         region = (left * ratio[0], top * ratio[1], (left + columns) * ratio[0], (top + rows) * ratio[1])
         seen = (region[2] - region[0]) * (region[3] - region[1]) / (width * height)
-        if seen < _LITTLE_SEEN:
-            warnings.warn(
-                f"image of {width}x{height} pixels: the model's centre crop sees {seen:.1%} of it; "
-                "crop the image to what matters",
-                M2IBWarning,
-                stacklevel=2,
+        if seen < _LITTLE_SEEN and name is not None:
+            warn(
+                f"{name} of {width}x{height} pixels: the model's centre crop sees {seen:.1%} of it; "
+                "crop the image to what matters"
             )
         if resized[0] * resized[1] > _MAX_RESIZED:
             return image.resize((columns, rows), self.interpolation, box=region), region
@@ -161,8 +168,8 @@ def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
     Raises :class:`InputError`.
     """
     if isinstance(raw, (str, PathLike)):
-        path = Path(raw)
-        (image, made), name = read_file(path), f"image {str(path)!r}"
+        path = existing_file(raw, "image")
+        (image, made), name = read_file(path, "image"), f"image {str(path)!r}"
         origin: dict[str, Any] = {"source": str(path), "sha256": sha256(path), **made}
     elif isinstance(raw, Image.Image):
         image, name, origin = raw, "image", {"source": "PIL image"}
@@ -192,35 +199,33 @@ def too_large(name: str, size: str) -> InputError:
     )
 
 
-def read_file(path: Path) -> tuple[Image.Image, dict[str, Any]]:
-    """The picture in a file, and what its format says about how it was made."""
+def read_file(path: Path, kind: str) -> tuple[Image.Image, dict[str, Any]]:
+    """The picture in a file, and what its format says about how it was made.
+
+    kind  "image", "depth", ... for the message of the :class:`InputError`
+    """
     from m2ib_adapters.inputs.dicom import is_dicom, read_dicom
 
+    name = f"{kind} {str(path)!r}"
     try:
         if is_dicom(path):
-            return read_dicom(path)
+            return read_dicom(path, kind)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
             with Image.open(path) as image:
                 if image.width * image.height > MAX_PIXELS:
-                    raise too_large(f"image {str(path)!r}", f"{image.width}x{image.height} pixels")
+                    raise too_large(name, f"{image.width}x{image.height} pixels")
                 image.load()
                 return image, {}
     except InputError:
         raise
-    except FileNotFoundError:
-        raise InputError(f"image {str(path)!r} does not exist; check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"image {str(path)!r} is a folder; name a file") from None
-    except PermissionError:
-        raise InputError(f"image {str(path)!r} cannot be read: permission denied") from None
     except Image.DecompressionBombError as error:  # its message begins with the number of pixels
         count = int(next(iter(re.findall(r"\d+", str(error))), 0))
-        raise too_large(f"image {str(path)!r}", f"{count:,} pixels") from None
+        raise too_large(name, f"{count:,} pixels") from None
     except UnidentifiedImageError:
-        raise InputError(f"image {str(path)!r} is not in an image format that can be read") from None
+        raise InputError(f"{name} is not in an image format that can be read") from None
     except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"image {str(path)!r} is damaged and cannot be decoded: {error}") from error
+        raise InputError(f"{name} is damaged and cannot be decoded: {error}") from error
 
 
 def _from_array(array: np.ndarray) -> Image.Image:

@@ -7,7 +7,6 @@ accelerometer x y z and gyroscope x y z; Ego4D's files are in m/s² (gravity inc
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
@@ -17,9 +16,11 @@ import torch
 from torch import Tensor
 
 from m2ib.contract import Axis, Item, Layout
-from m2ib.errors import InputError, M2IBWarning, SettingError
+from m2ib.errors import InputError, SettingError
+from m2ib.notices import warn
 from m2ib.renderers import TracesView
-from m2ib_adapters.inputs.fields import check_positive, is_number, with_input, with_options
+from m2ib_adapters.inputs.fields import check_positive, is_number, saying, with_input, with_options
+from m2ib_adapters.inputs.media import called, rounded
 from m2ib_adapters.inputs.recordings import SENSORS, TRACES, Recording, open_recording
 from m2ib_adapters.towers.patches import Patches
 
@@ -66,12 +67,12 @@ class ImuPreparation:
         return with_options(cls(**fixed), options, cls.OPTIONS, "imu")
 
     def __post_init__(self) -> None:
-        check_positive(self.rate, "rate", "imu")
+        check_positive(self.rate, "rate", "imu", optional=True)
         if not is_number(self.start) or self.start < 0:
             raise SettingError(f"imu: start is a number of seconds, 0 or more, not {self.start!r}")
         for sensor in SENSORS:
             unit = getattr(self, f"{sensor}_unit")
-            if unit is not None and unit not in _FACTORS[sensor]:
+            if unit is not None and unit not in list(_FACTORS[sensor]):
                 raise SettingError(
                     f"imu: {sensor}_unit is one of {', '.join(_FACTORS[sensor])}, not {unit!r}"
                 )
@@ -87,45 +88,50 @@ class ImuPreparation:
         above half the model's rate into motion that was not there.
 
         What a recording lacks at its end is filled with zeros, as Ego4D's users do; a warning says how much.
+        Gaps count only where the model sees them.
 
         Raises :class:`InputError`.
         """
         if isinstance(raw, (tuple, list)) and len(raw) == 2:
             raw = {"imu": raw[0], "rate": raw[1]}
         mine, value = with_input(self, raw, self.OPTIONS, "imu")
-        recording, origin = open_recording(value)
-        times, timing = mine._times(recording)
+        name = called(value, "imu")
+        recording, origin = open_recording(value, timed=mine.rate is None)
+        times, timing = mine._times(recording, name)
         units = mine._units(recording)
         step = float(np.median(np.diff(times)))
         first = max(0, np.searchsorted(times, mine.start, "right") - 1)  # the last sample before the start
         last = np.searchsorted(times, mine.start + self.seconds) + 1
         if times[-1] + step <= mine.start:
             raise InputError(
-                f"imu: start={mine.start:g} s is not within the recording, which ends at {times[-1]:.4g} s"
+                f"{name}: start={mine.start:g} s is not within the recording, which ends at {times[-1]:.4g} s"
             )
         seen, when = recording.samples[:, first:last], times[first:last]  # (6, n), (n,)
-        _check_values(seen, recording.columns or TRACES)
-        gaps = _check_gaps(when, step, self.seconds)
+        if len(when) < 2:
+            raise InputError(
+                f"{name}: start={mine.start:g} s leaves one sample, which is no movement; the recording ends at "
+                f"{times[-1]:.4g} s, start earlier (options.imu.start)"
+            )
+        _check_values(seen, recording.columns or TRACES, name)
+        gaps = mine._check_gaps(times, step, name)
         factors = np.repeat([_FACTORS[sensor][units[sensor]] for sensor in SENSORS], 3)[:, None]  # (6, 1)
         converted = seen * factors
-        mine._warn_if_implausible(converted, recording)
+        mine._warn_if_implausible(converted, units["accelerometer"], dict(recording.units), name)
         wanted = mine.start + np.arange(self.samples) * (self.seconds / self.samples)  # (samples,)
         resampled, method = resample(converted, when, wanted)  # (6, samples)
         missing = _pad(resampled, wanted, when[-1] + step)
         if missing:
-            warnings.warn(
-                f"imu: the recording ends {missing / self.samples * self.seconds:.3g} s before the {self.seconds:g} s "
-                "that the model sees; zeros stand there, so the map says little there",
-                M2IBWarning,
-                stacklevel=2,
+            warn(
+                f"{name}: the recording ends {missing / self.samples * self.seconds:.3g} s before the "
+                f"{self.seconds:g} s that the model sees; zeros stand there, so the map says little there"
             )
         origin |= {
             "recorded_samples": recording.samples.shape[1],
             **timing,
-            "span": [mine.start, mine.start + self.seconds],
+            "span": [rounded(mine.start), rounded(mine.start + self.seconds)],
             "accelerometer_unit": units["accelerometer"],
             "gyroscope_unit": units["gyroscope"],
-            "gaps": gaps,
+            **gaps,
             "resampling": method,
             "padded_samples": missing,
             "input_size": [6, self.samples],
@@ -146,28 +152,25 @@ class ImuPreparation:
         origin = {"source": "tensor", "input_size": [6, self.samples]}
         return Item(inputs, self._layout(0.0), view, origin)
 
-    def _times(self, recording: Recording) -> tuple[np.ndarray, dict[str, Any]]:
+    def _times(self, recording: Recording, name: str) -> tuple[np.ndarray, dict[str, Any]]:
         """(T,) seconds from the first sample, and how they are known."""
         count = recording.samples.shape[1]
         if count < 2:
-            raise InputError(f"imu: {count} sample is no movement; give at least two")
+            raise InputError(f"{name}: {count} sample is no movement; give at least two")
         if self.rate is not None:
-            return np.arange(count) / self.rate, {"rate": self.rate, "times": "by the rate"}
+            return np.arange(count) / self.rate, {"rate": rounded(self.rate), "times": "by the rate"}
         if recording.times is not None:
-            _check_order(recording.times)
             return recording.times, {
-                "rate": float(1 / np.median(np.diff(recording.times))),
+                "rate": rounded(1 / np.median(np.diff(recording.times))),
                 "times": "recorded",
             }
         rate = count / self.seconds
         if count != self.samples:
-            warnings.warn(
-                f"imu: without times or a rate, {count} samples are taken to span {self.seconds:g} s, {rate:g} a "
-                'second; if that is wrong, give {"imu": ..., "rate": ...}',
-                M2IBWarning,
-                stacklevel=3,
+            warn(
+                f"{name}: without times or a rate, {count} samples are taken to span {self.seconds:g} s, {rate:g} a "
+                f"second; if that is wrong, say their rate, e.g. {saying('imu', 'rate', 200)}"
             )
-        return np.arange(count) / rate, {"rate": rate, "times": "assumed"}
+        return np.arange(count) / rate, {"rate": rounded(rate), "times": "assumed"}
 
     def _units(self, recording: Recording) -> dict[str, str]:
         named = dict(recording.units)
@@ -176,26 +179,59 @@ class ImuPreparation:
             "gyroscope": self.gyroscope_unit or named.get("gyroscope", "rad/s"),
         }
 
-    def _warn_if_implausible(self, samples: np.ndarray, recording: Recording) -> None:
-        """Of units that nobody said: ``samples`` (6, n) read as m/s² and rad/s."""
-        named = dict(recording.units)
+    def _check_gaps(self, times: np.ndarray, step: float, name: str) -> dict[str, Any]:
+        """How many gaps the model sees, and the longest; warns of them, raises :class:`InputError` for one too long.
+
+        times  (T,) of the whole recording; what lies before the start or after the end does not count
+        """
+        lengths = np.diff(times.clip(self.start, self.start + self.seconds))  # (T - 1,) seconds that are seen
+        count = int((lengths > _GAP * step).sum())
+        if not count:
+            return {"gaps": 0}
+        at = int(lengths.argmax())
+        longest, limit = float(lengths[at]), _LONGEST_GAP * self.seconds
+        begin = max(float(times[at]), self.start)
+        if longest > limit:
+            raise InputError(
+                f"{name}: nothing was recorded for {longest:.3g} s from {begin:.4g} s on, more than the {limit:g} s "
+                f"that can be bridged; {self._other_start(times, limit)}"
+            )
+        warn(
+            f"{name}: gaps in time ({count}), the longest of {longest:.3g} s from {begin:.4g} s on; bridged by "
+            "straight lines"
+        )
+        return {"gaps": count, "longest_gap": [rounded(begin), rounded(longest)]}
+
+    def _other_start(self, times: np.ndarray, limit: float) -> str:
+        """The way out of a long gap: the first start with enough behind it, where there is one."""
+        ends = np.append(np.flatnonzero(np.diff(times) > limit), len(times) - 1)  # before each gap
+        begins = np.insert(ends[:-1] + 1, 0, 0)
+        for begin, end in zip(times[begins], times[ends], strict=True):
+            if end - begin >= self.seconds:
+                return f"say {saying('imu', 'start', rounded(begin))}"
+        return f"no other start has {self.seconds:g} s behind it; give a longer recording"
+
+    def _warn_if_implausible(
+        self, samples: np.ndarray, unit: str, named: Mapping[str, str], name: str
+    ) -> None:
+        """Of ``samples`` (6, n) in m/s² and rad/s, where the user did not say the units.
+
+        Columns that name a unit can still hold acceleration without gravity; a turn in it is believed.
+        """
         length = float(np.median(np.linalg.norm(samples[:3], axis=0)))
         low, high = _PLAUSIBLE_G
-        if not (self.accelerometer_unit or "accelerometer" in named or low <= length <= high):
-            warnings.warn(
-                f"imu: the acceleration's median length is {length:.3g}, read as m/s² where gravity alone is 9.81; "
-                'if it is in g, give {"imu": ..., "accelerometer_unit": "g"}; if gravity was taken out, put it back, '
-                'or say "m/s2"',
-                M2IBWarning,
-                stacklevel=3,
+        if self.accelerometer_unit is None and not low <= length <= high:
+            warn(
+                f"{name}: the acceleration's median length is {length:.3g} m/s², where gravity alone is 9.81; if it "
+                f"is in g, say {saying('imu', 'accelerometer_unit', 'g')}; if gravity was taken out, put it back, or "
+                f"say accelerometer_unit={unit!r}"
             )
         turn = float(np.abs(samples[3:]).max())
         if not (self.gyroscope_unit or "gyroscope" in named or turn <= _PLAUSIBLE_TURN):
-            warnings.warn(
-                f"imu: the gyroscope's values reach {turn:.4g}, read as rad/s where 35 is the most that sensors "
-                'measure; if they are in degrees, give {"imu": ..., "gyroscope_unit": "deg/s"}, else say "rad/s"',
-                M2IBWarning,
-                stacklevel=3,
+            warn(
+                f"{name}: the gyroscope's values reach {turn:.4g}, read as rad/s where 35 is the most that sensors "
+                f"measure; if they are in degrees, say {saying('imu', 'gyroscope_unit', 'deg/s')}, else "
+                "gyroscope_unit='rad/s'"
             )
 
     def _layout(self, start: float) -> Layout:
@@ -245,41 +281,10 @@ def _pad(samples: np.ndarray, wanted: np.ndarray, end: float) -> int:
     return int(beyond.sum())
 
 
-def _check_order(times: np.ndarray) -> None:
-    backwards = np.flatnonzero(np.diff(times) <= 0)
-    if backwards.size:
-        at = int(backwards[0])
-        raise InputError(
-            f"imu: time does not rise from sample {at + 1} ({times[at]:.6g} s) to sample {at + 2} "
-            f"({times[at + 1]:.6g} s), and {backwards.size} times in all; sort and repair the samples, or give "
-            '{"imu": ..., "rate": ...}'
-        )
-
-
-def _check_values(samples: np.ndarray, names: tuple[str, ...]) -> None:
+def _check_values(samples: np.ndarray, columns: tuple[str, ...], name: str) -> None:
     missing = (~np.isfinite(samples)).sum(axis=1)  # (6,)
     if missing.any():
-        listed = ", ".join(f"{names[at]} ({missing[at]})" for at in np.flatnonzero(missing))
-        raise InputError(f"imu: empty, NaN or infinite samples in {listed}; fill them, or remove their rows")
-
-
-def _check_gaps(times: np.ndarray, step: float, seconds: float) -> list[list[float]]:
-    """[start, length] in seconds of each gap; warns of them, raises :class:`InputError` for one too long."""
-    lengths = np.diff(times)
-    places = np.flatnonzero(lengths > _GAP * step)
-    if not places.size:
-        return []
-    at = int(lengths.argmax())
-    longest, limit = float(lengths[at]), _LONGEST_GAP * seconds
-    if longest > limit:
+        listed = ", ".join(f"{columns[at]} ({missing[at]})" for at in np.flatnonzero(missing))
         raise InputError(
-            f"imu: nothing was recorded for {longest:.3g} s from {times[at]:.4g} s on, more than the {limit:g} s that "
-            "can be bridged; choose another start"
+            f"{name}: empty, NaN or infinite samples in {listed}; fill them, or remove their rows"
         )
-    warnings.warn(
-        f"imu: gaps in time ({places.size}), the longest of {longest:.3g} s from {times[at]:.4g} s on; bridged by "
-        "straight lines",
-        M2IBWarning,
-        stacklevel=3,
-    )
-    return [[float(times[place]), float(lengths[place])] for place in places]

@@ -1,11 +1,11 @@
-"""What sounds and videos share: the library, a file that has to be there, a rate, clips spread over the time."""
+"""What raw inputs share: the library, a file that has to be there, its name, a rate, clips spread over the time."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from importlib import import_module
 from math import isfinite
-from numbers import Real
+from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,23 @@ def optional(module: str, extra: str) -> Any:
         raise AdapterError(f"{package} is needed here, and missing: pip install 'm2ib[{extra}]'") from error
 
 
+def called(raw: Any, kind: str) -> str:
+    """What messages call a raw input: "audio 'bark.wav'" for a file, else "audio"."""
+    return f"{kind} {str(Path(raw))!r}" if isinstance(raw, (str, PathLike)) else kind
+
+
+def rounded(value: float) -> float:
+    """``value`` to six digits, for the provenance."""
+    return float(f"{value:.6g}")
+
+
 def existing_file(raw: str | PathLike[str], kind: str) -> Path:
     """The path of a file that can be opened; ``kind`` is "audio", "video", ... for the message.
 
     Raises :class:`InputError`.
     """
+    if raw == "":
+        raise InputError(f"{kind} '' is empty; give a path")
     path = Path(raw)
     try:
         path.open("rb").close()
@@ -38,6 +50,8 @@ def existing_file(raw: str | PathLike[str], kind: str) -> Path:
         raise InputError(f"{kind} {str(path)!r} cannot be read: permission denied") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{kind} {str(path)!r} cannot be read: {error}") from None
+    if path.is_file() and not path.stat().st_size:
+        raise InputError(f"{kind} {str(path)!r} is empty: the file holds 0 bytes")
     return path
 
 
@@ -50,7 +64,7 @@ def positive_number(value: Any, name: str) -> float:
 
 def check_count(value: Any, name: str, who: str) -> None:
     """Raises :class:`SettingError` for what is no whole number above zero."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
         raise SettingError(f"{who}: {name} is a whole number > 0, not {value!r}")
 
 

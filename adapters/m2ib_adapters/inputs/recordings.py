@@ -15,14 +15,16 @@ from torch import Tensor
 
 from m2ib.errors import InputError
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.fields import load_array
+from m2ib_adapters.inputs.fields import load_array, saying
+from m2ib_adapters.inputs.media import called, existing_file
+from m2ib_adapters.inputs.tensors import array_of
 
 SENSORS = ("accelerometer", "gyroscope")
 TRACES = tuple(f"{sensor} {axis}" for sensor in SENSORS for axis in "xyz")
 
 _SPELLINGS = {
-    "accelerometer": "linear_acceleration|accelerometer|acceleration|accel|accl|acc|a",
-    "gyroscope": "angular_velocity|gyroscope|gyro|gyr|g|omega|w",
+    "accelerometer": r"linear[\s_]?acceleration|accelerometer|acceleration|accel|accl|acc|a",
+    "gyroscope": r"angular[\s_]?velocity|gyroscope|gyro|gyr|g|omega|w",
 }
 _UNITS = {
     "accelerometer": {
@@ -68,8 +70,8 @@ class Recording:
     columns: tuple[str, ...] = ()
 
 
-def open_recording(raw: Any) -> tuple[Recording, dict[str, Any]]:
-    """A .csv or .npy file, an array or a tensor, and where it came from.
+def open_recording(raw: Any, *, timed: bool = True) -> tuple[Recording, dict[str, Any]]:
+    """A .csv or .npy file, an array or a tensor, and where it came from; its times only where ``timed``.
 
     Tables (.csv, structured arrays) have columns in any order, found by their names: accelerometer and
     gyroscope x, y, z, and perhaps the time. Plain arrays are (6, T) or (T, 6), accelerometer first.
@@ -77,30 +79,28 @@ def open_recording(raw: Any) -> tuple[Recording, dict[str, Any]]:
     Raises :class:`InputError`.
     """
     if isinstance(raw, (str, PathLike)):
-        path = Path(raw)
-        name = f"imu {str(path)!r}"
+        path, name = existing_file(raw, "imu"), called(raw, "imu")
         suffix = path.suffix.lower()
         if suffix in (".npy", ".npz"):
-            recording = _from_array(load_array(path, "imu"), name)
+            recording = _from_array(load_array(path, "imu"), name, timed)
         elif suffix in (".csv", ".txt", ".tsv"):
-            recording = _read_table(path, name)
+            recording = _read_table(path, name, timed)
         else:
             raise InputError(
                 f"{name}: cannot read {suffix or 'a file without an ending'}; give a .csv or .npy file"
             )
         return recording, {"source": str(path), "sha256": sha256(path), "columns": list(recording.columns)}
     if isinstance(raw, Tensor):
-        raw = raw.detach().cpu().numpy()
+        raw = array_of(raw)
     if isinstance(raw, np.ndarray):
-        recording = _from_array(raw, "imu")
+        recording = _from_array(raw, "imu", timed)
         return recording, {"source": "array", "columns": list(recording.columns)}
     raise InputError(
-        f"imu: cannot use a {type(raw).__name__}; give a .csv or .npy file, an array (6, T), (array, rate), or "
-        'a mapping {"imu": ..., "rate": ...}'
+        f"imu: cannot use a {type(raw).__name__}; give a .csv or .npy file, an array (6, T), or (array, rate)"
     )
 
 
-def _from_array(array: np.ndarray, who: str) -> Recording:
+def _from_array(array: np.ndarray, who: str, timed: bool) -> Recording:
     if array.dtype.names:
         names = array.dtype.names
         flat = array.reshape(-1)
@@ -108,7 +108,7 @@ def _from_array(array: np.ndarray, who: str) -> Recording:
         for name, cell in zip(names, cells, strict=True):
             if not (np.issubdtype(cell.dtype, np.number) and cell.ndim == 1):
                 raise InputError(f"{who}: the field {name!r} is not one number a sample but {cell.dtype}")
-        return _assemble(names, cells, who)
+        return _assemble(names, cells, who, timed)
     if array.dtype == np.bool_ or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise InputError(f"{who}: samples are whole or floating-point numbers, not {array.dtype}")
     if array.ndim != 2 or 6 not in array.shape or array.size == 0:
@@ -121,31 +121,37 @@ def _from_array(array: np.ndarray, who: str) -> Recording:
     return Recording((array if array.shape[0] == 6 else array.T).astype(np.float64))
 
 
-def _read_table(path: Path, who: str) -> Recording:
+def _read_table(path: Path, who: str, timed: bool) -> Recording:
     try:
         text = path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(f"{who} does not exist; check the path") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{who} cannot be read as text: {error}") from error
     numbered = [(at, line) for at, line in enumerate(text.splitlines(), 1) if line.strip() and line[0] != "#"]
     if len(numbered) < 2:
         raise InputError(f"{who} holds {len(numbered)} rows; a header and one row a sample are needed")
     delimiter = max(",;\t", key=numbered[0][1].count)
-    header, *rows = csv.reader((line for _, line in numbered), delimiter=delimiter)
-    header = [name.strip() for name in header]
+    reader = csv.reader((line for _, line in numbered), delimiter=delimiter)
+    try:
+        header = [name.strip() for name in next(reader)]
+        lines, rows = [], []
+        for row in reader:
+            lines.append(numbered[reader.line_num - 1][0])
+            rows.append(row)
+    except csv.Error as error:
+        raise InputError(f"{who} cannot be read as a table: {error}") from error
     if all(_is_number(cell) for cell in header):
         raise InputError(
             f"{who} has no header; its first row must name the columns, e.g. time,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"
         )
-    for (at, _), row in zip(numbered[1:], rows, strict=True):
+    for at, row in zip(lines, rows, strict=True):
         if len(row) != len(header):
+            commas = delimiter == "," and len(row) > len(header)
             raise InputError(
-                f"{who}, row {at}: {len(row)} cells under {len(header)} columns; repair the file"
+                f"{who}, row {at}: {len(row)} cells under {len(header)} columns; "
+                + ("save numbers with decimal points, not commas" if commas else "repair the file")
             )
-    lines = [at for at, _ in numbered[1:]]
     cells = [_Column(name, [row[at] for row in rows], lines, who) for at, name in enumerate(header)]
-    return _assemble(header, cells, who)
+    return _assemble(header, cells, who, timed)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,13 +168,16 @@ class _Column:
             return np.array([float(cell) if cell.strip() else np.nan for cell in self.cells])
         except ValueError:
             at = next(n for n, cell in enumerate(self.cells) if cell.strip() and not _is_number(cell))
+            cell = self.cells[at].strip()
+            fault = "is not a number; repair or remove the row"
+            if _is_number(cell.replace(",", ".", 1)):
+                fault = "has a decimal comma; save it with decimal points"
             raise InputError(
-                f"{self.who}, row {self.lines[at]}, column {self.name!r}: {self.cells[at].strip()!r} is not a "
-                "number; repair or remove the row"
+                f"{self.who}, row {self.lines[at]}, column {self.name!r}: {cell!r} {fault}"
             ) from None
 
 
-def _assemble(names: Sequence[str], cells: Sequence[Any], who: str) -> Recording:
+def _assemble(names: Sequence[str], cells: Sequence[Any], who: str, timed: bool) -> Recording:
     """Find the six traces and the time among named columns."""
     found: dict[str, tuple[int, str | None]] = {}
     for at, name in enumerate(names):
@@ -199,7 +208,7 @@ def _assemble(names: Sequence[str], cells: Sequence[Any], who: str) -> Recording
             units.append((sensor, unit))
     samples = np.stack([np.asarray(cells[found[trace][0]], dtype=np.float64) for trace in TRACES])  # (6, T)
     columns = tuple(str(names[found[trace][0]]) for trace in TRACES)
-    return Recording(samples, _times(names, cells, who), tuple(units), columns)
+    return Recording(samples, _times(names, cells, who) if timed else None, tuple(units), columns)
 
 
 def _trace(name: str) -> tuple[str, str | None] | None:
@@ -239,16 +248,29 @@ def _times(names: Sequence[str], cells: Sequence[Any], who: str) -> np.ndarray |
             "repair or remove these rows"
         )
     times = (times - times[0]).astype(np.float64)
+    _check_order(times, str(names[at]), who)
     if unit or len(times) < 2:
         return times * _SECONDS[unit or "s"]
     return times * _time_unit(times, str(names[at]), who)
+
+
+def _check_order(times: np.ndarray, name: str, who: str) -> None:
+    backwards = np.flatnonzero(np.diff(times) <= 0)
+    if backwards.size:
+        at = int(backwards[0])
+        often = f", and {backwards.size} times in all" if backwards.size > 1 else ""
+        raise InputError(
+            f"{who}: the time in the column {name!r} does not rise from sample {at + 1} ({times[at]:.6g}) to sample "
+            f"{at + 2} ({times[at + 1]:.6g}){often}; sort and repair the samples, or say their rate, e.g. "
+            f"{saying('imu', 'rate', 200)}"
+        )
 
 
 def _time_unit(times: np.ndarray, name: str, who: str) -> float:
     """The seconds of one unit of ``times``: the one of s, ms, us, ns that gives 10 to 5000 samples a second."""
     step = float(np.median(np.diff(times)))
     for unit in ("s", "ms", "us", "ns"):
-        if step > 0 and _SLOWEST <= 1 / (step * _SECONDS[unit]) <= _FASTEST:
+        if _SLOWEST <= 1 / (step * _SECONDS[unit]) <= _FASTEST:
             return _SECONDS[unit]
     raise InputError(
         f"{who}: the unit of the column {name!r} is not clear from its median step of {step:g}; call it "

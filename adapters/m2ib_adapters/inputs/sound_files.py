@@ -6,6 +6,7 @@ old and new samples repeats.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import ceil, gcd, pi
@@ -18,8 +19,9 @@ import torch
 from torch import Tensor
 
 from m2ib.errors import InputError
+from m2ib.notices import warn
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.media import existing_file, optional, positive_number
+from m2ib_adapters.inputs.media import called, existing_file, optional, positive_number
 
 _BLOCK = 2**20  # samples that are read at a time, over all channels
 _COLUMNS = 1000  # of the envelope
@@ -27,6 +29,9 @@ _MOST_CHANNELS = 64  # of an array: more is a batch, or an array that wants tran
 _HIGHEST_RATE = 10_000_000
 _UNKNOWN = 2**62  # libsndfile says so many samples where a file does not say how many it holds
 _LARGEST_FILTER = 2**22  # numbers in the filters of torchaudio's resampling; 32 MiB
+_CUT = 0.01  # seconds; headers of whole files are wrong by a few bytes
+_STREAMED = 2**31 - 2**16  # bytes and more: programs that write into a pipe do not know the length
+_OF_FILMS = (".mp4", ".m4a", ".m4v", ".mkv", ".mka", ".mov", ".webm", ".avi", ".aac", ".wma", ".wmv")
 _ZEROS, _ROLLOFF = 6, 0.99  # torchaudio's default filter: zero crossings on each side, cutoff
 
 Range = tuple[int, int]
@@ -63,10 +68,13 @@ class Sound:
         parts = [np.zeros((self.channels, stop - start), np.float32) for start, stop in ranges]
         edges = np.arange(min(_COLUMNS, self.samples) + 1) * self.samples // min(_COLUMNS, self.samples)
         low, high = np.full(len(edges) - 1, np.inf, np.float32), np.full(len(edges) - 1, -np.inf, np.float32)
-        done, bad, extremes = 0, 0, [0.0, 0.0]
+        done, bad, first_bad, extremes = 0, 0, 0, [0.0, 0.0]
         for block in self.blocks():  # (channels, n)
             end = done + block.shape[1]
-            bad += block.size - int(np.isfinite(block).sum())
+            finite = np.isfinite(block)
+            if not finite.all():
+                first_bad = first_bad if bad else done + int(finite.all(axis=0).argmin())
+                bad += block.size - int(finite.sum())
             extremes = [min(extremes[0], float(block.min())), max(extremes[1], float(block.max()))]
             for part, (start, stop) in zip(parts, ranges, strict=True):
                 first, last = max(start, done), min(stop, end)
@@ -83,7 +91,8 @@ class Sound:
             )
         if bad:
             raise InputError(
-                f"{self.name}: {bad} of its {self.samples * self.channels} samples are NaN or infinite"
+                f"{self.name}: NaN or infinite samples ({bad} of {self.samples * self.channels}), the first at "
+                f"{first_bad / self.rate:.4f} s; replace them, e.g. by 0, or cut them out"
             )
         tensors = [torch.from_numpy(part) for part in parts]
         return Reading(tensors, np.stack([low, high]), (extremes[0], extremes[1]))
@@ -126,10 +135,14 @@ def open_sound(raw: Any) -> Sound:
 
 def _open_file(path: Path) -> Sound:
     soundfile = optional("soundfile", "imagebind")
-    name = f"audio {str(path)!r}"
+    name = called(path, "audio")
+
+    hint = ""
+    if path.suffix.lower() in _OF_FILMS:
+        hint = f"; extract its sound first, e.g. with ffmpeg -i {shlex.quote(path.name)} sound.wav"
 
     def failed(error: Any) -> InputError:
-        return InputError(f"{name} is damaged and cannot be decoded: {error.error_string}")
+        return InputError(f"{name} is damaged and cannot be decoded: {error.error_string}{hint}")
 
     try:
         with soundfile.SoundFile(str(path)) as file:
@@ -138,13 +151,19 @@ def _open_file(path: Path) -> Sound:
     except soundfile.LibsndfileError as error:
         if error.code == 1:
             raise InputError(
-                f"{name} is not in a sound format that can be read; WAV, FLAC, OGG, MP3 and AIFF are"
+                f"{name} is not in a sound format that can be read{hint or '; WAV, FLAC, OGG, MP3 and AIFF are'}"
             ) from None
         raise failed(error) from None
     except TypeError:  # a name ending in .raw
         raise InputError(f"{name} has no header; read it yourself and give (waveform, rate)") from None
     if samples > _UNKNOWN:
         raise InputError(f"{name} does not say how long it is; convert it to WAV")
+    missing = _missing_seconds(path)
+    if missing > _CUT:
+        warn(
+            f"{name} is cut short: its header promises {missing:.2f} s more than the {samples / rate:.2f} s that are "
+            "there and read"
+        )
 
     def blocks() -> Iterator[np.ndarray]:
         try:
@@ -156,6 +175,28 @@ def _open_file(path: Path) -> Sound:
 
     origin = {"source": str(path), "sha256": sha256(path), "format": form}
     return Sound(name, rate, channels, samples, blocks, origin)
+
+
+def _missing_seconds(path: Path) -> float:
+    """What the header of a WAV file promises beyond its end; 0 of other files, and where it does not say it.
+
+    After "RIFF", a size and "WAVE" come chunks: four letters, the size of what follows, and that, padded to an
+    even number of bytes.
+    """
+    per_second = 0  # bytes
+    with path.open("rb") as file:
+        head = file.read(12)
+        if head[:4] != b"RIFF" or head[8:] != b"WAVE":
+            return 0.0
+        while len(chunk := file.read(8)) == 8:
+            size, start = int.from_bytes(chunk[4:], "little"), file.tell()
+            if chunk[:4] == b"data":
+                known = per_second and size < _STREAMED
+                return (start + size - path.stat().st_size) / per_second if known else 0.0
+            if chunk[:4] == b"fmt ":
+                per_second = int.from_bytes(file.read(12)[8:], "little")
+            file.seek(start + size + size % 2)
+    return 0.0
 
 
 def _open_array(waveform: np.ndarray | Tensor, rate: Any) -> Sound:

@@ -1,7 +1,9 @@
-"""The inputs of an encoder that takes one tensor."""
+"""The inputs of an encoder that takes one tensor; tensors as raw inputs."""
 
 from __future__ import annotations
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from m2ib.contract import Inputs
@@ -13,3 +15,9 @@ def tensor_of(inputs: Inputs, who: str) -> Tensor:
     if not isinstance(inputs, Tensor):
         raise InputError(f"{who}: takes a tensor, not {type(inputs).__name__}")
     return inputs
+
+
+def array_of(tensor: Tensor) -> np.ndarray:
+    """As a numpy array, which knows no bfloat16: float32 then."""
+    tensor = tensor.detach().cpu()
+    return np.asarray(tensor.float() if tensor.dtype == torch.bfloat16 else tensor)

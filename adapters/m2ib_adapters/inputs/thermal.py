@@ -7,7 +7,6 @@ accuracy with grey levels in [0, 1] as they are (62.4 %, published 63.4 %) and n
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -18,7 +17,8 @@ from PIL import Image
 from torch import Tensor
 
 from m2ib.contract import Item
-from m2ib.errors import InputError, M2IBWarning, SettingError
+from m2ib.errors import InputError, SettingError
+from m2ib.notices import warn
 from m2ib_adapters.inputs.fields import (
     PATCHES,
     check_positive,
@@ -26,12 +26,15 @@ from m2ib_adapters.inputs.fields import (
     describe_field,
     field_view,
     fit,
+    is_flat,
     is_number,
     open_field,
+    seen_part,
     with_input,
     with_options,
 )
 from m2ib_adapters.inputs.images import placed
+from m2ib_adapters.inputs.media import called, rounded
 from m2ib_adapters.towers.patches import Patches
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as PIL weighs colours
@@ -84,30 +87,39 @@ class ThermalPreparation:
         A path, PIL image or array: grey, uint8, uint16 or floating point (temperatures too), or with three
         equal channels; or a mapping with the key "thermal" for one of these and low and high for this input.
 
-        Raises :class:`InputError`.
+        Raises :class:`InputError`; warns of false colours, and of an input that is the same everywhere.
         """
         mine, value = with_input(self, raw, self.IN_INPUT, "thermal")
+        name = called(value, "thermal")
         stored, origin = open_field(value, "thermal")
-        levels = _grey(stored)  # (H, W)
+        levels = _grey(stored, name)  # (H, W)
         low, high, stretch = mine._limits(levels, stored.dtype)
         pixels = ((levels - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(levels)
-        fitted, region = fit(pixels, self.size, Image.Resampling.BICUBIC)
+        fitted, region = fit(pixels, self.size, Image.Resampling.BICUBIC, name)
         inputs = torch.from_numpy((fitted.clip(0, 1) - self.mean) / self.std).float()[
             None
         ]  # (1, rows, columns)
+        if is_flat(inputs):
+            _warn_of_one_level(seen_part(levels, region), low, high, name)
         origin |= {
             "stretch": stretch,
-            "low": low,
-            "high": high,
-            "measured": [float(levels.min()), float(levels.max())],
+            "low": rounded(low),
+            "high": rounded(high),
+            "measured": [rounded(levels.min()), rounded(levels.max())],
             "input_size": list(self.size),
             "fit": "crop",
             "interpolation": "bicubic",
             "mean": self.mean,
             "std": self.std,
         }
-        view = field_view(levels, "thermal", "grey level", "bone", region, self.size)
-        return Item(inputs, placed(self.patches.layout(self.size), region), view, origin)
+        unit = "as given" if _is_measured(levels, stored.dtype) else "grey level"
+        view = field_view(levels, "thermal", unit, "bone", region, self.size)
+        return Item(
+            inputs,
+            self.patches.placed(placed(self.patches.layout(self.size), region), self.size),
+            view,
+            origin,
+        )
 
     def describe(self, inputs: Tensor) -> Item:
         """One preprocessed tensor (1, H, W) as an :class:`Item`; shown with mean and std undone."""
@@ -121,29 +133,45 @@ class ThermalPreparation:
             return float(self.low), float(self.high), "given"
         if dtype == np.uint8:
             return 0.0, 255.0, "8 bits"
-        if np.issubdtype(dtype, np.floating) and levels.min() >= 0 and levels.max() <= 1:
+        if np.issubdtype(dtype, np.floating) and not _is_measured(levels, dtype):
             return 0.0, 1.0, "unit"
         low, high = np.percentile(levels, _PERCENTILES)
         return float(low), float(high), "percentiles"
 
 
-def _grey(stored: np.ndarray) -> np.ndarray:
+def _is_measured(levels: np.ndarray, dtype: np.dtype[Any]) -> bool:
+    """Whether these are floating-point values outside [0, 1], as temperatures are, not shares of white."""
+    return bool(np.issubdtype(dtype, np.floating) and (levels.min() < 0 or levels.max() > 1))
+
+
+def _warn_of_one_level(seen: np.ndarray, low: float, high: float, name: str) -> None:
+    """Where the model sees one grey level."""
+    least, most = float(seen.min()), float(seen.max())
+    shows = "so the map shows nothing about heat"
+    if least == most:
+        warn(f"{name}: all values that the model sees are {least:g}, {shows}")
+        return
+    warn(
+        f"{name}: its values from {least:g} to {most:g} become one grey level with low={low:g} and high={high:g}, "
+        f"{shows}; say other limits (options.thermal.low, options.thermal.high)"
+    )
+
+
+def _grey(stored: np.ndarray, name: str) -> np.ndarray:
     """float64 (H, W). Warns of colours; raises :class:`InputError` for values that are not numbers."""
     values = stored.astype(np.float64)
     if not np.isfinite(values).all():
         missing = int((~np.isfinite(values)).sum())
         raise InputError(
-            f"thermal: {missing} of {values.size} values are NaN or infinite; fill them, or crop the image"
+            f"{name}: {missing} of {values.size} values are NaN or infinite; fill them, or crop the image"
         )
     if values.ndim == 2:
         return values
     colours = values[:, :, :3]
     white = 1.0 if np.issubdtype(stored.dtype, np.floating) else float(np.iinfo(stored.dtype).max)
     if np.ptp(colours, axis=2).max() > _GREY_ENOUGH * white:
-        warnings.warn(
-            "thermal: a picture in false colours is not a measurement: its brightness is taken, which need not "
-            "rise with temperature; give the camera's grey image",
-            M2IBWarning,
-            stacklevel=3,
+        warn(
+            f"{name}: a picture in false colours is not a measurement: its brightness is taken, which need not "
+            "rise with temperature; give the camera's grey image"
         )
     return colours @ _LUMA

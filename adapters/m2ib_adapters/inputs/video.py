@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
 from typing import Any, ClassVar
@@ -16,11 +16,12 @@ from torch.nn.functional import interpolate
 
 from m2ib.contract import Axis, Item
 from m2ib.errors import InputError, SettingError
+from m2ib.notices import warn
 from m2ib.renderers import FilmView
-from m2ib_adapters.inputs.fields import check_positive, with_options
-from m2ib_adapters.inputs.films import open_film
+from m2ib_adapters.inputs.fields import check_positive, saying, with_options
+from m2ib_adapters.inputs.films import Film, open_film
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD
-from m2ib_adapters.inputs.media import check_count, clip_starts
+from m2ib_adapters.inputs.media import check_count, clip_starts, rounded
 from m2ib_adapters.towers.patches import Patches
 
 _PATCHES = Patches((14, 14), (14, 14))
@@ -76,11 +77,12 @@ class VideoPreparation:
         "column", pixels: of the video's own frames for one crop, of the crop for three, each of which shows
         another region (the view's ``parts`` say which).
 
-        Raises :class:`InputError`; warns of damaged frames.
+        Raises :class:`InputError`; warns of damaged frames, and of clips that all show the same frames.
         """
         film = open_film(raw)
         starts = clip_starts(film.duration, self.seconds, self.clips)
         chosen = [self._choose(film.between(start, start + Fraction(self.seconds))) for start in starts]
+        self._warn_of_alike(film, chosen)
         pixels: dict[int, Tensor] = {}
         shown: dict[int, np.ndarray] = {}
         whole: Place | None = None
@@ -122,10 +124,10 @@ class VideoPreparation:
         )
         origin = film.origin | {
             "frames": len(film.times),
-            "rate": film.rate,
-            "seconds": film.duration,
+            "rate": rounded(film.rate),
+            "seconds": rounded(film.duration),
             "size": [whole[1], whole[0]],
-            "clips": [[float(start), min(float(start) + self.seconds, film.duration)] for start in starts],
+            "clips": [[rounded(moment) for moment in span] for span in spans[:: len(corners)]],
             "chosen": [list(clip) for clip in chosen],
             "crops": self.crops,
             "input_size": [self.size, self.size],
@@ -133,7 +135,9 @@ class VideoPreparation:
             "std": list(self.std),
             "interpolation": "bilinear",
         }
-        axes = (Axis("clip", "s", spans), *self._axes((self.size, self.size), region))
+        axes: tuple[Axis, ...] = (Axis("clip", "s", spans), *self._axes((self.size, self.size), region))
+        if len(corners) > 1:  # each shows another region
+            axes = (axes[0], *(replace(axis, unit="px of the crop") for axis in axes[1:]))
         layout = self.patches.layout((self.size, self.size), clips=len(inputs), axes=axes)
         return Item(inputs, layout, view, origin)
 
@@ -180,6 +184,15 @@ class VideoPreparation:
         """As many of a clip's frames as the model takes, from the first to the last, rounded down."""
         places = torch.linspace(0, len(numbers) - 1, self.frames).long()
         return [numbers[int(place)] for place in places]
+
+    def _warn_of_alike(self, film: Film, chosen: list[list[int]]) -> None:
+        if len(film.times) == 1:
+            warn(f"{film.name} holds one frame: all that the model sees is this frame, and nothing moves")
+        elif len(chosen) > 1 and all(clip == chosen[0] for clip in chosen):
+            warn(
+                f"{film.name}: all {len(chosen)} clips show the same frames, for the whole lasts {film.duration:.3g} s "
+                f"and a clip {self.seconds:g} s; one is enough, say {saying('video', 'clips', 1)}"
+            )
 
     def _resized(self, picture: np.ndarray, name: str) -> Tensor:
         """(H, W, 3) uint8 -> (3, h, w) in [0, 1], the short side as the input's, the long one rounded down."""
