@@ -179,7 +179,7 @@ WRONG = {
     ),
     "keys missing that say the shape": (
         without("text_projection"),
-        r"1 key differs, first text_projection \(missing\); give the state dict of a CLIP as OpenAI's code names",
+        r"1 key differs: text_projection \(missing\); give the state dict of a CLIP as OpenAI's code names",
     ),
     "mis-shaped": (
         lambda s: s | {"visual.proj": s["visual.proj"][:, :5], "visual.ln_post.bias": torch.zeros(3)},
@@ -193,7 +193,7 @@ WRONG = {
     "no tensor": (lambda s: s | {"logit_scale": 2.6}, r"logit_scale \(a float, not a tensor\)"),
     "extra": (
         lambda s: s | {"visual.extra": torch.zeros(1)},
-        r"1 key differs, first visual\.extra \(extra\)$",
+        r"1 key differs: visual\.extra \(extra\)$",
     ),
     "gap in the blocks": (
         lambda s: {k.replace("resblocks.1.", "resblocks.7."): v for k, v in s.items()},
