@@ -238,7 +238,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         (tmp_path / "gone.pt", r"cxr-repair: checkpoint '.*gone\.pt' does not exist; check the path"),
         (tmp_path, r"cxr-repair: checkpoint '.*' is a folder; name a file in it"),
         (tmp_path / "text.pt", r"cxr-repair: checkpoint '.*text\.pt' is damaged, or holds more than tensors"),
-        (tmp_path / "names.pt", r"cxr-repair: checkpoint '.*names\.pt' cannot be loaded: "),
+        (tmp_path / "names.pt", r"cxr-repair: checkpoint '.*names\.pt' is empty"),
         (tmp_path / "strings.pt", r"cxr-repair: checkpoint '.*strings\.pt' holds no state dict"),
     ):
         with pytest.raises(m2ib.CheckpointError, match=reason):
