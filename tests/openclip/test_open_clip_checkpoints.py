@@ -161,7 +161,9 @@ class Evil:
 
 def test_a_file_that_holds_code_is_not_run(tmp_path: Path) -> None:
     torch.save({"state_dict": {"a": torch.zeros(1)}, "args": Evil()}, tmp_path / "evil.pt")
-    with pytest.raises(m2ib.CheckpointError, match=r"which may run code and is not opened; save the weights alone"):
+    with pytest.raises(
+        m2ib.CheckpointError, match=r"which may run code and is not opened; save the weights alone"
+    ):
         m2ib.load_model("open-clip", architecture=VIT, checkpoint=tmp_path / "evil.pt", **CPU)
     (tmp_path / "evil.bin").write_bytes(pickle.dumps(Evil()))
     with pytest.raises(m2ib.CheckpointError, match=r"may run code and is not opened"):
