@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypedDict, Unpack
 
-from m2ib.errors import InputError, M2IBError, SettingError
+from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
 from m2ib.explanation import Explanation
 from m2ib.model import Model
 from m2ib.pipeline import Contrast, Pair, Plan, explain_batch, prepare
@@ -94,8 +93,7 @@ def explain(
     )
     for name in inputs:
         if name not in model.modalities and len(pair) + len(inputs) > 2:  # a misspelt setting, then
-            close = difflib.get_close_matches(name, Options.__annotations__, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
+            hint = did_you_mean(name, Options.__annotations__)
             raise SettingError(
                 f"explain: {name!r} is unknown{hint} The model takes {', '.join(model.modalities)}"
             )

@@ -7,14 +7,14 @@ import io
 import json
 import math
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from m2ib.errors import InputError, M2IBWarning
+from m2ib.errors import InputError
+from m2ib.notices import warn
 from m2ib.renderers import Box
 
 _NUMBERS = ("x", "y", "w", "h")
@@ -210,10 +210,9 @@ def _warn_outside(boxes: Sequence[Box], size: tuple[float, float] | None, who: s
         return
     for box in boxes:
         if box.x < 0 or box.y < 0 or box.x + box.width > size[0] + 0.5 or box.y + box.height > size[1] + 0.5:
-            warnings.warn(
+            warn(
                 f"{who}: the box {box.label!r} from ({box.x:g}, {box.y:g}) to ({box.x + box.width:g}, "
                 f"{box.y + box.height:g}) reaches out of the image of {size[0]:g}x{size[1]:g} pixels",
-                M2IBWarning,
                 stacklevel=4,
             )
 

@@ -1,5 +1,10 @@
 """Every error a user can meet. Each message says who, what, the value and the way out."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class M2IBError(Exception):
     """Base of all errors raised on purpose by m2ib; the CLI prints it as one line and exits with 2."""
@@ -27,3 +32,9 @@ class StorageError(M2IBError, OSError):
 
 class M2IBWarning(UserWarning):
     """Something that runs, but that a careful reader of the result has to know."""
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """How an error goes on after an unknown name: the known one that comes close, or a full stop."""
+    close = difflib.get_close_matches(str(name), list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else "."

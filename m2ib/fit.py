@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +13,8 @@ from torch.nn.functional import cosine_similarity
 from m2ib.bottleneck import ALPHA_START, draw_noise, kl_divergence, mix
 from m2ib.capture import Recording, Tail
 from m2ib.contract import Layout
-from m2ib.errors import InputError, M2IBWarning
+from m2ib.errors import InputError
+from m2ib.notices import warn
 from m2ib.settings import FitSettings
 
 
@@ -156,11 +156,10 @@ def _warn_if_deaf(
             reached = reached[~np.array(special)]
         if not reached.any():
             modality, layer = recording.encoder.modality, settings.layer
-            warnings.warn(
+            warn(
                 f"{modality}: no position at layer {layer} ({recording.encoder.layer(layer).name}) reaches the "
                 f"embedding, only a pooled token does; the map shows the size of the activations, not evidence. "
                 f"Use layer {max(layer - 1, -1)} or an earlier one",
-                M2IBWarning,
                 stacklevel=2,
             )
             return

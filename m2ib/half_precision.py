@@ -1,6 +1,6 @@
 """bfloat16 and float16 on processors without instructions for them.
 
-There torch multiplies matrices of halves one number at a time, ten to sixty times slower than floats. Under
+There torch multiplies matrices of halves one number at a time, many times slower than floats. Under
 :func:`wide_products` such products are computed in float32 and rounded back, which is also what hardware for
 halves does: it sums up in float32. Memory stays that of halves, but for the operands at hand.
 """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,7 +12,7 @@ from torch.nn.functional import normalize
 
 from m2ib.capture import as_loaded, frozen
 from m2ib.contract import Encoder, Inputs, Item
-from m2ib.errors import AdapterError, InputError, SettingError
+from m2ib.errors import AdapterError, InputError, SettingError, did_you_mean
 from m2ib.notices import keeping
 from m2ib.registry import AdapterInfo, Registry, default_registry
 
@@ -182,8 +181,7 @@ def _check_options(info: AdapterInfo, options: Mapping[str, Any]) -> None:
     known = info.spec.options
     for name in options:
         if known and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
+            hint = did_you_mean(name, known)
             raise SettingError(
                 f"adapter {info.name!r} has no option {name!r}{hint} It has {', '.join(known)}"
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -10,7 +9,7 @@ from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from m2ib.contract import Encoder
-from m2ib.errors import SettingError
+from m2ib.errors import SettingError, did_you_mean
 
 T = TypeVar("T")
 PerModality: TypeAlias = T | Mapping[str, T] | None
@@ -84,8 +83,7 @@ def resolve(encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, A
     unknown = sorted(set(given) - set(FitSettings.__dataclass_fields__))
     if unknown:
         known = list(FitSettings.__dataclass_fields__)
-        close = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else "."
+        hint = did_you_mean(unknown[0], known)
         raise SettingError(f"settings: {unknown[0]!r} is unknown{hint} There are {', '.join(known)}")
     chosen: dict[str, Any] = {
         "layer": encoder.defaults.layer,

@@ -3,7 +3,7 @@
 python examples/imagebind/video_text.py [film.mp4 "a ball rolls"] [--checkpoint imagebind_huge.pth]
 
 Without arguments: a made-up ball. The official loader looks at five moments through three windows each; here one
-window is enough (``video={"crops": 1}``) and three times faster.
+window is enough (``video={"crops": 1}``) and a third of the work.
 """
 
 import argparse

@@ -15,7 +15,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from m2ib.errors import SettingError
+from m2ib.errors import SettingError, did_you_mean
 from m2ib.registry import default_registry
 
 AGAINST = "against"
@@ -154,8 +154,7 @@ def _escaped(value: Any) -> Any:
 def _merge(config: Any, new: Any, where: str) -> Any:
     for key in new:
         if key not in _KNOWN:
-            close = difflib.get_close_matches(str(key), _KNOWN, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else "."
+            hint = did_you_mean(key, _KNOWN)
             if any(key in info.spec.options for info in default_registry().list()):
                 hint = f"; did you mean 'options.{key}', an option of the adapter?"
             raise SettingError(f"{where}: {str(key)!r} is unknown{hint} Known: {', '.join(_KNOWN)}")

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.table import Table
+from textbook import textbook
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 import m2ib
 
@@ -41,10 +41,9 @@ def checkpoint(folder: str) -> str:
     return folder
 
 
-def textbook(module: Any, pixels: Tensor, ids: Tensor, side: str) -> np.ndarray:
-    """The capacity per position of one side, (T,)."""
+def slow_map(module: Any, pixels: Tensor, ids: Tensor, side: str) -> np.ndarray:
+    """The capacity per position of one side, (T,), by the textbook loop."""
     blocks = {"image": module.vision_model, "text": module.text_model}[side].encoder.layers
-    state: dict[str, Tensor] = {}
 
     def run() -> tuple[Tensor, Tensor]:
         copies = (SAMPLES, -1, -1, -1)
@@ -52,33 +51,8 @@ def textbook(module: Any, pixels: Tensor, ids: Tensor, side: str) -> np.ndarray:
         text = module.get_text_features(input_ids=ids.expand(SAMPLES, -1)).pooler_output  # (S, D)
         return (image, text) if side == "image" else (text, image)
 
-    def hook(block: Any, args: Any, output: Tensor) -> Tensor:
-        if "alpha" not in state:
-            state["a"] = output[:1].detach()
-            return output
-        lam = torch.sigmoid(state["alpha"])
-        noise = torch.empty(SAMPLES, *state["a"].shape[1:]).normal_()  # (S, T, C)
-        state["kl"] = 0.5 * (
-            (1 - lam) ** 2 + (lam * output[:1]) ** 2 - 1 - 2 * torch.nn.functional.logsigmoid(-state["alpha"])
-        )
-        return lam * output + (1 - lam) * noise
-
-    handle = blocks[LAYER].register_forward_hook(hook)
-    with torch.no_grad():
-        run()
-    state["alpha"] = torch.full_like(state["a"], 5.0).requires_grad_()
-    optimizer = torch.optim.Adam([state["alpha"]], lr=1.0)
-    torch.manual_seed(SEED)
-    for _ in range(STEPS):
-        module.zero_grad()
-        optimizer.zero_grad()
-        own, other = run()
-        loss = BETA * state["kl"].mean() - cosine_similarity(own, other).mean()
-        loss.backward()
-        optimizer.step()
-    handle.remove()
-    module.zero_grad()
-    return state["kl"].detach().sum(-1)[0].numpy()
+    capacity, _ = textbook(module, blocks[LAYER], run, beta=BETA, steps=STEPS, samples=SAMPLES, seed=SEED)
+    return capacity[0].numpy()
 
 
 def timed(function: Any, repeats: int) -> tuple[float, Any]:
@@ -206,7 +180,7 @@ def main() -> None:
         maps[name] = [attribution.capacity for attribution in explanation]
     full.module.requires_grad_(True)
     slow, reference = timed(
-        lambda: [textbook(full.module, pixels[None], ids[None], side) for side in ("image", "text")], 1
+        lambda: [slow_map(full.module, pixels[None], ids[None], side) for side in ("image", "text")], 1
     )
     full.module.requires_grad_(False)
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
 
 import torch
 
-from m2ib.errors import M2IBWarning, SettingError
+from m2ib.errors import SettingError
 from m2ib.model import Model
+from m2ib.notices import warn
 from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind import weights
 from m2ib_adapters.imagebind.architecture import PIXELS, Architecture
@@ -53,9 +53,8 @@ def load(
     if device.type == "meta":
         module = weights.empty(sizes).to(dtype)
     elif checkpoint is None and architecture is not None:
-        warnings.warn(
+        warn(
             "imagebind: an architecture without a checkpoint was loaded; its weights are random",
-            M2IBWarning,
             stacklevel=4,
         )
         module = weights.random(sizes, device, dtype)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
-from m2ib.errors import SettingError
+from m2ib.errors import SettingError, did_you_mean
 
 # Fixed in the official model.
 PIXELS = 224  # rows and columns that the positional embeddings of pictures are made for
@@ -73,8 +72,7 @@ class Architecture:
         known = [field.name for field in dataclasses.fields(cls)]
         for name in given:
             if name not in known:
-                close = difflib.get_close_matches(str(name), known, n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else "."
+                hint = did_you_mean(name, known)
                 raise SettingError(
                     f"imagebind: architecture has no size {str(name)!r}{hint} Known: {', '.join(known)}"
                 )

@@ -20,8 +20,8 @@ from m2ib_adapters.towers.pooled import PooledBlock, has_hooks, run_pooled
 from m2ib_adapters.towers.text import TextTower, text_encoder
 
 
-class Preparation(Protocol):
-    """What makes raw inputs of one modality ready."""
+class Ready(Protocol):
+    """What makes raw inputs of one modality ready, and their layout with them."""
 
     def prepare(self, raw: Any) -> Item: ...
 
@@ -42,9 +42,7 @@ def encoders(module: ImageBind, preparations: Preparations) -> dict[str, Encoder
     }
 
 
-def _encoder(
-    module: ImageBind, modality: str, name: str, preparation: Preparation, renderer: Renderer
-) -> Encoder:
+def _encoder(module: ImageBind, modality: str, name: str, preparation: Ready, renderer: Renderer) -> Encoder:
     layers, stem = _layers(module, name)
 
     def prepare(raw: Any, *, truncate: bool = False) -> Item:

@@ -29,6 +29,7 @@ from m2ib_adapters.inputs.fields import (
     check_positive,
     check_tensor,
     describe_field,
+    field_layout,
     field_view,
     fill_nearest,
     fit,
@@ -40,7 +41,6 @@ from m2ib_adapters.inputs.fields import (
     with_input,
     with_options,
 )
-from m2ib_adapters.inputs.images import placed
 from m2ib_adapters.inputs.media import called, rounded
 from m2ib_adapters.towers.patches import Patches
 
@@ -175,7 +175,7 @@ class DepthPreparation:
         view = field_view(shown, label, shown_unit, "viridis_r", region, self.size)
         return Item(
             inputs,
-            self.patches.placed(placed(self.patches.layout(self.size), region), self.size),
+            field_layout(self.patches, self.size, region),
             view,
             origin,
         )

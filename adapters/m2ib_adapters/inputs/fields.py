@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from m2ib.contract import Item
+from m2ib.contract import Item, Layout
 from m2ib.errors import InputError, SettingError
 from m2ib.renderers import FieldView
 from m2ib_adapters.files import sha256
@@ -25,7 +25,7 @@ from m2ib_adapters.towers.patches import Patches
 
 Region = tuple[float, float, float, float]
 PATCHES = Patches((16, 16), (16, 16))
-Preparation = TypeVar("Preparation", bound=Any)
+Made = TypeVar("Made", bound=Any)
 
 _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
 _LEAST_WEIGHT = 1e-4  # below this share of measured pixels, an average over them is rounding
@@ -218,6 +218,13 @@ def field_view(
     return FieldView(values.astype(np.float32), label, unit, colours, region, size, scale)
 
 
+def field_layout(
+    patches: Patches, size: tuple[int, int], region: tuple[float, float, float, float]
+) -> Layout:
+    """Of an input (rows, columns) that shows ``region`` of the raw one."""
+    return patches.placed(placed(patches.layout(size), region), size)
+
+
 def describe_field(
     inputs: Tensor, values: np.ndarray, patches: Patches, label: str, unit: str, colours: str
 ) -> Item:
@@ -226,7 +233,7 @@ def describe_field(
     region = (0.0, 0.0, float(size[1]), float(size[0]))
     view = field_view(values, label, unit, colours, region, size)
     origin = {"source": "tensor", "input_size": list(size)}
-    return Item(inputs, patches.placed(placed(patches.layout(size), region), size), view, origin)
+    return Item(inputs, field_layout(patches, size, region), view, origin)
 
 
 def check_tensor(tensor: Tensor, patch: tuple[int, ...], who: str) -> None:
@@ -239,18 +246,16 @@ def check_tensor(tensor: Tensor, patch: tuple[int, ...], who: str) -> None:
         )
 
 
-def with_options(
-    preparation: Preparation, given: Mapping[str, Any], known: Sequence[str], who: str
-) -> Preparation:
+def with_options(preparation: Made, given: Mapping[str, Any], known: Sequence[str], who: str) -> Made:
     """``preparation`` with some fields replaced. Raises :class:`SettingError` for one that is not known."""
     unknown = [repr(key) for key in given if key not in known]
     if unknown:
         raise SettingError(f"{who}: no option {', '.join(unknown)}; there are {', '.join(known)}")
-    changed: Preparation = replace(preparation, **given)
+    changed: Made = replace(preparation, **given)
     return changed
 
 
-def with_input(preparation: Preparation, raw: Any, known: Sequence[str], who: str) -> tuple[Preparation, Any]:
+def with_input(preparation: Made, raw: Any, known: Sequence[str], who: str) -> tuple[Made, Any]:
     """Of a raw input ``{who: value, option: ...}``, the preparation with these options, and the value.
 
     Raises :class:`InputError`.

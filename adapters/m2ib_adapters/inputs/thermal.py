@@ -1,8 +1,7 @@
 """Raw thermal images -> grey levels in [0, 1] -> the tensor a model takes.
 
-ImageBind's authors have not published a loader. Users who measured with LLVIP come close to the published
-accuracy with grey levels in [0, 1] as they are (62.4 %, published 63.4 %) and not with CLIP's mean and std
-(55.2 %), so the default mean is 0 and the default std 1.
+ImageBind's authors have not published a loader. A user who measured LLVIP reports 62.4 % with grey levels in
+[0, 1] as they are and 55.2 % with CLIP's mean and std, so the default mean is 0 and the default std 1.
 """
 
 from __future__ import annotations
@@ -24,6 +23,7 @@ from m2ib_adapters.inputs.fields import (
     check_positive,
     check_tensor,
     describe_field,
+    field_layout,
     field_view,
     fit,
     is_flat,
@@ -33,7 +33,6 @@ from m2ib_adapters.inputs.fields import (
     with_input,
     with_options,
 )
-from m2ib_adapters.inputs.images import placed
 from m2ib_adapters.inputs.media import called, rounded
 from m2ib_adapters.towers.patches import Patches
 
@@ -116,7 +115,7 @@ class ThermalPreparation:
         view = field_view(levels, "thermal", unit, "bone", region, self.size)
         return Item(
             inputs,
-            self.patches.placed(placed(self.patches.layout(self.size), region), self.size),
+            field_layout(self.patches, self.size, region),
             view,
             origin,
         )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from m2ib.errors import CheckpointError, M2IBWarning, SettingError
+from m2ib.errors import CheckpointError, SettingError
 from m2ib.model import Model
+from m2ib.notices import warn
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.images import Preparation
 from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, NoCoder, coder
@@ -55,9 +55,8 @@ def load(
         quick_gelu = bool(source.config.get("quick_gelu") or tag.get("quick_gelu"))
     module: Any = construct(source, quick_gelu)
     if chosen is None:
-        warnings.warn(
+        warn(
             f"open-clip: architecture {source.label} was loaded without a checkpoint; its weights are random",
-            M2IBWarning,
             stacklevel=4,
         )
     else:
