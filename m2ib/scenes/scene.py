@@ -1,0 +1,127 @@
+"""Scenes in which it is known which part of every input is evidence for which object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from m2ib.contract import Axis
+from m2ib.scenes import captions, motion, pictures, sounds
+from m2ib.scenes.icons import KINDS
+from m2ib.scenes.plan import COLOURS, SIDE, SIZES, plan
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One to three objects, seen, described, heard and felt.
+
+    seed     that made it
+    kinds    of the objects, in the caption's order
+    colours, sizes  of the objects, in the same order
+    image    (112, 112, 3) uint8
+    text     the caption
+    audio    (waveform (32000,) float32 in [-1, 1], 16000 samples a second)
+    depth    (112, 112) float32, metres
+    thermal  (112, 112) float32 in [0, 1], cold to hot
+    imu      (traces (6, 200) float32: accelerometer in m/s², gyroscope in rad/s, 100 samples a second)
+    masks    by modality and kind: bool arrays, True where the object is
+    axes     by modality: where each cell of its masks lies, in the raw input's own terms
+    filler   (words,) True for the caption's words that name no kind, colour or size
+    """
+
+    seed: int
+    kinds: tuple[str, ...]
+    colours: tuple[str, ...]
+    sizes: tuple[str, ...]
+    image: np.ndarray
+    text: str
+    audio: tuple[np.ndarray, int]
+    depth: np.ndarray
+    thermal: np.ndarray
+    imu: tuple[np.ndarray, int]
+    masks: Mapping[str, Mapping[str, np.ndarray]]
+    axes: Mapping[str, tuple[Axis, ...]]
+    filler: np.ndarray
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """By modality, what ``m2ib.explain`` takes."""
+        return {name: getattr(self, name) for name in ("image", "text", "audio", "depth", "thermal", "imu")}
+
+    def __repr__(self) -> str:
+        return f"Scene(seed={self.seed}, {self.text!r})"
+
+
+def scene(seed: int, *, kinds: Sequence[str] | None = None, count: int | None = None) -> Scene:
+    """The scene of a seed: the same numbers whenever and wherever it is asked for.
+
+    kinds  which objects, one to three of :data:`KINDS`; None: drawn
+    count  how many, 1 to 3; None: drawn
+
+    Raises :class:`InputError` and :class:`SettingError`.
+    """
+    return scenes([seed], kinds=kinds, count=count)[0]
+
+
+def scenes(
+    seeds: Sequence[int], *, kinds: Sequence[str] | None = None, count: int | None = None
+) -> list[Scene]:
+    """One :func:`scene` for each seed, made together."""
+    if not len(seeds):
+        return []
+    planned = plan(seeds, kinds=kinds, count=count)
+    pixels, bands, shakes = pictures.masks(planned), sounds.masks(planned), motion.masks(planned)
+    images, depths, thermals = (
+        make(planned) for make in (pictures.images, pictures.depths, pictures.thermals)
+    )
+    waveforms, traces, texts = sounds.waveforms(planned), motion.traces(planned), captions.captions(planned)
+    places = tuple((float(n), n + 1.0) for n in range(SIDE))
+    square = (Axis("row", "px", places), Axis("column", "px", places))
+    heard, felt = sounds.axes(), motion.axes()
+    made = []
+    for number, seed in enumerate(planned.seeds):
+        slots = range(int(planned.count[number]))
+        names = tuple(KINDS[planned.kind[number, slot]] for slot in slots)
+        named, words, filler = captions.masks(texts[number], names)
+
+        def by_kind(
+            masks: np.ndarray, names: tuple[str, ...] = names, number: int = number
+        ) -> dict[str, np.ndarray]:
+            return {name: masks[number, slot] for slot, name in enumerate(names)}
+
+        seen = by_kind(pixels)
+        made.append(
+            Scene(
+                seed=seed,
+                kinds=names,
+                colours=tuple(COLOURS[planned.colour[number, slot]] for slot in slots),
+                sizes=tuple(SIZES[planned.size[number, slot]] for slot in slots),
+                image=images[number],
+                text=texts[number],
+                audio=(waveforms[number], sounds.RATE),
+                depth=depths[number],
+                thermal=thermals[number],
+                imu=(traces[number], motion.RATE),
+                masks={
+                    "image": seen,
+                    "text": named,
+                    "audio": by_kind(bands),
+                    "depth": seen,
+                    "thermal": seen,
+                    "imu": by_kind(shakes),
+                },
+                axes={
+                    "image": square,
+                    "text": (words,),
+                    "audio": heard,
+                    "depth": square,
+                    "thermal": square,
+                    "imu": felt,
+                },
+                filler=filler,
+            )
+        )
+    return made
