@@ -26,7 +26,7 @@ from m2ib.hookspecs import hookimpl
 from m2ib.registry import AdapterSpec, Registry, list_adapters
 
 if TYPE_CHECKING:
-    from m2ib.api import contrast, explain, explain_many
+    from m2ib.api import contrast, explain, explain_many, good_layers
     from m2ib.attribution import Attribution
     from m2ib.boxes import read_boxes
     from m2ib.contract import (
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from m2ib.notices import warn
     from m2ib.page import write_page
     from m2ib.renderers import Box
-    from m2ib.settings import FitSettings
+    from m2ib.settings import PRESETS, FitSettings
     from m2ib.storage import load_explanation
 
 _HOMES = {
@@ -70,16 +70,19 @@ _HOMES = {
     "contrast": "api",
     "explain": "api",
     "explain_many": "api",
+    "good_layers": "api",
     "Explanation": "explanation",
     "Model": "model",
     "load_model": "model",
     "write_page": "page",
     "FitSettings": "settings",
+    "PRESETS": "settings",
     "load_explanation": "storage",
     "warn": "notices",
 }
 
 __all__ = [
+    "PRESETS",
     "AdapterError",
     "AdapterSpec",
     "Attribution",
@@ -105,6 +108,7 @@ __all__ = [
     "contrast",
     "explain",
     "explain_many",
+    "good_layers",
     "hookimpl",
     "list_adapters",
     "load_explanation",

@@ -1,4 +1,4 @@
-"""What a user calls: ``explain``, ``explain_many`` and ``contrast``. The work itself is in ``pipeline.py``."""
+"""What a user calls: ``explain``, ``explain_many``, ``contrast`` and ``good_layers``. The work itself is in ``pipeline.py``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypedDict, Unpack
 
+from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
 from m2ib.explanation import Explanation
 from m2ib.model import Model
 from m2ib.pipeline import Contrast, Pair, Plan, explain_batch, prepare
 from m2ib.progress import progress
-from m2ib.settings import PerModality, Readout
+from m2ib.reach import reaching_layers
+from m2ib.reference import References
+from m2ib.settings import Granularity, Noise, PerModality, Readout, ShiftCounts
 
 METHODS = ("m2ib",)
 
@@ -29,6 +32,19 @@ def contrast(this: Any, *others: Any) -> Contrast:
     return Contrast(this, others)
 
 
+def good_layers(model: Model, modality: str, raw: Any) -> tuple[int, ...]:
+    """The layers, from -1 on, at which a bottleneck can show evidence: the embedding depends on their positions.
+
+    raw  any input of the modality; one forward and one backward pass are made with it
+
+    Left out is, for instance, the last block of an encoder that is read at a class or end token. Raises
+    :class:`InputError`.
+    """
+    item = model.item(modality, raw)
+    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+        return reaching_layers(model.encoder(modality), model.collate(modality, [item]), item.layout)
+
+
 class Options(TypedDict, total=False):
     """The keywords that :func:`explain` and :func:`explain_many` share."""
 
@@ -40,7 +56,13 @@ class Options(TypedDict, total=False):
     steps: PerModality[int]
     samples: PerModality[int]
     lr: PerModality[float]
-    readout: Readout
+    readout: PerModality[Readout]
+    granularity: PerModality[Granularity]
+    standardize: PerModality[bool]
+    shifts: PerModality[ShiftCounts]
+    noise: PerModality[Noise]
+    preset: PerModality[str]
+    reference: Mapping[str, Sequence[Any]] | None
     truncate: bool
     fast: bool
 
@@ -53,10 +75,16 @@ def explain(
     beta: PerModality[float] = None,
     variance: PerModality[float] = None,
     layer: PerModality[int] = None,
-    steps: PerModality[int] = 10,
-    samples: PerModality[int] = 10,
-    lr: PerModality[float] = 1.0,
-    readout: Readout = "last",
+    steps: PerModality[int] = None,
+    samples: PerModality[int] = None,
+    lr: PerModality[float] = None,
+    readout: PerModality[Readout] = None,
+    granularity: PerModality[Granularity] = None,
+    standardize: PerModality[bool] = None,
+    shifts: PerModality[ShiftCounts] = None,
+    noise: PerModality[Noise] = None,
+    preset: PerModality[str] = None,
+    reference: Mapping[str, Sequence[Any]] | None = None,
     truncate: bool = False,
     fast: bool = True,
     show_progress: bool = True,
@@ -68,10 +96,13 @@ def explain(
               An input is raw (path, PIL image, array, string, ...), one preprocessed ``torch.Tensor``
               without batch axis, or a :func:`contrast` of such
     method    "m2ib" (Wang et al. 2023)
-    beta, variance, layer, steps, samples, lr
-              see :class:`m2ib.FitSettings`: a number, or a dict by modality; None: the adapter's default
     seed      of the noise; each side's generator starts from it
-    readout   "last": capacity of the last forward pass; "final": of the final alpha
+    beta, variance, layer, steps, samples, lr, readout, granularity, standardize, shifts, noise
+              see :class:`m2ib.FitSettings`: a value, or a dict by modality; None: the preset's, else the
+              adapter's default (``layer``, ``beta``, ``variance``), else 10 steps of 10 samples, a learning
+              rate of 1 and the paper's method
+    preset    "sharp": maps of finer cells, in fewer samples; what is given stands over it
+    reference for ``standardize``: raw inputs by modality, {"image": [first, second, ...]}; None: the adapter's
     truncate  cut an input that is longer than the model takes, instead of refusing it
     fast      use the encoder's own fast tail where there is one
     show_progress  a bar on a terminal, for what takes longer than a second
@@ -88,6 +119,12 @@ def explain(
         samples=samples,
         lr=lr,
         readout=readout,
+        granularity=granularity,
+        standardize=standardize,
+        shifts=shifts,
+        noise=noise,
+        preset=preset,
+        reference=reference,
         truncate=truncate,
         fast=fast,
     )
@@ -176,10 +213,12 @@ def _items(pair: Any) -> list[Any]:
     )
 
 
-def _plan(*, method: str = "m2ib", truncate: bool = False, fast: bool = True, **given: Any) -> Plan:
+def _plan(
+    *, method: str = "m2ib", truncate: bool = False, fast: bool = True, reference: Any = None, **given: Any
+) -> Plan:
     if method not in METHODS:
         raise SettingError(f"method: {method!r} is unknown; there is {', '.join(map(repr, METHODS))}")
-    return Plan(given, truncate, fast)
+    return Plan(given, truncate, fast, References(reference))
 
 
 def _pair(items: Sequence[Any]) -> list[tuple[str, Any]]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from m2ib.contract import Axis, Layout, Token
 from m2ib.fit import Curve
+from m2ib.shifts import refined
 
 if TYPE_CHECKING:
     from m2ib.renderers import Renderer
@@ -22,12 +23,14 @@ class Attribution:
 
     modality  of the input
     method    that made it
-    grid      raw values on the encoder's own grid, nats, unscaled: (rows, cols), (tokens,), ...
-    capacity  the same at every position of the activation, class and register tokens included
+    grid      raw values on the encoder's own grid, nats, unscaled: (rows, cols), (tokens,), ...; with ``shifts``
+              each cell is split in as many as there are shifts along its axes
+    capacity  the same at every position of the activation, class and register tokens included; with ``shifts``
+              the mean over them
     against   for a contrast: the grid when the target points the other way, what speaks for the other
               side; None otherwise
     layout    what the positions are
-    curve     how the fit went
+    curve     how the fit went; with ``shifts`` the mean over them
     settings  resolved settings, JSON-able
     origin    where the input came from and how it was prepared, JSON-able
     view      what the renderer shows
@@ -57,7 +60,13 @@ class Attribution:
     @property
     def axes(self) -> tuple[Axis, ...]:
         """The grid's axes in the raw input's own units (seconds, hertz, pixels, ...); () where unknown."""
-        return self.layout.axes
+        axes, sizes = self.layout.axes, self.grid.shape
+        if len(axes) != len(sizes):
+            return axes
+        return tuple(
+            refined(axis, size // len(axis.spans)) if size > len(axis.spans) else axis
+            for axis, size in zip(axes, sizes, strict=True)
+        )
 
     @property
     def tokens(self) -> tuple[str, ...]:

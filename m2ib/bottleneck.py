@@ -41,16 +41,23 @@ def draw_noise(
     shape: Sequence[int],
     reads: Sequence[int | None],
     dtype: torch.dtype,
+    *,
+    antithetic: bool = False,
 ) -> Tensor:
     """Standard-normal noise (N, samples, *shape), each item from its own CPU generator.
 
     The noise contract: one draw of (samples, *a.shape[1:]) per step. An item that reads only its first
     ``reads[i]`` positions draws for those alone, so that padding changes nothing; the rest is zero.
+
+    antithetic  one draw of (half the samples, rounded up, *a.shape[1:]): eps_1, -eps_1, eps_2, -eps_2, ...;
+                with an odd number of samples the last draw stands alone
     """
+    draws = (samples + 1) // 2 if antithetic else samples
     noise = torch.zeros(len(generators), samples, *shape, dtype=dtype, device="cpu")  # (N, S, *shape)
     for row, generator, read in zip(noise, generators, reads, strict=True):
         drawn = shape if read is None else (read, *shape[1:])
-        row[:, : drawn[0]] = torch.randn(
-            samples, *drawn, generator=generator, dtype=dtype, device="cpu"
-        )  # (S, *drawn)
+        eps = torch.randn(draws, *drawn, generator=generator, dtype=dtype, device="cpu")  # (draws, *drawn)
+        if antithetic:
+            eps = torch.stack([eps, -eps], 1).flatten(0, 1)[:samples]  # (S, *drawn)
+        row[:, : drawn[0]] = eps
     return noise

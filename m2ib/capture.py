@@ -7,6 +7,7 @@ computed, what comes before is not, and no adapter has to rewrite its model.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from m2ib.contract import Encoder, Inputs, Layer
 from m2ib.errors import AdapterError
 from m2ib.half_precision import wide_products
+
+# A fit patches its model, and torch's choice of attention kernels is one for the whole process.
+ONE_AT_A_TIME = threading.RLock()
 
 _SHORT = 128  # positions
 
@@ -87,22 +91,27 @@ def _replaced_input(layer: Layer, replace: Callable[[Any], Any]) -> Iterator[Non
 
 
 @contextmanager
-def _observed(layer: Layer, see: Callable[[Any], None]) -> Iterator[None]:
-    """``see`` is called with what passes at the layer."""
+def replaced_value(layer: Layer, replace: Callable[[Any], Any]) -> Iterator[None]:
+    """What passes at the layer passes through ``replace``."""
     if layer.at == "input":
-
-        def look(value: Any) -> Any:
-            see(value)
-            return value
-
-        with _replaced_input(layer, look):
+        with _replaced_input(layer, replace):
             yield
         return
-    handle = layer.module.register_forward_hook(lambda module, args, output: see(output))
+    handle = layer.module.register_forward_hook(lambda module, args, output: replace(output))
     try:
         yield
     finally:
         handle.remove()
+
+
+def _observed(layer: Layer, see: Callable[[Any], None]) -> AbstractContextManager[None]:
+    """``see`` is called with what passes at the layer."""
+
+    def look(value: Any) -> Any:
+        see(value)
+        return value
+
+    return replaced_value(layer, look)
 
 
 @dataclass(frozen=True)
@@ -161,6 +170,13 @@ def repeat_inputs(inputs: Inputs, copies: int) -> Inputs:
     if isinstance(inputs, Tensor):
         return repeat(inputs, copies)
     return {name: repeat(tensor, copies) for name, tensor in inputs.items()}
+
+
+def row(inputs: Inputs, number: int) -> Inputs:
+    """One input of a batch, as a batch of one."""
+    if isinstance(inputs, Tensor):
+        return inputs[number : number + 1]
+    return {name: tensor[number : number + 1] for name, tensor in inputs.items()}
 
 
 def _attention_for(activation: Tensor) -> AbstractContextManager[Any]:

@@ -182,7 +182,7 @@ def stack(items: Sequence[Inputs]) -> Inputs:
     return {key: torch.stack([item[key] for item in items if isinstance(item, dict)]) for key in first}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Encoder:
     """One branch of a model: everything the core needs to know about a modality.
 
@@ -199,6 +199,11 @@ class Encoder:
     tail      optional fast path from a layer to the embedding:
               ``tail(activation (M, ...), layer, inputs (M, ...)) -> (M, D)``, equal to what ``embed``
               gives with that layer's output replaced; None: ``embed`` is run with the earlier blocks skipped
+    stride    for ``shifts``: how many samples the grid's cells are apart along the LAST axes of the input
+              tensor, which are the last axes of the grid too: (14, 14) for patches of 14 pixels, (5,) for
+              windows of 5 samples. None where there is no such step: texts, grids that depend on the layer
+    presets   settings that suit this encoder by the name of a preset, over those of ``m2ib.settings.PRESETS``
+    reference for ``standardize``: gives raw inputs, always the same, whose activations are what is usual; or None
     """
 
     modality: str
@@ -211,6 +216,9 @@ class Encoder:
     renderer: Renderer
     collate: Callable[[Sequence[Inputs]], Inputs] = stack
     tail: Callable[[Tensor, int, Inputs], Tensor] | None = None
+    stride: tuple[int, ...] | None = None
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reference: Callable[[], Sequence[Any]] | None = None
 
     def layer(self, index: int) -> Layer:
         """The layer with this number: -1 is the stem, 0 .. len(layers) - 1 the blocks."""

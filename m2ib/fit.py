@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
 from m2ib.bottleneck import ALPHA_START, draw_noise, kl_divergence, mix
-from m2ib.capture import Recording, Tail
+from m2ib.capture import Recording, Tail, row
 from m2ib.contract import Layout
 from m2ib.errors import InputError
 from m2ib.notices import warn
+from m2ib.reach import content_reached, nearest, reaching_layers
+from m2ib.reference import Statistics
 from m2ib.settings import FitSettings
 
 
@@ -30,6 +32,13 @@ class Curve:
     fit: tuple[float, ...]
     information: tuple[float, ...]
     loss: tuple[float, ...]
+
+    @classmethod
+    def mean(cls, curves: Sequence[Curve]) -> Curve:
+        """Of several fits of one length."""
+        names = ("fit", "information", "loss")
+        means = (np.mean([getattr(curve, name) for curve in curves], axis=0) for name in names)
+        return cls(*(tuple(mean.tolist()) for mean in means))
 
 
 @dataclass(frozen=True)
@@ -60,6 +69,7 @@ def fit_bottlenecks(
     targets: Tensor,
     settings: FitSettings,
     *,
+    statistics: Statistics | None = None,
     fast: bool = True,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Fit]:
@@ -68,6 +78,7 @@ def fit_bottlenecks(
     recording  N inputs run once up to the layer
     layouts    what their positions are
     targets    (N, D) the other side's embeddings; any length, only their direction matters
+    statistics of the layer: the bottleneck is put on the standardised activation, z mapped back before the tail
     fast       use the encoder's own tail where it has one
     advance    called after each step
 
@@ -79,14 +90,16 @@ def fit_bottlenecks(
     activation = recording.activation.detach()  # (N, *shape)
     precision = activation.dtype if activation.dtype == torch.float64 else torch.float32
     model_dtype = activation.dtype
-    a = activation.to(precision)
-    if not (torch.isfinite(a).all() and torch.isfinite(targets).all()):
+    original = activation.to(precision)
+    if not (torch.isfinite(original).all() and torch.isfinite(targets).all()):
         raise InputError(
             f"{encoder.modality}: the model gives NaN or infinite values at layer {settings.layer} in "
             f"{model_dtype}; check the input, or load the model with dtype='float32'"
         )
+    channel_axis = layer.channel_axis % original.ndim
+    mean, std = (0.0, 1.0) if statistics is None else statistics.like(original, channel_axis)
+    a = original if statistics is None else (original - mean) / std  # (N, *shape)
     count, shape = a.shape[0], a.shape[1:]
-    channel_axis = layer.channel_axis % a.ndim
     mask = _read_mask(layouts, a, layer.channel_axis)
     reads = [layout.read if mask is not None else None for layout in layouts]
     elements = torch.tensor(  # (N,) elements of each activation that are read
@@ -95,21 +108,35 @@ def fit_bottlenecks(
         dtype=precision,
     )
     targets = targets.to(device=a.device, dtype=precision)[:, None]  # (N, 1, D)
-    generators = [torch.Generator("cpu").manual_seed(settings.seed) for _ in range(count)]
-    alpha = torch.full_like(a, ALPHA_START).requires_grad_()  # (N, *shape)
+    lengths = list(dict.fromkeys(reads))  # inputs of one length see the same noise: it is drawn once
+    generators = [torch.Generator("cpu").manual_seed(settings.seed) for _ in lengths]
+    draw_of = [lengths.index(read) for read in reads]
+    alpha = _first_alpha(a, channel_axis, settings)  # (N, *shape), or with one channel
     optimizer = torch.optim.Adam([alpha], lr=settings.lr)
     history: list[Tensor] = []
     kl = torch.zeros_like(a)
+    deaf: list[int] = []
 
     with torch.enable_grad(), Tail(recording, settings.samples, fast=fast) as tail:
         for step in range(settings.steps):
             last = step == settings.steps - 1
-            noise = draw_noise(generators, settings.samples, shape, reads, precision).to(a.device)
+            noise = draw_noise(
+                generators,
+                settings.samples,
+                shape,
+                lengths,
+                precision,
+                antithetic=settings.noise == "antithetic",
+            ).to(a.device)  # (lengths, S, *shape)
+            if len(lengths) > 1:
+                noise = noise[draw_of]  # (N, S, *shape)
             z = mix(a[:, None], alpha[:, None], noise, settings.variance)  # (N, S, *shape)
+            if statistics is not None:
+                z = z * std + mean
             if mask is not None:
-                z = torch.where(mask[:, None], z, a[:, None])
+                z = torch.where(mask[:, None], z, original[:, None])
             if step == 0:
-                z.register_hook(lambda grad: _warn_if_deaf(grad, recording, layouts, settings, channel_axis))
+                z.register_hook(lambda grad: deaf.extend(_deaf(grad, layouts, channel_axis)))
             out = tail(z.flatten(0, 1).to(model_dtype))  # (N * S, D)
             out = out.to(precision).unflatten(0, (count, settings.samples))  # (N, S, D)
             fit = cosine_similarity(out, targets, dim=-1).mean(1)  # (N,)
@@ -127,6 +154,8 @@ def fit_bottlenecks(
             kl = kl_divergence(a, alpha, settings.variance)
             if mask is not None:
                 kl = kl * mask
+    if deaf:
+        _warn_of_deafness(recording, layouts, deaf[0])
     capacity = kl.detach().sum(channel_axis).cpu().numpy()  # (N, *positions)
     if not np.isfinite(capacity).all():
         raise InputError(
@@ -140,26 +169,32 @@ def fit_bottlenecks(
     ]
 
 
-def _warn_if_deaf(
-    grad: Tensor, recording: Recording, layouts: Sequence[Layout], settings: FitSettings, channel_axis: int
-) -> None:
-    """Warn when no cell of a grid has any way to the embedding.
+def _first_alpha(activation: Tensor, channel_axis: int, settings: FitSettings) -> Tensor:
+    """One for each element; or one for each position, broadcast over its channels."""
+    size = list(activation.shape)
+    if settings.granularity == "token":
+        size[channel_axis] = 1
+    return activation.new_full(size, ALPHA_START).requires_grad_()
 
-    ``grad`` (N, S, *shape) is the fit's gradient at z, free of the compression term. The last block of an
-    encoder that reads one pooled token is the common case: there only the activation's size is left.
+
+def _deaf(grad: Tensor, layouts: Sequence[Layout], channel_axis: int) -> list[int]:
+    """The inputs of a batch none of whose cells has any way to the embedding.
+
+    ``grad`` (N, S, *shape) is the fit's gradient at z, free of the compression term.
     """
     moved = (grad != 0).any(1).any(channel_axis).cpu().numpy()  # (N, *positions)
-    for row, layout in zip(moved, layouts, strict=True):
-        reached = layout.to_grid(row)
-        special = [token.special for token in layout.tokens]
-        if special and not all(special):
-            reached = reached[~np.array(special)]
-        if not reached.any():
-            modality, layer = recording.encoder.modality, settings.layer
-            warn(
-                f"{modality}: no position at layer {layer} ({recording.encoder.layer(layer).name}) reaches the "
-                f"embedding, only a pooled token does; the map shows the size of the activations, not evidence. "
-                f"Use layer {max(layer - 1, -1)} or an earlier one",
-                stacklevel=2,
-            )
-            return
+    return [n for n, layout in enumerate(layouts) if not content_reached(layout, moved[n])]
+
+
+def _warn_of_deafness(recording: Recording, layouts: Sequence[Layout], number: int) -> None:
+    """The last block of an encoder that reads one pooled token is the common case; see ``reach.py``."""
+    encoder, layer = recording.encoder, recording.layer
+    good = nearest(layer, reaching_layers(encoder, row(recording.inputs, number), layouts[number]))
+    way_out = (
+        "no layer of this encoder does better" if good is None else f"use layer {good}, the nearest that does"
+    )
+    warn(
+        f"{encoder.modality}: no position at layer {layer} ({encoder.layer(layer).name}) reaches the embedding, only "
+        f"a pooled token does, so the map shows the size of the activations, not evidence; {way_out}",
+        stacklevel=2,
+    )

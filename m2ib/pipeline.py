@@ -5,24 +5,26 @@ One pair walks it once; a batch walks it side by side.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from m2ib.attribution import Attribution
-from m2ib.capture import Recording, as_loaded, frozen, record
+from m2ib.capture import ONE_AT_A_TIME, Recording, as_loaded, frozen, record
 from m2ib.contract import Item
 from m2ib.errors import InputError
 from m2ib.explanation import Explanation
-from m2ib.fit import Fit, fit_bottlenecks
+from m2ib.fit import Curve, Fit, fit_bottlenecks
 from m2ib.model import Model
-from m2ib.settings import FitSettings, resolve
+from m2ib.reference import References, Statistics
+from m2ib.settings import FitSettings, resolve, shifts_of
+from m2ib.shifts import Shifts
 
 
 @dataclass(frozen=True)
@@ -44,9 +46,6 @@ class Side:
 
 Pair = tuple[Side, Side]
 
-# A fit patches its model, and torch's choice of attention kernels is one for the whole process.
-_ONE_AT_A_TIME = threading.RLock()
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -55,13 +54,33 @@ class Plan:
     given: Mapping[str, Any]
     truncate: bool
     fast: bool
+    references: References = field(default_factory=References)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The inputs of one side, run once to its layer.
+
+    settings    of the side
+    shifts      of its inputs
+    recording   of the shifted inputs, (N * shifts, ...)
+    embedding   (N, D) of the inputs as they are, unnormalised
+    statistics  of the layer, for ``standardize``
+    """
+
+    settings: FitSettings
+    shifts: Shifts
+    recording: Recording
+    embedding: Tensor
+    statistics: Statistics | None
 
 
 def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> Pair:
     """Settings checked before anything is read, then both inputs made ready."""
     modalities = tuple(modality for modality, _ in pair)
     for modality in modalities:
-        resolve(model.encoder(modality), modalities, plan.given)
+        if resolve(model.encoder(modality), modalities, plan.given).standardize:
+            plan.references.check(model, modality)
 
     def side(modality: str, raw: Any) -> Side:
         if isinstance(raw, Contrast):
@@ -90,7 +109,7 @@ def explain_batch(
     groups: dict[Any, list[int]] = {}
     for number, pair in enumerate(pairs):
         groups.setdefault(tuple(_group_key(model, side) for side in pair), []).append(number)
-    with _ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
         for members in groups.values():
             group = _explain_group(model, [pairs[n] for n in members], plan, steps)
             results.update(zip(members, group, strict=True))
@@ -111,39 +130,40 @@ def _explain_group(
     modalities = tuple(side.modality for side in pairs[0])
     settings = [resolve(model.encoder(modality), modalities, plan.given) for modality in modalities]
     columns = [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
-    recordings = [
-        record(
-            model.encoder(modality), model.collate(modality, [side.item for side in column]), setting.layer
-        )
-        for modality, column, setting in zip(modalities, columns, settings, strict=True)
-    ]
-    targets = [
-        _targets(model, column, recording) for column, recording in zip(columns, recordings, strict=True)
-    ]
+    runs = [_run(model, columns[n], settings[n], plan) for n in (0, 1)]
+    targets = [_targets(model, column, run) for column, run in zip(columns, runs, strict=True)]
     advance = steps(sum(s.steps for s in settings))
     fits = [
-        _fit_side(recordings[n], columns[n], columns[1 - n], targets[1 - n], settings[n], plan.fast, advance)
-        for n in (0, 1)
+        _fit_side(runs[n], columns[n], columns[1 - n], targets[1 - n], plan.fast, advance) for n in (0, 1)
     ]
-    anchors = [
-        targets[n] if columns[n][0].others else recordings[n].embedding.to(targets[n].dtype) for n in (0, 1)
-    ]
+    anchors = [targets[n] if columns[n][0].others else runs[n].embedding.to(targets[n].dtype) for n in (0, 1)]
     similarities = cosine_similarity(anchors[0], anchors[1].to(anchors[0].device), dim=-1).tolist()
     provenance = {"m2ib": version("m2ib"), "torch": torch.__version__, **model.origin}
     provenance |= {"device": str(model.device), "dtype": str(model.dtype).removeprefix("torch.")}
     explanations = []
     for number, pair in enumerate(pairs):
         first, second = (
-            _attribution(model, pair[n], settings[n], *(fit[number] for fit in fits[n])) for n in (0, 1)
+            _attribution(model, pair[n], runs[n], *(fit[number] for fit in fits[n])) for n in (0, 1)
         )
         explanations.append(Explanation((first, second), similarities[number], provenance))
     return explanations
 
 
-def _targets(model: Model, column: Sequence[Side], recording: Recording) -> Tensor:
+def _run(model: Model, column: Sequence[Side], settings: FitSettings, plan: Plan) -> Run:
+    modality = column[0].modality
+    encoder = model.encoder(modality)
+    shifts = shifts_of(encoder, settings.shifts)
+    inputs = shifts.apply(model.collate(modality, [side.item for side in column]))  # (N * shifts, ...)
+    recording = record(encoder, inputs, settings.layer)
+    embedding = recording.embedding[shifts.still :: shifts.number]  # (N, D) of those that are not moved
+    statistics = plan.references.statistics(model, modality, settings.layer) if settings.standardize else None
+    return Run(settings, shifts, recording, embedding, statistics)
+
+
+def _targets(model: Model, column: Sequence[Side], run: Run) -> Tensor:
     """(N, D) what the other side is fitted to: embeddings, or differences of unit embeddings."""
     precision = torch.float64 if model.dtype == torch.float64 else torch.float32
-    unit = normalize(recording.embedding.to(precision), dim=-1)  # (N, D)
+    unit = normalize(run.embedding.to(precision), dim=-1)  # (N, D)
     if not column[0].others:
         return unit
     rows = []
@@ -162,38 +182,55 @@ def _targets(model: Model, column: Sequence[Side], recording: Recording) -> Tens
 
 
 def _fit_side(
-    recording: Recording,
+    run: Run,
     column: Sequence[Side],
     other: Sequence[Side],
     targets: Tensor,
-    settings: FitSettings,
     fast: bool,
     advance: Callable[[], None],
-) -> list[list[Fit]]:
-    """The fits towards the target; and, if the other side is a contrast, those towards its opposite."""
-    layouts = [side.item.layout for side in column]
-    fits = [fit_bottlenecks(recording, layouts, targets, settings, fast=fast, advance=advance)]
-    if other[0].others:
-        fits.append(fit_bottlenecks(recording, layouts, -targets, settings, fast=fast))
+) -> list[list[list[Fit]]]:
+    """The fits towards the target; and, if the other side is a contrast, those towards its opposite.
+
+    Each is a list of one for each shift, by input.
+    """
+    each = run.shifts.number
+    layouts = [side.item.layout for side in column for _ in range(each)]
+    aims = [targets, -targets] if other[0].others else [targets]
+    fits = []
+    for number, aim in enumerate(aims):
+        found = fit_bottlenecks(
+            run.recording,
+            layouts,
+            aim.repeat_interleave(each, 0),  # (N * shifts, D)
+            run.settings,
+            statistics=run.statistics,
+            fast=fast,
+            advance=advance if number == 0 else lambda: None,
+        )
+        fits.append([found[start : start + each] for start in range(0, len(found), each)])
     return fits
 
 
 def _attribution(
-    model: Model, side: Side, settings: FitSettings, fit: Fit, opposite: Fit | None = None
+    model: Model, side: Side, run: Run, fits: Sequence[Fit], opposite: Sequence[Fit] | None = None
 ) -> Attribution:
+    """Of one input, out of the fits of its shifts."""
     layout = side.item.layout
+    settings = run.settings.to_dict()
+    if run.statistics is not None:
+        settings["reference"] = dict(run.statistics.source)
     return Attribution(
         modality=side.modality,
         method="m2ib",
-        grid=layout.to_grid(fit.capacity),
-        capacity=fit.capacity,
+        grid=run.shifts.grid(layout, [fit.capacity for fit in fits]),
+        capacity=np.mean([fit.capacity for fit in fits], axis=0),
         layout=layout,
-        curve=fit.curve,
-        settings=settings.to_dict(),
+        curve=Curve.mean([fit.curve for fit in fits]),
+        settings=settings,
         view=side.item.view,
         renderer=model.encoder(side.modality).renderer,
         origin=_origin(side),
-        against=None if opposite is None else layout.to_grid(opposite.capacity),
+        against=None if opposite is None else run.shifts.grid(layout, [fit.capacity for fit in opposite]),
     )
 
 

@@ -7,7 +7,8 @@ with one module's output (or input) replaced.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fractions import Fraction
 
 import torch
 from torch import Tensor, nn
@@ -72,26 +73,43 @@ def capacity(
     channel_axis: int = -1,
     read: int | None = None,
     readout: str = "last",
+    granularity: str = "element",
+    statistics: tuple[Tensor, Tensor] | None = None,
+    antithetic: bool = False,
 ) -> Tensor:
     """Per-position KL in nats of one input: ``embed()`` gives its embedding (1, D), ``target`` is (1, D).
 
     Sample by sample through the full encoder; KL from the density of Eq. 8; Adam written out.
     ``read``: only this many leading positions are read; noise, KL and map leave out the rest.
+    ``granularity="token"``: one alpha for each position, the same for all its channels.
+    ``statistics``: mean and std, (C,) each; the bottleneck is put on (a - mean) / std.
+    ``antithetic``: noise in pairs eps, -eps.
     """
     full = read_layer(embed, module, at=at, sequence_first=sequence_first)
     a = full if read is None else full[:, :read]
+    if statistics is not None:
+        mean, std = (value if channel_axis == -1 else value[:, None, None] for value in statistics)
+        a = (a - mean) / std
     sigma = math.sqrt(variance)
     alpha = torch.full_like(a, 5.0)
-    first, second = torch.zeros_like(a), torch.zeros_like(a)
+    if granularity == "token":
+        alpha = alpha.mean(channel_axis, keepdim=True)
+    first, second = torch.zeros_like(alpha), torch.zeros_like(alpha)
     torch.manual_seed(seed)
     kl = torch.zeros_like(a)
     for step in range(1, steps + 1):
-        noise = torch.empty(samples, *a.shape[1:], dtype=a.dtype).normal_()
+        noise = torch.empty(
+            -(-samples // 2) if antithetic else samples, *a.shape[1:], dtype=a.dtype
+        ).normal_()
+        if antithetic:
+            noise = torch.stack([sign * eps for eps in noise for sign in (1, -1)][:samples])
         alpha = alpha.detach().requires_grad_()
         lam = 1 / (1 + torch.exp(-alpha))
         cosines = []
         for eps in noise:
             z = lam * a + sigma * (1 - lam) * eps[None]
+            if statistics is not None:
+                z = z * std + mean
             if read is not None:
                 z = torch.cat([z, full[:, read:]], 1)
             out = embed_with(embed, module, z, at=at, sequence_first=sequence_first)
@@ -109,3 +127,39 @@ def capacity(
         spread = (sigma * (1 - lam)) ** 2
         kl = 0.5 * (spread + (lam * a) ** 2 - 1 - torch.log(spread))
     return kl.detach().sum(channel_axis)[0]
+
+
+def usual(activations: Sequence[Tensor], channel_axis: int = -1) -> tuple[Tensor, Tensor]:
+    """Mean and std (C,) by channel over several activations (1, ...), all their positions in one heap."""
+    heap = torch.cat([a.movedim(channel_axis, -1).reshape(-1, a.shape[channel_axis]) for a in activations])
+    mean = heap.sum(0) / len(heap)
+    std = (((heap - mean) ** 2).sum(0) / len(heap)).sqrt()
+    return mean, torch.where(std < 0.01, torch.tensor(0.01, dtype=std.dtype), std)
+
+
+def offsets(step: int, count: int) -> list[int]:
+    """By how many samples each of ``count`` shifts moves the content along an axis with cells ``step`` apart."""
+    return sorted(round(i * step / count) for i in range(-count, count) if -count < 2 * i <= count)
+
+
+def moved(tensor: Tensor, axis: int, offset: int) -> Tensor:
+    """``tensor`` with its content ``offset`` samples further on, what is missing filled with the edge."""
+    slices = list(tensor.unbind(axis))
+    count = len(slices)
+    return torch.stack([slices[min(max(n - offset, 0), count - 1)] for n in range(count)], axis)
+
+
+def fine_cell(
+    maps: dict[tuple[int, int], Tensor], cell: tuple[int, int], counts: tuple[int, int], step: tuple[int, int]
+) -> float:
+    """The value of one fine cell: the mean over the shifts of the whole cell its centre lies in then.
+
+    maps  (rows, columns) nats by the (down, right) offsets of the content
+    """
+    centre = [Fraction(2 * cell[axis] + 1, 2 * counts[axis]) * step[axis] for axis in (0, 1)]
+    values = []
+    for offset, grid in maps.items():
+        places = [(centre[axis] + offset[axis]) / step[axis] for axis in (0, 1)]
+        if all(0 <= places[axis] < grid.shape[axis] for axis in (0, 1)):
+            values.append(float(grid[int(places[0]), int(places[1])]))
+    return sum(values) / len(values) / (counts[0] * counts[1])

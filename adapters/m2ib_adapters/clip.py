@@ -165,7 +165,8 @@ def _layers(blocks: Sequence[nn.Module], prefix: str) -> tuple[tuple[Layer, ...]
 def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     vision = module.vision_model
     blocks = vision.encoder.layers
-    side = module.config.vision_config.image_size // module.config.vision_config.patch_size
+    patch = module.config.vision_config.patch_size
+    side = module.config.vision_config.image_size // patch
     layout = Layout(grid=(side, side), index=tuple(range(1, side * side + 1)))  # the class token comes first
     layers, stem = _layers(blocks, "vision_model.encoder.layers")
 
@@ -184,7 +185,18 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
         return preparation.describe(tensor_of(pixels, "clip"), layout)
 
     defaults = Defaults(default_layer(len(blocks)))
-    return Encoder("image", prepare, describe, embed, layers, stem, defaults, ImageRenderer(), tail=tail)
+    return Encoder(
+        "image",
+        prepare,
+        describe,
+        embed,
+        layers,
+        stem,
+        defaults,
+        ImageRenderer(),
+        tail=tail,
+        stride=(patch, patch),
+    )
 
 
 def _text_encoder(module: Any, tokenizer: Any) -> Encoder:

@@ -23,11 +23,12 @@ AGAINST = "against"
 
 @dataclass
 class ExplainConfig:
-    """All options of ``m2ib explain``. A setting that is null comes from the adapter.
+    """All options of ``m2ib explain``. A setting that is null comes from the preset, the adapter or the method.
 
     inputs   two of them: ``{image: dog.jpg, text: a dog}``, or for two of one modality a list
              ``[{text: a dog}, {text: a hound}]``; ``against`` beside an input makes it a contrast
     options  the adapter's own, e.g. ``{architecture: ViT-B-32}``
+    reference  for ``standardize``, lists of inputs by modality: ``{image: [a.png, b.png]}``
     boxes    drawn over the image: a file, COCO JSON or MS-CXR's CSV, or a list of [x, y, width, height, label]
     """
 
@@ -42,11 +43,17 @@ class ExplainConfig:
     beta: Any = None
     variance: Any = None
     layer: Any = None
-    steps: Any = 10
-    samples: Any = 10
-    lr: Any = 1.0
+    steps: Any = None
+    samples: Any = None
+    lr: Any = None
     seed: int = 0
-    readout: str = "last"
+    readout: Any = None
+    granularity: Any = None
+    standardize: Any = None
+    shifts: Any = None
+    noise: Any = None
+    preset: Any = None
+    reference: Any = None
     truncate: bool = False
     out: str = "m2ib-report"
     force: bool = False
@@ -56,20 +63,23 @@ class ExplainConfig:
 _SWITCHES = ("truncate", "force")
 _KNOWN = tuple(f.name for f in dataclasses.fields(ExplainConfig))
 _FLAGS = tuple(name for name in _KNOWN if name not in ("inputs", "options", *_SWITCHES))
-_FREE = ("beta", "variance", "layer", "steps", "samples", "lr")  # a number, or a mapping by modality
-
-FIT_OPTIONS = (
-    "method",
+# A value, or a mapping by modality.
+_FREE = (
     "beta",
     "variance",
     "layer",
     "steps",
     "samples",
     "lr",
-    "seed",
     "readout",
-    "truncate",
+    "granularity",
+    "standardize",
+    "shifts",
+    "noise",
+    "preset",
+    "reference",
 )
+FIT_OPTIONS = ("method", "seed", "truncate", *_FREE)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,37 +16,8 @@ from m2ib.contract import Encoder, Inputs, Item, Layout
 from m2ib.errors import InputError
 from m2ib.model import Model
 from m2ib.testing.findings import Broken, Result, difference, require, run, shape_of
-
-FULL, OWN = "the tail (embed with earlier blocks skipped)", "the encoder's own tail"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a check looks at: one encoder, its examples made ready, and the settings of the kit."""
-
-    model: Model
-    encoder: Encoder
-    items: tuple[Item, ...]
-    tolerance: float
-
-    def batch(self, *items: Item) -> Inputs:
-        """Items as the encoder takes them."""
-        return self.model.collate(self.encoder.modality, items)
-
-    def collatable(self) -> Iterator[tuple[int, ...]]:
-        """Numbers of the items that can run in one batch, group by group."""
-        groups: dict[object, list[int]] = {}
-        for number, item in enumerate(self.items):
-            groups.setdefault(self.encoder.batch_key(item.inputs), []).append(number)
-        yield from map(tuple, groups.values())
-
-    def tails(self) -> dict[str, bool]:
-        """The ways from a layer to the embedding: name in messages -> ``fast``."""
-        return {FULL: False} if self.encoder.tail is None else {FULL: False, OWN: True}
-
-    def named(self, number: int) -> str:
-        """A layer in messages."""
-        return f"layer {number} ({self.encoder.layer(number).name})"
+from m2ib.testing.settings import check_defaults, check_presets, check_reference, check_stride
+from m2ib.testing.subject import FULL, OWN, Subject
 
 
 def check_encoder(model: Model, encoder: Encoder, raws: Sequence[Any], tolerance: float) -> list[Result]:
@@ -266,34 +236,6 @@ def _check_padding(subject: Subject) -> None:
         )
 
 
-def _check_defaults(subject: Subject) -> None:
-    """The default settings are in range, and the default layer's grid reaches the embedding."""
-    encoder, defaults = subject.encoder, subject.encoder.defaults
-    last = len(encoder.layers) - 1
-    require(-1 <= defaults.layer <= last, f"the default layer {defaults.layer} is not one of -1 to {last}")
-    require(defaults.beta >= 0 and defaults.variance > 0, f"the defaults {defaults} are out of range")
-    item = subject.items[0]
-    recording = record(encoder, subject.batch(item), defaults.layer)
-    axis = encoder.layer(defaults.layer).channel_axis
-    for which, fast in subject.tails().items():
-        z = recording.activation.clone().requires_grad_()
-        with torch.enable_grad(), Tail(recording, 1, fast=fast) as tail:
-            out = tail(z)
-            require(
-                out.requires_grad,
-                f"no gradient comes back through {which} to layer {defaults.layer}: "
-                "something is detached, or runs under no_grad",
-            )
-            (grad,) = torch.autograd.grad(out.square().sum() + out.sum(), z)
-        reached = item.layout.to_grid((grad != 0).any(axis)[0].cpu().numpy())
-        content = np.array([not token.special for token in item.layout.tokens] or [True] * reached.size)
-        require(
-            bool(reached.reshape(-1)[content].any()),
-            f"no cell of the grid at the default layer {defaults.layer} reaches the embedding through {which}; "
-            "choose an earlier layer",
-        )
-
-
 def _check_described(subject: Subject) -> None:
     """A preprocessed tensor without batch axis is taken as the raw input it came from."""
     item = subject.items[0]
@@ -330,7 +272,10 @@ _CHECKS: dict[str, Callable[[Subject], None]] = {
     "tail": _check_tail,
     "layout": _check_layout,
     "padding": _check_padding,
-    "defaults": _check_defaults,
+    "defaults": check_defaults,
+    "presets": check_presets,
+    "stride": check_stride,
+    "reference": check_reference,
     "preprocessed input": _check_described,
 }
 _VITAL = ("embedding", "layers", "layout")

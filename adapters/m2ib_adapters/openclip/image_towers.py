@@ -29,6 +29,7 @@ class ImageTower:
     layout: Layout
     default: int
     tail: Tail | None = None
+    stride: tuple[int, int] | None = None
 
 
 def image_encoder(visual: Any, preparation: Preparation) -> Encoder:
@@ -56,6 +57,7 @@ def image_encoder(visual: Any, preparation: Preparation) -> Encoder:
         Defaults(tower.default),
         ImageRenderer(),
         tail=tower.tail,
+        stride=tower.stride,
     )
 
 
@@ -98,7 +100,14 @@ def _vision_transformer(visual: Any) -> ImageTower:
         features: Tensor = pooled if visual.proj is None else pooled @ visual.proj  # (M, D)
         return features
 
-    return ImageTower(layers, stem, layout, default_layer(len(layers)), tail if simple else None)
+    return ImageTower(
+        layers,
+        stem,
+        layout,
+        default_layer(len(layers)),
+        tail if simple else None,
+        _stride(visual.image_size, (rows, columns)),
+    )
 
 
 def _modified_resnet(visual: Any) -> ImageTower:
@@ -134,7 +143,18 @@ def _timm_tokens(visual: Any) -> ImageTower:
     before = trunk.num_prefix_tokens  # class, distillation and register tokens: none, one or several
     index = tuple(range(before, before + rows * columns))
     layers, stem = token_layers(trunk.blocks, "visual.trunk.blocks")
-    return ImageTower(layers, stem, Layout((rows, columns), index), default_layer(len(layers)))
+    return ImageTower(
+        layers,
+        stem,
+        Layout((rows, columns), index),
+        default_layer(len(layers)),
+        stride=_stride(wanted, (rows, columns)),
+    )
+
+
+def _stride(size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
+    """Pixels from one patch to the next: what is left over at the end of an image is less than a patch."""
+    return size[0] // grid[0], size[1] // grid[1]
 
 
 def _timm_stages(trunk: Any) -> ImageTower:

@@ -1,0 +1,71 @@
+"""Which layers' positions the embedding depends on.
+
+After the last block of an encoder that is read at one pooled token, the other positions lead nowhere: a bottleneck
+there costs them nothing, and what their map shows is how large activations are, dressed up as evidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from m2ib.capture import replaced_value
+from m2ib.contract import Encoder, Inputs, Layout
+
+
+def content_reached(layout: Layout, reached: np.ndarray) -> bool:
+    """Whether a cell of the grid is among the ``reached`` (positions); of texts, one that is no special token."""
+    cells = layout.to_grid(reached)
+    special = np.array([token.special for token in layout.tokens], dtype=bool)
+    if special.size and not special.all():
+        cells = cells[~special]
+    return bool(cells.any())
+
+
+def reaching_layers(encoder: Encoder, inputs: Inputs, layout: Layout) -> tuple[int, ...]:
+    """The layers -1 .. last with cells that move the embedding, for one input (1, ...) and its layout.
+
+    One forward and one backward pass: the gradients of a random projection of the embedding at all layers. A
+    position counts as soon as one of its channels has a gradient that is not zero.
+    """
+    passed: dict[int, Tensor] = {}
+
+    def keep(index: int) -> Callable[[Any], Any]:
+        layer = encoder.layer(index)
+
+        def through(value: Any) -> Any:
+            activation = layer.read(value)
+            if index == -1:
+                activation = activation.detach().requires_grad_()
+            passed[index] = activation
+            return layer.write(value, activation)
+
+        return through
+
+    with torch.enable_grad(), ExitStack() as stack:
+        for index in range(-1, len(encoder.layers)):
+            stack.enter_context(replaced_value(encoder.layer(index), keep(index)))
+        embedding = encoder.embed(inputs)  # (1, D)
+    passed = {index: activation for index, activation in passed.items() if activation.requires_grad}
+    if not embedding.requires_grad or not passed:
+        return ()
+    probe = torch.randn(embedding.shape, generator=torch.Generator("cpu").manual_seed(0)).to(embedding)
+    grads = torch.autograd.grad(embedding, list(passed.values()), probe, allow_unused=True)
+    good = []
+    for (index, activation), grad in zip(passed.items(), grads, strict=True):
+        if grad is None:
+            continue
+        axis = encoder.layer(index).channel_axis % activation.ndim
+        if content_reached(layout, (grad != 0).any(axis)[0].cpu().numpy()):
+            good.append(index)
+    return tuple(sorted(good))
+
+
+def nearest(layer: int, good: tuple[int, ...]) -> int | None:
+    """The good layer closest to ``layer``, of two the earlier one; None if there is none."""
+    return min(good, key=lambda each: (abs(each - layer), each), default=None)

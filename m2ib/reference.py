@@ -1,0 +1,130 @@
+"""What activations of a layer usually are, by channel: the statistics behind ``standardize``.
+
+IBA (Schulz et al. 2020) lets its bottleneck work on a' = (a - mean) / std, both estimated on data. Noise of
+variance 1 and the KL's standard-normal prior then suit every layer and channel, whatever their scale. Here the
+estimate is by channel, over reference inputs and the positions that the model reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, nn
+
+from m2ib.capture import record
+from m2ib.contract import Encoder
+from m2ib.errors import InputError, SettingError
+from m2ib.model import Model
+
+STD_FLOOR = 0.01
+"""No channel's std counts as less, as in IBA's code: one that hardly ever moves is not blown up."""
+
+
+@dataclass(frozen=True, eq=False)
+class Statistics:
+    """Of one layer, in float64 on the CPU.
+
+    mean, std  (C,) each; std is that of the population, ``STD_FLOOR`` at least
+    source     which reference inputs, JSON-able
+    """
+
+    mean: Tensor
+    std: Tensor
+    source: Mapping[str, Any]
+
+    def like(self, activation: Tensor, channel_axis: int) -> tuple[Tensor, Tensor]:
+        """Mean and std with the axes, dtype and device of ``activation`` (N, ...), of size 1 but for the channels'."""
+        shape = [1] * activation.ndim
+        shape[channel_axis] = -1
+        return self.mean.to(activation).view(shape), self.std.to(activation).view(shape)
+
+
+# By encoder and layer, of the adapter's own reference inputs: with the state of the weights they were made with.
+_known: WeakKeyDictionary[Encoder, dict[int, tuple[int, Statistics]]] = WeakKeyDictionary()
+
+
+class References:
+    """The reference inputs of one call: those given by modality, else the adapter's own.
+
+    Statistics are computed at first use, each once; those of an adapter's own inputs are kept as long as the
+    encoder lives and its weights stay as they are.
+    """
+
+    def __init__(self, given: Any = None) -> None:
+        """Raises :class:`SettingError` for what is not a dict of lists by modality."""
+        if given is not None and not isinstance(given, Mapping):
+            raise SettingError(
+                f"reference: {given!r:.80} is not a dict by modality, as in reference={{'image': [first, second]}}"
+            )
+        self._given: dict[str, Sequence[Any]] = {}
+        for modality, raws in (given or {}).items():
+            if raws is None:
+                continue
+            if isinstance(raws, (str, bytes)) or not isinstance(raws, Sequence) or not raws:
+                raise SettingError(
+                    f"reference for {modality}: {raws!r:.80} is not a list of raw inputs; give some"
+                )
+            self._given[modality] = raws
+        self._found: dict[tuple[str, int], Statistics] = {}
+
+    def check(self, model: Model, modality: str) -> None:
+        """Raises :class:`SettingError` where ``standardize`` cannot be had."""
+        strangers = sorted(set(self._given) - set(model.modalities), key=str)
+        if strangers:
+            raise SettingError(
+                f"reference: {strangers[0]!r} is not a modality of this model ({', '.join(model.modalities)})"
+            )
+        if modality not in self._given and model.encoder(modality).reference is None:
+            raise SettingError(
+                f"standardize for {modality}: this model brings no reference inputs; give some, as in "
+                f"reference={{{modality!r}: [first, second, ...]}}"
+            )
+
+    def statistics(self, model: Model, modality: str, layer: int) -> Statistics:
+        """Of a layer's activations over the reference inputs."""
+        encoder = model.encoder(modality)
+        raws = self._given.get(modality)
+        if raws is not None:
+            key = modality, layer
+            if key not in self._found:
+                self._found[key] = _estimate(model, modality, layer, raws, "given")
+            return self._found[key]
+        assert encoder.reference is not None  # checked before
+        known, state = _known.setdefault(encoder, {}), _state(model.module)
+        if layer not in known or known[layer][0] != state:
+            known[layer] = state, _estimate(model, modality, layer, encoder.reference(), "the adapter's")
+        return known[layer][1]
+
+
+def _state(module: nn.Module) -> int:
+    """Changes with the weights, whether they are replaced or changed in place."""
+    tensors = chain(module.parameters(), module.buffers())
+    return hash(tuple((tensor.data_ptr(), tensor._version) for tensor in tensors))
+
+
+def _estimate(model: Model, modality: str, layer: int, raws: Sequence[Any], source: str) -> Statistics:
+    """One input after the other, so that nothing depends on a batch; their moments joined (Chan et al. 1979)."""
+    encoder = model.encoder(modality)
+    place = encoder.layer(layer)
+    count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+    for raw in raws:
+        item = model.item(modality, raw)
+        activation = record(encoder, model.collate(modality, [item]), layer).activation  # (1, ...)
+        rows = activation.detach().to("cpu", torch.float64).movedim(place.channel_axis, -1)  # (1, ..., C)
+        rows = rows[:, : item.layout.read].flatten(0, -2)  # (P, C); a slice to None is all
+        more, own = len(rows), rows.mean(0)  # (C,)
+        step = own - mean
+        squares = squares + (rows - own).square().sum(0) + step.square() * count * more / (count + more)
+        mean = mean + step * more / (count + more)
+        count += more
+    std = (squares / count).sqrt()
+    if not torch.isfinite(std).all():
+        raise InputError(
+            f"reference for {modality}: the model gives NaN or infinite values at layer {layer} for them"
+        )
+    return Statistics(mean, std.clamp_min(STD_FLOOR), {"inputs": len(raws), "from": source})

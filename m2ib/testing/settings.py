@@ -1,0 +1,97 @@
+"""Checks of what an encoder brings for the settings: defaults, presets, stride and reference inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from m2ib.capture import Tail, record
+from m2ib.reach import content_reached, nearest, reaching_layers
+from m2ib.settings import PRESETS, resolve
+from m2ib.testing.findings import require, shape_of
+from m2ib.testing.subject import Subject
+
+
+def check_defaults(subject: Subject) -> None:
+    """The default settings are in range, and the default layer's grid reaches the embedding."""
+    encoder, defaults = subject.encoder, subject.encoder.defaults
+    last = len(encoder.layers) - 1
+    require(-1 <= defaults.layer <= last, f"the default layer {defaults.layer} is not one of -1 to {last}")
+    require(defaults.beta >= 0 and defaults.variance > 0, f"the defaults {defaults} are out of range")
+    item = subject.items[0]
+    recording = record(encoder, subject.batch(item), defaults.layer)
+    axis = encoder.layer(defaults.layer).channel_axis
+    for which, fast in subject.tails().items():
+        z = recording.activation.clone().requires_grad_()
+        with torch.enable_grad(), Tail(recording, 1, fast=fast) as tail:
+            out = tail(z)
+            require(
+                out.requires_grad,
+                f"no gradient comes back through {which} to layer {defaults.layer}: "
+                "something is detached, or runs under no_grad",
+            )
+            (grad,) = torch.autograd.grad(out.square().sum() + out.sum(), z)
+        require(
+            content_reached(item.layout, (grad != 0).any(axis)[0].cpu().numpy()),
+            f"no cell of the grid at the default layer {defaults.layer} reaches the embedding through {which}; "
+            f"choose an earlier layer{_nearest(subject, defaults.layer)}",
+        )
+
+
+def _nearest(subject: Subject, layer: int) -> str:
+    """Names the layer closest to one whose cells lead nowhere, if there is a better one."""
+    item = subject.items[0]
+    good = nearest(layer, reaching_layers(subject.encoder, subject.batch(item), item.layout))
+    return "" if good is None else f"; the nearest that does is {good}"
+
+
+def check_presets(subject: Subject) -> None:
+    """Every preset can be used, and its layer's grid reaches the embedding."""
+    encoder, item = subject.encoder, subject.items[0]
+    good = reaching_layers(encoder, subject.batch(item), item.layout)
+    for name in (*PRESETS, *encoder.presets):
+        layer = resolve(encoder, (encoder.modality,), {"preset": name}).layer
+        require(
+            layer in good,
+            f"no cell of the grid at layer {layer} of the preset {name!r} reaches the embedding"
+            f"{_nearest(subject, layer)}",
+        )
+
+
+def check_stride(subject: Subject) -> None:
+    """The step of the grid's cells fits the input."""
+    stride = subject.encoder.stride
+    if stride is None:
+        return
+    for number, item in enumerate(subject.items):
+        inputs, grid = item.inputs, item.layout.grid
+        require(
+            isinstance(inputs, Tensor) and grid is not None,
+            f"example {number}: a stride is for inputs of one tensor whose grid is the same at all layers; leave it None",
+        )
+        assert isinstance(inputs, Tensor)
+        assert grid is not None
+        axes = len(stride)
+        require(
+            0 < axes <= min(len(grid), inputs.ndim),
+            f"example {number}: the stride {stride} has more axes than the grid {grid}, or the input {shape_of(inputs)}",
+        )
+        for step, cells, size in zip(stride, grid[-axes:], inputs.shape[-axes:], strict=True):
+            require(
+                step >= 1 and cells * step <= size < 2 * (cells + 1) * step,
+                f"example {number}: the stride {stride} does not lead from cell to cell of the grid {grid} in an input "
+                f"{shape_of(inputs)}",
+            )
+
+
+def check_reference(subject: Subject) -> None:
+    """The reference inputs can be made ready."""
+    reference = subject.encoder.reference
+    if reference is None:
+        return
+    raws = reference()
+    require(isinstance(raws, Sequence) and len(raws) > 0, "reference gives no raw inputs")
+    for raw in raws:
+        subject.model.item(subject.encoder.modality, raw)

@@ -1,0 +1,40 @@
+"""What the checks of one encoder look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from m2ib.contract import Encoder, Inputs, Item
+from m2ib.model import Model
+
+FULL, OWN = "the tail (embed with earlier blocks skipped)", "the encoder's own tail"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a check looks at: one encoder, its examples made ready, and the settings of the kit."""
+
+    model: Model
+    encoder: Encoder
+    items: tuple[Item, ...]
+    tolerance: float
+
+    def batch(self, *items: Item) -> Inputs:
+        """Items as the encoder takes them."""
+        return self.model.collate(self.encoder.modality, items)
+
+    def collatable(self) -> Iterator[tuple[int, ...]]:
+        """Numbers of the items that can run in one batch, group by group."""
+        groups: dict[object, list[int]] = {}
+        for number, item in enumerate(self.items):
+            groups.setdefault(self.encoder.batch_key(item.inputs), []).append(number)
+        yield from map(tuple, groups.values())
+
+    def tails(self) -> dict[str, bool]:
+        """The ways from a layer to the embedding: name in messages -> ``fast``."""
+        return {FULL: False} if self.encoder.tail is None else {FULL: False, OWN: True}
+
+    def named(self, number: int) -> str:
+        """A layer in messages."""
+        return f"layer {number} ({self.encoder.layer(number).name})"
