@@ -19,9 +19,7 @@ State = Mapping[str, Tensor]
 Architecture = Mapping[str, Any]
 
 MODALITIES = ("vision", "text", "audio", "depth", "thermal", "imu")
-PIXELS = 224  # the side for which positions are learned: images, depth, thermal
-CONTEXT, VOCABULARY = 77, 49408
-IMU_CHANNELS, IMU_SAMPLES, IMU_WINDOW = 6, 2000, 8
+IMU_CHANNELS = 6
 SCALES = {
     "text": 1 / 0.07,
     "audio": 20.0,
@@ -43,6 +41,10 @@ DEFAULTS: Architecture = {
     "thermal_embed_dim": 768, "thermal_num_blocks": 12, "thermal_num_heads": 12, "thermal_drop_path": 0.0,
     "thermal_kernel_size": 16,
     "imu_embed_dim": 512, "imu_num_blocks": 6, "imu_num_heads": 8, "imu_drop_path": 0.7, "imu_kernel_size": 8,
+}
+# What the official constructor fixes; `pixels` is the side for which positions are learned: images, depth, thermal.
+FIXED: Architecture = {
+    "pixels": 224, "vocabulary_size": 49408, "context_length": 77, "imu_samples": 2000, "imu_window": 8,
 }
 HUGE: Architecture = {
     **DEFAULTS, "out_embed_dim": 1024,
@@ -70,8 +72,9 @@ def embed(
     *,
     heads: int,
     scaled: bool = True,
-    audio_stride: int = 10,
-    window: int = IMU_WINDOW,
+    audio_stride: int | tuple[int, int] = 10,
+    window: int = FIXED["imu_window"],
+    pixels: int = FIXED["pixels"],
     through: tuple[int, Callable[[Tensor], Tensor]] | None = None,
 ) -> Tensor:
     """Embeddings (N, D) of ``x``; five or more dimensions are (N, clips, ...).
@@ -84,7 +87,9 @@ def embed(
     clips = x.shape[1] if x.ndim >= 5 else 1
     x = x.flatten(0, 1) if x.ndim >= 5 else x
     positions = x.argmax(-1) if modality == "text" else torch.zeros(len(x), dtype=torch.long)
-    x = tokens(state, modality, x, audio_stride=audio_stride, window=window)  # (N * clips, T, C)
+    x = tokens(
+        state, modality, x, audio_stride=audio_stride, window=window, pixels=pixels
+    )  # (N * clips, T, C)
     trunk = f"modality_trunks.{modality}."
     if modality == "vision":
         x = layer_norm(x, state, trunk + "pre_transformer_layer.0.", 1e-6)
@@ -134,7 +139,13 @@ def capacity(
 
 
 def tokens(
-    state: State, modality: str, x: Tensor, *, audio_stride: int = 10, window: int = IMU_WINDOW
+    state: State,
+    modality: str,
+    x: Tensor,
+    *,
+    audio_stride: int | tuple[int, int] = 10,
+    window: int = FIXED["imu_window"],
+    pixels: int = FIXED["pixels"],
 ) -> Tensor:
     """What a stem makes of inputs without clips: (N, positions, width), class token first, positions added."""
     pre = f"modality_preprocessors.{modality}."
@@ -148,15 +159,20 @@ def tokens(
         x = x.unsqueeze(2)  # (N, 3, 1, H, W)
     if modality == "vision" and x.shape[2] == 1:
         x = torch.cat([x, x], 2)
-    stride = (audio_stride,) * 2 if modality == "audio" else weight.shape[2:]
+    stride = pair(audio_stride) if modality == "audio" else weight.shape[2:]
     x = patches(x, weight, stride)
     if modality != "vision":
         x = layer_norm(x, state, stem + "norm_layer.", 1e-5)
     x = torch.cat([state[pre + "cls_token"].expand(len(x), 1, -1), x], 1)
     positions = state[pre + ("pos_embed" if modality == "imu" else "pos_embedding_helper.pos_embed")]
     if modality == "vision":
-        positions = resized(positions, x.shape[1], frame=(PIXELS // weight.shape[-1]) ** 2)
+        positions = resized(positions, x.shape[1], frame=(pixels // weight.shape[-1]) ** 2)
     return x + positions
+
+
+def pair(size: int | tuple[int, int]) -> tuple[int, int]:
+    """(bands, frames)."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def patches(x: Tensor, weight: Tensor, stride: tuple[int, ...]) -> Tensor:
@@ -246,19 +262,25 @@ def unit(x: Tensor) -> Tensor:
 
 def shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
     """Every key of the official state dict and its shape, for an architecture in the constructor's names."""
-    a = architecture
+    a = {**FIXED, **architecture}
     out: dict[str, tuple[int, ...]] = {}
     frames, *sides = a["kernel_size"]
+    context, window = a["context_length"], a["imu_window"]
     audio = [
-        (a[length] - a["audio_kernel_size"]) // a["audio_stride"] + 1
-        for length in ("audio_num_mel_bins", "audio_target_len")
+        (length - kernel) // stride + 1
+        for length, kernel, stride in zip(
+            (a["audio_num_mel_bins"], a["audio_target_len"]),
+            pair(a["audio_kernel_size"]),
+            pair(a["audio_stride"]),
+            strict=True,
+        )
     ]
     cells = {
-        "vision": a["video_frames"] // frames * math.prod(PIXELS // side for side in sides),
+        "vision": a["video_frames"] // frames * math.prod(a["pixels"] // side for side in sides),
         "audio": math.prod(audio),
-        "depth": (PIXELS // a["depth_kernel_size"]) ** 2,
-        "thermal": (PIXELS // a["thermal_kernel_size"]) ** 2,
-        "imu": IMU_SAMPLES // IMU_WINDOW,
+        "depth": (a["pixels"] // a["depth_kernel_size"]) ** 2,
+        "thermal": (a["pixels"] // a["thermal_kernel_size"]) ** 2,
+        "imu": a["imu_samples"] // window,
     }
     for modality in MODALITIES:
         width, final = a[f"{modality}_embed_dim"], a["out_embed_dim"]
@@ -271,9 +293,9 @@ def shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
             out[at + ".weight"], out[at + ".bias"] = (rows, columns), (rows,)
 
         if modality == "text":
-            out[pre + "token_embedding.weight"] = (VOCABULARY, width)
-            out[pre + "pos_embed"] = (1, CONTEXT, width)
-            out[pre + "mask"] = (CONTEXT, CONTEXT)
+            out[pre + "token_embedding.weight"] = (a["vocabulary_size"], width)
+            out[pre + "pos_embed"] = (1, context, width)
+            out[pre + "mask"] = (context, context)
         else:
             stem = pre + {"depth": "depth_stem", "imu": "imu_stem"}.get(modality, "rgbt_stem")
             out[pre + "cls_token"] = (1, 1, width)
@@ -283,9 +305,9 @@ def shapes(architecture: Architecture) -> dict[str, tuple[int, ...]]:
                 out[stem + ".proj.1.weight"] = (width, 3, *a["kernel_size"])
                 norm(trunk + "pre_transformer_layer.0")
             elif modality == "imu":
-                out[stem + ".proj.weight"] = (width, IMU_CHANNELS * IMU_WINDOW)
+                out[stem + ".proj.weight"] = (width, IMU_CHANNELS * window)
             else:
-                out[stem + ".proj.weight"] = (width, 1, *(a[f"{modality}_kernel_size"],) * 2)
+                out[stem + ".proj.weight"] = (width, 1, *pair(a[f"{modality}_kernel_size"]))
             if modality != "vision":
                 norm(stem + ".norm_layer")
         for index in range(a[f"{modality}_num_blocks"]):

@@ -98,7 +98,7 @@ def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Plugins
             del sys.modules[name]
 
 
-FIRST_PARTY = {"photo", "clip", "open-clip", "cxr-repair", "imagebind"}
+FIRST_PARTY = {"photo", "clip", "open-clip", "cxr-repair", "imagebind", "imagebind-tiny"}
 
 BROKEN = {
     "raises at import": (RAISES, "RuntimeError: no such sensor"),
@@ -275,7 +275,12 @@ def test_every_public_name_resolves() -> None:
 
 @pytest.mark.parametrize("info", m2ib.list_adapters(), ids=lambda info: info.name)
 def test_first_party_adapters_name_all_their_options(info: Any) -> None:
-    homes = {"clip": "clip", "open-clip": "openclip.adapter", "cxr-repair": "cxr.adapter"}
+    homes = {
+        "clip": "clip",
+        "open-clip": "openclip.adapter",
+        "cxr-repair": "cxr.adapter",
+        "imagebind-tiny": "imagebind_tiny.adapter",
+    }
     home = homes.get(info.name, f"{info.name}.adapter")
     load = importlib.import_module(f"m2ib_adapters.{home}").load
     named = [

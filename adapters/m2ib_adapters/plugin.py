@@ -38,6 +38,12 @@ def _load_imagebind(**options: Any) -> m2ib.Model:
     return load(**options)
 
 
+def _load_imagebind_tiny(**options: Any) -> m2ib.Model:
+    from m2ib_adapters.imagebind_tiny.adapter import load
+
+    return load(**options)
+
+
 @m2ib.hookimpl
 def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None:
     """The adapters that come with m2ib."""
@@ -95,5 +101,16 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             "(weights: CC BY-NC-SA 4.0, no commercial use)",
             extra="m2ib[imagebind]",
             options=("architecture", "image_size", "audio", "video", "depth", "thermal", "imu"),
+        )
+    )
+    register(
+        m2ib.AdapterSpec(
+            name="imagebind-tiny",
+            summary="a small ImageBind for a procedural world, weights included",
+            modalities=("image", "text", "audio", "depth", "thermal", "imu"),
+            load=_load_imagebind_tiny,
+            models="comes with m2ib, trained on m2ib.scenes (MIT); texts of its own small vocabulary",
+            extra="m2ib[imagebind]",
+            options=("audio", "depth", "thermal", "imu"),
         )
     )

@@ -213,6 +213,23 @@ def test_a_folder_without_weights(tmp_path: Path) -> None:
         ({"kernel_size": (2, 14, 16)}, "is not \\(frames, side, side\\) of a square patch"),
         ({"kernel_size": 14}, "kernel_size=14 is not \\(frames, side, side\\)"),
         ({"audio_kernel_size": 200}, "audio_kernel_size=200 is larger than its input, 128 samples wide"),
+        (
+            {"audio_kernel_size": (16, 300)},
+            "audio_kernel_size=300 is larger than its input, 204 samples wide",
+        ),
+        (
+            {"audio_stride": (4, 5, 6)},
+            r"audio_stride=\(4, 5, 6\) is neither a number nor a pair \(bands, frames\)",
+        ),
+        ({"audio_stride": (4, 0)}, "audio_stride=0 is not a whole number > 0"),
+        ({"pixels": 12}, "kernel_size=14 is larger than its input, 12 samples wide"),
+        ({"pixels": 15}, "depth_kernel_size=16 is larger than its input, 15 samples wide"),
+        ({"imu_window": 7}, "imu_window=7 does not divide imu_samples=2000"),
+        (
+            {"context_length": 2},
+            "context_length=2 holds no text: a start token, a word and an end token are 3",
+        ),
+        ({"vocabulary_size": 0}, "vocabulary_size=0 is not a whole number > 0"),
         ({"imu_drop_path": "x"}, "imu_drop_path='x' is not a number from 0 to 1"),
         ([1], "architecture is a dict of sizes, not list"),
     ],
@@ -220,6 +237,47 @@ def test_a_folder_without_weights(tmp_path: Path) -> None:
 def test_sizes_that_cannot_be_built(sizes: Any, message: str) -> None:
     with pytest.raises(m2ib.SettingError, match=message):
         m2ib.load_model("imagebind", architecture=sizes, device="meta")
+
+
+OTHERS: dict[str, Any] = {
+    "pixels": 112,
+    "vocabulary_size": 50,
+    "context_length": 9,
+    "imu_samples": 60,
+    "imu_window": 5,
+    "audio_kernel_size": [12, 7],
+    "audio_stride": [6, 7],
+}
+"""What the official constructor fixes, otherwise; as JSON has it."""
+
+
+def test_what_the_official_constructor_fixes_may_be_otherwise(tmp_path: Path) -> None:
+    sizes = SMALL | {**OTHERS, "audio_kernel_size": (12, 7), "audio_stride": (6, 7)}
+    state = naive_model.random_state(sizes, seed=1)
+    torch.save(state, tmp_path / "weights.pth")
+    (tmp_path / "config.json").write_text(json.dumps({**SMALL, **OTHERS}), encoding="utf-8")
+    model = load(checkpoint=tmp_path / "weights.pth", dtype="float64")
+    assert {
+        key: tuple(value.shape) for key, value in model.module.state_dict().items()
+    } == naive_model.shapes(sizes)
+    generator = torch.Generator().manual_seed(0)
+    inputs = {
+        "vision": torch.randn(2, 3, 112, 112, generator=generator, dtype=torch.float64),
+        "audio": torch.randn(2, 1, 36, 56, generator=generator, dtype=torch.float64),
+        "imu": torch.randn(2, 6, 60, generator=generator, dtype=torch.float64),
+        "text": torch.tensor([[48, 3, 4, 49, 0, 0, 0, 0, 0], [48, 5, 6, 7, 8, 9, 2, 1, 49]]),
+    }
+    with torch.no_grad():
+        out = model.module(inputs)
+    for name, x in inputs.items():
+        how = {"audio_stride": (6, 7), "window": 5, "pixels": 112, "heads": SMALL[f"{name}_num_heads"]}
+        torch.testing.assert_close(out[name], naive_model.embed(state, name, x, **how), rtol=0, atol=1e-10)
+    assert model.item("image", np.zeros((130, 120, 3), np.uint8)).inputs.shape == (3, 112, 112)
+    assert model.item("audio", inputs["audio"][0]).layout.grid == (5, 8)
+    assert model.encoder("audio").stride == (6, 7)
+    assert model.item("video", torch.zeros(3, 2, 112, 112)).layout.grid == (2, 2)
+    with pytest.raises(m2ib.InputError, match="outside the model's vocabulary of 50"):
+        model.item("text", "a dog barks")
 
 
 def test_sizes_may_be_numpys() -> None:

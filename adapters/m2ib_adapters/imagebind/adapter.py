@@ -14,9 +14,10 @@ from m2ib.model import Model
 from m2ib.notices import warn
 from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind import weights
-from m2ib_adapters.imagebind.architecture import PIXELS, Architecture
+from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.encoders import encoders
 from m2ib_adapters.imagebind.preparations import Preparations
+from m2ib_adapters.inputs.tokens import coder
 
 LICENCE = "ImageBind's published weights: CC BY-NC-SA 4.0 (no commercial use)"
 
@@ -39,15 +40,19 @@ def load(
     checkpoint    a file in the official key layout (``imagebind_huge.pth`` or safetensors), a folder that holds
                   one, or a hub id; None: the hub's copy of the published weights, or with an ``architecture``
                   random, seeded weights and a warning. On the device "meta" nothing is read
-    architecture  sizes by the official constructor's keyword names, over those of ``imagebind_huge`` (or of a
+    architecture  sizes by the official constructor's keyword names and those of
+                  :class:`Architecture`, over those of ``imagebind_huge`` (or of a
                   ``config.json`` beside the checkpoint)
-    image_size    side of the images, in pixels; positional embeddings are interpolated to it; None: 224
+    image_size    side of the images, in pixels; positional embeddings are interpolated to it; None: the
+                  architecture's pixels, 224 in the published model
     audio, video, depth, thermal, imu
                   how raw inputs are prepared: fields of the preparations in ``m2ib_adapters.inputs``, such as
                   ``depth={"sensor": "kinect-v2"}`` or ``video={"crops": 1}``
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
+    from open_clip.tokenizer import SimpleTokenizer
+
     sizes = Architecture.of(architecture)
     origin: dict[str, Any] = {"checkpoint": None}
     if device.type == "meta":
@@ -67,13 +72,14 @@ def load(
     origin |= {"architecture": _differences(sizes) or "imagebind_huge", "licence": LICENCE}
     given = {"audio": audio, "video": video, "depth": depth, "thermal": thermal, "imu": imu}
     preparations = Preparations.of(sizes, _side(image_size, sizes), given)
-    return Model(module, encoders(module, preparations), device, dtype, origin)
+    byte_pairs = coder(SimpleTokenizer(context_length=sizes.context_length))
+    return Model(module, encoders(module, preparations, byte_pairs), device, dtype, origin)
 
 
 def _side(image_size: Any, sizes: Architecture) -> int:
     patch = sizes.kernel_size[1]
     if image_size is None:
-        return PIXELS
+        return sizes.pixels
     whole = isinstance(image_size, Integral) and not isinstance(image_size, bool)
     if not whole or image_size < patch or image_size % patch:
         raise SettingError(

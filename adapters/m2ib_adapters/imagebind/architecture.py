@@ -9,14 +9,14 @@ from numbers import Integral, Real
 from typing import Any
 
 from m2ib.errors import SettingError, did_you_mean
+from m2ib_adapters.towers.patches import Patches
 
-# Fixed in the official model.
-PIXELS = 224  # rows and columns that the positional embeddings of pictures are made for
-CONTEXT = 77  # token ids of a text
-VOCABULARY = 49_408
-IMU_CHANNELS, IMU_SAMPLES, IMU_WINDOW = 6, 2000, 8
+IMU_CHANNELS = 6
 AUDIO_SCALE, DEPTH_SCALE, THERMAL_SCALE, IMU_SCALE = 20.0, 5.0, 10.0, 5.0
 TEXT_SCALE = 1 / 0.07  # where it starts; it is learned
+
+_MAYBE_PAIRS = ("audio_kernel_size", "audio_stride")
+_SHORTEST_TEXT = 3
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,19 @@ class Architecture:
     """All sizes; the defaults are those of the published ``imagebind_huge``.
 
     ``*_drop_path`` act in training only; ``imu_kernel_size`` is taken and, as in the official model, not used.
+    ``audio_kernel_size`` and ``audio_stride`` may be a pair, (bands, frames). The last five are not in the
+    official constructor, which fixes them:
+
+    pixels           rows and columns of images, depth and thermal that positions are made for
+    vocabulary_size  token ids of texts are below it; the end token is the largest
+    context_length   token ids that a text may have
+    imu_samples      of an input; imu_window of them are one token
     """
 
     video_frames: int = 2
     kernel_size: tuple[int, int, int] = (2, 14, 14)
-    audio_kernel_size: int = 16
-    audio_stride: int = 10
+    audio_kernel_size: int | tuple[int, int] = 16
+    audio_stride: int | tuple[int, int] = 10
     out_embed_dim: int = 1024
     vision_embed_dim: int = 1280
     vision_num_blocks: int = 32
@@ -58,6 +65,32 @@ class Architecture:
     imu_num_blocks: int = 6
     imu_num_heads: int = 8
     imu_drop_path: float = 0.7
+    pixels: int = 224
+    vocabulary_size: int = 49_408
+    context_length: int = 77
+    imu_samples: int = 2000
+    imu_window: int = 8
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """(rows, columns) of images, depth and thermal."""
+        return self.pixels, self.pixels
+
+    @property
+    def audio_size(self) -> tuple[int, int]:
+        """(bands, frames)."""
+        return self.audio_num_mel_bins, self.audio_target_len
+
+    def patches(self, name: str) -> Patches:
+        """The windows that become tokens: over (rows, columns) of "vision" (a frame), "depth" and "thermal", over
+        (bands, frames) of "audio", over the samples of "imu".
+        """
+        if name == "audio":
+            return Patches(_pair(self.audio_kernel_size), _pair(self.audio_stride))
+        if name == "imu":
+            return Patches((self.imu_window,), (self.imu_window,))
+        side = self.kernel_size[1] if name == "vision" else getattr(self, f"{name}_kernel_size")
+        return Patches(_pair(side), _pair(side))
 
     @classmethod
     def of(cls, given: Any) -> Architecture:
@@ -92,17 +125,28 @@ class Architecture:
                 raise SettingError(
                     f"imagebind: architecture {name}_num_heads={heads} does not divide {name}_embed_dim={width}"
                 )
-        audio = min(self.audio_num_mel_bins, self.audio_target_len)
+        bands, frames = self.patches("audio").kernel
         for name, kernel, size in (
-            ("kernel_size", self.kernel_size[1], PIXELS),
-            ("audio_kernel_size", self.audio_kernel_size, audio),
-            ("depth_kernel_size", self.depth_kernel_size, PIXELS),
-            ("thermal_kernel_size", self.thermal_kernel_size, PIXELS),
+            ("kernel_size", self.kernel_size[1], self.pixels),
+            ("audio_kernel_size", bands, self.audio_num_mel_bins),
+            ("audio_kernel_size", frames, self.audio_target_len),
+            ("depth_kernel_size", self.depth_kernel_size, self.pixels),
+            ("thermal_kernel_size", self.thermal_kernel_size, self.pixels),
         ):
             if kernel > size:
                 raise SettingError(
                     f"imagebind: architecture {name}={kernel} is larger than its input, {size} samples wide"
                 )
+        if self.imu_samples % self.imu_window:
+            raise SettingError(
+                f"imagebind: architecture imu_window={self.imu_window} does not divide "
+                f"imu_samples={self.imu_samples}"
+            )
+        if self.context_length < _SHORTEST_TEXT:
+            raise SettingError(
+                f"imagebind: architecture context_length={self.context_length} holds no text: a start token, a "
+                f"word and an end token are {_SHORTEST_TEXT}"
+            )
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -118,7 +162,17 @@ def _plain(name: str, value: Any) -> Any:
                 f"imagebind: architecture kernel_size={value!r} is not (frames, side, side) of a square patch"
             )
         return tuple(_whole(name, part) for part in parts)
+    if name in _MAYBE_PAIRS and isinstance(value, (list, tuple)):
+        if len(value) != 2:
+            raise SettingError(
+                f"imagebind: architecture {name}={value!r} is neither a number nor a pair (bands, frames)"
+            )
+        return tuple(_whole(name, part) for part in value)
     return _whole(name, value)
+
+
+def _pair(value: int | tuple[int, int]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else value
 
 
 def _whole(name: str, value: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -10,31 +10,23 @@ from torch import Tensor, nn
 from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, read_first
 from m2ib.renderers import FieldRenderer, FilmRenderer, ImageRenderer, Renderer, SoundRenderer, TracesRenderer
 from m2ib_adapters.checkpoints import default_layer
-from m2ib_adapters.imagebind.architecture import CONTEXT, VOCABULARY
 from m2ib_adapters.imagebind.blocks import Attention, Block
 from m2ib_adapters.imagebind.network import CLIP_DIMENSIONS, ImageBind
-from m2ib_adapters.imagebind.preparations import Preparations
+from m2ib_adapters.imagebind.preparations import Preparations, Ready
 from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.inputs.tokens import coder
+from m2ib_adapters.inputs.tokens import Coder
 from m2ib_adapters.towers.pooled import PooledBlock, has_hooks, run_pooled
 from m2ib_adapters.towers.text import TextTower, text_encoder
 
 
-class Ready(Protocol):
-    """What makes raw inputs of one modality ready, and their layout with them."""
-
-    def prepare(self, raw: Any) -> Item: ...
-
-    def describe(self, inputs: Tensor) -> Item: ...
-
-
-def encoders(module: ImageBind, preparations: Preparations) -> dict[str, Encoder]:
-    """All seven kinds of input; images and videos go through the same branch, "vision"."""
+def encoders(module: ImageBind, preparations: Preparations, coder: Coder) -> dict[str, Encoder]:
+    """One for each kind of input that is prepared, and for text; images and videos share the branch "vision"."""
     p = preparations
-    return {
-        "image": _encoder(module, "image", "vision", p.image, ImageRenderer()),
-        "video": _encoder(module, "video", "vision", p.video, FilmRenderer()),
-        "text": _text_encoder(module),
+    made = {"image": _encoder(module, "image", "vision", p.image, ImageRenderer())}
+    if p.video is not None:
+        made["video"] = _encoder(module, "video", "vision", p.video, FilmRenderer())
+    return made | {
+        "text": _text_encoder(module, coder),
         "audio": _encoder(module, "audio", "audio", p.audio, SoundRenderer()),
         "depth": _encoder(module, "depth", "depth", p.depth, FieldRenderer()),
         "thermal": _encoder(module, "thermal", "thermal", p.thermal, FieldRenderer()),
@@ -72,12 +64,13 @@ def _encoder(module: ImageBind, modality: str, name: str, preparation: Ready, re
         return module.finish(name, features, clips is not None)  # (M, D)
 
     defaults = Defaults(default_layer(len(layers)))
-    return Encoder(modality, prepare, describe, embed, layers, stem, defaults, renderer, tail=tail)
+    stride = module.architecture.patches(name).stride
+    return Encoder(
+        modality, prepare, describe, embed, layers, stem, defaults, renderer, tail=tail, stride=stride
+    )
 
 
-def _text_encoder(module: ImageBind) -> Encoder:
-    from open_clip.tokenizer import SimpleTokenizer
-
+def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
     layers, stem = _layers(module, "text")
 
     def cut(ids: list[int]) -> list[int]:
@@ -90,10 +83,18 @@ def _text_encoder(module: ImageBind) -> Encoder:
         features = module.modality_heads["text"](pooled, torch.zeros_like(index)[:, None])  # (M, D)
         return module.finish("text", features, False)
 
+    sizes = module.architecture
     tower = TextTower(
-        lambda ids: module.embed("text", ids), layers, stem, CONTEXT, VOCABULARY, cut, pad=0, tail=tail
+        lambda ids: module.embed("text", ids),
+        layers,
+        stem,
+        sizes.context_length,
+        sizes.vocabulary_size,
+        cut,
+        pad=0,
+        tail=tail,
     )
-    return text_encoder(tower, coder(SimpleTokenizer(context_length=CONTEXT)))
+    return text_encoder(tower, coder)
 
 
 def _layers(module: ImageBind, name: str) -> tuple[tuple[Layer, ...], Layer]:

@@ -16,19 +16,15 @@ from torch.nn.functional import interpolate, normalize
 
 from m2ib_adapters.imagebind.architecture import (
     AUDIO_SCALE,
-    CONTEXT,
     DEPTH_SCALE,
     IMU_CHANNELS,
-    IMU_SAMPLES,
     IMU_SCALE,
-    IMU_WINDOW,
-    PIXELS,
     TEXT_SCALE,
     THERMAL_SCALE,
-    VOCABULARY,
     Architecture,
 )
 from m2ib_adapters.imagebind.blocks import EPS, Block, Trunk
+from m2ib_adapters.towers.patches import Patches
 
 _MOST_SCALE = 100.0
 CLIP_DIMENSIONS = 5  # an input of so many dimensions or more is (N, clips, ...)
@@ -41,29 +37,23 @@ class ImageBind(nn.Module):
         super().__init__()
         a = architecture
         self.architecture = a
-        frames, patch, _ = a.kernel_size
-        side = PIXELS // patch
-        bands = (a.audio_num_mel_bins - a.audio_kernel_size) // a.audio_stride + 1
-        steps = (a.audio_target_len - a.audio_kernel_size) // a.audio_stride + 1
         self.modality_preprocessors = nn.ModuleDict(
             {
                 "vision": PatchPreprocessor(
                     "rgbt_stem",
                     nn.Sequential(
-                        RepeatFrames(frames),
+                        RepeatFrames(a.kernel_size[0]),
                         nn.Conv3d(3, a.vision_embed_dim, a.kernel_size, a.kernel_size, bias=False),
                     ),
                     a.vision_embed_dim,
-                    (side, side),
+                    a.patches("vision").grid(a.picture_size),
                     norm=False,
                 ),
-                "text": TextPreprocessor(a.text_embed_dim),
-                "audio": _picture(
-                    "rgbt_stem", a.audio_embed_dim, a.audio_kernel_size, a.audio_stride, (bands, steps)
-                ),
-                "depth": _square("depth_stem", a.depth_embed_dim, a.depth_kernel_size),
-                "thermal": _square("rgbt_stem", a.thermal_embed_dim, a.thermal_kernel_size),
-                "imu": MotionPreprocessor(a.imu_embed_dim),
+                "text": TextPreprocessor(a.text_embed_dim, a.vocabulary_size, a.context_length),
+                "audio": _picture("rgbt_stem", a.audio_embed_dim, a.patches("audio"), a.audio_size),
+                "depth": _picture("depth_stem", a.depth_embed_dim, a.patches("depth"), a.picture_size),
+                "thermal": _picture("rgbt_stem", a.thermal_embed_dim, a.patches("thermal"), a.picture_size),
+                "imu": MotionPreprocessor(a.imu_embed_dim, a.imu_samples, a.imu_window),
             }
         )
         widths = {name: getattr(a, f"{name}_embed_dim") for name in self.modality_preprocessors}
@@ -109,9 +99,9 @@ class ImageBind(nn.Module):
         """One modality's inputs -> (N, D).
 
         vision   (N, 3, H, W), or (N, clips, 3, 2, H, W)
-        text     (N, T) token ids, T up to 77; what follows the end token is not read
+        text     (N, T) token ids, T up to the context length; what follows the end token is not read
         audio    (N, 1, bands, frames), or (N, clips, 1, bands, frames)
-        depth    (N, 1, H, W); thermal the same; imu (N, 6, 2000)
+        depth    (N, 1, H, W); thermal the same; imu (N, 6, samples)
         """
         clips = x.shape[1] if x.ndim >= CLIP_DIMENSIONS else None
         tokens = self.modality_preprocessors[name](
@@ -164,7 +154,7 @@ class Stem(nn.Module):
 class PatchPreprocessor(nn.Module):
     """Pictures of any kind -> class token and patches, with positions: (N, 1 + T, C)."""
 
-    def __init__(self, stem: str, proj: nn.Module, width: int, grid: tuple[int, int], *, norm: bool) -> None:
+    def __init__(self, stem: str, proj: nn.Module, width: int, grid: tuple[int, ...], *, norm: bool) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
         self.add_module(stem, Stem(proj, width, norm=norm))
@@ -184,7 +174,7 @@ class PatchPreprocessor(nn.Module):
 class Positions(nn.Module):
     """Positional embeddings of a class token and a grid."""
 
-    def __init__(self, width: int, grid: tuple[int, int]) -> None:
+    def __init__(self, width: int, grid: tuple[int, ...]) -> None:
         super().__init__()
         self.pos_embed = nn.Parameter(torch.randn(1, 1 + prod(grid), width) * 0.02)
 
@@ -204,28 +194,29 @@ class TextPreprocessor(nn.Module):
 
     mask: Tensor
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, vocabulary: int, context: int) -> None:
         super().__init__()
-        self.token_embedding = nn.Embedding(VOCABULARY, width)
-        self.pos_embed = nn.Parameter(torch.randn(1, CONTEXT, width) * 0.01)
-        self.register_buffer("mask", torch.full((CONTEXT, CONTEXT), float("-inf")).triu(1))
+        self.token_embedding = nn.Embedding(vocabulary, width)
+        self.pos_embed = nn.Parameter(torch.randn(1, context, width) * 0.01)
+        self.register_buffer("mask", torch.full((context, context), float("-inf")).triu(1))
 
     def forward(self, ids: Tensor) -> Tensor:
         return self.token_embedding(ids) + self.pos_embed[:, : ids.shape[1]]
 
 
 class MotionPreprocessor(nn.Module):
-    """Six traces (N, 6, 2000) -> class token and windows of 8 samples: (N, 251, C)."""
+    """Six traces (N, 6, samples) -> class token and windows of samples: (N, 1 + T, C)."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, samples: int, window: int) -> None:
         super().__init__()
+        self.window = window
         self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        self.imu_stem: Any = Stem(nn.Linear(IMU_CHANNELS * IMU_WINDOW, width, bias=False), width, norm=True)
-        self.pos_embed = nn.Parameter(torch.randn(1, 1 + IMU_SAMPLES // IMU_WINDOW, width) * 0.02)
+        self.imu_stem: Any = Stem(nn.Linear(IMU_CHANNELS * window, width, bias=False), width, norm=True)
+        self.pos_embed = nn.Parameter(torch.randn(1, 1 + samples // window, width) * 0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        windows = x.unflatten(-1, (-1, IMU_WINDOW)).transpose(1, 2).flatten(2)  # (N, 250, 6 * 8)
-        tokens = self.imu_stem.norm_layer(self.imu_stem.proj(windows))  # (N, 250, C)
+        windows = x.unflatten(-1, (-1, self.window)).transpose(1, 2).flatten(2)  # (N, T, 6 * window)
+        tokens = self.imu_stem.norm_layer(self.imu_stem.proj(windows))  # (N, T, C)
         return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1) + self.pos_embed
 
 
@@ -272,14 +263,11 @@ class Scale(nn.Module):
         return self.log_logit_scale.exp().clamp(max=_MOST_SCALE) * x
 
 
-def _picture(stem: str, width: int, kernel: int, stride: int, grid: tuple[int, int]) -> PatchPreprocessor:
-    """For pictures of one channel."""
-    conv = nn.Conv2d(1, width, kernel, stride, bias=False)
-    return PatchPreprocessor(stem, conv, width, grid, norm=True)
-
-
-def _square(stem: str, width: int, patch: int) -> PatchPreprocessor:
-    return _picture(stem, width, patch, patch, (PIXELS // patch, PIXELS // patch))
+def _picture(stem: str, width: int, patches: Patches, size: tuple[int, int]) -> PatchPreprocessor:
+    """For pictures of one channel and this size."""
+    (high, wide), (down, across) = patches.kernel, patches.stride
+    conv = nn.Conv2d(1, width, (high, wide), (down, across), bias=False)
+    return PatchPreprocessor(stem, conv, width, patches.grid(size), norm=True)
 
 
 def _head(width: int, out: int, *between: nn.Module) -> nn.Sequential:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from m2ib.contract import Item
 from m2ib.errors import InputError, SettingError
-from m2ib_adapters.imagebind.architecture import IMU_SAMPLES, IMU_WINDOW, PIXELS, Architecture
+from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.inputs.audio import AudioPreparation
 from m2ib_adapters.inputs.depth import DepthPreparation
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
@@ -18,6 +18,9 @@ from m2ib_adapters.inputs.imu import ImuPreparation
 from m2ib_adapters.inputs.thermal import ThermalPreparation
 from m2ib_adapters.inputs.video import VideoPreparation
 from m2ib_adapters.towers.patches import Patches
+
+Given = Mapping[str, Mapping[str, Any] | None]
+"""A user's options by modality: fields of the preparations."""
 
 
 @dataclass(frozen=True)
@@ -47,52 +50,62 @@ class ImagePatches:
         return replace(item, layout=self.patches.placed(item.layout, size))
 
 
+class Ready(Protocol):
+    """What makes raw inputs of one modality ready, and their layout with them."""
+
+    def prepare(self, raw: Any) -> Item: ...
+
+    def describe(self, inputs: Tensor) -> Item: ...
+
+
 @dataclass(frozen=True)
 class Preparations:
-    """One for each kind of raw input but text."""
+    """One for each kind of raw input but text; ``video`` is None for a model that takes none."""
 
     image: ImagePatches
-    video: VideoPreparation
     audio: AudioPreparation
     depth: DepthPreparation
     thermal: ThermalPreparation
     imu: ImuPreparation
+    video: VideoPreparation | None = None
 
     @classmethod
-    def of(
-        cls, sizes: Architecture, side: int, given: Mapping[str, Mapping[str, Any] | None]
-    ) -> Preparations:
-        """For a model of these sizes and images of ``side`` pixels, with the user's options by modality.
+    def of(cls, sizes: Architecture, side: int, given: Given) -> Preparations:
+        """The official ones, for a model of these sizes and images of ``side`` pixels, with the user's options.
 
         Raises :class:`SettingError`.
         """
-        for modality, options in given.items():
-            if options is not None and not isinstance(options, Mapping):
-                raise SettingError(
-                    f"imagebind: {modality} is a dict of options, not {type(options).__name__}; "
-                    f"as in {modality}={_EXAMPLES[modality]}"
-                )
-        options = {modality: options or {} for modality, options in given.items()}
-        square = (PIXELS, PIXELS)
-        patch = sizes.kernel_size[1:]
+        options = checked_options(given, "imagebind")
+        frame = sizes.patches("vision")
         pixels = ImagePreparation((side, side), OPENAI_MEAN, OPENAI_STD)
         return cls(
-            image=ImagePatches(pixels, Patches(patch, patch)),
-            video=VideoPreparation.of(options["video"], patches=Patches(patch, patch)),
+            image=ImagePatches(pixels, frame),
             audio=AudioPreparation.of(
                 options["audio"],
                 bins=sizes.audio_num_mel_bins,
                 frames=sizes.audio_target_len,
-                patches=Patches((sizes.audio_kernel_size,) * 2, (sizes.audio_stride,) * 2),
+                patches=sizes.patches("audio"),
             ),
             depth=DepthPreparation.of(
-                options["depth"], size=square, patches=_square_patches(sizes.depth_kernel_size)
+                options["depth"], size=sizes.picture_size, patches=sizes.patches("depth")
             ),
             thermal=ThermalPreparation.of(
-                options["thermal"], size=square, patches=_square_patches(sizes.thermal_kernel_size)
+                options["thermal"], size=sizes.picture_size, patches=sizes.patches("thermal")
             ),
-            imu=ImuPreparation.of(options["imu"], samples=IMU_SAMPLES, window=IMU_WINDOW),
+            imu=ImuPreparation.of(options["imu"], samples=sizes.imu_samples, window=sizes.imu_window),
+            video=VideoPreparation.of(options["video"], size=sizes.pixels, patches=frame),
         )
+
+
+def checked_options(given: Given, who: str) -> dict[str, Mapping[str, Any]]:
+    """The user's options by modality, {} for None. Raises :class:`SettingError` in the name of ``who``."""
+    for modality, options in given.items():
+        if options is not None and not isinstance(options, Mapping):
+            raise SettingError(
+                f"{who}: {modality} is a dict of options, not {type(options).__name__}; "
+                f"as in {modality}={_EXAMPLES[modality]}"
+            )
+    return {modality: options or {} for modality, options in given.items()}
 
 
 _EXAMPLES = {
@@ -102,7 +115,3 @@ _EXAMPLES = {
     "thermal": '{"low": 20, "high": 40}',
     "imu": '{"rate": 200}',
 }
-
-
-def _square_patches(side: int) -> Patches:
-    return Patches((side, side), (side, side))

@@ -25,6 +25,7 @@ _WEIGHTS = "model.safetensors"
 _CONFIG = "config.json"
 _IN_FOLDER = (_WEIGHTS, "imagebind_huge.pth")
 _WAY_OUT = f"give a local file (imagebind_huge.pth, or safetensors with its keys) or a hub id such as {HUB!r}"
+_NAME_SIZES = "name the sizes it was trained with (architecture={...}, options.architecture)"
 _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")  # nobody's hub id ends so
 _AT_ONCE = 64  # tensors read before a file's pages are given back
 _SEED = 0
@@ -114,17 +115,26 @@ def _default(dtype: torch.dtype) -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
-def load(architecture: Architecture, path: Path, device: torch.device, dtype: torch.dtype) -> ImageBind:
+def load(
+    architecture: Architecture,
+    path: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    who: str = "imagebind",
+    resized: str = _NAME_SIZES,
+) -> ImageBind:
     """The module with the weights in ``path``, on ``device`` in ``dtype``.
 
-    Raises :class:`CheckpointError` naming the first five keys that are missing, extra or mis-shaped.
+    Raises :class:`CheckpointError` in the name of ``who``, with the first five keys that are missing, extra or
+    mis-shaped; ``resized`` is the way out where shapes differ.
     """
     module = empty(architecture)
-    names = list(_compared(path, module))
+    names = list(_compared(path, module, who, resized))
     at_once = _AT_ONCE if can_be_mapped(path) else len(names)
     placed: dict[str, Tensor] = {}
     for start in range(0, len(names), at_once):
-        state = read_state(path, "imagebind", mapped=True)  # anew: pages that were read do not pile up
+        state = read_state(path, who, mapped=True)  # anew: pages that were read do not pile up
         for name in names[start : start + at_once]:
             tensor = state.pop(name)
             kind = dtype if tensor.is_floating_point() else tensor.dtype
@@ -133,12 +143,12 @@ def load(architecture: Architecture, path: Path, device: torch.device, dtype: to
     return module
 
 
-def _compared(path: Path, module: ImageBind) -> dict[str, Any]:
-    state = read_state(path, "imagebind", mapped=True)
+def _compared(path: Path, module: ImageBind, who: str, resized: str) -> dict[str, Any]:
+    state = read_state(path, who, mapped=True)
     wrong = differences(module, state)
     if not wrong:
         return state
-    source = f"imagebind: checkpoint {str(path)!r}"
+    source = f"{who}: checkpoint {str(path)!r}"
     if not module.state_dict().keys() & state.keys():
         raise CheckpointError(
             f"{source} is not ImageBind's: {listed(wrong)}; a CLIP opens with the adapters 'clip', 'open-clip' "
@@ -146,5 +156,5 @@ def _compared(path: Path, module: ImageBind) -> dict[str, Any]:
         )
     way_out = "the file is incomplete or was changed"
     if any(" instead of " in each for each in wrong):
-        way_out = "name the sizes it was trained with (architecture={...}, options.architecture)"
+        way_out = resized
     raise CheckpointError(f"{source} is not of this architecture: {listed(wrong)}; {way_out}")

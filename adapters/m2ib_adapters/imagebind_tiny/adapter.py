@@ -1,0 +1,102 @@
+"""``load_model("imagebind-tiny", ...)``: ImageBind's module with weights that come with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from m2ib.contract import Defaults
+from m2ib.errors import CheckpointError
+from m2ib.model import Model
+from m2ib.notices import warn
+from m2ib.scenes import WORDS, scenes
+from m2ib_adapters.files import sha256
+from m2ib_adapters.imagebind import weights
+from m2ib_adapters.imagebind.architecture import Architecture
+from m2ib_adapters.imagebind.encoders import encoders
+from m2ib_adapters.imagebind.network import ImageBind
+from m2ib_adapters.imagebind_tiny.architecture import ARCHITECTURE
+from m2ib_adapters.imagebind_tiny.preprocessing import preparations
+from m2ib_adapters.inputs.words import WordCoder
+
+NAME = "imagebind-tiny"
+WEIGHTS = Path(__file__).with_name("weights.safetensors")
+RANDOM = "random"  # the checkpoint that is none, for controls
+LICENCE = "imagebind-tiny's weights: MIT"
+
+DEFAULTS: dict[str, Defaults] = {
+    "image": Defaults(1),
+    "text": Defaults(-1),  # after block 0 the words have mixed
+    "audio": Defaults(1),
+    "depth": Defaults(1),
+    "thermal": Defaults(1),
+    "imu": Defaults(1),
+}
+
+_REFERENCE = range(900_000, 900_064)  # seeds of scenes
+_TRAIN = "python -m m2ib_adapters.imagebind_tiny.train"
+_RESIZED = (
+    f"{NAME} has sizes of its own; weights of other sizes open with the adapter 'imagebind' and "
+    "architecture={...}"
+)
+
+
+def load(
+    *,
+    checkpoint: Any = None,
+    device: torch.device,
+    dtype: torch.dtype,
+    audio: Mapping[str, Any] | None = None,
+    depth: Mapping[str, Any] | None = None,
+    thermal: Mapping[str, Any] | None = None,
+    imu: Mapping[str, Any] | None = None,
+) -> Model:
+    """Image, text, audio, depth, thermal and imu in one space, trained on ``m2ib.scenes``. Needs no download.
+
+    checkpoint  None: the packaged weights; a file of the same keys and sizes; or "random": seeded random
+                weights, and a warning. On the device "meta" nothing is read
+    audio, depth, thermal, imu
+                how raw inputs are prepared: fields of the preparations in ``m2ib_adapters.inputs``
+
+    Raises :class:`CheckpointError` and :class:`SettingError`.
+    """
+    ready = preparations({"audio": audio, "depth": depth, "thermal": thermal, "imu": imu})
+    module, origin = _module(checkpoint, device, dtype)
+    made = {
+        modality: replace(encoder, defaults=DEFAULTS[modality], reference=partial(_reference, modality))
+        for modality, encoder in encoders(module, ready, WordCoder(WORDS)).items()
+    }
+    return Model(module, made, device, dtype, origin | {"architecture": NAME})
+
+
+def _reference(modality: str) -> list[Any]:
+    """Raw inputs of the usual kind, always the same."""
+    return [scene.inputs[modality] for scene in scenes(_REFERENCE)]
+
+
+def _module(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> tuple[ImageBind, dict[str, Any]]:
+    """The module, and where its weights come from."""
+    sizes = Architecture.of(ARCHITECTURE)
+    if device.type == "meta":
+        return weights.empty(sizes).to(dtype), {"checkpoint": None}
+    if checkpoint == RANDOM:
+        warn(f"{NAME}: checkpoint={RANDOM!r} was loaded; its weights are random", stacklevel=5)
+        return weights.random(sizes, device, dtype), {"checkpoint": RANDOM}
+    path = WEIGHTS if checkpoint is None else Path(str(checkpoint))
+    if not path.is_file():
+        raise CheckpointError(
+            f"{NAME}: the packaged weights are missing ({path}); run `{_TRAIN}` to make them"
+            if checkpoint is None
+            else f"{NAME}: checkpoint {str(checkpoint)!r} is not a file; give one that `{_TRAIN}` wrote, "
+            f"{RANDOM!r}, or nothing for the packaged weights"
+        )
+    module = weights.load(sizes, path, device, dtype, who=NAME, resized=_RESIZED)
+    origin = {"checkpoint": str(checkpoint), "sha256": sha256(path)}
+    if checkpoint is None:
+        origin |= {"checkpoint": "packaged", "licence": LICENCE, "training": "trained on m2ib.scenes"}
+    return module, origin

@@ -1,0 +1,222 @@
+"""Training scenes as the encoders take them, many at once.
+
+Pixels and samples go the same way as through the model's preparations; a test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from m2ib.scenes import KINDS, WORDS, motion, pictures, sounds
+from m2ib.scenes.captions import Named, objects_of, sentence
+from m2ib.scenes.plan import Plan, plan
+from m2ib_adapters.imagebind_tiny.architecture import END, PAD, START
+from m2ib_adapters.imagebind_tiny.preprocessing import preparations
+from m2ib_adapters.imagebind_tiny.train.recipe import Stage
+
+_NUMBERS = {word: number for number, word in enumerate(WORDS, 1)}
+
+
+def inputs(modality: str, scenes: Plan) -> Tensor:
+    """What the encoder of a modality takes for the scenes: (N, ...) float32."""
+    ready = preparations()
+    if modality == "image":
+        images = torch.from_numpy(pictures.images(scenes)).permute(0, 3, 1, 2).float() / 255  # (N, 3, H, W)
+        pixels = ready.image.pixels
+        mean, std = (torch.tensor(values)[:, None, None] for values in (pixels.mean, pixels.std))
+        return (images - mean) / std
+    if modality == "depth":
+        depth, most = ready.depth, ready.depth.max_disparity or 1.0
+        baseline, focal_length = depth.camera
+        metres = torch.from_numpy(pictures.depths(scenes)).clamp(depth.nearest, depth.farthest)  # (N, H, W)
+        disparity = (baseline * focal_length / metres).clamp(max=most) / most
+        return ((disparity - depth.mean) / depth.std)[:, None]
+    if modality == "thermal":
+        return ((torch.from_numpy(pictures.thermals(scenes)) - ready.thermal.mean) / ready.thermal.std)[
+            :, None
+        ]
+    if modality == "audio":
+        return _spectrograms(torch.from_numpy(sounds.waveforms(scenes)))
+    return torch.from_numpy(motion.traces(scenes))
+
+
+def _spectrograms(waves: Tensor) -> Tensor:
+    """(N, samples) -> (N, 1, bands, frames): all in one call, cut apart where the frames of each end."""
+    from torchaudio.compliance.kaldi import fbank
+
+    audio = preparations().audio
+    step, window = int(audio.rate * 0.01), int(audio.rate * 0.025)
+    count, samples = waves.shape
+    frames = 1 + (samples - window) // step
+    joined = (waves - waves.mean(1, keepdim=True)).reshape(1, -1)  # samples is a multiple of the step
+    energies = fbank(
+        torch.nn.functional.pad(joined, (0, window)),
+        num_mel_bins=audio.bins,
+        sample_frequency=audio.rate,
+        window_type="hanning",
+        frame_length=25,
+        frame_shift=10,
+        htk_compat=True,
+        use_energy=False,
+        dither=0.0,
+    )  # (frames of all, bands)
+    apart = energies[: count * (samples // step)].reshape(count, samples // step, audio.bins)
+    apart = apart[:, : min(frames, audio.frames)]
+    padded = torch.zeros(count, audio.frames, audio.bins)
+    padded[:, : apart.shape[1]] = apart
+    return ((padded - audio.mean) / audio.std).transpose(1, 2)[:, None]  # (N, 1, bands, frames)
+
+
+def shares(modality: str, scenes: Plan, grid: tuple[int, ...]) -> Tensor:
+    """(N, kinds, cells): how much of each cell of the encoder's grid an object of each kind takes."""
+    maker = {"audio": sounds.masks, "imu": motion.masks}.get(modality, pictures.masks)
+    masks: np.ndarray = maker(scenes)  # (N, 3, rows, columns)
+    if modality == "imu":
+        masks = np.asarray(masks.any(2, keepdims=True))  # (N, 3, 1, samples)
+        grid = (1, *grid)
+    masks = masks.astype(np.float32)
+    rows, columns = masks.shape[2] // grid[0], masks.shape[3] // grid[1]
+    cells = masks.reshape(*masks.shape[:2], grid[0], rows, grid[1], columns).mean((3, 5))  # (N, 3, *grid)
+    by_kind = np.zeros((len(cells), len(KINDS), cells[0, 0].size), np.float32)
+    scene, slot = np.nonzero(scenes.present)
+    by_kind[scene, scenes.kind[scene, slot]] = cells[scene, slot].reshape(len(scene), -1)
+    return torch.from_numpy(by_kind)
+
+
+def kinds_of(scenes: Plan) -> Tensor:
+    """(N, kinds) 1 where a scene holds the kind."""
+    held = np.zeros((len(scenes.seeds), len(KINDS)), np.float32)
+    scene, slot = np.nonzero(scenes.present)
+    held[scene, scenes.kind[scene, slot]] = 1
+    return torch.from_numpy(held)
+
+
+def token_ids(texts: Sequence[str]) -> Tensor:
+    """(N, T) of captions, words of the vocabulary all of them; padded to the longest."""
+    rows = [torch.tensor([START, *(_NUMBERS[word] for word in text.split()), END]) for text in texts]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
+
+
+def said(
+    scenes: Plan, random: np.random.Generator, *, part: bool, kinds_only: bool = False
+) -> tuple[list[str], list[list[Named]]]:
+    """A caption for each scene, and what it says.
+
+    part        names some of the objects, and half of the time nothing but their kinds; else all with all they have
+    kinds_only  no colours and sizes
+    """
+    texts, meanings = [], []
+    for scene in range(len(scenes.seeds)):
+        objects = objects_of(scenes, scene)
+        if part:
+            some = random.permutation(len(objects))[: 1 + random.integers(len(objects))]
+            objects = [objects[place] for place in some]
+        bare = kinds_only or (part and random.random() < 0.5)
+        if bare or part:
+            objects = [
+                Named(
+                    each.kind,
+                    each.colour if not bare and random.random() < 0.5 else -1,
+                    each.size if not bare and random.random() < 0.5 else -1,
+                )
+                for each in objects
+            ]
+        texts.append(sentence(objects, random))
+        meanings.append(objects)
+    return texts, meanings
+
+
+def truths(meanings: Sequence[Sequence[Named]], scenes: Plan) -> Tensor:
+    """(captions, scenes) bool: whether all that a caption says is true of a scene."""
+    count = len(scenes.seeds)
+    colour, size = (np.full((count, len(KINDS)), -1) for _ in range(2))
+    scene, slot = np.nonzero(scenes.present)
+    colour[scene, scenes.kind[scene, slot]] = scenes.colour[scene, slot]
+    size[scene, scenes.kind[scene, slot]] = scenes.size[scene, slot]
+    true = np.ones((len(meanings), count), bool)
+    for row, objects in zip(true, meanings, strict=True):
+        for named in objects:
+            row &= colour[:, named.kind] >= 0
+            if named.colour >= 0:
+                row &= colour[:, named.kind] == named.colour
+            if named.size >= 0:
+                row &= size[:, named.kind] == named.size
+    return torch.from_numpy(true)
+
+
+_FIRST_SEED = 2**40  # scenes of training begin here, far from everybody else's
+_RUN = 2**32  # scenes that a run's seed keeps for itself
+_AT_ONCE = 128
+
+Texts = list[tuple[Tensor, Tensor]]
+"""Of everything, and of a part: token ids (N, T), and of which scenes each text is true (N, N)."""
+
+
+def pool_seeds(seed: int, size: int) -> np.ndarray:
+    """The scenes (size,) that a run's second stage draws from; its first stage sees none of them."""
+    return np.arange(size) + _FIRST_SEED + seed * _RUN + _RUN // 2
+
+
+class Together(Dataset[tuple[Tensor, Texts, Tensor, Tensor]]):
+    """Step by step, fresh scenes: images, texts, shares of cells, kinds."""
+
+    def __init__(self, seed: int, stage: Stage, grid: tuple[int, ...]) -> None:
+        self.seed, self.stage, self.grid = seed, stage, grid
+
+    def __len__(self) -> int:
+        return self.stage.steps
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Texts, Tensor, Tensor]:
+        first = _FIRST_SEED + self.seed * _RUN + step * self.stage.batch
+        scenes = plan(range(first, first + self.stage.batch))
+        texts = _texts(scenes, np.random.default_rng((self.seed, step, 1)), kinds_only=False)
+        return inputs("image", scenes), texts, shares("image", scenes, self.grid), kinds_of(scenes)
+
+
+class Bound(Dataset[tuple[Tensor, Texts, Tensor, Tensor, Tensor]]):
+    """Step by step, scenes of the pool in a random order: inputs, texts, places in the pool, shares, kinds."""
+
+    def __init__(
+        self, seed: int, stage: Stage, modality: str, grid: tuple[int, ...], pool: np.ndarray
+    ) -> None:
+        self.seed, self.modality, self.grid, self.pool = seed, modality, grid, pool
+        random = np.random.default_rng((seed, 2))
+        rounds = -(-stage.steps * stage.batch // len(pool))
+        order = np.concatenate([random.permutation(len(pool)) for _ in range(rounds)])
+        self.order = order[: stage.steps * stage.batch].reshape(stage.steps, stage.batch)
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, step: int) -> tuple[Tensor, Texts, Tensor, Tensor, Tensor]:
+        which = self.order[step]
+        scenes = plan(self.pool[which].tolist())
+        texts = _texts(scenes, np.random.default_rng((self.seed, step, 3)), kinds_only=True)
+        cells = shares(self.modality, scenes, self.grid)
+        return inputs(self.modality, scenes), texts, torch.from_numpy(which), cells, kinds_of(scenes)
+
+
+class Images(Dataset[Tensor]):
+    """The images of given scenes, so many at once."""
+
+    def __init__(self, seeds: np.ndarray) -> None:
+        self.parts = np.array_split(seeds, -(-len(seeds) // _AT_ONCE))
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, part: int) -> Tensor:
+        return inputs("image", plan(self.parts[part].tolist()))
+
+
+def _texts(scenes: Plan, random: np.random.Generator, *, kinds_only: bool) -> Texts:
+    texts = []
+    for part in (False, True):
+        captions, meanings = said(scenes, random, part=part, kinds_only=kinds_only)
+        texts.append((token_ids(captions), truths(meanings, scenes)))
+    return texts

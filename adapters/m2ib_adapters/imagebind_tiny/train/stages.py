@@ -1,0 +1,175 @@
+"""The two stages: image with text, then each other modality to both of them, frozen."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from torch.utils.data import DataLoader, Dataset
+
+from m2ib.scenes import KINDS
+from m2ib_adapters.imagebind.network import ImageBind
+from m2ib_adapters.imagebind_tiny.train import batches
+from m2ib_adapters.imagebind_tiny.train.losses import KindHeads, contrastive
+from m2ib_adapters.imagebind_tiny.train.recipe import Recipe, Stage
+
+T = TypeVar("T")
+Log = Callable[[dict[str, Any]], None]
+
+_LOG_EVERY = 50  # steps
+_MOST_NORM = 1.0  # of a gradient
+
+
+def branch(module: ImageBind, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+    """The trunk's tokens (N, 1 + T, C), and embeddings (N, D), neither normalised nor scaled."""
+    tokens = module.modality_preprocessors[name](x)
+    tokens = module.modality_trunks[name](tokens, module.mask(name, tokens.shape[-2]))
+    head = module.modality_heads[name]
+    return tokens, head(tokens, x) if name == "text" else head(tokens)
+
+
+def parts(module: ImageBind, name: str) -> list[nn.Module]:
+    """All that one modality trains."""
+    groups = (
+        module.modality_preprocessors,
+        module.modality_trunks,
+        module.modality_heads,
+        module.modality_postprocessors,
+    )
+    return [group[name] for group in groups]
+
+
+def together(module: ImageBind, recipe: Recipe, seed: int, log: Log) -> None:
+    """Image and text, from nothing: two captions a scene, one of everything and one of a part."""
+    stage = recipe.together
+    heads = KindHeads(module.architecture.vision_embed_dim, len(KINDS))
+    finish: Any = module.modality_postprocessors["text"]
+    scale: Tensor = finish[1].log_logit_scale
+    with torch.no_grad():
+        scale.fill_(math.log(1 / stage.temperature))
+    data = batches.Together(seed, stage, _grid(module, "vision"))
+    trained = [*parts(module, "vision"), *parts(module, "text"), heads]
+    for step, (images, texts, shares, held), weight in _steps("together", stage, recipe, trained, data, log):
+        tokens, seen = branch(module, "vision", images)
+        factor = scale.exp().clamp(max=100)
+        losses = [contrastive(branch(module, "text", ids)[1], seen, true, factor) for ids, true in texts]
+        position, pooled = heads(tokens, shares, held)
+        loss = sum(losses) / len(losses)
+        loss = loss + weight * (recipe.token_weight * position + recipe.pooled_weight * pooled)
+        step(loss, full=losses[0], part=losses[1], position=position, pooled=pooled)
+
+
+class Pool:
+    """The second stage's scenes, and their images' embeddings: (scenes, D), normalised."""
+
+    def __init__(self, module: ImageBind, recipe: Recipe, seed: int) -> None:
+        self.seeds = batches.pool_seeds(seed, recipe.pool)
+        rows = []
+        with torch.no_grad():
+            for images in _made_aside(batches.Images(self.seeds)):
+                rows.append(normalize(branch(module, "vision", images)[1], dim=-1))
+        self.images = torch.cat(rows)
+
+
+def bind(module: ImageBind, name: str, pool: Pool, recipe: Recipe, seed: int, log: Log) -> None:
+    """One modality to the frozen image and text encoders."""
+    stage = recipe.bound[name]
+    architecture = module.architecture
+    heads = KindHeads(getattr(architecture, f"{name}_embed_dim"), len(KINDS))
+    if name == "imu":
+        _forget_level(module)
+    data = batches.Bound(seed, stage, name, _grid(module, name), pool.seeds)
+    trained = [*parts(module, name), heads]
+    scale = 1 / stage.temperature
+    for step, (x, texts, which, shares, held), weight in _steps(name, stage, recipe, trained, data, log):
+        with torch.no_grad():
+            targets = [(branch(module, "text", ids)[1], true) for ids, true in texts]
+        tokens, embedded = branch(module, name, x)
+        full, part = (contrastive(target, embedded, true, scale) for target, true in targets)
+        same = (held[:, None] == held).all(-1)  # (N, N) scenes with the same kinds
+        image = contrastive(pool.images[which], embedded, same, scale)
+        position, pooled = heads(tokens, shares, held)
+        loss = recipe.text_weight * (full + part) / 2 + recipe.image_weight * image
+        loss = loss + weight * (recipe.token_weight * position + recipe.pooled_weight * pooled)
+        step(loss, full=full, part=part, image=image, position=position, pooled=pooled)
+
+
+def _grid(module: ImageBind, name: str) -> tuple[int, ...]:
+    """Cells of an encoder's input, by axis."""
+    sizes = module.architecture
+    if name == "imu":
+        return (sizes.imu_samples // sizes.imu_window,)
+    return sizes.patches(name).grid(sizes.audio_size if name == "audio" else sizes.picture_size)
+
+
+def _forget_level(module: ImageBind) -> None:
+    """Start blind to what is constant within a window: gravity would drown everything else."""
+    preprocessor: Any = module.modality_preprocessors["imu"]
+    projection: Tensor = preprocessor.imu_stem.proj.weight  # (C, 6 * window)
+    with torch.no_grad():
+        traces = projection.unflatten(1, (-1, module.architecture.imu_window))  # (C, 6, window)
+        traces -= traces.mean(-1, keepdim=True)
+
+
+def _steps(
+    name: str,
+    stage: Stage,
+    recipe: Recipe,
+    trained: list[nn.Module],
+    data: Dataset[T],
+    log: Log,
+) -> Iterator[tuple[Callable[..., None], T, float]]:
+    """(do a step with this loss, batch, weight of the auxiliary losses), ``stage.steps`` times.
+
+    The next batches are made while this one is learned.
+    """
+    parameters = [each for module in trained for each in module.parameters()]
+    for each in parameters:
+        each.requires_grad_(True)
+    flat = [each for each in parameters if each.ndim < 2]
+    groups = [
+        {"params": [each for each in parameters if each.ndim >= 2], "weight_decay": stage.weight_decay},
+        {"params": flat, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=stage.lr, betas=(0.9, 0.98))
+    warm = max(1, round(stage.warmup * stage.steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, warm, stage.steps))
+    started = time.perf_counter()
+    sums: dict[str, float] = {}
+    for number, ready in enumerate(_made_aside(data)):
+
+        def step(loss: Tensor, number: int = number, **shown: Tensor) -> None:
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(parameters, _MOST_NORM)
+            optimizer.step()
+            schedule.step()
+            for key, value in {"loss": loss, **shown}.items():
+                sums[key] = sums.get(key, 0.0) + float(value.detach())
+            if (number + 1) % _LOG_EVERY == 0 or number + 1 == stage.steps:
+                over = number % _LOG_EVERY + 1
+                means = {key: round(value / over, 4) for key, value in sums.items()}
+                seconds = round(time.perf_counter() - started, 1)
+                log({"stage": name, "step": number + 1, "seconds": seconds, **means})
+                sums.clear()
+
+        yield step, ready, max(0.0, 1 - number / (recipe.fade * stage.steps))
+    for each in parameters:
+        each.requires_grad_(False)
+
+
+def _made_aside(data: Dataset[T]) -> Iterable[T]:
+    """All of the data in order, made in a process of its own."""
+    return DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=4)
+
+
+def _rate(step: int, warm: int, steps: int) -> float:
+    """Share of the highest learning rate."""
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
