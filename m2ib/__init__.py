@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from m2ib.model import Model, load_model
     from m2ib.notices import warn
     from m2ib.page import write_page
-    from m2ib.renderers import Box
+    from m2ib.renderers import Box, Region
     from m2ib.settings import PRESETS, FitSettings
     from m2ib.storage import load_explanation
 
@@ -55,6 +55,7 @@ _HOMES = {
     "Attribution": "attribution",
     "Axis": "contract",
     "Box": "renderers",
+    "Region": "renderers",
     "Defaults": "contract",
     "Encoder": "contract",
     "Inputs": "contract",
@@ -101,6 +102,7 @@ __all__ = [
     "M2IBError",
     "M2IBWarning",
     "Model",
+    "Region",
     "Registry",
     "SettingError",
     "StorageError",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2ib.attribution import Attribution
+from m2ib.contract import Axis
 from m2ib.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,8 +73,41 @@ class Explanation:
         height, width = view.pixels.shape[:2]
         size = round(width / view.scale[0]), round(height / view.scale[1])  # of the raw image
         name = place.origin["source"] if "sha256" in place.origin else None  # a file, not an array
-        changed = replace(place, view=view.with_boxes(boxes_of(boxes, name, size)))
-        first, second = (changed if each is place else each for each in self.attributions)
+        return self._changed(place, view.with_boxes(boxes_of(boxes, name, size)))
+
+    def with_regions(
+        self,
+        masks: Mapping[str, Any],
+        axes: Sequence[Axis],
+        *,
+        at: int | str,
+        highlight: str | None = None,
+    ) -> Explanation:
+        """The same explanation with known regions outlined over one of its inputs, in place of those it has.
+
+        masks      by name, bool arrays with one value for each cell of ``axes``
+        axes       where the cells lie in the raw input: rows and columns in px of an image or a field, frequency
+                   in Hz and time in s of a sound, trace (counted from 0) and time in s of motion, word in
+                   characters of a text. Those of ``m2ib.scenes`` are such
+        at         which input: its modality, or its position
+        highlight  the name of the region that was asked for: drawn solid, the others dashed. None: all solid
+
+        Raises :class:`InputError`.
+        """
+        from m2ib.renderers import Outlining
+        from m2ib.renderers.regions import regions_of
+
+        place = self[at]
+        if not isinstance(place.renderer, Outlining):
+            raise InputError(
+                f"regions: the renderer {place.renderer.name!r} of {place.modality!r} cannot outline them"
+            )
+        regions = regions_of(masks, axes, highlight)
+        return self._changed(place, place.renderer.outlined(place.view, regions, place.modality))
+
+    def _changed(self, place: Attribution, view: Any) -> Explanation:
+        """With another view of one input."""
+        first, second = (replace(place, view=view) if each is place else each for each in self.attributions)
         return replace(self, attributions=(first, second))
 
     def save(self, folder: str | Path, *, force: bool = False) -> Path:

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from PIL import Image
 
 import m2ib
@@ -626,14 +625,24 @@ def test_flatness_of_nothing_and_of_zeros() -> None:
 
 def test_boxes_stand_in_pixels_of_the_raw_image() -> None:
     a = KINDS["image"]()  # 50 x 30 pixels of a raw image of 100 x 120
-    first, second = Reader(a.renderer.fragment(a, "x")).all("div", "box")
-    assert first["style"] == "left:20.000%;top:33.333%;width:30.000%;height:50.000%"
-    assert second["style"] == "left:0.000%;top:0.000%;width:10.000%;height:8.333%"
+    reader = Reader(a.renderer.fragment(a, "x"))
+    (lines,) = reader.all("svg", "regions")
+    assert lines["viewbox"] == "0 0 50 30"
+    corners = [
+        sorted(p.split(",") for p in re.split("[MLZ]", d["d"] or "") if p) for d in reader.all("path", "edge")
+    ]
+    assert corners == [
+        [["10", "10"], ["10", "25"], ["25", "10"], ["25", "25"]],
+        [["0", "0"], ["0", "2.5"], ["5", "0"], ["5", "2.5"]],
+    ]
+    (tag,) = reader.all("span", "tag")
+    assert tag["style"] == "left:20.000%;top:33.333%"
+    assert "a nodule" in reader.texts
     axes = Figure().subplots()
     a.renderer.draw(a, axes)
-    frame, _ = (patch for patch in axes.patches if isinstance(patch, Rectangle))
-    # Matplotlib's pixels have their centres at whole numbers.
-    assert (frame.get_x(), frame.get_y(), frame.get_width(), frame.get_height()) == (9.5, 9.5, 15, 15)
+    # Matplotlib's pixels have their centres at whole numbers. Two lines each: dark under light.
+    frames = [patch.get_path().get_extents().bounds for patch in axes.patches]
+    assert frames == [(9.5, 9.5, 15, 15)] * 2 + [(-0.5, -0.5, 5, 2.5)] * 2
     assert "a nodule" in [text.get_text() for text in axes.texts]
 
 

@@ -1,4 +1,7 @@
-"""``m2ib demo``: photographs and captions explained with the embedded model, on one page."""
+"""``m2ib demo``: photographs and captions explained with the embedded model, on one page.
+
+``m2ib demo --modalities`` is in ``modalities.py``.
+"""
 
 from __future__ import annotations
 
@@ -39,28 +42,47 @@ def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
-        help="explain photo-caption pairs with the embedded model",
-        description="Explains photo-caption pairs on scikit-image's photographs; needs no download.",
+        help="explain photo-caption pairs, or a scene in six modalities, with the embedded models",
+        description="Explains photo-caption pairs on scikit-image's photographs; with --modalities every pair of the "
+        "six modalities of a made-up scene. Needs no download.",
         allow_abbrev=False,
     )
     parser.add_argument("--out", default="m2ib-demo", metavar="FOLDER", help="default: %(default)s")
     parser.add_argument("--force", action="store_true", help="write into a folder that exists")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the noise, and of the scene")
+    scene = parser.add_argument_group("with --modalities")
+    scene.add_argument("--modalities", action="store_true", help="a scene in six modalities, every pair")
+    scene.add_argument("--model", metavar="NAME", help="a model that takes the six; default: imagebind-tiny")
+    scene.add_argument("--checkpoint", metavar="FILE", help="its weights, in place of its own; or random")
+    scene.add_argument("--preset", metavar="NAME", help="settings of the method, e.g. sharp")
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
-    """Explain :data:`PAIRS`; write a folder for each and one page for all; print the page's path."""
+    """Explain :data:`PAIRS`, a folder for each and one page for all; or a scene. Print the page's path."""
+    from m2ib.cli import modalities
+    from m2ib.errors import SettingError
+
+    if rest:
+        raise SettingError(f"demo: {rest[0]!r} is not an option of this command")
+    if parsed.modalities:
+        modalities.run(parsed)
+        return
+    for name in ("model", "checkpoint", "preset"):
+        if getattr(parsed, name) is not None:
+            raise SettingError(f"demo: --{name} goes with --modalities")
+    _photos(parsed)
+
+
+def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.api import contrast, explain_many
     from m2ib.cli.explain import write_figure
-    from m2ib.errors import AdapterError, SettingError
+    from m2ib.errors import AdapterError
     from m2ib.explanation import Explanation
     from m2ib.model import load_model
     from m2ib.page import write_page
     from m2ib.storage import check_folder, prepare_folder
 
-    if rest:
-        raise SettingError(f"demo: {rest[0]!r} is not an option of this command")
     folder = Path(parsed.out)
     check_folder(folder, force=parsed.force)
     try:

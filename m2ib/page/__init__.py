@@ -17,14 +17,23 @@ from m2ib.explanation import Explanation
 from m2ib.renderers.names import contrasted, file_name
 from m2ib.renderers.place import figures
 
+Remark = tuple[str, Sequence[tuple[bool, str]]]
+
 
 def render_page(
-    explanations: Iterable[Explanation], *, title: str | None = None, notes: Sequence[str] = ()
+    explanations: Iterable[Explanation],
+    *,
+    title: str | None = None,
+    notes: Sequence[str] = (),
+    remarks: Sequence[Remark] = (),
+    overview: Markup | None = None,
 ) -> str:
     """The page as HTML.
 
-    title  of the page; by default what is explained
-    notes  one line shown over each explanation, in order; may be shorter
+    title     of the page; by default what is explained
+    notes     one line shown over each explanation, in order; may be shorter
+    remarks   shown under it: a line, and what was found out, each with whether that is right; may be shorter
+    overview  HTML in place of the list of explanations; those have the ids e0, e1, ...
     """
     here = files("m2ib.page")
     environment = Environment(
@@ -57,6 +66,7 @@ def render_page(
             {
                 "number": number,
                 "note": notes[number] if number < len(notes) else "",
+                "remark": remarks[number] if number < len(remarks) else ("", ()),
                 "similarity": f"{explanation.similarity:.4f}",
                 "sides": sides,
                 "provenance": _rows(explanation.provenance),
@@ -65,6 +75,7 @@ def render_page(
     return template.render(
         title=title or "m2ib explanation",
         cards=cards,
+        overview=overview,
         style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
         script=Markup("\n".join(filter(None, scripts))),
     )
@@ -76,10 +87,12 @@ def write_page(
     *,
     title: str | None = None,
     notes: Sequence[str] = (),
+    remarks: Sequence[Remark] = (),
+    overview: Markup | None = None,
 ) -> Path:
     """Write :func:`render_page` to ``path`` and give the path back. Raises :class:`StorageError`."""
     path = Path(path)
-    text = render_page(explanations, title=title, notes=notes)
+    text = render_page(explanations, title=title, notes=notes, remarks=remarks, overview=overview)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -92,7 +105,8 @@ def _included(attribution: Attribution) -> str:
     """Which tokens are positions without being part of the input."""
     if any(token.special for token in attribution.layout.tokens):
         return "special"
-    return "class" if attribution.capacity.size > attribution.grid.size else ""
+    cells = attribution.layout.to_grid(attribution.capacity).size  # the grid may be finer than the positions
+    return "class" if attribution.capacity.size > cells else ""
 
 
 def _rows(values: Any) -> list[tuple[str, str]]:

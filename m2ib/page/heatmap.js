@@ -73,7 +73,7 @@
         return { ...part, columns: places(w, panel.width, left, right, part.x), lines: places(h, panel.height, top, bottom, part.y) };
       });
       const maps = panel.maps ? own(panel.maps) : common;
-      return { ...panel, stage, canvas, contour, parts, maps, soft: panel.soft ? own(panel.soft) : maps, probe: stage.querySelector(".probe") };
+      return { ...panel, stage, canvas, contour, parts, maps, soft: panel.soft ? own(panel.soft) : maps, probe: stage.querySelector(".probe"), regions: [...stage.querySelectorAll(".region")] };
     });
     const shownMaps = (panel) => (smooth.checked ? panel.soft : panel.maps);
 
@@ -172,6 +172,7 @@
         const row = panel.values[Math.floor(v * panel.values.length)], found = row[Math.floor(u * row.length)];
         where.push(found === null ? "not measured" : measure(found, panel.unit));
       }
+      for (const region of panel.regions) if (region.dataset.name && region.firstElementChild.isPointInFill(new DOMPoint(x, y))) where.push(region.dataset.name);
       const column = Math.floor(u * panel.canvas.width), line = Math.floor(v * panel.canvas.height);
       const found = sides().map((side) => value(panel, side, column, line));
       const what = found[0] === null ? "not seen by the model"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from m2ib.renderers.base import Renderer, scale
+from m2ib.renderers.base import Outlining, Renderer, scale
 from m2ib.renderers.field import FieldRenderer, FieldView
 from m2ib.renderers.film import FilmRenderer, FilmView
 from m2ib.renderers.image import Box, ImageRenderer, ImageView
+from m2ib.renderers.regions import Region
 from m2ib.renderers.sound import SoundRenderer, SoundView
 from m2ib.renderers.text import TextRenderer
 from m2ib.renderers.traces import TracesRenderer, TracesView
@@ -35,6 +36,8 @@ __all__ = [
     "FilmView",
     "ImageRenderer",
     "ImageView",
+    "Outlining",
+    "Region",
     "Renderer",
     "SoundRenderer",
     "SoundView",

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+from markupsafe import Markup
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from m2ib.attribution import Attribution
+    from m2ib.renderers.regions import Region
 
 
 class Renderer(Protocol):
@@ -45,6 +47,22 @@ class Renderer(Protocol):
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> Any:
         """The view that ``store`` wrote."""
+        ...
+
+
+@runtime_checkable
+class Outlining(Protocol):
+    """What a renderer that knows where things are in its input does besides."""
+
+    def outlined(self, view: Any, regions: Sequence[Region], modality: str) -> Any:
+        """The view with these regions in place of its own, drawn over every map of it.
+
+        Raises :class:`InputError` for axes that it cannot place.
+        """
+        ...
+
+    def picture(self, attribution: Attribution, ident: str) -> Markup:
+        """The input alone, without its map, as HTML; ``ident`` is unique on its page."""
         ...
 
 

@@ -47,6 +47,13 @@ def draw_heat(
     return heat
 
 
+def heat_pixels(scores: np.ndarray) -> np.ndarray:
+    """(height, width) in [0, 1] -> (height, width, 3) uint8 in the hues of heat."""
+    import matplotlib
+
+    return np.asarray(matplotlib.colormaps["inferno"](scores, bytes=True)[..., :3])
+
+
 def _both_ways() -> Colormap:
     """The hues of the page: blue for the other, orange for this one."""
     from matplotlib.colors import LinearSegmentedColormap

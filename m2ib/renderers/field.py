@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,12 @@ from markupsafe import Markup
 from m2ib.renderers.arrays import restore_arrays, store_arrays
 from m2ib.renderers.base import scale
 from m2ib.renderers.drawing import grey
-from m2ib.renderers.image import draw_over
-from m2ib.renderers.panels import Panel, Part, heat_figure, heat_script, image_tag
+from m2ib.renderers.image import PIXELS, draw_over
+from m2ib.renderers.outlines import Outline, draw_outlines
+from m2ib.renderers.panels import Panel, Part, heat_figure, heat_script, image_tag, picture_figure
 from m2ib.renderers.pictures import hatch, jpeg_url
 from m2ib.renderers.place import brief, even, upsample
+from m2ib.renderers.regions import Region, check_axes, outlines, restore_regions, store_regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,6 +40,7 @@ class FieldView:
     region   (left, top, right, bottom) in pixels of ``values``: the part the model sees
     size     (rows, columns) of the model's input
     scale    (horizontal, vertical) pixels of ``values`` for one of the raw input
+    regions  outlined over the map, their rows and columns in pixels of the raw input
     """
 
     values: np.ndarray
@@ -47,6 +50,7 @@ class FieldView:
     region: tuple[float, float, float, float]
     size: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
+    regions: tuple[Region, ...] = ()
 
 
 class FieldRenderer:
@@ -64,26 +68,22 @@ class FieldRenderer:
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
         view: FieldView = attribution.view
-        rows, cols = attribution.grid.shape
-        height, width = view.values.shape
-        panel = Panel(
-            picture=image_tag(
-                jpeg_url(_pixels(view)), f"{view.label}, the field that is explained", width, height
-            ),
-            width=width,
-            height=height,
-            parts=[Part.tiled((rows, cols), view.region)],
-            values=_coarse(view.values),
-            unit=view.unit,
-        )
-        return heat_figure(
-            attribution, ident, [panel], kind="field", label=f"heatmap over {view.label}", under=_key(view)
-        )
+        label, panels = f"heatmap over {view.label}", [_panel(attribution)]
+        return heat_figure(attribution, ident, panels, kind="field", label=label, under=_key(view))
+
+    def outlined(self, view: FieldView, regions: Sequence[Region], modality: str) -> FieldView:
+        return replace(view, regions=check_axes(regions, PIXELS, modality))
+
+    def picture(self, attribution: Attribution, ident: str) -> Markup:
+        view: FieldView = attribution.view
+        return picture_figure([_panel(attribution)], kind="field", label=view.label, under=_key(view))
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         view: FieldView = attribution.view
         axes.imshow(grey(_pixels(view)))
         draw_over(attribution, axes, view.region, view.values.shape)
+        height, width = view.values.shape
+        draw_outlines(axes, _outlines(view), (width, height), offset=(-0.5, -0.5))
         low, high = _limits(view)
         ends = [brief(low), brief(high)]  # of dark and light, unless the colours are the lighter the lower
         if _colours(view, np.zeros(1)).mean() > _colours(view, np.ones(1)).mean():
@@ -103,6 +103,7 @@ class FieldRenderer:
             "region": list(view.region),
             "size": list(view.size),
             "scale": list(view.scale),
+            "regions": store_regions(view.regions, folder, stem),
         }
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> FieldView:
@@ -118,7 +119,31 @@ class FieldRenderer:
             (left, top, right, bottom),
             (rows, columns),
             (across, down),
+            restore_regions(stored.get("regions"), folder),
         )
+
+
+def _panel(attribution: Attribution) -> Panel:
+    view: FieldView = attribution.view
+    rows, cols = attribution.grid.shape
+    height, width = view.values.shape
+    return Panel(
+        picture=image_tag(
+            jpeg_url(_pixels(view)), f"{view.label}, the field that is explained", width, height
+        ),
+        width=width,
+        height=height,
+        parts=[Part.tiled((rows, cols), view.region)],
+        values=_coarse(view.values),
+        unit=view.unit,
+        outlines=_outlines(view),
+    )
+
+
+def _outlines(view: FieldView) -> list[Outline]:
+    """In pixels of the view."""
+    across, down = view.scale
+    return outlines(view.regions, lambda rows: rows * down, lambda columns: columns * across)
 
 
 def _limits(view: FieldView) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +12,15 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from m2ib.contract import Axis
 from m2ib.errors import InputError
 from m2ib.renderers.base import scale
 from m2ib.renderers.drawing import draw_heat, grey, shown_grid
-from m2ib.renderers.panels import Panel, Part, heat_figure, heat_script, image_tag, per_cent
+from m2ib.renderers.outlines import Outline, draw_outlines
+from m2ib.renderers.panels import Panel, Part, heat_figure, heat_script, image_tag, picture_figure
 from m2ib.renderers.pictures import jpeg_url
 from m2ib.renderers.place import upsample
+from m2ib.renderers.regions import Region, check_axes, outlines, restore_regions, store_regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from m2ib.attribution import Attribution
 
 _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
+PIXELS = (("row", "px"), ("column", "px"))  # the axes of regions
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class Box:
                 f"box {self.label!r}: x, y, width, height are {numbers}; give finite numbers, width and height above 0"
             )
 
+    @property
+    def region(self) -> Region:
+        """As a region of one cell."""
+        rows = Axis("row", "px", ((self.y, self.y + self.height),))
+        columns = Axis("column", "px", ((self.x, self.x + self.width),))
+        return Region(self.label, np.ones((1, 1), bool), (rows, columns))
+
 
 @dataclass(frozen=True, eq=False)
 class ImageView:
@@ -57,6 +68,7 @@ class ImageView:
     size    (rows, columns) of the model's input
     scale   (horizontal, vertical) pixels of ``pixels`` for one of the raw image
     boxes   drawn over the map, in pixels of the raw image
+    regions outlined over the map, their rows and columns in pixels of the raw image
     """
 
     pixels: np.ndarray
@@ -64,6 +76,7 @@ class ImageView:
     size: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
     boxes: tuple[Box, ...] = ()
+    regions: tuple[Region, ...] = ()
 
     @classmethod
     def of(
@@ -129,25 +142,22 @@ class ImageRenderer:
         return scale(upsample(grid, attribution.view.size))
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
-        view: ImageView = attribution.view
-        rows, cols = attribution.grid.shape
-        height, width = view.pixels.shape[:2]
-        panel = Panel(
-            picture=image_tag(jpeg_url(view.pixels), "the image that is explained", width, height),
-            width=width,
-            height=height,
-            parts=[Part.tiled((rows, cols), view.region)],
-            overlay=Markup("").join(_box_tag(view, box) for box in view.boxes),
-        )
-        return heat_figure(attribution, ident, [panel], kind="photo", label="heatmap over the image")
+        label = "heatmap over the image"
+        return heat_figure(attribution, ident, [_panel(attribution)], kind="photo", label=label)
+
+    def outlined(self, view: ImageView, regions: Sequence[Region], modality: str) -> ImageView:
+        return replace(view, regions=check_axes(regions, PIXELS, modality))
+
+    def picture(self, attribution: Attribution, ident: str) -> Markup:
+        return picture_figure([_panel(attribution)], kind="photo", label="the image")
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         view: ImageView = attribution.view
         contrast = attribution.against is not None
         axes.imshow(grey(view.pixels) if contrast else view.pixels)
         draw_over(attribution, axes, view.region, view.pixels.shape[:2])
-        for box in view.boxes:
-            _draw_box(axes, view, box)
+        height, width = view.pixels.shape[:2]
+        draw_outlines(axes, _outlines(view), (width, height), offset=(-0.5, -0.5))
 
     def store(self, view: ImageView, folder: Path, stem: str) -> Mapping[str, Any]:
         name = f"{stem}.png"
@@ -158,6 +168,7 @@ class ImageRenderer:
             "size": list(view.size),
             "scale": list(view.scale),
             "boxes": [asdict(box) for box in view.boxes],
+            "regions": store_regions(view.regions, folder, stem),
         }
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> ImageView:
@@ -168,7 +179,14 @@ class ImageRenderer:
         rows, columns = stored["size"]
         across, down = stored.get("scale", (1.0, 1.0))
         boxes = tuple(Box(**box) for box in stored.get("boxes", ()))
-        return ImageView(pixels, (left, top, right, bottom), (rows, columns), (across, down), boxes)
+        return ImageView(
+            pixels,
+            (left, top, right, bottom),
+            (rows, columns),
+            (across, down),
+            boxes,
+            restore_regions(stored.get("regions"), folder),
+        )
 
 
 def draw_over(
@@ -185,49 +203,21 @@ def draw_over(
     axes.set_axis_off()
 
 
-def _crowded(view: ImageView, box: Box) -> tuple[bool, bool]:
-    """Whether a box leaves no room for its label above it, and little to the right of its left edge."""
-    left, top, right, _ = view.edges(box)
+def _panel(attribution: Attribution) -> Panel:
+    view: ImageView = attribution.view
+    rows, cols = attribution.grid.shape
     height, width = view.pixels.shape[:2]
-    return top < 0.08 * height, left + right > width
-
-
-def _box_tag(view: ImageView, box: Box) -> Markup:
-    left, top, right, bottom = view.edges(box)
-    height, width = view.pixels.shape[:2]
-    inside, end = _crowded(view, box)
-    return Markup(
-        '<div class="box{inside}{end}" style="left:{left};top:{top};width:{across};height:{down}">{label}</div>'
-    ).format(
-        inside=" inside" if inside else "",
-        end=" end" if end else "",
-        left=per_cent(left, width),
-        top=per_cent(top, height),
-        across=per_cent(right - left, width),
-        down=per_cent(bottom - top, height),
-        label=Markup("<span>{}</span>").format(box.label) if box.label else "",
+    return Panel(
+        picture=image_tag(jpeg_url(view.pixels), "the image that is explained", width, height),
+        width=width,
+        height=height,
+        parts=[Part.tiled((rows, cols), view.region)],
+        outlines=_outlines(view),
     )
 
 
-def _draw_box(axes: Axes, view: ImageView, box: Box) -> None:
-    from matplotlib.patches import Rectangle
-    from matplotlib.patheffects import AbstractPathEffect, withStroke
-
-    left, top, right, bottom = (edge - 0.5 for edge in view.edges(box))
-    edge: list[AbstractPathEffect] = [withStroke(linewidth=3, foreground="black")]
-    frame = Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor="white", linewidth=1.5)
-    frame.set_path_effects(edge)
-    axes.add_patch(frame)
-    inside, end = _crowded(view, box)
-    text = axes.annotate(
-        box.label,
-        (right if end else left, top),
-        (-2 if end else 2, -2 if inside else 2),
-        textcoords="offset points",
-        ha="right" if end else "left",
-        va="top" if inside else "bottom",
-        color="white",
-        fontsize=8,
-        parse_math=False,
-    )
-    text.set_path_effects(edge)
+def _outlines(view: ImageView) -> list[Outline]:
+    """Boxes and regions, in pixels of the view."""
+    across, down = view.scale
+    shown = (*view.regions, *(box.region for box in view.boxes))
+    return outlines(shown, lambda rows: rows * down, lambda columns: columns * across)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from m2ib.renderers.outlines import Outline, outlines_html, outlines_key
 from m2ib.renderers.place import even, flatness, rounded
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Panel:
     xticks   (place, text) along the lower side; ``yticks`` along the left one
     caption  shown under it
     overlay  HTML over picture and heat, placed in per cent
+    outlines  of regions, over everything
     maps     its own, in place of the grid: (maps, rows, cols) by side ("for", "against"), on a range of
              their own, read out as ``measure``
     bars     (start, end, text) above it, each at least as wide as its text
@@ -90,6 +92,7 @@ class Panel:
     yticks: Sequence[tuple[float, str]] = ()
     caption: str = ""
     overlay: Markup = field(default_factory=Markup)
+    outlines: Sequence[Outline] = ()
     maps: Mapping[str, np.ndarray] | None = None
     measure: str = "nats"
     bars: Sequence[tuple[float, float, str]] = ()
@@ -121,16 +124,21 @@ class Panel:
             "measure": self.measure,
         }
 
-    def html(self, label: str) -> Markup:
+    def html(self, label: str, *, heat: bool = True) -> Markup:
+        """``label`` names it to those who do not see it; without ``heat`` it is the picture and its outlines."""
         stage = Markup(
-            '<div class="stage{lines}" style="--shape:{shape:.4f}" tabindex="0" role="group" aria-label="{label}">'
-            '{picture}<canvas></canvas>{overlay}<output class="probe"></output></div>'
+            '<div class="stage{lines}" style="--shape:{shape:.4f}"{focus} role="group" aria-label="{label}">'
+            "{picture}{canvas}{overlay}{outlines}{probe}</div>"
         ).format(
             lines=" lines" if self.lines else "",
             shape=self.ratio,
             label=label,
             picture=self.picture,
             overlay=self.overlay,
+            outlines=outlines_html(self.outlines, self.width, self.height),
+            focus=Markup(' tabindex="0"') if heat else "",
+            canvas=Markup("<canvas></canvas>") if heat else "",
+            probe=Markup('<output class="probe"></output>') if heat else "",
         )
         if self.xticks or self.yticks:
             stage = Markup('<div class="plot">{bars}{y}{stage}{x}</div>').format(
@@ -139,7 +147,7 @@ class Panel:
                 stage=stage,
                 x=_ticks("x", [(place / self.width, text) for place, text in self.xticks]),
             )
-        caption = Markup("<p>{}</p>").format(self.caption) if self.caption else ""
+        caption = Markup("<p>{}</p>").format(self.caption) if self.caption and heat else ""
         return Markup('<div class="panel">{}{}</div>').format(stage, caption)
 
 
@@ -193,7 +201,7 @@ def heat_figure(
             for n in range(0, len(shown), together)
         ]
     return Markup(
-        '<figure class="heat{contrast}" id="{ident}"><div class="panels {kind}">{panels}</div>{under}'
+        '<figure class="heat{contrast}" id="{ident}"><div class="panels {kind}">{panels}</div>{key}{under}'
         '<figcaption><div class="knobs">'
         '<label>Show <select class="mode"><option value="heat">heat</option>'
         '<option value="spotlight">spotlight</option></select></label>{choice}'
@@ -207,11 +215,23 @@ def heat_figure(
         ident=ident,
         kind=kind,
         panels=Markup("").join(shown),
+        key=_key(panels),
         under=under,
         choice=_CHOICE if contrast else "",
         flat=note(flatness(attribution.grid, attribution.against)),
         data=Markup(json.dumps(data, allow_nan=False).replace("<", "\\u003c")),
     )
+
+
+def picture_figure(panels: Sequence[Panel], *, kind: str, label: str, under: Markup | str = "") -> Markup:
+    """The panels without heat and knobs, as HTML; see :func:`heat_figure`."""
+    return Markup('<figure class="picture"><div class="panels {}">{}</div>{}</figure>').format(
+        kind, Markup("").join(panel.html(label, heat=False) for panel in panels), under
+    )
+
+
+def _key(panels: Sequence[Panel]) -> Markup:
+    return outlines_key([(outline.name, outline.main) for panel in panels for outline in panel.outlines])
 
 
 _CHOICE = Markup(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from m2ib.contract import Axis
 from m2ib.renderers.arrays import restore_arrays, store_arrays
 from m2ib.renderers.base import scale
 from m2ib.renderers.drawing import draw_heat, shown_grid
+from m2ib.renderers.outlines import Outline, draw_outlines
 from m2ib.renderers.panels import (
     Panel,
     Part,
@@ -22,9 +24,11 @@ from m2ib.renderers.panels import (
     heat_script,
     image_tag,
     maps_of,
+    picture_figure,
 )
 from m2ib.renderers.pictures import band, hatch, png_url
 from m2ib.renderers.place import clock, even, follow, hertz_text, middles, moments, spread
+from m2ib.renderers.regions import Region, check_axes, outlines, restore_regions, store_regions
 from m2ib.renderers.wav import wav_url
 
 if TYPE_CHECKING:
@@ -50,6 +54,7 @@ class SoundView:
     rate         samples a second of ``waveform``
     played       (start, end) in seconds of the sound, the parts that ``waveform`` joins: the whole sound, or
                  the clips of a long one
+    regions      outlined: which frequencies, and when in the sound
     """
 
     spectrogram: np.ndarray
@@ -62,6 +67,7 @@ class SoundView:
     waveform: np.ndarray
     rate: int
     played: tuple[tuple[float, float], ...]
+    regions: tuple[Region, ...] = ()
 
 
 class SoundRenderer:
@@ -84,19 +90,24 @@ class SoundRenderer:
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
         view: SoundView = attribution.view
-        panels = [_spectrogram_panel(attribution, clip) for clip in range(len(view.clips))]
-        if view.envelope.shape[1]:
-            panels.append(_waveform_panel(attribution))
         audible = view.waveform.size > 0
         return heat_figure(
             attribution,
             ident,
-            panels,
+            _panels(attribution),
             kind="sound audible" if audible else "sound",
             label="heatmap over the sound",
             under=_audio_tag(view) if audible else Markup(""),
             sound={"played": [list(part) for part in view.played]} if audible else None,
         )
+
+    def outlined(self, view: SoundView, regions: Sequence[Region], modality: str) -> SoundView:
+        return replace(view, regions=check_axes(regions, (("frequency", "Hz"), ("time", "s")), modality))
+
+    def picture(self, attribution: Attribution, ident: str) -> Markup:
+        view: SoundView = attribution.view
+        under = _player(view) if view.waveform.size else ""
+        return picture_figure(_panels(attribution), kind="sound", label="the sound", under=under)
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The clips side by side, times of the source under them."""
@@ -117,6 +128,9 @@ class SoundRenderer:
             texts += [_moment(view, moment).removesuffix(" s") for moment in view.clips[clip]]
         axes.imshow(pixels, aspect="auto")
         draw_heat(axes, heat, contrast=attribution.against is not None, aspect="auto")
+        for clip in range(clips):
+            offset = (clip * (frames + gap) - 0.5, -0.5)
+            draw_outlines(axes, _outlines(view, clip), (frames, bands), offset=offset)
         axes.set_xticks(places, texts, fontsize=8)
         for n, label in enumerate(axes.get_xticklabels()):  # each clip's start and end
             label.set_horizontalalignment("right" if n % 2 else "left")
@@ -135,6 +149,7 @@ class SoundRenderer:
             "length": view.length,
             "rate": view.rate,
             "played": [list(part) for part in view.played],
+            "regions": store_regions(view.regions, folder, stem),
         }
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> SoundView:
@@ -150,6 +165,7 @@ class SoundRenderer:
             waveform,
             stored["rate"],
             tuple((start, end) for start, end in stored["played"]),
+            restore_regions(stored.get("regions"), folder),
         )
 
 
@@ -215,6 +231,34 @@ def _pitches(view: SoundView) -> list[tuple[float, str]]:
 _ROUND = (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0)
 
 
+def _panels(attribution: Attribution) -> list[Panel]:
+    """A spectrogram for each clip, and the waveform where there is one."""
+    view: SoundView = attribution.view
+    panels = [_spectrogram_panel(attribution, clip) for clip in range(len(view.clips))]
+    return [*panels, _waveform_panel(attribution)] if view.envelope.shape[1] else panels
+
+
+def _outlines(view: SoundView, clip: int) -> list[Outline]:
+    """Over a clip's spectrogram: in bands from the top and frames."""
+    _, bands, frames = view.spectrogram.shape
+    start = view.clips[clip][0]
+    return outlines(
+        view.regions,
+        lambda hertz: (bands - _band_of(view, hertz)).clip(0, bands),
+        lambda times: ((times - start) / view.step).clip(0, frames),
+    )
+
+
+def _moments_outlined(view: SoundView) -> list[Outline]:
+    """Over the waveform: in seconds, from top to bottom; named over the spectrograms already."""
+    whole = Axis("all", "", ((0.0, 1.0),))
+    spans = [
+        Region("", region.along("time").mask[None], (whole, region.axes[1]), region.main)
+        for region in view.regions
+    ]
+    return outlines(spans, lambda all_: all_, lambda times: times.clip(0, view.length))
+
+
 def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
     view: SoundView = attribution.view
     clips, bands, frames = view.spectrogram.shape
@@ -244,6 +288,7 @@ def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
         ],
         yticks=_pitches(view),
         caption=caption,
+        outlines=_outlines(view, clip),
     )
 
 
@@ -313,6 +358,7 @@ def _waveform_panel(attribution: Attribution) -> Panel:
         ],
         bars=names if len(view.clips) > 1 else (),
         caption=caption if len(view.clips) > 1 else "the whole sound, shaded by the sum over all frequencies",
+        outlines=_moments_outlined(view),
         maps=maps,
         measure="nats over all frequencies",
     )
@@ -323,6 +369,9 @@ def _audio_tag(view: SoundView) -> Markup:
     note = "a click on a map or on the waveform plays from there"
     if held < view.length - 0.05:
         note += "; of this long sound only the clips can be heard"
-    return Markup('<audio controls preload="auto" src="{}"></audio><p class="hint">{}</p>').format(
-        wav_url(view.waveform, view.rate), note
-    )
+    return _player(view) + Markup('<p class="hint">{}</p>').format(note)
+
+
+def _player(view: SoundView) -> Markup:
+    source = wav_url(view.waveform, view.rate)
+    return Markup('<audio controls preload="auto" src="{}"></audio>').format(source)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,10 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from m2ib.renderers.base import scale
+from m2ib.renderers.outlines import outlines_key
 from m2ib.renderers.panels import note
 from m2ib.renderers.place import figures, flatness
+from m2ib.renderers.regions import Region, check_axes, restore_regions, store_regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TextRenderer:
-    """A grid (tokens,) over the view ``{"text": str}``."""
+    """A grid (tokens,) over the view ``{"text": str}``, with ``"regions"`` where there are any."""
 
     name = "text"
     script = ""
@@ -38,9 +40,14 @@ class TextRenderer:
         shown = _spread([value for _, value in words])
         spans = Markup(" ").join(
             Markup(
-                '<span class="word" tabindex="0" style="--value:{value:.3f}">{word}<span class="number">{nats}</span></span>'
-            ).format(value=value, word=word, nats=f"{figures(nats)} nats")
-            for (word, nats), value in zip(words, shown, strict=True)
+                '<span class="word{known}" tabindex="0" style="--value:{value:.3f}">{word}<span class="number">{nats}</span></span>'
+            ).format(
+                known=_known_class(known),
+                value=value,
+                word=word,
+                nats=", ".join([f"{figures(nats)} nats", *(region.name for region in known)]),
+            )
+            for (word, nats), value, known in zip(words, shown, _known(attribution), strict=True)
         )
         rows = Markup("").join(
             Markup('<tr{mark}><td>{token}</td><td class="figure">{nats}</td></tr>').format(
@@ -51,28 +58,80 @@ class TextRenderer:
             for token, value in zip(attribution.layout.tokens, attribution.grid, strict=True)
         )
         return Markup(
-            '<figure class="words" id="{ident}"><p class="sentence">{spans}</p>{legend}{notes}'
+            '<figure class="words" id="{ident}"><p class="sentence">{spans}</p>{key}{legend}{notes}'
             "<details><summary>Tokens, special ones included</summary>"
             "<table><thead><tr><th>token</th><th>nats</th></tr></thead><tbody>{rows}</tbody></table></details></figure>"
         ).format(
-            ident=escape(ident), spans=spans, legend=_legend(words), notes=_notes(attribution), rows=rows
+            ident=escape(ident),
+            spans=spans,
+            key=outlines_key([(region.name, region.main) for region in _regions(attribution)]),
+            legend=_legend(words),
+            notes=_notes(attribution),
+            rows=rows,
         )
+
+    def outlined(
+        self, view: Mapping[str, Any], regions: Sequence[Region], modality: str
+    ) -> Mapping[str, Any]:
+        return {**view, "regions": check_axes(regions, (("word", "characters"),), modality)}
+
+    def picture(self, attribution: Attribution, ident: str) -> Markup:
+        spans = Markup(" ").join(
+            Markup('<span class="word{}">{}</span>').format(_known_class(known), word)
+            for (word, _), known in zip(attribution.words, _known(attribution), strict=True)
+        )
+        return Markup('<figure class="picture words"><p class="sentence">{}</p></figure>').format(spans)
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         words = attribution.words
         places = np.arange(len(words))
         values = [value for _, value in words]
-        axes.barh(places, values, color=[_shade(value) for value in _spread(values)])
+        bars = axes.barh(places, values, color=[_shade(value) for value in _spread(values)])
         axes.set_yticks(places, [word for word, _ in words], parse_math=False)
+        for bar, label, known in zip(bars, axes.get_yticklabels(), _known(attribution), strict=True):
+            if known:
+                main = any(region.main for region in known)
+                bar.set(edgecolor=_EDGE, linewidth=1.8, linestyle="solid" if main else "dashed")
+                label.set(color=_EDGE, fontweight="bold" if main else "normal")
         axes.invert_yaxis()
         axes.set_xlabel("nats per word")
         axes.spines[["top", "right"]].set_visible(False)
 
     def store(self, view: Mapping[str, Any], folder: Path, stem: str) -> Mapping[str, Any]:
-        return dict(view)
+        regions = view.get("regions", ())
+        return {**view, "regions": store_regions(regions, folder, stem)} if regions else dict(view)
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
-        return dict(stored)
+        if "regions" not in stored:
+            return dict(stored)
+        return {**stored, "regions": restore_regions(stored["regions"], folder)}
+
+
+_EDGE = "#00707f"  # on white paper
+
+
+def _regions(attribution: Attribution) -> tuple[Region, ...]:
+    found: tuple[Region, ...] = attribution.view.get("regions", ())
+    return found
+
+
+def _known(attribution: Attribution) -> list[list[Region]]:
+    """For each word the regions that it is in."""
+    if not _regions(attribution):
+        return [[] for _ in attribution.words]
+    text, end = attribution.view["text"], 0
+    found = []
+    for word, _ in attribution.words:
+        start = text.index(word, end)
+        end = start + len(word)
+        found.append([region for region in _regions(attribution) if region.touches(start, end)])
+    return found
+
+
+def _known_class(known: Sequence[Region]) -> str:
+    if not known:
+        return ""
+    return " known main" if any(region.main for region in known) else " known"
 
 
 def _legend(words: list[tuple[str, float]]) -> Markup:

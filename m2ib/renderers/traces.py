@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +13,20 @@ from markupsafe import Markup
 from m2ib.renderers.arrays import restore_arrays, store_arrays
 from m2ib.renderers.base import scale
 from m2ib.renderers.drawing import draw_heat, shown_grid
-from m2ib.renderers.panels import Panel, Part, Ruler, heat_figure, heat_script, maps_of, per_cent
+from m2ib.renderers.outlines import Outline, draw_outlines
+from m2ib.renderers.panels import (
+    Panel,
+    Part,
+    Ruler,
+    heat_figure,
+    heat_script,
+    maps_of,
+    per_cent,
+    picture_figure,
+)
 from m2ib.renderers.pictures import outline
 from m2ib.renderers.place import brief, clock, even, middles, moments, weights
+from m2ib.renderers.regions import Region, check_axes, outlines, restore_regions, store_regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +46,7 @@ class TracesView:
     units    of the traces, e.g. "m/s²"
     span     (start, end) in seconds: the part the model sees
     size     samples of the model's input in that span
+    regions  outlined: which traces, counted from 0, and when
     """
 
     samples: np.ndarray
@@ -43,6 +55,7 @@ class TracesView:
     units: tuple[str, ...]
     span: tuple[float, float]
     size: int
+    regions: tuple[Region, ...] = ()
 
 
 class TracesRenderer:
@@ -62,6 +75,16 @@ class TracesRenderer:
         return scale(weights(centres, view.size) @ grid.astype(np.float64))
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
+        panel = self._panel(attribution, ident)
+        return heat_figure(attribution, ident, [panel], kind="traces", label="heat over the traces")
+
+    def outlined(self, view: TracesView, regions: Sequence[Region], modality: str) -> TracesView:
+        return replace(view, regions=check_axes(regions, (("trace", ""), ("time", "s")), modality))
+
+    def picture(self, attribution: Attribution, ident: str) -> Markup:
+        return picture_figure([self._panel(attribution, ident)], kind="traces", label="the traces")
+
+    def _panel(self, attribution: Attribution, ident: str) -> Panel:
         view: TracesView = attribution.view
         count = len(view.names)
         first, last = _ends(view)
@@ -84,7 +107,7 @@ class TracesRenderer:
             for n, (name, unit) in enumerate(zip(view.names, view.units, strict=True))
         )
         maps = {side: _soft(attribution, grid)[None, None] for side, grid in maps_of(attribution).items()}
-        panel = Panel(
+        return Panel(
             picture=Markup(
                 '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
                 'aria-label="the traces that are explained">{}</svg>'
@@ -109,10 +132,10 @@ class TracesRenderer:
                 for at, value in ((_TOP, high), (_BOTTOM, low))
             ],
             overlay=labels,
+            outlines=_outlines(view),
             soft=maps if _width(attribution) > 1 else None,
             caption=_smoothing(attribution),
         )
-        return heat_figure(attribution, ident, [panel], kind="traces", label="heat over the traces")
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The traces one under the other, on the map as a background."""
@@ -136,6 +159,7 @@ class TracesRenderer:
         for n, drop in enumerate(_drops(view)):
             (line,) = axes.plot(view.times, n + drop, color="black", linewidth=0.8)
             line.set_path_effects([withStroke(linewidth=2.2, foreground="white")])
+        draw_outlines(axes, _outlines(view), (last - first, count), offset=(first, 0.0))
         for left, right in ((first, start), (end, last)):
             if right > left:  # the model does not see this
                 axes.axvspan(left, right, color="0.8")
@@ -153,19 +177,36 @@ class TracesRenderer:
             "units": list(view.units),
             "span": list(view.span),
             "size": view.size,
+            "regions": store_regions(view.regions, folder, stem),
         }
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> TracesView:
         samples, times = restore_arrays(folder, stored["arrays"], ["samples", "times"])
         start, end = stored["span"]
         return TracesView(
-            samples, times, tuple(stored["names"]), tuple(stored["units"]), (start, end), stored["size"]
+            samples,
+            times,
+            tuple(stored["names"]),
+            tuple(stored["units"]),
+            (start, end),
+            stored["size"],
+            restore_regions(stored.get("regions"), folder),
         )
 
 
 def _ends(view: TracesView) -> tuple[float, float]:
     """First and last moment shown, in seconds: all that was measured and all that the model sees."""
     return min(float(view.times[0]), view.span[0]), max(float(view.times[-1]), view.span[1])
+
+
+def _outlines(view: TracesView) -> list[Outline]:
+    """In lanes and seconds from the first moment shown."""
+    first, last = _ends(view)
+    return outlines(
+        view.regions,
+        lambda traces: traces.clip(0, len(view.names)),
+        lambda times: times.clip(first, last) - first,
+    )
 
 
 def _moments(attribution: Attribution) -> np.ndarray:

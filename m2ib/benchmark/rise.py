@@ -1,0 +1,64 @@
+"""RISE (Petsiuk et al., BMVC 2018): what is left visible when the cosine is high?
+
+    S(x) = 1 / (K p) * sum_k cos(target, embed(fill + (input - fill) * M_k)) * M_k(x)
+
+K random masks M_k: a coarse grid of cells that are 1 with probability p, enlarged linearly along each axis by a
+cell more than is needed, and cut at a random place. The masks are the same for all inputs. Here they hide towards
+the eraser's fill rather than black, and stand along the positions alone: rows and columns of a picture, the time of
+a sound or a motion.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from m2ib.benchmark.erasing import Eraser
+
+MASKS = 256
+KEEP = 0.5  # p
+AT_ONCE = 64  # masked inputs in one forward pass
+
+
+def random_masks(count: int, shape: Sequence[int], cells: Sequence[int], keep: float, seed: int) -> Tensor:
+    """(count, *shape) float32 in [0, 1]: coarse ``cells`` along each axis, smooth between them."""
+    random = np.random.default_rng(seed)
+    masks = torch.from_numpy((random.random((count, *cells)) < keep).astype(np.float32))
+    for axis, (length, number) in enumerate(zip(shape, cells, strict=True), 1):
+        size = -(-length // number)  # of a cell, rounded up
+        rows = masks.movedim(axis, -1)  # (count, ..., number)
+        wide = torch.nn.functional.interpolate(
+            rows.reshape(count, -1, number), size=(number + 1) * size, mode="linear", align_corners=False
+        )
+        first = torch.from_numpy(random.integers(0, size, count))
+        index = (first[:, None, None] + torch.arange(length)).expand(-1, wide.shape[1], -1)
+        masks = wide.gather(-1, index).reshape(*rows.shape[:-1], length).movedim(-1, axis)
+    return masks
+
+
+def rise(
+    eraser: Eraser, cells: Sequence[int], *, masks: int = MASKS, keep: float = KEEP, seed: int = 0
+) -> Tensor:
+    """(N, *positions) float32, for the inputs and targets of ``eraser``.
+
+    cells  of the coarse grid, one number for each axis of the positions
+    """
+    drawn = random_masks(masks, eraser.samples.shape, cells, keep, seed).to(
+        eraser.inputs.device
+    )  # (K, *positions)
+    scores = torch.zeros(len(eraser.inputs), masks, device=drawn.device)  # (N, K)
+    for row, (values, fill, target) in enumerate(
+        zip(eraser.inputs, eraser.fill, eraser.targets, strict=True)
+    ):
+        one = Eraser(eraser.model, eraser.modality, values[None], fill[None], target[None], eraser.samples)
+        for start in range(0, masks, AT_ONCE):
+            embeddings = eraser.model.embed(
+                eraser.modality, one.blend(drawn[start : start + AT_ONCE])
+            )  # (k, D)
+            scores[row, start : start + AT_ONCE] = embeddings @ normalize(target.to(embeddings), dim=-1)
+    weighed: Tensor = torch.tensordot(scores, drawn, dims=1)  # (N, *positions)
+    return weighed / (masks * keep)

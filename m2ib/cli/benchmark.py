@@ -1,0 +1,113 @@
+"""``m2ib benchmark scenes --model imagebind-tiny --out m2ib-benchmark``"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+_MORE = """options of the adapter are written as options.NAME=VALUE.
+
+  m2ib benchmark scenes --random-weights --out m2ib-benchmark
+  m2ib benchmark scenes --scenes 32 --seeds 0 --methods m2ib sharp --modalities image audio
+"""
+
+
+def add_parser(commands: Any, name: str) -> None:
+    """Add the command to argparse's sub-commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help="score maps on scenes whose evidence is known",
+        description="Scores a model's maps on scenes in which it is known where the evidence is.",
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("suite", choices=("scenes",), help="what to score them on")
+    parser.add_argument("--model", default="imagebind-tiny", metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument(
+        "--scenes", type=int, default=256, metavar="N", help="for each seed; default: %(default)s"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    parser.add_argument("--methods", nargs="+", metavar="NAME", help="default: all of them")
+    parser.add_argument("--modalities", nargs="+", metavar="NAME", help="default: all that the model takes")
+    parser.add_argument("--split", default="test", help="test, or tune for choosing settings")
+    parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="maps made together")
+    parser.add_argument(
+        "--random-weights", action="store_true", help='a control: the same with checkpoint="random"'
+    )
+    parser.add_argument("--out", default="m2ib-benchmark", metavar="FOLDER", help="default: %(default)s")
+    parser.add_argument("--force", action="store_true", help="write into a folder that exists")
+
+
+def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Run it; write CSV files and a page into a folder; print the tables and the page's path."""
+    from rich.console import Console
+
+    from m2ib.benchmark import METHODS, run_scenes, save
+    from m2ib.benchmark.report import show
+    from m2ib.model import load_model
+    from m2ib.storage import check_folder
+
+    options = _options(rest)
+    folder = Path(parsed.out)
+    check_folder(folder, force=parsed.force)
+    place = {"device": parsed.device, "dtype": parsed.dtype, **options}
+    model = load_model(parsed.model, checkpoint=parsed.checkpoint, **place)
+    control = _random_weights(parsed.model, place) if parsed.random_weights else None
+    benchmark = run_scenes(
+        model,
+        scenes=parsed.scenes,
+        seeds=parsed.seeds,
+        methods=parsed.methods or tuple(METHODS),
+        modalities=parsed.modalities,
+        split=parsed.split,
+        random_weights=control,
+        batch_size=parsed.batch_size,
+    )
+    page = save(benchmark, folder, force=True)  # refused above already
+    show(benchmark, Console())
+    print(page.resolve())
+
+
+def _options(rest: Sequence[str]) -> dict[str, Any]:
+    """``options.NAME=VALUE``, values as in YAML. Raises :class:`SettingError` for anything else."""
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError
+
+    from m2ib.errors import SettingError
+
+    for word in rest:
+        if not word.startswith("options.") or "=" not in word:
+            raise SettingError(
+                f"benchmark: {word!r} is not an option of this command; one of the adapter's is options.NAME=VALUE"
+            )
+    try:
+        found = OmegaConf.to_container(OmegaConf.from_dotlist(list(rest)))
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise SettingError(
+            f"benchmark: {' '.join(rest)!r} is not options.NAME=VALUE with YAML values"
+        ) from error
+    given: dict[str, Any] = found["options"] if isinstance(found, dict) and found else {}
+    for name in ("name", "checkpoint", "device", "dtype", "registry"):
+        if name in given:
+            raise SettingError(f"benchmark: {name!r} is not one of an adapter's own options; see --help")
+    return given
+
+
+def _random_weights(name: str, place: dict[str, Any]) -> Any:
+    """The model without its training. Raises :class:`SettingError` where the adapter has no such thing."""
+    from m2ib.errors import M2IBError, SettingError
+    from m2ib.model import load_model
+
+    try:
+        return load_model(name, checkpoint="random", **place)
+    except M2IBError as error:
+        raise SettingError(
+            f'benchmark: --random-weights needs an adapter that takes checkpoint="random", and {name!r} refuses it: {error}'
+        ) from error

@@ -1,0 +1,86 @@
+"""The head of a page about one thing in several modalities: its inputs, and a table of all maps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from m2ib.attribution import Attribution
+from m2ib.errors import InputError
+from m2ib.renderers import Outlining
+from m2ib.renderers.drawing import heat_pixels
+from m2ib.renderers.pictures import png_url
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """One modality's map, as seen from another one.
+
+    number       of the explanation on the page
+    kind         asked for
+    attribution  the map
+    right        whether its highest value is where it should be
+    several      whether there was a choice: the input holds more than what was asked for
+    said         the same in words
+    """
+
+    number: int
+    kind: str
+    attribution: Attribution
+    right: bool
+    several: bool
+    said: str
+
+
+def render_overview(
+    shown: Mapping[str, Attribution], crossings: Mapping[tuple[str, str], Crossing], kinds: Sequence[str]
+) -> Markup:
+    """As HTML, for :func:`m2ib.page.render_page`.
+
+    shown      by modality, attributions whose inputs are shown without their maps
+    crossings  by (modality of the map, modality of the other input)
+    kinds      what is there
+    """
+    source = files("m2ib.page").joinpath("overview.html.jinja").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    views = [(modality, _picture(attribution, f"view-{modality}")) for modality, attribution in shown.items()]
+    rows = [(modality, [_cell(crossings[modality, other]) for other in shown]) for modality in shown]
+    chosen = [crossing for crossing in crossings.values() if crossing.several]
+    return Markup(
+        environment.from_string(source).render(
+            views=views,
+            rows=rows,
+            kinds=kinds,
+            right=sum(crossing.right for crossing in chosen),
+            chosen=len(chosen),
+        )
+    )
+
+
+def _cell(crossing: Crossing) -> tuple[Crossing, str]:
+    return crossing, _thumbnail(crossing.attribution)
+
+
+def _picture(attribution: Attribution, ident: str) -> Markup:
+    if not isinstance(attribution.renderer, Outlining):
+        raise InputError(f"overview: {attribution.modality!r} cannot be shown without its map")
+    return attribution.renderer.picture(attribution, ident)
+
+
+def _thumbnail(attribution: Attribution) -> str:
+    """The map as a small picture: pictures as they are, low sounds below, texts and motion from left to right."""
+    scores = attribution.scores
+    if attribution.layout.tokens:
+        scores = scores[[not token.special for token in attribution.layout.tokens]]
+    rows = scores.reshape(-1, scores.shape[-1])
+    if attribution.axes and attribution.axes[0].name in ("clip", "frequency"):
+        rows = rows[::-1]
+    steps = [max(1, side // 48) for side in rows.shape]
+    return png_url(heat_pixels(np.ascontiguousarray(rows[:: steps[0], :: steps[1]])))

@@ -1,0 +1,134 @@
+"""Outlines over a map, alike on every page and in every figure: solid for what was asked for, else dashed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOUR = "#3fe6ff"  # no heat has it
+
+
+@dataclass(frozen=True, eq=False)
+class Outline:
+    """What is drawn around something.
+
+    name   of what is inside; may be empty
+    rings  closed, (corners, 2) each: x from the left and y from the top, in the units of a panel
+    main   solid; otherwise dashed
+    """
+
+    name: str
+    rings: tuple[np.ndarray, ...]
+    main: bool = True
+
+    @property
+    def edges(self) -> tuple[float, float, float, float]:
+        """(left, top, right, bottom) of all rings."""
+        corners = np.concatenate(self.rings)
+        (left, top), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()
+        return left, top, right, bottom
+
+    def crowded(self, width: float, height: float) -> tuple[bool, bool]:
+        """Whether a panel of this size leaves no room for the name above it, and little to the right of its left edge."""
+        left, top, right, _ = self.edges
+        return top < 0.08 * height, left + right > width
+
+
+def outlines_html(outlines: Sequence[Outline], width: float, height: float) -> Markup:
+    """Over a panel of this size; its lines as thick as they are, however large the panel is shown."""
+    if not outlines:
+        return Markup("")
+    paths = Markup("").join(
+        Markup(
+            '<g class="region{kind}" data-name="{name}"><path class="under" d="{d}"/><path class="edge" d="{d}"/></g>'
+        ).format(kind=" main" if outline.main else "", name=outline.name, d=_path(outline.rings))
+        for outline in sorted(outlines, key=lambda outline: outline.main)
+    )
+    tags = Markup("").join(_tag(outline, width, height) for outline in outlines if outline.name)
+    return Markup(
+        '<svg class="regions" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">{}</svg>{}'
+    ).format(f"{width:.6g}", f"{height:.6g}", paths, tags)
+
+
+def outlines_key(names: Sequence[tuple[str, bool]]) -> Markup:
+    """(name, main) of what is outlined, each once; nothing for a single line without a name."""
+    named = dict(name for name in names if name[0])
+    if not named:
+        return Markup("")
+    several = len(set(named.values())) > 1
+    return Markup('<p class="hint outlined">outlined: {}</p>').format(
+        Markup(" ").join(
+            Markup('<span><i class="sample{}"></i> {}{}</span>').format(
+                " main" if main else "", name, " (asked for)" if main and several else ""
+            )
+            for name, main in sorted(named.items(), key=lambda item: not item[1])
+        )
+    )
+
+
+def draw_outlines(
+    axes: Axes,
+    outlines: Sequence[Outline],
+    size: tuple[float, float],
+    *,
+    offset: tuple[float, float] = (0.0, 0.0),
+) -> None:
+    """On matplotlib axes whose units are those of a panel of ``size`` (width, height), moved by ``offset``."""
+    from matplotlib.patches import PathPatch
+    from matplotlib.path import Path
+    from matplotlib.patheffects import withStroke
+
+    for outline in sorted(outlines, key=lambda outline: outline.main):
+        path = Path.make_compound_path(
+            *(Path(np.concatenate([ring, ring[:1]]) + offset, closed=True) for ring in outline.rings)
+        )
+        # Under the dashes a dark line that has no gaps.
+        axes.add_patch(PathPatch(path, fill=False, edgecolor="black", linewidth=3 if outline.main else 2.2))
+        axes.add_patch(
+            PathPatch(
+                path,
+                fill=False,
+                edgecolor=COLOUR,
+                linewidth=1.6 if outline.main else 1.1,
+                linestyle="solid" if outline.main else (0, (4, 2.5)),
+            )
+        )
+        left, top, right, _ = outline.edges
+        inside, end = outline.crowded(*size)
+        text = axes.annotate(
+            outline.name,
+            ((right if end else left) + offset[0], top + offset[1]),
+            (-2 if end else 2, -2 if inside else 2),
+            textcoords="offset points",
+            ha="right" if end else "left",
+            va="top" if inside else "bottom",
+            color="white",
+            fontsize=8,
+            parse_math=False,
+        )
+        text.set_path_effects([withStroke(linewidth=3, foreground="black")])
+
+
+def _path(rings: Sequence[np.ndarray]) -> str:
+    return "".join("M" + "L".join(f"{x:.6g},{y:.6g}" for x, y in ring.tolist()) + "Z" for ring in rings)
+
+
+def _tag(outline: Outline, width: float, height: float) -> Markup:
+    """Its name, where there is room."""
+    left, top, right, _ = outline.edges
+    inside, end = outline.crowded(width, height)
+    across = f"right:{100 * (1 - right / width):.3f}%" if end else f"left:{100 * left / width:.3f}%"
+    return Markup('<span class="tag{inside}{main}" style="{across};top:{top}">{name}</span>').format(
+        inside=" inside" if inside else "",
+        main=" main" if outline.main else "",
+        across=across,
+        top=f"{100 * top / height:.3f}%",
+        name=outline.name,
+    )
