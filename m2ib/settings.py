@@ -24,7 +24,7 @@ Noise = Literal["independent", "antithetic"]
 ShiftCounts: TypeAlias = int | tuple[int, ...]
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "sharp": {"granularity": "token", "shifts": 4, "steps": 10, "samples": 2},
+    "sharp": {"granularity": "token", "shifts": 4, "samples": 2},
 }
 """Settings that go together, by name. An encoder's own ``presets`` stand over these, and what is given over both."""
 

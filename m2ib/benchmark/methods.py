@@ -69,7 +69,8 @@ class Method:
     hides: bool = False
 
 
-def _bottleneck(batch: Batch, **given: object) -> Maps:
+def bottleneck(batch: Batch, **given: object) -> Maps:
+    """The maps of ``m2ib.explain`` with the settings ``given``."""
     grids, axes = explain_side(
         batch.model, batch.modality, batch.items, batch.inputs, batch.targets, seed=batch.seed, **given
     )
@@ -104,8 +105,8 @@ def _oracle(batch: Batch) -> Maps:
 
 
 METHODS: Mapping[str, Method] = {
-    "m2ib": Method("the bottleneck at the adapter's defaults", _bottleneck, explains=True),
-    "sharp": Method('the same with preset="sharp"', partial(_bottleneck, preset="sharp"), explains=True),
+    "m2ib": Method("the bottleneck at the adapter's defaults", bottleneck, explains=True),
+    "sharp": Method('the same with preset="sharp"', partial(bottleneck, preset="sharp"), explains=True),
     "rise": Method("RISE with 256 masks: is the model sound?", _rise, hides=True),
     "random": Method("uniform noise on the model's grid", _random),
     "uniform": Method("the same value everywhere", _uniform),

@@ -1,8 +1,10 @@
 """RISE (Petsiuk et al., BMVC 2018): what is left visible when the cosine is high?
 
-    S(x) = 1 / (K p) * sum_k cos(target, embed(fill + (input - fill) * M_k)) * M_k(x)
+    S(x) = E[ cos(target, embed(fill + (input - fill) * M)) | M(x) = 1 ]
+         ~ sum_k cos_k * M_k(x) / sum_k M_k(x)
 
-K random masks M_k: a coarse grid of cells that are 1 with probability p, enlarged linearly along each axis by a
+The paper divides by the expected coverage, K p, which with a few hundred masks shows where chance covered more; the
+sum of the masks is that coverage as it was. K random masks M_k: a coarse grid of cells that are 1 with probability p, enlarged linearly along each axis by a
 cell more than is needed, and cut at a random place. The masks are the same for all inputs. Here they hide towards
 the eraser's fill rather than black, and stand along the positions alone: rows and columns of a picture, the time of
 a sound or a motion.
@@ -61,4 +63,4 @@ def rise(
             )  # (k, D)
             scores[row, start : start + AT_ONCE] = embeddings @ normalize(target.to(embeddings), dim=-1)
     weighed: Tensor = torch.tensordot(scores, drawn, dims=1)  # (N, *positions)
-    return weighed / (masks * keep)
+    return weighed / drawn.sum(0)

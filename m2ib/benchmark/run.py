@@ -63,7 +63,7 @@ def run_scenes(
     *,
     scenes: int = 256,
     seeds: Iterable[int] = (0, 1, 2),
-    methods: Iterable[str] = DEFAULT_METHODS,
+    methods: Iterable[str] | Mapping[str, Method] = DEFAULT_METHODS,
     modalities: Iterable[str] | None = None,
     split: str = "test",
     random_weights: Model | None = None,
@@ -74,7 +74,7 @@ def run_scenes(
 
     scenes          how many for each seed
     seeds           each has scenes of its own; standard errors are over them
-    methods         names in ``m2ib.benchmark.METHODS``
+    methods         names in ``m2ib.benchmark.METHODS``, or a table of your own in the same form
     modalities      those of scenes that the model takes, or some of them
     split           "test", or "tune" for choosing settings
     random_weights  the same model with random weights, as a control
@@ -89,7 +89,8 @@ def run_scenes(
     """
     known = _modalities(model)
     chosen = known if modalities is None else _names("modality", modalities, known)
-    named = {name: METHODS[name] for name in _names("method", methods, tuple(METHODS))}
+    table = methods if isinstance(methods, Mapping) else METHODS
+    named = {name: table[name] for name in _names("method", methods, tuple(table))}
     numbers = list(seeds)
     if not numbers or len(set(numbers)) < len(numbers):
         raise SettingError(f"benchmark: seeds={numbers!r} must be one or more different numbers")

@@ -62,18 +62,18 @@ def test_shares_of_cells(modality, grid):
                 assert float(rows[number, cell]) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("kinds_only", [False, True])
+@pytest.mark.parametrize("bare", [0.0, 0.5, 1.0])
 @pytest.mark.parametrize("part", [False, True])
-def test_captions_say_what_is_true_and_truths_know_it(part, kinds_only):
+def test_captions_say_what_is_true_and_truths_know_it(part, bare):
     planned, made = plan(SEEDS), scenes(SEEDS)
-    texts, meanings = batches.said(planned, np.random.default_rng(0), part=part, kinds_only=kinds_only)
+    texts, meanings = batches.said(planned, np.random.default_rng(0), part=part, bare=bare)
     truths = batches.truths(meanings, planned)
     for number, (text, meaning) in enumerate(zip(texts, meanings, strict=True)):
         words = text.split()
         assert len(words) <= 22
         assert set(words) <= set(WORDS)
         assert [word for word in words if word in KINDS] == [KINDS[named.kind] for named in meaning]
-        if kinds_only:
+        if bare == 1:
             assert not set(words) & {*COLOURS, *SIZES}
         if not part:
             assert [KINDS[named.kind] for named in meaning] == list(made[number].kinds)
@@ -120,7 +120,9 @@ def test_the_heads_learn_where_a_kind_is():
         optimizer.zero_grad()
         sum(heads(tokens, shares, held)).backward()
         optimizer.step()
-    assert all(float(now.detach()) < 0.3 * then for now, then in zip(heads(tokens, shares, held), first, strict=True))
+    assert all(
+        float(now.detach()) < 0.3 * then for now, then in zip(heads(tokens, shares, held), first, strict=True)
+    )
 
 
 def run_quick(folder: Path, seed: int) -> Path:

@@ -103,12 +103,12 @@ def token_ids(texts: Sequence[str]) -> Tensor:
 
 
 def said(
-    scenes: Plan, random: np.random.Generator, *, part: bool, kinds_only: bool = False
+    scenes: Plan, random: np.random.Generator, *, part: bool, bare: float = 0.0
 ) -> tuple[list[str], list[list[Named]]]:
     """A caption for each scene, and what it says.
 
-    part        names some of the objects, and half of the time nothing but their kinds; else all with all they have
-    kinds_only  no colours and sizes
+    part   names some of the objects, each with or without its colour and size; else all of them with both
+    bare   share of the captions that name nothing but kinds
     """
     texts, meanings = [], []
     for scene in range(len(scenes.seeds)):
@@ -116,13 +116,13 @@ def said(
         if part:
             some = random.permutation(len(objects))[: 1 + random.integers(len(objects))]
             objects = [objects[place] for place in some]
-        bare = kinds_only or (part and random.random() < 0.5)
-        if bare or part:
+        plain = random.random() < bare
+        if plain or part:
             objects = [
                 Named(
                     each.kind,
-                    each.colour if not bare and random.random() < 0.5 else -1,
-                    each.size if not bare and random.random() < 0.5 else -1,
+                    each.colour if not plain and random.random() < 0.5 else -1,
+                    each.size if not plain and random.random() < 0.5 else -1,
                 )
                 for each in objects
             ]
@@ -174,7 +174,7 @@ class Together(Dataset[tuple[Tensor, Texts, Tensor, Tensor]]):
     def __getitem__(self, step: int) -> tuple[Tensor, Texts, Tensor, Tensor]:
         first = _FIRST_SEED + self.seed * _RUN + step * self.stage.batch
         scenes = plan(range(first, first + self.stage.batch))
-        texts = _texts(scenes, np.random.default_rng((self.seed, step, 1)), kinds_only=False)
+        texts = _texts(scenes, np.random.default_rng((self.seed, step, 1)), bare=(0.0, 0.5))
         return inputs("image", scenes), texts, shares("image", scenes, self.grid), kinds_of(scenes)
 
 
@@ -196,7 +196,7 @@ class Bound(Dataset[tuple[Tensor, Texts, Tensor, Tensor, Tensor]]):
     def __getitem__(self, step: int) -> tuple[Tensor, Texts, Tensor, Tensor, Tensor]:
         which = self.order[step]
         scenes = plan(self.pool[which].tolist())
-        texts = _texts(scenes, np.random.default_rng((self.seed, step, 3)), kinds_only=True)
+        texts = _texts(scenes, np.random.default_rng((self.seed, step, 3)), bare=(0.5, 1.0))
         cells = shares(self.modality, scenes, self.grid)
         return inputs(self.modality, scenes), texts, torch.from_numpy(which), cells, kinds_of(scenes)
 
@@ -214,9 +214,10 @@ class Images(Dataset[Tensor]):
         return inputs("image", plan(self.parts[part].tolist()))
 
 
-def _texts(scenes: Plan, random: np.random.Generator, *, kinds_only: bool) -> Texts:
+def _texts(scenes: Plan, random: np.random.Generator, *, bare: tuple[float, float]) -> Texts:
+    """bare: share of captions that name nothing but kinds, among those of everything and those of a part."""
     texts = []
-    for part in (False, True):
-        captions, meanings = said(scenes, random, part=part, kinds_only=kinds_only)
+    for part, share in zip((False, True), bare, strict=True):
+        captions, meanings = said(scenes, random, part=part, bare=share)
         texts.append((token_ids(captions), truths(meanings, scenes)))
     return texts

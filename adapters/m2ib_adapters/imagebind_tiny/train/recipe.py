@@ -49,12 +49,12 @@ class Recipe:
 
 
 FULL = Recipe(
-    together=Stage(steps=2300, batch=96),
+    together=Stage(steps=2400, batch=96),
     bound={
-        "audio": Stage(steps=1500, batch=64),
-        "depth": Stage(steps=3000, batch=64),
-        "thermal": Stage(steps=1800, batch=64),
-        "imu": Stage(steps=1800, batch=64),
+        "audio": Stage(steps=1000, batch=64),
+        "depth": Stage(steps=1800, batch=64),
+        "thermal": Stage(steps=1000, batch=64),
+        "imu": Stage(steps=1200, batch=64),
     },
 )
 
