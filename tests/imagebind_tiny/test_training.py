@@ -125,16 +125,26 @@ def test_the_heads_learn_where_a_kind_is():
     )
 
 
-def run_quick(folder: Path, seed: int) -> Path:
+def run_quick(folder: Path, seed: int, *more: str, code: str = "") -> Path:
     out = folder / "weights.safetensors"
-    command = [sys.executable, "-m", "m2ib_adapters.imagebind_tiny.train", "--quick", "--threads", "1"]
-    subprocess.run([*command, "--seed", str(seed), "--out", str(out)], check=True, capture_output=True)
+    run = f"import runpy; {code}runpy.run_module('m2ib_adapters.imagebind_tiny.train', run_name='__main__')"
+    options = ["--quick", "--threads", "1", "--seed", str(seed), "--out", str(out), *more]
+    subprocess.run([sys.executable, "-c", run, *options], check=not code, capture_output=True)
     return out
 
 
-def test_a_training_run_can_be_repeated_and_loaded(tmp_path):
-    one, same, other = (run_quick(tmp_path / name, seed) for name, seed in (("a", 3), ("b", 3), ("c", 4)))
+def test_a_training_run_can_be_repeated_cut_off_and_loaded(tmp_path):
+    one = run_quick(tmp_path / "a", 3)
+    cut = (
+        "from m2ib_adapters.imagebind_tiny.train import stages; whole = stages.bind; "
+        "stages.bind = lambda module, name, *rest: 1 / 0 if name == 'depth' else whole(module, name, *rest); "
+    )
+    same = run_quick(tmp_path / "b", 3, code=cut)
+    assert not same.exists()
+    run_quick(tmp_path / "b", 3, "--resume")
+    other = run_quick(tmp_path / "c", 4)
     assert sha256(one) == sha256(same) != sha256(other)
+    assert sorted(path.name for path in one.parent.iterdir()) == ["weights.log.jsonl", "weights.safetensors"]
     lines = [json.loads(line) for line in one.with_suffix(".log.jsonl").read_text().splitlines()]
     assert lines[-1]["sha256"] == sha256(one)
     assert {line["stage"] for line in lines if "step" in line} == {

@@ -1,6 +1,7 @@
 """``python -m m2ib_adapters.imagebind_tiny.train --seed 0 --out weights.safetensors``
 
-Writes the weights and, beside them, a log: one JSON object a line, the last one with the file's SHA-256.
+Writes the weights and, beside them, a log: one JSON object a line, the last one with the file's SHA-256. What each stage
+leaves is kept beside them in float32 until the run is done, so that one that was cut off can go on with ``--resume``.
 """
 
 from __future__ import annotations
@@ -13,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_model, save_file, save_model
 
 from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.network import ImageBind
 from m2ib_adapters.imagebind_tiny.architecture import ARCHITECTURE
 from m2ib_adapters.imagebind_tiny.train.recipe import BOUND, FULL, QUICK
-from m2ib_adapters.imagebind_tiny.train.stages import Pool, bind, together
+from m2ib_adapters.imagebind_tiny.train.stages import Log, Pool, bind, together
+
+_DONE = "done"  # what the kept file calls the stages behind it
 
 
 def main() -> None:
@@ -28,40 +32,61 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m m2ib_adapters.imagebind_tiny.train", description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("weights.safetensors"))
-    parser.add_argument("--threads", type=int, default=2, help="other numbers may round otherwise")
+    parser.add_argument("--threads", type=int, default=2, help="another number rounds otherwise")
+    parser.add_argument("--resume", action="store_true", help="go on after the last finished stage")
     parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
     given = parser.parse_args()
-    recipe = QUICK if given.quick else FULL
     torch.set_num_threads(given.threads)
-    torch.manual_seed(given.seed)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    started = time.perf_counter()
-    with given.out.with_suffix(".log.jsonl").open("w", encoding="utf-8") as file:
+    with given.out.with_suffix(".log.jsonl").open("a" if given.resume else "w", encoding="utf-8") as file:
 
         def log(line: dict[str, Any]) -> None:
             print(json.dumps(line), flush=True)
             file.write(json.dumps(line) + "\n")
             file.flush()
 
-        module = ImageBind(Architecture.of(ARCHITECTURE)).eval().requires_grad_(False)
+        train(given, log)
+
+
+def train(given: argparse.Namespace, log: Log) -> None:
+    """All stages, or those that are left. Each is seeded anew, so it does not matter where a run was cut."""
+    recipe = QUICK if given.quick else FULL
+    kept = given.out.with_suffix(".float32.safetensors")
+    started = time.perf_counter()
+    torch.manual_seed(given.seed)
+    module = ImageBind(Architecture.of(ARCHITECTURE)).eval().requires_grad_(False)
+    done: list[str] = []
+    if given.resume:
+        load_model(module, kept)
+        with safe_open(kept, "pt") as file:
+            done = file.metadata()[_DONE].split()
+        log({"resumed after": done})
+    else:
         numbers = sum(parameter.numel() for parameter in module.parameters())
         versions = {"torch": torch.__version__, "threads": given.threads}
         log({"seed": given.seed, "parameters": numbers, **versions, "recipe": dataclasses.asdict(recipe)})
-        together(module, recipe, given.seed, log)
-        save(module, given.out)  # image and text can be used while the others are trained
-        pool = Pool(module, recipe, given.seed)
-        log({"stage": "pool", "scenes": recipe.pool, "seconds": round(time.perf_counter() - started, 1)})
-        for name in BOUND:
+    pool = None
+    for number, name in enumerate(("together", *BOUND)):
+        if name in done:
+            continue
+        if name != "together":
+            pool = pool or Pool(module, recipe, given.seed)
+        torch.manual_seed(1000 * given.seed + number)
+        if pool is None:
+            together(module, recipe, given.seed, log)
+        else:
             bind(module, name, pool, recipe, given.seed, log)
-            save(module, given.out)
-        seconds = round(time.perf_counter() - started, 1)
-        log({"done": given.out.name, "seconds": seconds, "sha256": sha256(given.out)})
-
-
-def save(module: ImageBind, path: Path) -> None:
-    """The state dict, in half precision."""
-    state = {name: tensor.half().contiguous() for name, tensor in module.state_dict().items()}
-    save_file(state, path)
+        done.append(name)
+        save_model(module, str(kept), metadata={_DONE: " ".join(done)})
+    save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, given.out)
+    kept.unlink()
+    log(
+        {
+            "done": given.out.name,
+            "seconds": round(time.perf_counter() - started, 1),
+            "sha256": sha256(given.out),
+        }
+    )
 
 
 if __name__ == "__main__":

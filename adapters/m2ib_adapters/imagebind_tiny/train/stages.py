@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -71,7 +71,7 @@ class Pool:
         self.seeds = batches.pool_seeds(seed, recipe.pool)
         rows = []
         with torch.no_grad():
-            for images in _made_aside(batches.Images(self.seeds)):
+            for images in DataLoader(batches.Images(self.seeds), batch_size=None):
                 rows.append(normalize(branch(module, "vision", images)[1], dim=-1))
         self.images = torch.cat(rows)
 
@@ -126,7 +126,7 @@ def _steps(
 ) -> Iterator[tuple[Callable[..., None], T, float]]:
     """(do a step with this loss, batch, weight of the auxiliary losses), ``stage.steps`` times.
 
-    The next batches are made while this one is learned.
+    A batch is made when it is needed: on few cores a process of its own would only hold up the products.
     """
     parameters = [each for module in trained for each in module.parameters()]
     for each in parameters:
@@ -141,7 +141,7 @@ def _steps(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, warm, stage.steps))
     started = time.perf_counter()
     sums: dict[str, float] = {}
-    for number, ready in enumerate(_made_aside(data)):
+    for number, ready in enumerate(DataLoader(data, batch_size=None)):
 
         def step(loss: Tensor, number: int = number, **shown: Tensor) -> None:
             optimizer.zero_grad(set_to_none=True)
@@ -161,11 +161,6 @@ def _steps(
         yield step, ready, max(0.0, 1 - number / (recipe.fade * stage.steps))
     for each in parameters:
         each.requires_grad_(False)
-
-
-def _made_aside(data: Dataset[T]) -> Iterable[T]:
-    """All of the data in order, made in a process of its own."""
-    return DataLoader(data, batch_size=None, num_workers=1, prefetch_factor=4)
 
 
 def _rate(step: int, warm: int, steps: int) -> float:
