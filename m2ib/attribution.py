@@ -11,7 +11,7 @@ import numpy as np
 
 from m2ib.contract import Axis, Layout, Token
 from m2ib.fit import Curve
-from m2ib.shifts import refined
+from m2ib.shifts import finer
 
 if TYPE_CHECKING:
     from m2ib.renderers import Renderer
@@ -60,13 +60,7 @@ class Attribution:
     @property
     def axes(self) -> tuple[Axis, ...]:
         """The grid's axes in the raw input's own units (seconds, hertz, pixels, ...); () where unknown."""
-        axes, sizes = self.layout.axes, self.grid.shape
-        if len(axes) != len(sizes):
-            return axes
-        return tuple(
-            refined(axis, size // len(axis.spans)) if size > len(axis.spans) else axis
-            for axis, size in zip(axes, sizes, strict=True)
-        )
+        return finer(self.layout.axes, self.grid.shape)
 
     @property
     def tokens(self) -> tuple[str, ...]:

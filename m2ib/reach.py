@@ -54,7 +54,9 @@ def reaching_layers(encoder: Encoder, inputs: Inputs, layout: Layout) -> tuple[i
     passed = {index: activation for index, activation in passed.items() if activation.requires_grad}
     if not embedding.requires_grad or not passed:
         return ()
-    probe = torch.randn(embedding.shape, generator=torch.Generator("cpu").manual_seed(0)).to(embedding)
+    probe = torch.randn(embedding.shape, generator=torch.Generator("cpu").manual_seed(0), device="cpu").to(
+        embedding
+    )
     grads = torch.autograd.grad(embedding, list(passed.values()), probe, allow_unused=True)
     good = []
     for (index, activation), grad in zip(passed.items(), grads, strict=True):

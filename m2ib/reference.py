@@ -111,11 +111,11 @@ def _estimate(model: Model, modality: str, layer: int, raws: Sequence[Any], sour
     """One input after the other, so that nothing depends on a batch; their moments joined (Chan et al. 1979)."""
     encoder = model.encoder(modality)
     place = encoder.layer(layer)
-    count, mean, squares = 0, torch.zeros(()), torch.zeros(())
+    count, mean, squares = 0, torch.zeros((), device="cpu"), torch.zeros((), device="cpu")
     for raw in raws:
         item = model.item(modality, raw)
         activation = record(encoder, model.collate(modality, [item]), layer).activation  # (1, ...)
-        rows = activation.detach().to("cpu", torch.float64).movedim(place.channel_axis, -1)  # (1, ..., C)
+        rows = activation.detach().cpu().double().movedim(place.channel_axis, -1)  # (1, ..., C)
         rows = rows[:, : item.layout.read].flatten(0, -2)  # (P, C); a slice to None is all
         more, own = len(rows), rows.mean(0)  # (C,)
         step = own - mean

@@ -241,6 +241,7 @@ def _by_axis(modality: str, shifts: ShiftCounts, stride: tuple[int, ...]) -> tup
         raise SettingError(f"{who} are {len(counts)} numbers; this encoder's cells have {kind}, {apart}")
     if any(count > step for count, step in zip(counts, stride, strict=True)):
         raise SettingError(
-            f"{who} is too many; this encoder's cells are {apart}, and a shift is by whole samples"
+            f"{who} is too many; this encoder's cells are {apart}, and a shift is by whole samples; "
+            f"give a dict by modality, as in shifts={{{modality!r}: {min(stride)}}}"
         )
     return counts

@@ -112,6 +112,16 @@ def _shares(cells: int, count: int, step: int) -> np.ndarray:
     return np.asarray(shares / shares.sum((0, 2), keepdims=True))
 
 
+def finer(axes: tuple[Axis, ...], shape: Sequence[int]) -> tuple[Axis, ...]:
+    """The axes of a grid of this shape, whose cells may have been split by shifts; as they are if they do not fit."""
+    if len(axes) != len(shape):
+        return axes
+    return tuple(
+        refined(axis, size // len(axis.spans)) if size > len(axis.spans) else axis
+        for axis, size in zip(axes, shape, strict=True)
+    )
+
+
 def refined(axis: Axis, count: int) -> Axis:
     """``axis`` with each cell split in ``count``.
 

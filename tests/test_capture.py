@@ -215,9 +215,13 @@ def test_a_model_loaded_in_inference_mode_can_be_explained(clip_folder: Path, na
 
 def test_another_default_device_changes_nothing(photo64: m2ib.Model) -> None:
     picture = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
-    expected = m2ib.explain(photo64, image=picture, text="a cat", steps=2, samples=2)
+    settings: dict[str, Any] = {"standardize": True, "reference": {"image": [picture], "text": ["a dog"]}}
+    settings |= {"steps": 2, "samples": 2}
+    expected = m2ib.explain(photo64, image=picture, text="a cat", **settings)
+    good = m2ib.good_layers(photo64, "text", "a cat")
     with torch.device("meta"):
-        found = m2ib.explain(photo64, image=picture, text="a cat", steps=2, samples=2)
+        found = m2ib.explain(photo64, image=picture, text="a cat", **settings)
+        assert m2ib.good_layers(photo64, "text", "a cat") == good
     for a, b in zip(expected, found, strict=True):
         np.testing.assert_array_equal(b.grid, a.grid)
 

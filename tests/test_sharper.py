@@ -466,7 +466,7 @@ def test_what_is_given_stands_over_the_preset_and_that_over_the_defaults() -> No
     exp = m2ib.explain(model, preset="sharp", samples={"image": 1}, **pair)
     image, text = (dict(a.settings) for a in exp)
     core = m2ib.PRESETS["sharp"]
-    assert {name: image[name] for name in core} == {**core, "steps": 3, "samples": 1}
+    assert {name: image[name] for name in (*core, "steps")} == {**core, "steps": 3, "samples": 1}
     assert (image["beta"], image["layer"], image["lr"], image["preset"]) == (0.3, 0, 1.0, "sharp")
     assert {name: text[name] for name in core} == {**core, "shifts": 1}  # texts cannot be shifted
     assert (text["beta"], text["layer"]) == (0.1, 1)

@@ -78,7 +78,7 @@ GATES: tuple[Gate, ...] = (
         HEALTH,
         "kinds_found",
     ),
-    *_gates("AUC of a query for one kind", _all(0.95), HEALTH, "query_auc"),
+    *_gates("AUC of a query for one kind", _all(0.95, text=0.95), HEALTH, "query_auc"),
     *_gates("RISE pointing", _all(0.92, depth=0.85), "rise", "pointing"),
     *_gates(
         "m2ib pointing",

@@ -107,7 +107,7 @@ def _oracle(batch: Batch) -> Maps:
 METHODS: Mapping[str, Method] = {
     "m2ib": Method("the bottleneck at the adapter's defaults", bottleneck, explains=True),
     "sharp": Method('the same with preset="sharp"', partial(bottleneck, preset="sharp"), explains=True),
-    "rise": Method("RISE with 256 masks: is the model sound?", _rise, hides=True),
+    "rise": Method("RISE with 256 masks, divided by their coverage: is the model sound?", _rise, hides=True),
     "random": Method("uniform noise on the model's grid", _random),
     "uniform": Method("the same value everywhere", _uniform),
     "oracle": Method("the true mask on the model's grid: what its cells allow", _oracle),

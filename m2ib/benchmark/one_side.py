@@ -14,18 +14,26 @@ from m2ib.fit import fit_bottlenecks
 from m2ib.model import Model
 from m2ib.reference import References
 from m2ib.settings import resolve, shifts_of
-from m2ib.shifts import refined
+from m2ib.shifts import finer
 
 
 def explain_side(
-    model: Model, modality: str, items: Sequence[Item], inputs: Inputs, targets: Tensor, **given: Any
+    model: Model,
+    modality: str,
+    items: Sequence[Item],
+    inputs: Inputs,
+    targets: Tensor,
+    *,
+    reference: Any = None,
+    **given: Any,
 ) -> tuple[list[np.ndarray], tuple[Axis, ...]]:
     """Grids in nats, one for each input, and the axes of their cells; () where the first layout has none.
 
     items    N inputs of one shape
     inputs   the same as one batch on the model's device
     targets  (N, D) embeddings of the other sides
-    given    settings as ``m2ib.explain`` takes them
+    reference, given
+             settings as ``m2ib.explain`` takes them
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
@@ -33,7 +41,7 @@ def explain_side(
     settings = resolve(encoder, (modality,), given)
     shifts = shifts_of(encoder, settings.shifts)
     layouts = [item.layout for item in items for _ in range(shifts.number)]
-    references = References()
+    references = References(reference)
     if settings.standardize:
         references.check(model, modality)
     with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
@@ -51,14 +59,4 @@ def explain_side(
     for number, item in enumerate(items):
         own = fits[number * shifts.number : (number + 1) * shifts.number]
         grids.append(shifts.grid(item.layout, [fit.capacity for fit in own]))
-    return grids, _finer(items[0].layout.axes, grids[0].shape)
-
-
-def _finer(axes: Sequence[Axis], shape: Sequence[int]) -> tuple[Axis, ...]:
-    """The axes of a grid whose cells may have been split by shifts."""
-    if len(axes) != len(shape):
-        return tuple(axes)
-    return tuple(
-        refined(axis, size // len(axis.spans)) if size > len(axis.spans) else axis
-        for axis, size in zip(axes, shape, strict=True)
-    )
+    return grids, finer(items[0].layout.axes, grids[0].shape)

@@ -59,6 +59,9 @@ def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Pa
     """
     place = prepare_folder(Path(folder), force=force)
     try:
+        (place / "settings.json").write_text(
+            json.dumps(benchmark.settings, indent=2) + "\n", encoding="utf-8"
+        )
         _write_csv(
             place / "results.csv",
             ("seed", "modality", "method", "control", "metric", "value", "maps"),
@@ -78,9 +81,6 @@ def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Pa
                 )
                 for row in benchmark.rows
             ),
-        )
-        (place / "settings.json").write_text(
-            json.dumps(benchmark.settings, indent=2) + "\n", encoding="utf-8"
         )
         page = place / "index.html"
         page.write_text(render_page(benchmark), encoding="utf-8")

@@ -1,10 +1,10 @@
 """RISE (Petsiuk et al., BMVC 2018): what is left visible when the cosine is high?
 
     S(x) = E[ cos(target, embed(fill + (input - fill) * M)) | M(x) = 1 ]
-         ~ sum_k cos_k * M_k(x) / sum_k M_k(x)
+         ~ sum_k cos_k * M_k(x) / sum_k M_k(x)                                      k = 1 .. K
 
-The paper divides by the expected coverage, K p, which with a few hundred masks shows where chance covered more; the
-sum of the masks is that coverage as it was. K random masks M_k: a coarse grid of cells that are 1 with probability p, enlarged linearly along each axis by a
+Divided by the coverage as it was, sum_k M_k(x): the paper takes the expected one, which with a few hundred masks
+leaves in the map where chance covered more. K random masks M_k: a coarse grid of cells that are 1 with probability p, enlarged linearly along each axis by a
 cell more than is needed, and cut at a random place. The masks are the same for all inputs. Here they hide towards
 the eraser's fill rather than black, and stand along the positions alone: rows and columns of a picture, the time of
 a sound or a motion.
@@ -37,7 +37,7 @@ def random_masks(count: int, shape: Sequence[int], cells: Sequence[int], keep: f
             rows.reshape(count, -1, number), size=(number + 1) * size, mode="linear", align_corners=False
         )
         first = torch.from_numpy(random.integers(0, size, count))
-        index = (first[:, None, None] + torch.arange(length)).expand(-1, wide.shape[1], -1)
+        index = (first[:, None, None] + torch.arange(length, device="cpu")).expand(-1, wide.shape[1], -1)
         masks = wide.gather(-1, index).reshape(*rows.shape[:-1], length).movedim(-1, axis)
     return masks
 

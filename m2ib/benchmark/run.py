@@ -91,13 +91,14 @@ def run_scenes(
     chosen = known if modalities is None else _names("modality", modalities, known)
     table = methods if isinstance(methods, Mapping) else METHODS
     named = {name: table[name] for name in _names("method", methods, tuple(table))}
-    numbers = list(seeds)
+    numbers = list(seeds) if isinstance(seeds, Iterable) else [seeds]
     if not numbers or len(set(numbers)) < len(numbers):
         raise SettingError(f"benchmark: seeds={numbers!r} must be one or more different numbers")
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise SettingError(f"benchmark: batch_size={batch_size!r} is not a whole number >= 1")
     for seed in numbers:
         scene_seeds(split, seed, scenes, RETRIEVE)  # refuses what is out of range before anything runs
+    scenes, numbers = int(scenes), [int(seed) for seed in numbers]
     rows: list[Row] = []
     found: list[Result] = []
     examples: list[Example] = []

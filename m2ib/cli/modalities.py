@@ -201,6 +201,6 @@ def run(parsed: argparse.Namespace) -> None:
         title="One scene in six modalities",
         notes=[question.title for question in asked],
         remarks=remarks,
-        overview=render_overview(shown, crossings(asked, explanations), side.scene.kinds),
+        overview=render_overview(shown, crossings(asked, explanations), asked[0].sides[0].scene.kinds),
     )
     print(page.resolve())

@@ -257,10 +257,14 @@ def thermals(plan: Plan) -> np.ndarray:
 
 
 def masks(plan: Plan) -> np.ndarray:
-    """(N, 3, 112, 112) bool: the pixels of each slot's object, at least half covered by it."""
+    """(N, 3, 112, 112) bool: the pixels of each slot's object, at least half covered by it and by no later one."""
     size = SIDE + 2 * _MARGIN
     found = np.zeros((len(plan.seeds), MOST, size, size), bool)
     for slot, drawn in _objects(plan):
-        for box, body in zip(drawn.boxes(found[:, slot]), drawn.body, strict=True):
-            box[:] = body >= _COVERED
-    return found[..., _MARGIN : _MARGIN + SIDE, _MARGIN : _MARGIN + SIDE]
+        covered = drawn.body >= _COVERED  # (n, box, box)
+        for earlier in range(slot):
+            for box, body in zip(drawn.boxes(found[:, earlier]), covered, strict=True):
+                box &= ~body
+        for box, body in zip(drawn.boxes(found[:, slot]), covered, strict=True):
+            box[:] = body
+    return np.ascontiguousarray(found[..., _MARGIN : _MARGIN + SIDE, _MARGIN : _MARGIN + SIDE])

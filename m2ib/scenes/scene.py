@@ -13,6 +13,8 @@ from m2ib.scenes import captions, motion, pictures, sounds
 from m2ib.scenes.icons import KINDS
 from m2ib.scenes.plan import COLOURS, SIDE, SIZES, plan
 
+_AT_ONCE = 64  # scenes: they hold on to each other's arrays
+
 
 @dataclass(frozen=True, eq=False)
 class Scene:
@@ -70,8 +72,11 @@ def scenes(
     seeds: Sequence[int], *, kinds: Sequence[str] | None = None, count: int | None = None
 ) -> list[Scene]:
     """One :func:`scene` for each seed, made together."""
-    if not len(seeds):
-        return []
+    parts = (seeds[start : start + _AT_ONCE] for start in range(0, len(seeds), _AT_ONCE))
+    return [made for part in parts for made in _together(part, kinds, count)]
+
+
+def _together(seeds: Sequence[int], kinds: Sequence[str] | None, count: int | None) -> list[Scene]:
     planned = plan(seeds, kinds=kinds, count=count)
     pixels, bands, shakes = pictures.masks(planned), sounds.masks(planned), motion.masks(planned)
     images, depths, thermals = (

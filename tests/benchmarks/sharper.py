@@ -15,14 +15,13 @@ COLUMNS = ("pointing", "wrong", "mass", "iou", "deletion_ratio", "seconds")
 def variants(sharp: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """By name, the settings: the paper's method at the preset's layer, each change alone, and all together."""
     layer = {"layer": sharp["layer"]} if "layer" in sharp else {}
-    shifts = sharp.get("shifts", m2ib.PRESETS["sharp"]["shifts"])
+    shifts, beta = sharp["shifts"], sharp.get("beta", 0.1)
     return {
         "m2ib, the defaults": {},
         "at the preset's layer": layer,
         '+ granularity="token"': layer | {"granularity": "token"},
-        f'+ granularity="token", beta={sharp["beta"]}': layer
-        | {"granularity": "token", "beta": sharp["beta"]},
-        f"+ beta={sharp['beta']}": layer | {"beta": sharp["beta"]},
+        f'+ granularity="token", beta={beta}': layer | {"granularity": "token", "beta": beta},
+        f"+ beta={beta}": layer | {"beta": beta},
         "+ standardize=True": layer | {"standardize": True},
         f"+ shifts={shifts}": layer | {"shifts": shifts},
         "+ steps=20": layer | {"steps": 20},
@@ -38,11 +37,12 @@ def main() -> None:
     parser.add_argument("--modalities", nargs="+", default=["image", "audio"])
     parser.add_argument("--scenes", type=int, default=128)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--split", default="test", help="test, or tune for choosing settings")
     parser.add_argument("--checkpoint", help="default: the packaged weights")
     given = parser.parse_args()
     model = m2ib.load_model("imagebind-tiny", checkpoint=given.checkpoint, device="cpu")
     for modality in given.modalities:
-        sharp = dict(model.encoder(modality).presets["sharp"])
+        sharp = {**m2ib.PRESETS["sharp"], **model.encoder(modality).presets.get("sharp", {})}
         table = {
             name: Method(name, partial(bottleneck, **settings)) for name, settings in variants(sharp).items()
         } | {"rise": METHODS["rise"]}
@@ -52,6 +52,7 @@ def main() -> None:
             seeds=[given.seed],
             methods=table,
             modalities=[modality],
+            split=given.split,
             show_progress=False,
         ).figures
         print(f"\n{modality}, {given.scenes} scenes: | {' | '.join(COLUMNS)} |")
