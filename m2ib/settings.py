@@ -131,7 +131,12 @@ def resolve(encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, A
         chosen["standardize"] = _switch("standardize", chosen["standardize"], modality)
     if "shifts" in chosen:
         by_name = "shifts" in own and isinstance(given["shifts"], Mapping)
-        chosen["shifts"] = _shifts(encoder, chosen["shifts"], by_name=by_name)
+        try:
+            chosen["shifts"] = _shifts(encoder, chosen["shifts"], by_name=by_name)
+        except SettingError:
+            if "shifts" in own or "shifts" in encoder.presets.get(str(own.get("preset")), {}):
+                raise
+            chosen["shifts"] = 1  # a preset for all encoders does not suit this one
     return FitSettings(**chosen)
 
 

@@ -218,6 +218,10 @@ def test_inputs_in_which_nothing_can_be_hidden() -> None:
         ({"seeds": [1, 1]}, "benchmark: seeds=[1, 1] must be one or more different numbers"),
         ({"seeds": []}, "benchmark: seeds=[] must be one or more different numbers"),
         ({"scenes": 1}, "benchmark: scenes=1 is out of range; give 2 to 250,000"),
+        (
+            {"methods": ["rise"], "modalities": ["text"]},
+            "benchmark: rise hides parts of an input, and words cannot be hidden",
+        ),
         ({"split": "train"}, "benchmark: split 'train' is unknown; it is 'test' or 'tune'"),
         ({"batch_size": 0}, "benchmark: batch_size=0 is not a whole number >= 1"),
     ],

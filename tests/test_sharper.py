@@ -22,6 +22,7 @@ from m2ib.cli import main
 from m2ib.contract import Axis, Layout
 from m2ib.page import render_page
 from m2ib.reference import References
+from m2ib.settings import resolve
 from m2ib.shifts import Shifts, offsets, refined
 from tiny_clip import END, START
 from toy import EXAMPLES, save_clip_with_words, toy_model
@@ -482,6 +483,12 @@ def test_what_is_given_stands_over_the_preset_and_that_over_the_defaults() -> No
 
 def stride(*steps: int) -> m2ib.Model:
     return toy_model(image=lambda e: replace(e, stride=steps))
+
+
+@pytest.mark.parametrize(("steps", "shifts"), [((8, 8), 4), ((8,), 4), ((2, 2, 2), 1), ((3,), 1)])
+def test_a_presets_shifts_are_left_out_where_they_do_not_suit(steps: tuple[int, ...], shifts: int) -> None:
+    encoder = stride(*steps).encoder("image")
+    assert resolve(encoder, ("image",), {"preset": "sharp"}).shifts == shifts
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from m2ib.benchmark.gates import GATES, Gate, Outcome
-from m2ib.benchmark.methods import METHODS, Batch, Maps, Method, bottleneck
+from m2ib.benchmark.methods import METHODS, Batch, Maps, Method, fitted
 from m2ib.benchmark.report import save
 from m2ib.benchmark.run import Benchmark, run_scenes
 
@@ -16,7 +16,7 @@ __all__ = [
     "Maps",
     "Method",
     "Outcome",
-    "bottleneck",
+    "fitted",
     "run_scenes",
     "save",
 ]

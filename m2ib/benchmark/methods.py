@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -60,6 +61,7 @@ class Method:
     summary   one line for the page
     make      the maps of a batch
     explains  the model, so that it is run on the controls too (an absent object, random weights)
+    given     for the bottleneck: the settings that it is given, as ``m2ib.explain`` takes them
     hides     positions, so that it needs the batch's ``eraser``
     """
 
@@ -67,6 +69,12 @@ class Method:
     make: Callable[[Batch], Maps]
     explains: bool = False
     hides: bool = False
+    given: Mapping[str, Any] | None = None
+
+
+def fitted(summary: str, **given: Any) -> Method:
+    """The bottleneck with these settings."""
+    return Method(summary, partial(bottleneck, **given), explains=True, given=given)
 
 
 def bottleneck(batch: Batch, **given: object) -> Maps:
@@ -105,8 +113,8 @@ def _oracle(batch: Batch) -> Maps:
 
 
 METHODS: Mapping[str, Method] = {
-    "m2ib": Method("the bottleneck at the adapter's defaults", bottleneck, explains=True),
-    "sharp": Method('the same with preset="sharp"', partial(bottleneck, preset="sharp"), explains=True),
+    "m2ib": fitted("the bottleneck at the adapter's defaults"),
+    "sharp": fitted('the same with preset="sharp"', preset="sharp"),
     "rise": Method("RISE with 256 masks, divided by their coverage: is the model sound?", _rise, hides=True),
     "random": Method("uniform noise on the model's grid", _random),
     "uniform": Method("the same value everywhere", _uniform),

@@ -25,6 +25,7 @@ from m2ib.model import Model
 from m2ib.progress import Bar, progress
 from m2ib.scenes import KINDS, query, scene
 from m2ib.scenes import scenes as make_scenes
+from m2ib.settings import resolve
 
 DEFAULT_METHODS = tuple(METHODS)
 EXAMPLES = 3  # questions of the first seed whose maps are kept for looking at
@@ -89,16 +90,12 @@ def run_scenes(
     """
     known = _modalities(model)
     chosen = known if modalities is None else _names("modality", modalities, known)
-    table = methods if isinstance(methods, Mapping) else METHODS
-    named = {name: table[name] for name in _names("method", methods, tuple(table))}
-    numbers = list(seeds) if isinstance(seeds, Iterable) else [seeds]
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise SettingError(f"benchmark: seeds={numbers!r} must be one or more different numbers")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
-        raise SettingError(f"benchmark: batch_size={batch_size!r} is not a whole number >= 1")
-    for seed in numbers:
-        scene_seeds(split, seed, scenes, RETRIEVE)  # refuses what is out of range before anything runs
-    scenes, numbers = int(scenes), [int(seed) for seed in numbers]
+    named, numbers = checked(scenes, seeds, methods, split, batch_size)
+    scenes = int(scenes)
+    if chosen == (TEXT,) and all(method.hides for method in named.values()):
+        raise SettingError(
+            f"benchmark: {', '.join(named)} hides parts of an input, and words cannot be hidden"
+        )
     rows: list[Row] = []
     found: list[Result] = []
     examples: list[Example] = []
@@ -117,6 +114,12 @@ def run_scenes(
         "scenes": scenes,
         "seeds": numbers,
         "methods": list(named),
+        "made_with": {
+            f"{name} {modality}": resolve(model.encoder(modality), (modality,), method.given).to_dict()
+            for name, method in named.items()
+            if method.given is not None
+            for modality in chosen
+        },
         "modalities": list(chosen),
         "split": split,
         "batch_size": int(batch_size),
@@ -128,6 +131,26 @@ def run_scenes(
         "dtype": str(model.dtype).removeprefix("torch."),
     }
     return Benchmark(rows, [*found, *results(rows)], examples, settings)
+
+
+def checked(
+    scenes: int,
+    seeds: Iterable[int],
+    methods: Iterable[str] | Mapping[str, Method],
+    split: str,
+    batch_size: int,
+) -> tuple[dict[str, Method], list[int]]:
+    """Methods by name, and seeds: what can be refused before there is a model. Raises :class:`SettingError`."""
+    table = methods if isinstance(methods, Mapping) else METHODS
+    named = {name: table[name] for name in _names("method", methods, tuple(table))}
+    numbers = list(seeds) if isinstance(seeds, Iterable) else [seeds]
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise SettingError(f"benchmark: seeds={numbers!r} must be one or more different numbers")
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
+        raise SettingError(f"benchmark: batch_size={batch_size!r} is not a whole number >= 1")
+    for seed in numbers:
+        scene_seeds(split, seed, scenes, RETRIEVE)  # refuses what is out of range
+    return named, [int(seed) for seed in numbers]
 
 
 def _modalities(model: Model) -> tuple[str, ...]:

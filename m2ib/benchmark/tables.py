@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from m2ib.benchmark.gates import Outcome
+from m2ib.benchmark.gates import MEANT_FOR, Outcome
 from m2ib.benchmark.rows import HEALTH, METRICS, RATIOS, Control, Figure, Key
 
 if TYPE_CHECKING:
@@ -96,9 +96,11 @@ def outcome_text(outcome: Outcome) -> tuple[str, str]:
 
 
 def verdict(benchmark: Benchmark) -> str:
-    """How many gates are met, in one line."""
+    """How many gates are met, in one line; and whether this run is the one that they are meant for."""
     verdicts = [outcome.passed for outcome in benchmark.outcomes]
-    return (
+    said = (
         f"{verdicts.count(True)} gates passed, {verdicts.count(False)} failed, "
         f"{verdicts.count(None)} not measured"
     )
+    meant = all(benchmark.settings[name] == value for name, value in MEANT_FOR.items())
+    return said if meant else f"{said} (they are meant for imagebind-tiny, 256 test scenes, seeds 0 1 2)"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-_MORE = """options of the adapter are written as options.NAME=VALUE.
+_MORE = """options of the adapter are written as options.NAME=VALUE, before flags that take several words.
 
   m2ib benchmark scenes --random-weights --out m2ib-benchmark
   m2ib benchmark scenes --scenes 32 --seeds 0 --methods m2ib sharp --modalities image audio
@@ -50,12 +50,15 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     from m2ib.benchmark import METHODS, run_scenes, save
     from m2ib.benchmark.report import show
+    from m2ib.benchmark.run import checked
     from m2ib.model import load_model
     from m2ib.storage import check_folder
 
     options = _options(rest)
     folder = Path(parsed.out)
     check_folder(folder, force=parsed.force)
+    methods = parsed.methods or tuple(METHODS)
+    checked(parsed.scenes, parsed.seeds, methods, parsed.split, parsed.batch_size)  # before a model is loaded
     place = {"device": parsed.device, "dtype": parsed.dtype, **options}
     model = load_model(parsed.model, checkpoint=parsed.checkpoint, **place)
     control = _random_weights(parsed.model, place) if parsed.random_weights else None
@@ -63,7 +66,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         model,
         scenes=parsed.scenes,
         seeds=parsed.seeds,
-        methods=parsed.methods or tuple(METHODS),
+        methods=methods,
         modalities=parsed.modalities,
         split=parsed.split,
         random_weights=control,

@@ -121,13 +121,13 @@ def _outlined(explanation: Explanation, place: int, side: Side, *, highlight: st
 
 
 def pointed(explanation: Explanation, place: int, side: Side) -> str:
-    """The kind on which the map is highest, as the benchmark measures it; "" for none.
+    """The kind on which the map is highest, on the benchmark's raster; "" for none; the first of equal places.
 
     Over a sound and over motion the moment counts, over a text the word.
     """
     import numpy as np
 
-    from m2ib.benchmark.raster import on_raster
+    from m2ib.benchmark.raster import grid_axes, on_raster
     from m2ib.benchmark.words import shares
 
     attribution, raster = explanation[place], side.scene.axes[side.modality]
@@ -136,7 +136,8 @@ def pointed(explanation: Explanation, place: int, side: Side) -> str:
     if attribution.layout.tokens:
         values = shares(attribution.layout.tokens, raster[0]) @ attribution.grid
     else:
-        values = on_raster(attribution.grid[None], attribution.axes, kept)[0]
+        axes = grid_axes(attribution.grid.shape, attribution.axes, raster)
+        values = on_raster(attribution.grid[None], axes, kept)[0]
     highest = np.unravel_index(values.argmax(), values.shape)
     masks = side.scene.masks[side.modality]
     return next((kind for kind, mask in masks.items() if np.asarray(mask.any(dropped))[highest]), "")

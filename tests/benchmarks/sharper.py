@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
 from typing import Any
 
 import m2ib
-from m2ib.benchmark import METHODS, Method, bottleneck, run_scenes
+from m2ib.benchmark import METHODS, fitted, run_scenes
 
 COLUMNS = ("pointing", "wrong", "mass", "iou", "deletion_ratio", "seconds")
 
@@ -43,9 +42,9 @@ def main() -> None:
     model = m2ib.load_model("imagebind-tiny", checkpoint=given.checkpoint, device="cpu")
     for modality in given.modalities:
         sharp = {**m2ib.PRESETS["sharp"], **model.encoder(modality).presets.get("sharp", {})}
-        table = {
-            name: Method(name, partial(bottleneck, **settings)) for name, settings in variants(sharp).items()
-        } | {"rise": METHODS["rise"]}
+        table = {name: fitted(name, **settings) for name, settings in variants(sharp).items()} | {
+            "rise": METHODS["rise"]
+        }
         found = run_scenes(
             model,
             scenes=given.scenes,

@@ -141,6 +141,9 @@ def test_a_training_run_can_be_repeated_cut_off_and_loaded(tmp_path):
     )
     same = run_quick(tmp_path / "b", 3, code=cut)
     assert not same.exists()
+    with pytest.raises(subprocess.CalledProcessError) as error:
+        run_quick(tmp_path / "b", 4, "--resume")
+    assert b"--resume: the run that was cut off had seed=3, not 4" in error.value.stderr
     run_quick(tmp_path / "b", 3, "--resume")
     other = run_quick(tmp_path / "c", 4)
     assert sha256(one) == sha256(same) != sha256(other)

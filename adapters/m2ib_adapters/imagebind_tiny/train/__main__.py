@@ -24,7 +24,7 @@ from m2ib_adapters.imagebind_tiny.architecture import ARCHITECTURE
 from m2ib_adapters.imagebind_tiny.train.recipe import BOUND, FULL, QUICK
 from m2ib_adapters.imagebind_tiny.train.stages import Log, Pool, bind, together
 
-_DONE = "done"  # what the kept file calls the stages behind it
+_DONE, _SPENT = "done", "seconds"  # what the kept file calls the stages behind it, and their time
 
 
 def main() -> None:
@@ -38,6 +38,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     given.out.parent.mkdir(parents=True, exist_ok=True)
+    if given.resume and (reason := _cannot_resume(given)):
+        parser.error(reason)
     with given.out.with_suffix(".log.jsonl").open("a" if given.resume else "w", encoding="utf-8") as file:
 
         def log(line: dict[str, Any]) -> None:
@@ -51,15 +53,16 @@ def main() -> None:
 def train(given: argparse.Namespace, log: Log) -> None:
     """All stages, or those that are left. Each is seeded anew, so it does not matter where a run was cut."""
     recipe = QUICK if given.quick else FULL
-    kept = given.out.with_suffix(".float32.safetensors")
+    kept = _kept(given)
     started = time.perf_counter()
     torch.manual_seed(given.seed)
     module = ImageBind(Architecture.of(ARCHITECTURE)).eval().requires_grad_(False)
     done: list[str] = []
     if given.resume:
         load_model(module, kept)
-        with safe_open(kept, "pt") as file:
-            done = file.metadata()[_DONE].split()
+        metadata = _metadata(kept)
+        done = metadata[_DONE].split()
+        started -= float(metadata[_SPENT])
         log({"resumed after": done})
     else:
         numbers = sum(parameter.numel() for parameter in module.parameters())
@@ -77,7 +80,8 @@ def train(given: argparse.Namespace, log: Log) -> None:
         else:
             bind(module, name, pool, recipe, given.seed, log)
         done.append(name)
-        save_model(module, str(kept), metadata={_DONE: " ".join(done)})
+        spent = str(time.perf_counter() - started)
+        save_model(module, str(kept), metadata={_DONE: " ".join(done), _SPENT: spent, **_same(given)})
     save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, given.out)
     kept.unlink()
     log(
@@ -87,6 +91,35 @@ def train(given: argparse.Namespace, log: Log) -> None:
             "sha256": sha256(given.out),
         }
     )
+
+
+def _kept(given: argparse.Namespace) -> Path:
+    path: Path = given.out.with_suffix(".float32.safetensors")
+    return path
+
+
+def _same(given: argparse.Namespace) -> dict[str, str]:
+    """What a run that goes on must have in common with the one that was cut off."""
+    recipe = dataclasses.asdict(QUICK if given.quick else FULL)
+    same = {"seed": given.seed, "threads": given.threads, "torch": torch.__version__, "recipe": recipe}
+    return {name: json.dumps(value) for name, value in same.items()}
+
+
+def _metadata(kept: Path) -> dict[str, str]:
+    with safe_open(kept, "pt") as file:
+        return dict(file.metadata())
+
+
+def _cannot_resume(given: argparse.Namespace) -> str:
+    """Why not; "" if it can."""
+    kept = _kept(given)
+    if not kept.is_file():
+        return f"--resume: there is no {str(kept)!r}, which a run that was cut off leaves; start without --resume"
+    before = _metadata(kept)
+    for name, value in _same(given).items():
+        if before.get(name) != value:
+            return f"--resume: the run that was cut off had {name}={before.get(name)}, not {value}"
+    return ""
 
 
 if __name__ == "__main__":
