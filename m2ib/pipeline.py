@@ -17,7 +17,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from m2ib.attribution import Attribution
 from m2ib.capture import ONE_AT_A_TIME, Recording, as_loaded, frozen, record
-from m2ib.contract import Item
+from m2ib.contract import Inputs, Item, Layout
 from m2ib.errors import InputError
 from m2ib.explanation import Explanation
 from m2ib.fit import Curve, Fit, fit_bottlenecks
@@ -130,7 +130,12 @@ def _explain_group(
     modalities = tuple(side.modality for side in pairs[0])
     settings = [resolve(model.encoder(modality), modalities, plan.given) for modality in modalities]
     columns = [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
-    runs = [_run(model, columns[n], settings[n], plan) for n in (0, 1)]
+    runs = [
+        run_to_layer(
+            model, modality, model.collate(modality, [s.item for s in column]), setting, plan.references
+        )
+        for modality, column, setting in zip(modalities, columns, settings, strict=True)
+    ]
     targets = [_targets(model, column, run) for column, run in zip(columns, runs, strict=True)]
     advance = steps(sum(s.steps for s in settings))
     fits = [
@@ -149,15 +154,38 @@ def _explain_group(
     return explanations
 
 
-def _run(model: Model, column: Sequence[Side], settings: FitSettings, plan: Plan) -> Run:
-    modality = column[0].modality
+def run_to_layer(
+    model: Model, modality: str, inputs: Inputs, settings: FitSettings, references: References
+) -> Run:
+    """Inputs (N, ...), and their shifts, once up to the layer; with the statistics that the settings ask for."""
     encoder = model.encoder(modality)
     shifts = shifts_of(encoder, settings.shifts)
-    inputs = shifts.apply(model.collate(modality, [side.item for side in column]))  # (N * shifts, ...)
-    recording = record(encoder, inputs, settings.layer)
+    recording = record(encoder, shifts.apply(inputs), settings.layer)  # of (N * shifts, ...)
     embedding = recording.embedding[shifts.still :: shifts.number]  # (N, D) of those that are not moved
-    statistics = plan.references.statistics(model, modality, settings.layer) if settings.standardize else None
+    statistics = references.statistics(model, modality, settings.layer) if settings.standardize else None
     return Run(settings, shifts, recording, embedding, statistics)
+
+
+def fit_run(
+    run: Run,
+    layouts: Sequence[Layout],
+    targets: Tensor,
+    *,
+    fast: bool = True,
+    advance: Callable[[], None] = lambda: None,
+) -> list[list[Fit]]:
+    """The fits of N inputs to their targets (N, D): for each a list, one for each shift."""
+    each = run.shifts.number
+    found = fit_bottlenecks(
+        run.recording,
+        [layout for layout in layouts for _ in range(each)],
+        targets.repeat_interleave(each, 0),  # (N * shifts, D)
+        run.settings,
+        statistics=run.statistics,
+        fast=fast,
+        advance=advance,
+    )
+    return [found[start : start + each] for start in range(0, len(found), each)]
 
 
 def _targets(model: Model, column: Sequence[Side], run: Run) -> Tensor:
@@ -193,21 +221,10 @@ def _fit_side(
 
     Each is a list of one for each shift, by input.
     """
-    each = run.shifts.number
-    layouts = [side.item.layout for side in column for _ in range(each)]
-    aims = [targets, -targets] if other[0].others else [targets]
-    fits = []
-    for number, aim in enumerate(aims):
-        found = fit_bottlenecks(
-            run.recording,
-            layouts,
-            aim.repeat_interleave(each, 0),  # (N * shifts, D)
-            run.settings,
-            statistics=run.statistics,
-            fast=fast,
-            advance=advance if number == 0 else lambda: None,
-        )
-        fits.append([found[start : start + each] for start in range(0, len(found), each)])
+    layouts = [side.item.layout for side in column]
+    fits = [fit_run(run, layouts, targets, fast=fast, advance=advance)]
+    if other[0].others:
+        fits.append(fit_run(run, layouts, -targets, fast=fast))
     return fits
 
 

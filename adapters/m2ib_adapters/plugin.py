@@ -106,10 +106,10 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
     register(
         m2ib.AdapterSpec(
             name="imagebind-tiny",
-            summary="a small ImageBind for a procedural world, weights included",
+            summary="a small ImageBind for a procedural world",
             modalities=("image", "text", "audio", "depth", "thermal", "imu"),
             load=_load_imagebind_tiny,
-            models="comes with m2ib, trained on m2ib.scenes (MIT); texts of its own small vocabulary",
+            models="made by python -m m2ib_adapters.imagebind_tiny.train, on m2ib.scenes (MIT); a small vocabulary of its own",
             extra="m2ib[imagebind]",
             options=("audio", "depth", "thermal", "imu"),
         )

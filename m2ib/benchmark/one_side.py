@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen, record
+from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.contract import Axis, Inputs, Item
-from m2ib.fit import fit_bottlenecks
 from m2ib.model import Model
+from m2ib.pipeline import fit_run, run_to_layer
 from m2ib.reference import References
-from m2ib.settings import resolve, shifts_of
+from m2ib.settings import resolve
 from m2ib.shifts import finer
 
 
@@ -37,26 +37,16 @@ def explain_side(
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
-    encoder = model.encoder(modality)
-    settings = resolve(encoder, (modality,), given)
-    shifts = shifts_of(encoder, settings.shifts)
-    layouts = [item.layout for item in items for _ in range(shifts.number)]
+    settings = resolve(model.encoder(modality), (modality,), given)
     references = References(reference)
     if settings.standardize:
         references.check(model, modality)
+    layouts = [item.layout for item in items]
     with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
-        recording = record(encoder, shifts.apply(inputs), settings.layer)
-        fits = fit_bottlenecks(
-            recording,
-            layouts,
-            targets.repeat_interleave(shifts.number, 0),  # (N * shifts, D)
-            settings,
-            statistics=references.statistics(model, modality, settings.layer)
-            if settings.standardize
-            else None,
-        )
-    grids = []
-    for number, item in enumerate(items):
-        own = fits[number * shifts.number : (number + 1) * shifts.number]
-        grids.append(shifts.grid(item.layout, [fit.capacity for fit in own]))
-    return grids, finer(items[0].layout.axes, grids[0].shape)
+        run = run_to_layer(model, modality, inputs, settings, references)
+        fits = fit_run(run, layouts, targets)
+    grids = [
+        run.shifts.grid(layout, [fit.capacity for fit in own])
+        for layout, own in zip(layouts, fits, strict=True)
+    ]
+    return grids, finer(layouts[0].axes, grids[0].shape)

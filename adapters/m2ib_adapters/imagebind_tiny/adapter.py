@@ -29,7 +29,7 @@ WEIGHTS = Path(__file__).with_name("weights.safetensors")
 RANDOM = "random"  # the checkpoint that is none, for controls
 LICENCE = "imagebind-tiny's weights: MIT"
 
-# Chosen on the benchmark's split for it ("tune"), as are the presets.
+# Image and audio were chosen on the benchmark's split for it ("tune"), as are their presets.
 DEFAULTS: dict[str, Defaults] = {
     "image": Defaults(2),
     "text": Defaults(-1),  # after block 0 the words have mixed
