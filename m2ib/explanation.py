@@ -22,7 +22,7 @@ class Explanation:
 
     attributions  one for each input, in the order given
     similarity    cosine of the two embeddings; for a contrast, of the difference with the other side
-    provenance    versions, adapter, checkpoint, device, dtype; JSON-able
+    provenance    versions, adapter, checkpoint, device, dtype; which reference inputs, if any; JSON-able
     """
 
     attributions: tuple[Attribution, Attribution]

@@ -145,6 +145,9 @@ def _explain_group(
     similarities = cosine_similarity(anchors[0], anchors[1].to(anchors[0].device), dim=-1).tolist()
     provenance = {"m2ib": version("m2ib"), "torch": torch.__version__, **model.origin}
     provenance |= {"device": str(model.device), "dtype": str(model.dtype).removeprefix("torch.")}
+    sources = {run.recording.encoder.modality: dict(run.statistics.source) for run in runs if run.statistics}
+    if sources:
+        provenance["reference"] = sources
     explanations = []
     for number, pair in enumerate(pairs):
         first, second = (
@@ -233,9 +236,6 @@ def _attribution(
 ) -> Attribution:
     """Of one input, out of the fits of its shifts."""
     layout = side.item.layout
-    settings = run.settings.to_dict()
-    if run.statistics is not None:
-        settings["reference"] = dict(run.statistics.source)
     return Attribution(
         modality=side.modality,
         method="m2ib",
@@ -243,7 +243,7 @@ def _attribution(
         capacity=np.mean([fit.capacity for fit in fits], axis=0),
         layout=layout,
         curve=Curve.mean([fit.curve for fit in fits]),
-        settings=settings,
+        settings=run.settings.to_dict(),
         view=side.item.view,
         renderer=model.encoder(side.modality).renderer,
         origin=_origin(side),

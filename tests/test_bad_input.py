@@ -228,7 +228,7 @@ def test_a_text_of_just_the_right_length(clip: m2ib.Model) -> None:
     assert "1 more than the model's 20" in refused(m2ib.InputError, lambda: clip.item("text", "a " * 19))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(text=st.text(max_size=60))
 def test_any_text_is_used_or_refused(clip: m2ib.Model, text: str) -> None:
     with contextlib.suppress(m2ib.InputError):

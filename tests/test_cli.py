@@ -495,7 +495,7 @@ def read(*words: str) -> Any:
     return read_config(*parser.parse_known_args(words))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(text=st.text(max_size=20), title=st.text("${}\\ab:'\"", max_size=12))
 def test_flags_are_taken_as_they_are(text: str, title: str) -> None:
     config = read(f"--title={title}", "--image", "x.png", f"--text={text}")
@@ -505,7 +505,7 @@ def test_flags_are_taken_as_they_are(text: str, title: str) -> None:
     assert len(again["inputs"]) == 2
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.text("beta=.[]{}:, 1-'\"$@!&*#|>%\\\n", max_size=10), max_size=3))
 def test_any_key_value_is_read_or_refused(words: list[str]) -> None:
     parser = argparse.ArgumentParser()

@@ -123,8 +123,9 @@ def test_each_setting_equals_the_textbook_loop(
         assert exp[side].settings["granularity"] == granularity
         assert exp[side].settings["noise"] == noise
         assert exp[side].settings["standardize"] is standardize
-        if standardize:
-            assert exp[side].settings["reference"] == {"inputs": 2, "from": "given"}
+    source = {"inputs": 2, "from": "given"}
+    expected_source = {"image": source, "text": source} if standardize else None
+    assert exp.provenance.get("reference") == expected_source
 
 
 def test_maps_of_channels_first_equal_the_textbook_loop(photo64: m2ib.Model) -> None:
@@ -205,7 +206,10 @@ def test_the_adapters_reference_is_used_once_and_forgotten_with_the_weights() ->
     first = m2ib.explain(model, **pair, **options)
     again = m2ib.explain(model, **pair, **options)
     assert len(calls) == 1
-    assert first["text"].settings["reference"] == {"inputs": 2, "from": "the adapter's"}
+    assert first.provenance["reference"] == {"text": {"inputs": 2, "from": "the adapter's"}}
+    settings = {name: {"text": value} for name, value in first["text"].settings.items()}
+    once_more = m2ib.explain(model, **pair, **(settings | {"steps": FEW["steps"], "samples": FEW["samples"]}))
+    np.testing.assert_array_equal(first["text"].grid, once_more["text"].grid)
     np.testing.assert_array_equal(first["text"].grid, again["text"].grid)
     given = m2ib.explain(model, **pair, reference={"text": EXAMPLES["text"]}, **options)
     np.testing.assert_array_equal(first["text"].grid, given["text"].grid)
@@ -570,10 +574,13 @@ def test_the_settings_on_the_command_line(
         )
     )
     assert command(clip, "--config", "s.yaml") == 0
-    image, text = m2ib.load_explanation("m2ib-report")
-    assert image.grid.shape == (4, 8)
-    assert image.settings["shifts"] == [1, 2]
-    assert text.settings["reference"] == {"inputs": 2, "from": "given"}
+    loaded = m2ib.load_explanation("m2ib-report")
+    assert loaded["image"].grid.shape == (4, 8)
+    assert loaded["image"].settings["shifts"] == [1, 2]
+    assert loaded.provenance["reference"] == {
+        "image": {"inputs": 1, "from": "given"},
+        "text": {"inputs": 2, "from": "given"},
+    }
     capsys.readouterr()
     assert command(clip, "shifts=3") == 2
     assert "shifts for image: 3 is not a square" in capsys.readouterr().err

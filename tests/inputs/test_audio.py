@@ -103,7 +103,7 @@ def near(item: Item, waveform: np.ndarray, rate: int) -> None:
     np.testing.assert_allclose(item.view.spectrogram, expected[:, 0] * 9.138 - 4.268, atol=2e-2)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     rate=st.sampled_from([8000, 11025, 16000, 22050, 24000, 44100, 48000, 96000]),
     channels=st.integers(1, 3),

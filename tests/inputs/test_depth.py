@@ -167,7 +167,7 @@ def test_holes_take_no_part_and_large_ones_are_filled() -> None:
     np.testing.assert_array_equal(np.isnan(item.view.values), holes)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(arrays(bool, st.tuples(st.integers(1, 9), st.integers(1, 9))), st.integers(0, 99))
 def test_fill_nearest_is_the_nearest(known: np.ndarray, seed: int) -> None:
     if not known.any():
@@ -181,7 +181,7 @@ def test_fill_nearest_is_the_nearest(known: np.ndarray, seed: int) -> None:
         assert filled[row, column] in nearest
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(20, 90), st.integers(20, 90), st.integers(0, 99))
 def test_resized_values_lie_between_the_measured_ones(rows: int, columns: int, seed: int) -> None:
     chance = np.random.default_rng(seed)
@@ -237,7 +237,7 @@ def test_layout_speaks_of_raw_pixels() -> None:
     assert columns.spans[-1] == (528, 560)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 5), st.integers(1, 5))
 def test_describe_undoes_prepare(rows: int, columns: int) -> None:
     preparation = DepthPreparation(size=(16 * rows, 16 * columns))

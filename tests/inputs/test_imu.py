@@ -93,7 +93,7 @@ def test_linear_interpolation(rate: float, start: float) -> None:
     assert item.origin["span"] == [start, start + 5]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 999), st.floats(0, 2))
 def test_uneven_times(seed: int, start: float) -> None:
     chance = np.random.default_rng(seed)
@@ -119,7 +119,7 @@ def test_fast_recordings_are_averaged_not_sampled() -> None:
     assert np.abs(sampled - walk(TIMES)).max() > 2.9
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 999), st.floats(1.3, 20))
 def test_the_mean_is_the_area_over_the_step(seed: int, faster: float) -> None:
     chance = np.random.default_rng(seed)

@@ -190,7 +190,7 @@ def test_messages_name_the_file(tmp_path: Path) -> None:
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.integers(16, 70),
     st.integers(16, 70),

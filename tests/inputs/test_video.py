@@ -118,7 +118,7 @@ def near(item: Item, expected: torch.Tensor) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:video( '.*')?(. all . clips show the same frames| holds one frame)")
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(
     count=st.integers(1, 90),
     rate=st.sampled_from([1, 5.5, 12, 24, 24000 / 1001, 25, 30000 / 1001, 30]),
@@ -136,7 +136,7 @@ def test_arrays_are_prepared_as_the_official_loader_does(
     assert item.origin["seconds"] == pytest.approx(count / rate, rel=1e-5)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(count=st.integers(1, 20_000), rate=st.one_of(st.floats(1, 240), st.integers(1, 120).map(float)))
 def test_frames_are_chosen_as_the_official_loader_does(count: int, rate: float) -> None:
     film_ = open_film((np.broadcast_to(np.zeros((1, 1, 1, 3), np.uint8), (count, 1, 1, 3)), rate))

@@ -34,7 +34,7 @@ ODD = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.text(max_size=40) | st.text("aA bİßﬁ's'tLL10_!&amp;<>🦊é日\u200b\n", max_size=30))
 def test_ids_are_the_tokenizers_own_and_spans_are_places(text: str) -> None:
     coded = SIMPLE.code(text, 77, truncate=True, padded=True)

@@ -21,7 +21,7 @@ def arrays(made):
     return [made.image, made.audio[0], made.depth, made.thermal, made.imu[0]]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 2**48), others=st.lists(st.integers(0, 2**48), max_size=3))
 def test_a_scene_depends_on_its_seed_alone(seed, others):
     alone, among = scene(seed), scenes([*others, seed])[-1]
