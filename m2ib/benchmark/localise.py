@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -141,22 +140,16 @@ class Localiser:
                     f"benchmark: {name} hides parts of an input, and those of {self.modality} cannot be told in what "
                     f"this model takes; leave {name} out of the methods"
                 )
-            began = time.perf_counter()
-            maps = method.make(batch)
-            seconds = (time.perf_counter() - began) / len(questions)
+            maps, seconds = method.timed(batch)
             for place, view in enumerate(seen):
                 if not {axis.name for axis in view.raster} <= {axis.name for axis in maps.axes or axes}:
                     continue
                 values, chosen = self._laid(maps, view, questions, name)
                 effects = by_mask | _effects(batch.eraser, cosine, nothing, chosen) if place == 0 else {}
                 for number, question in enumerate(questions):
-                    found = self._values(view, number, values[number], chosen[number])
+                    found = self._values(view, number, values[number], chosen[number]) | maps.facts(number)
                     found |= {key: float(effect[number]) for key, effect in effects.items()}
                     found |= {"cosine": float(cosine[number]), "seconds": seconds}
-                    found |= {
-                        "total": float(maps.grids[number].sum()),
-                        "peak": float(maps.grids[number].max()),
-                    }
                     example = Example(
                         question,
                         self.modality,

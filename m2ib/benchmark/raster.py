@@ -119,7 +119,8 @@ def _shares(spans: np.ndarray, length: int) -> np.ndarray:
 def sample_places(length: int, axis: Axis, stride: float, raster: Axis) -> np.ndarray:
     """(length + 1,) where a tensor's samples begin and end, in places of ``raster``.
 
-    length  samples along the tensor's axis; the first cell of ``axis`` begins with the first one
+    length  samples along the tensor's axis; the first cell of ``axis`` begins with the first one. Samples are
+            taken to touch each other: frames of a sound, which overlap, stand where they begin
     stride  how many of them the cells of ``axis`` are apart
     """
     spans = places(axis, raster)

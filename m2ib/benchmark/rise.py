@@ -3,11 +3,11 @@
     S(x) = E[ cos(target, embed(fill + (input - fill) * M)) | M(x) = 1 ]
          ~ sum_k cos_k * M_k(x) / sum_k M_k(x)                                      k = 1 .. K
 
-Divided by the coverage as it was, sum_k M_k(x): the paper takes the expected one, which with a few hundred masks
-leaves in the map where chance covered more. K random masks M_k: a coarse grid of cells that are 1 with probability p, enlarged linearly along each axis by a
-cell more than is needed, and cut at a random place. The masks are the same for all inputs. Here they hide towards
-the eraser's fill rather than black, and stand along the positions alone: rows and columns of a picture, the time of
-a sound or a motion.
+K random masks M_k: a coarse grid of cells that are 1 with probability p, enlarged linearly along each axis by a cell
+more than is needed, and cut at a random place. The sum is divided by the coverage as it was, sum_k M_k(x): the paper
+takes the expected one, which with a few hundred masks leaves in the map where chance covered more. The masks are the
+same for all inputs. Here they hide towards the eraser's fill rather than black, and stand along the positions alone:
+rows and columns of a picture, the time of a sound or a motion.
 """
 
 from __future__ import annotations

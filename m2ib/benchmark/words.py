@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -94,14 +93,11 @@ class WordFinder:
         for name, method in self.methods.items():
             if method.hides:
                 continue
-            began = time.perf_counter()
-            maps = method.make(batch)
-            seconds = (time.perf_counter() - began) / len(questions)
+            maps, seconds = method.timed(batch)
             for number, question in enumerate(questions):
                 values = spread[number] @ np.asarray(maps.grids[number], dtype=np.float64)  # (words,)
-                found = self._values(question, values, masks[number])
+                found = self._values(question, values, masks[number]) | maps.facts(number)
                 found |= {"cosine": float(cosine[number]), "seconds": seconds}
-                found |= {"total": float(maps.grids[number].sum()), "peak": float(maps.grids[number].max())}
                 row = Row(self.seed, question.scene.seed, TEXT, name, self.control, question.kind, found)
                 others = _others(question)
                 yield row, Example(question, TEXT, TEXT, name, values, masks[number], others)
