@@ -109,7 +109,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             summary="a small ImageBind for a procedural world",
             modalities=("image", "text", "audio", "depth", "thermal", "imu"),
             load=_load_imagebind_tiny,
-            models="made by python -m m2ib_adapters.imagebind_tiny.train, on m2ib.scenes (MIT); a small vocabulary of its own",
+            models="weights in the package (MIT), trained on m2ib.scenes; a small vocabulary of its own, no download",
             extra="m2ib[imagebind]",
             options=("audio", "depth", "thermal", "imu"),
         )

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from m2ib.benchmark.erasing import Eraser
 from m2ib.benchmark.one_side import explain_side
-from m2ib.benchmark.rise import rise
+from m2ib.benchmark.rise import CELLS, rise
 from m2ib.contract import Axis, Inputs, Item
 from m2ib.model import Model
 
@@ -98,10 +98,10 @@ def bottleneck(batch: Batch, **given: object) -> Maps:
 
 
 def coarse_cells(batch: Batch) -> list[int]:
-    """RISE's cells along each axis of the positions: half of the model's own, two at least."""
+    """RISE's cells along each axis of the positions: the paper's 7, or half of the model's own where that is more."""
     assert batch.eraser is not None
     axes = batch.axes[-len(batch.eraser.samples.axes) :]
-    return [max(2, round(len(axis.spans) / 2)) for axis in axes]
+    return [max(CELLS, round(len(axis.spans) / 2)) for axis in axes]
 
 
 def _rise(batch: Batch) -> Maps:

@@ -23,6 +23,7 @@ from m2ib.benchmark.erasing import Eraser
 
 MASKS = 256
 KEEP = 0.5  # p
+CELLS = 7  # of the coarse grid along an axis of a picture, in the paper
 AT_ONCE = 64  # masked inputs in one forward pass
 
 

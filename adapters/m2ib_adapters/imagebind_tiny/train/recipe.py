@@ -53,7 +53,7 @@ FULL = Recipe(
     bound={
         "audio": Stage(steps=1000, batch=64),
         "depth": Stage(steps=1800, batch=64),
-        "thermal": Stage(steps=1000, batch=64),
+        "thermal": Stage(steps=2400, batch=64),
         "imu": Stage(steps=1200, batch=64),
     },
 )
