@@ -34,16 +34,16 @@ DEFAULTS: dict[str, Defaults] = {
     "image": Defaults(1, beta=1.0),
     "text": Defaults(-1),  # after block 0 the words have mixed
     "audio": Defaults(-1),  # and so have the moments
-    "depth": Defaults(-1, beta=2.0),
-    "thermal": Defaults(-1, beta=2.0),
+    "depth": Defaults(1, beta=1.0),
+    "thermal": Defaults(-1, beta=1.0),
     "imu": Defaults(-1),
 }
 
 SHARP: dict[str, dict[str, Any]] = {
     "image": {"layer": 1, "beta": 0.5, "standardize": True},
     "audio": {"layer": -1, "beta": 0.3, "shifts": (1, 5), "standardize": True},
-    "depth": {"layer": -1, "beta": 0.5},
-    "thermal": {"layer": -1, "beta": 0.5},
+    "depth": {"layer": -1, "beta": 0.3, "standardize": True},
+    "thermal": {"layer": 1, "beta": 0.5, "standardize": True},
     "imu": {"layer": -1, "beta": 1.0, "shifts": 5},
 }
 

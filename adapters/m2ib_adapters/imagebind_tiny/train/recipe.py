@@ -52,8 +52,8 @@ FULL = Recipe(
     together=Stage(steps=2400, batch=96),
     bound={
         "audio": Stage(steps=1000, batch=64),
-        "depth": Stage(steps=1800, batch=64),
-        "thermal": Stage(steps=2400, batch=64),
+        "depth": Stage(steps=4000, batch=64),
+        "thermal": Stage(steps=4000, batch=64),
         "imu": Stage(steps=1200, batch=64),
     },
 )
