@@ -75,12 +75,11 @@ def _picture(attribution: Attribution, ident: str) -> Markup:
 
 
 def _thumbnail(attribution: Attribution) -> str:
-    """The map as a small picture: pictures as they are, low sounds below, texts and motion from left to right."""
+    """The map as a small picture: pictures as they are, hertz rising upwards, texts and motion from left to right."""
     scores = attribution.scores
     if attribution.layout.tokens:
         scores = scores[[not token.special for token in attribution.layout.tokens]]
-    rows = scores.reshape(-1, scores.shape[-1])
-    if attribution.axes and attribution.axes[0].name in ("clip", "frequency"):
-        rows = rows[::-1]
+    rising = tuple(place for place, axis in enumerate(attribution.axes) if axis.unit == "Hz")
+    rows = np.flip(scores, rising).reshape(-1, scores.shape[-1])
     steps = [max(1, side // 48) for side in rows.shape]
     return png_url(heat_pixels(np.ascontiguousarray(rows[:: steps[0], :: steps[1]])))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from m2ib_adapters.imagebind_tiny.adapter import WEIGHTS
 from m2ib_adapters.imagebind_tiny.train.recipe import BOUND, FULL
 
 LOG = WEIGHTS.with_suffix(".log.jsonl")
-CARD = Path(WEIGHTS).with_name("README.md")
+CARD = WEIGHTS.with_name("README.md")
 
 
 @pytest.fixture(scope="module")
@@ -79,3 +78,15 @@ def test_every_pair_of_modalities_is_explained(packaged: m2ib.Model) -> None:
         right.append(pointed(explanation, 0, question.sides[0]) == question.sides[0].kind)
     assert len(right) == 21
     assert sum(right) >= 17
+
+
+def test_sharp_maps_are_true_in_every_pair(packaged: m2ib.Model) -> None:
+    """Over three scenes; one of them alone says little."""
+    right = []
+    for seed in range(3):
+        asked = questions(seed)
+        for question, explanation in zip(asked, explain(packaged, asked, seed, "sharp"), strict=True):
+            side = question.sides[0]
+            right.append(pointed(explanation, 0, side) == side.kind)
+    assert len(right) == 63
+    assert sum(right) >= 54
