@@ -60,6 +60,7 @@ class Options(TypedDict, total=False):
     granularity: PerModality[Granularity]
     standardize: PerModality[bool]
     shifts: PerModality[ShiftCounts]
+    smooth: PerModality[float]
     noise: PerModality[Noise]
     preset: PerModality[str]
     reference: Mapping[str, Sequence[Any]] | None
@@ -82,6 +83,7 @@ def explain(
     granularity: PerModality[Granularity] = None,
     standardize: PerModality[bool] = None,
     shifts: PerModality[ShiftCounts] = None,
+    smooth: PerModality[float] = None,
     noise: PerModality[Noise] = None,
     preset: PerModality[str] = None,
     reference: Mapping[str, Sequence[Any]] | None = None,
@@ -97,7 +99,7 @@ def explain(
               without batch axis, or a :func:`contrast` of such
     method    "m2ib" (Wang et al. 2023)
     seed      of the noise; each side's generator starts from it
-    beta, variance, layer, steps, samples, lr, readout, granularity, standardize, shifts, noise
+    beta, variance, layer, steps, samples, lr, readout, granularity, standardize, shifts, smooth, noise
               see :class:`m2ib.FitSettings`: a value, or a dict by modality; None: the preset's, else the
               adapter's default (``layer``, ``beta``, ``variance``), else 10 steps of 10 samples, a learning
               rate of 1 and the paper's method
@@ -122,6 +124,7 @@ def explain(
         granularity=granularity,
         standardize=standardize,
         shifts=shifts,
+        smooth=smooth,
         noise=noise,
         preset=preset,
         reference=reference,

@@ -24,9 +24,9 @@ class Attribution:
     modality  of the input
     method    that made it
     grid      raw values on the encoder's own grid, nats, unscaled: (rows, cols), (tokens,), ...; with ``shifts``
-              each cell is split in as many as there are shifts along its axes
-    capacity  the same at every position of the activation, class and register tokens included; with ``shifts``
-              the mean over them
+              each cell is split in as many as there are shifts along its axes, and with ``smooth`` smoothed
+    capacity  the same at every position of the activation, class and register tokens included, never smoothed;
+              with ``shifts`` the mean over them
     against   for a contrast: the grid when the target points the other way, what speaks for the other
               side; None otherwise
     layout    what the positions are

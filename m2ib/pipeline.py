@@ -25,6 +25,7 @@ from m2ib.model import Model
 from m2ib.reference import References, Statistics
 from m2ib.settings import FitSettings, resolve, shifts_of
 from m2ib.shifts import Shifts
+from m2ib.smooth import smoothed
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,13 @@ class Run:
     recording: Recording
     embedding: Tensor
     statistics: Statistics | None
+
+    def grid(self, layout: Layout, fits: Sequence[Fit]) -> np.ndarray:
+        """The map of one input out of the fits of its shifts, in nats."""
+        grid = self.shifts.grid(layout, [fit.capacity for fit in fits])
+        axes = self.recording.encoder.stride or ()
+        counts = self.shifts.counts or (1,) * len(axes)
+        return smoothed(grid, [self.settings.smooth * count for count in counts])
 
 
 def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> Pair:
@@ -239,7 +247,7 @@ def _attribution(
     return Attribution(
         modality=side.modality,
         method="m2ib",
-        grid=run.shifts.grid(layout, [fit.capacity for fit in fits]),
+        grid=run.grid(layout, fits),
         capacity=np.mean([fit.capacity for fit in fits], axis=0),
         layout=layout,
         curve=Curve.mean([fit.curve for fit in fits]),
@@ -247,7 +255,7 @@ def _attribution(
         view=side.item.view,
         renderer=model.encoder(side.modality).renderer,
         origin=_origin(side),
-        against=None if opposite is None else run.shifts.grid(layout, [fit.capacity for fit in opposite]),
+        against=None if opposite is None else run.grid(layout, opposite),
     )
 
 

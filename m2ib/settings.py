@@ -24,7 +24,7 @@ Noise = Literal["independent", "antithetic"]
 ShiftCounts: TypeAlias = int | tuple[int, ...]
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    "sharp": {"granularity": "token", "shifts": 4, "samples": 2},
+    "sharp": {"granularity": "token", "shifts": 4, "smooth": 0.5, "samples": 2},
 }
 """Settings that go together, by name. An encoder's own ``presets`` stand over these, and what is given over both."""
 
@@ -51,6 +51,8 @@ class FitSettings:
                  estimator; see ``m2ib/reference.py``)
     shifts       over how many sub-cell shifts of the input the map is averaged, which makes its cells finer
                  (see ``m2ib/shifts.py``): a square for an input with two axes, or a number for each axis
+    smooth       standard deviation, in cells of the encoder's own grid, of the Gaussian that the map is smoothed
+                 with; 0 for none (see ``m2ib/smooth.py``)
     noise        "independent" draws; "antithetic": eps and -eps in pairs, an odd last one alone
     preset       the name of the settings that stand in for what was not given; or None
     """
@@ -66,6 +68,7 @@ class FitSettings:
     granularity: Granularity = "element"
     standardize: bool = False
     shifts: ShiftCounts = 1
+    smooth: float = 0.0
     noise: Noise = "independent"
     preset: str | None = None
 
@@ -137,10 +140,17 @@ def resolve(encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, A
             if "shifts" in own or "shifts" in encoder.presets.get(str(own.get("preset")), {}):
                 raise
             chosen["shifts"] = 1  # a preset for all encoders does not suit this one
+    if chosen.get("smooth") and encoder.stride is None:
+        if "smooth" in own and isinstance(given["smooth"], Mapping):
+            raise SettingError(
+                f"smooth for {modality}: {chosen['smooth']!r} is not possible; this encoder has no cells of a known "
+                "step that a map could be smoothed along; leave it at 0"
+            )
+        chosen["smooth"] = 0.0
     return FitSettings(**chosen)
 
 
-_LOWER = {"beta": (0.0, True), "variance": (0.0, False), "lr": (0.0, False)}
+_LOWER = {"beta": (0.0, True), "variance": (0.0, False), "lr": (0.0, False), "smooth": (0.0, True)}
 _COUNTS = ("steps", "samples")
 _CHOICES = {
     "readout": ("last", "final"),

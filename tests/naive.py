@@ -163,3 +163,15 @@ def fine_cell(
         if all(0 <= places[axis] < grid.shape[axis] for axis in (0, 1)):
             values.append(float(grid[int(places[0]), int(places[1])]))
     return sum(values) / len(values) / (counts[0] * counts[1])
+
+
+def smoothed(line: list[float], sigma: float) -> list[float]:
+    """A Gaussian mean, cell by cell, over a line that is mirrored at its ends, out to 4 sigma."""
+    reach, count = int(4 * sigma + 0.5), len(line)
+    weights = {offset: math.exp(-0.5 * (offset / sigma) ** 2) for offset in range(-reach, reach + 1)}
+    mirrored = [*line, *reversed(line)]  # goes on for ever, in both directions
+    return [
+        sum(weight * mirrored[(n + offset) % (2 * count)] for offset, weight in weights.items())
+        / sum(weights.values())
+        for n in range(count)
+    ]

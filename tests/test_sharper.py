@@ -24,6 +24,7 @@ from m2ib.page import render_page
 from m2ib.reference import References
 from m2ib.settings import resolve
 from m2ib.shifts import Shifts, offsets, refined
+from m2ib.smooth import smoothed
 from tiny_clip import END, START
 from toy import EXAMPLES, save_clip_with_words, toy_model
 
@@ -435,6 +436,53 @@ def test_a_finer_map_is_stored_shown_and_placed(clip64: m2ib.Model, tmp_path: Pa
     exp.figure()
 
 
+# Smoothing.
+
+
+@given(
+    sigma=st.floats(0.05, 6.0),
+    line=st.lists(st.floats(0.0, 100.0), min_size=1, max_size=12),
+    dtype=st.sampled_from(["float32", "float64"]),
+)
+def test_smoothing_is_a_gaussian_mean_that_keeps_the_total(
+    sigma: float, line: list[float], dtype: Any
+) -> None:
+    grid = np.array([line, line[::-1]], dtype=dtype)
+    found = smoothed(grid, [sigma])
+    assert found.dtype == dtype
+    close: Any = {"rtol": 1e-9, "atol": 1e-9} if dtype == "float64" else {"rtol": 1e-4, "atol": 1e-4}
+    np.testing.assert_allclose(found[0], naive.smoothed(line, sigma), **close)
+    np.testing.assert_allclose(found[1], found[0][::-1], **close)
+    assert found.sum() == pytest.approx(grid.sum(), rel=1e-5)
+    along_rows = smoothed(grid.T, [sigma, 0.0])  # each axis on its own, and those before them not at all
+    np.testing.assert_array_equal(along_rows, found.T)
+    np.testing.assert_array_equal(smoothed(grid, [0.0, 0.0]), grid)
+
+
+@pytest.mark.parametrize(("shifts", "counts"), [(1, (1, 1)), ((1, 4), (1, 4)), (4, (2, 2))])
+def test_a_smooth_map_is_the_same_map_smoothed(
+    clip64: m2ib.Model, shifts: Any, counts: tuple[int, int]
+) -> None:
+    options: Any = {
+        "image": pixels(),
+        "text": m2ib.contrast(IDS, SHORT),
+        "layer": 1,
+        "shifts": {"image": shifts},
+    }
+    rough, smooth = (m2ib.explain(clip64, smooth=sigma, **options, **FEW) for sigma in (0, 0.7))
+    for name in ("grid", "against"):
+        expected = getattr(rough["image"], name)
+        for axis, count in enumerate(counts):  # in cells of the model's own grid, however fine the map's are
+            expected = np.apply_along_axis(
+                lambda line, n=count: naive.smoothed(line.tolist(), 0.7 * n), axis, expected
+            )
+        assert error(getattr(smooth["image"], name), expected) <= 1e-9
+    np.testing.assert_array_equal(smooth["image"].capacity, rough["image"].capacity)
+    assert smooth["image"].settings["smooth"] == 0.7
+    np.testing.assert_array_equal(smooth["text"].grid, rough["text"].grid)  # words are no places
+    assert smooth["text"].settings["smooth"] == 0.0
+
+
 # All of them, batched.
 
 WAYS: list[dict[str, Any]] = [
@@ -442,6 +490,7 @@ WAYS: list[dict[str, Any]] = [
     {"standardize": True, "reference": {"image": [pixels(seed=7)], "text": [SHORT, IDS]}},
     {"noise": "antithetic"},
     {"shifts": 4},
+    {"smooth": 0.5},
     {"shifts": {"image": (2, 1)}, "granularity": {"image": "token"}},
     {"preset": "sharp"},
     {"preset": {"text": "sharp"}},
@@ -473,7 +522,7 @@ def test_what_is_given_stands_over_the_preset_and_that_over_the_defaults() -> No
     core = m2ib.PRESETS["sharp"]
     assert {name: image[name] for name in (*core, "steps")} == {**core, "steps": 3, "samples": 1}
     assert (image["beta"], image["layer"], image["lr"], image["preset"]) == (0.3, 0, 1.0, "sharp")
-    assert {name: text[name] for name in core} == {**core, "shifts": 1}  # texts cannot be shifted
+    assert {name: text[name] for name in core} == {**core, "shifts": 1, "smooth": 0.0}  # words are no places
     assert (text["beta"], text["layer"]) == (0.1, 1)
     over = m2ib.explain(model, preset={"image": "sharp"}, beta=0.2, layer=1, shifts=1, **pair)
     assert (over["image"].settings["beta"], over["image"].settings["layer"]) == (0.2, 1)
@@ -513,6 +562,9 @@ def test_a_presets_shifts_are_left_out_where_they_do_not_suit(steps: tuple[int, 
         (lambda: stride(2, 2), {"shifts": 9}, "shifts for image: 9 is too many; this encoder's cells are 2 and 2 samples"),
         (lambda: stride(2, 2), {"shifts": (1, 2, 1)}, r"shifts for image: \(1, 2, 1\) are 3 numbers; this encoder's"),
         (lambda: stride(2), {"shifts": (2, 2)}, r"\(2, 2\) are 2 numbers; .* cells have 1 axis, 2 samples apart"),
+        (toy_model, {"smooth": {"text": 0.5}}, "smooth for text: 0.5 is not possible; this encoder has no cells of a known"),
+        (toy_model, {"smooth": -1}, "smooth for image: -1 is out of range; it must be >= 0"),
+        (toy_model, {"smooth": "much"}, "smooth for image: 'much' is not a finite number; give one >= 0"),
         (toy_model, {"standardize": True}, r"standardize for image: this model brings no reference .*reference=\{'image': \["),
         (toy_model, {"reference": ["a dog"]}, r"reference: \['a dog'\] is not a dict by modality, as in reference="),
         (toy_model, {"reference": {"text": "a dog"}}, "reference for text: 'a dog' is not a list of raw inputs; give some"),
@@ -555,10 +607,22 @@ def test_the_settings_on_the_command_line(
     clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert command(clip, "--preset", "sharp", "steps=2", "noise=antithetic", "granularity.text=element") == 0
+    assert (
+        command(
+            clip,
+            "--preset",
+            "sharp",
+            "--smooth",
+            "0.25",
+            "steps=2",
+            "noise=antithetic",
+            "granularity.text=element",
+        )
+        == 0
+    )
     image, text = m2ib.load_explanation("m2ib-report")
     assert image.grid.shape == (8, 8)
-    assert {**m2ib.PRESETS["sharp"], "steps": 2, "noise": "antithetic"}.items() <= dict(
+    assert {**m2ib.PRESETS["sharp"], "smooth": 0.25, "steps": 2, "noise": "antithetic"}.items() <= dict(
         image.settings
     ).items()
     assert text.settings["granularity"] == "element"

@@ -45,8 +45,5 @@ def explain_side(
     with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
         run = run_to_layer(model, modality, inputs, settings, references)
         fits = fit_run(run, layouts, targets)
-    grids = [
-        run.shifts.grid(layout, [fit.capacity for fit in own])
-        for layout, own in zip(layouts, fits, strict=True)
-    ]
+    grids = [run.grid(layout, own) for layout, own in zip(layouts, fits, strict=True)]
     return grids, finer(layouts[0].axes, grids[0].shape)

@@ -51,6 +51,7 @@ class ExplainConfig:
     granularity: Any = None
     standardize: Any = None
     shifts: Any = None
+    smooth: Any = None
     noise: Any = None
     preset: Any = None
     reference: Any = None
@@ -75,6 +76,7 @@ _FREE = (
     "granularity",
     "standardize",
     "shifts",
+    "smooth",
     "noise",
     "preset",
     "reference",

@@ -14,7 +14,7 @@ COLUMNS = ("pointing", "wrong", "mass", "iou", "deletion_ratio", "seconds")
 def variants(sharp: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """By name, the settings: the paper's method at the preset's layer, each change alone, and all together."""
     layer = {"layer": sharp["layer"]} if "layer" in sharp else {}
-    shifts, beta = sharp["shifts"], sharp.get("beta", 0.1)
+    shifts, smooth, beta = sharp["shifts"], sharp["smooth"], sharp.get("beta", 0.1)
     return {
         "m2ib, the defaults": {},
         "at the preset's layer": layer,
@@ -23,10 +23,12 @@ def variants(sharp: dict[str, Any]) -> dict[str, dict[str, Any]]:
         f"+ beta={beta}": layer | {"beta": beta},
         "+ standardize=True": layer | {"standardize": True},
         f"+ shifts={shifts}": layer | {"shifts": shifts},
+        f"+ smooth={smooth}": layer | {"smooth": smooth},
         "+ steps=20": layer | {"steps": 20},
         "+ samples=2": layer | {"samples": 2},
         '+ samples=2, noise="antithetic"': layer | {"samples": 2, "noise": "antithetic"},
         'preset="sharp"': {"preset": "sharp"},
+        'preset="sharp", smooth=0': {"preset": "sharp", "smooth": 0},
     }
 
 

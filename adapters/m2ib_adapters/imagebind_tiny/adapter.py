@@ -41,10 +41,10 @@ DEFAULTS: dict[str, Defaults] = {
 
 SHARP: dict[str, dict[str, Any]] = {
     "image": {"layer": 1, "beta": 0.5, "standardize": True},
-    "audio": {"layer": -1, "beta": 0.3, "shifts": (1, 5), "standardize": True},
+    "audio": {"layer": -1, "beta": 2.0, "shifts": (1, 5), "smooth": 0.35, "standardize": True},
     "depth": {"layer": -1, "beta": 0.3, "standardize": True},
-    "thermal": {"layer": 1, "beta": 0.5, "standardize": True},
-    "imu": {"layer": -1, "beta": 1.0, "shifts": 5},
+    "thermal": {"layer": 1, "beta": 0.5, "shifts": 9, "standardize": True},
+    "imu": {"layer": -1, "beta": 1.0, "shifts": 5, "smooth": 0.35},
 }
 
 _REFERENCE = range(900_000, 900_064)  # seeds of scenes
