@@ -199,7 +199,7 @@ class Encoder:
     tail      optional fast path from a layer to the embedding:
               ``tail(activation (M, ...), layer, inputs (M, ...)) -> (M, D)``, equal to what ``embed``
               gives with that layer's output replaced; None: ``embed`` is run with the earlier blocks skipped
-    stride    for ``shifts``: how many samples the grid's cells are apart along the LAST axes of the input
+    stride    for ``shifts`` and ``smooth``: how many samples the grid's cells are apart along the LAST axes of the input
               tensor, which are the last axes of the grid too: (14, 14) for patches of 14 pixels, (5,) for
               windows of 5 samples. None where there is no such step: texts, grids that depend on the layer
     presets   settings that suit this encoder by the name of a preset, over those of ``m2ib.settings.PRESETS``
