@@ -1,0 +1,228 @@
+"""How a sound is laid out: its spectrograms clip by clip, its waveform, its player; for pages and figures."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from markupsafe import Markup
+
+from m2ib.contract import Axis
+from m2ib.renderers.outlines import Outline
+from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, maps_of
+from m2ib.renderers.pictures import band, hatch, png_url
+from m2ib.renderers.place import clock, even, follow, hertz_text, middles, moments
+from m2ib.renderers.regions import Region, outlines
+from m2ib.renderers.wav import wav_url
+
+if TYPE_CHECKING:
+    from m2ib.attribution import Attribution
+    from m2ib.renderers.sound import SoundView
+
+
+def bands_of(attribution: Attribution) -> np.ndarray:
+    """(frequencies,) centres of the grid's rows, in bands: band n lies between n and n + 1."""
+    view: SoundView = attribution.view
+    count = attribution.grid.shape[-2]
+    if not attribution.axes:
+        return even(count, 0, view.spectrogram.shape[1])
+    low, high = np.array(attribution.axes[-2].spans).T  # (frequencies,) Hz
+    centres: np.ndarray = (_band_of(view, low) + _band_of(view, high)) / 2
+    return centres
+
+
+def _band_of(view: SoundView, hertz: np.ndarray) -> np.ndarray:
+    return follow(hertz, view.hertz.astype(np.float64), np.arange(len(view.hertz)) + 0.5)
+
+
+def frames_of(attribution: Attribution) -> np.ndarray:
+    """(times,) centres of the grid's columns, in frames of a clip.
+
+    In a grid of clips the axis is in seconds from the start of the clip, otherwise of the sound.
+    """
+    view: SoundView = attribution.view
+    if not attribution.axes:
+        return even(attribution.grid.shape[-1], 0, view.spectrogram.shape[2])
+    start = 0.0 if attribution.grid.ndim == 3 else view.clips[0][0]
+    return np.array([(moment - start) / view.step for moment in middles(attribution.axes[-1])])
+
+
+def spectrogram_pixels(view: SoundView, clip: int) -> np.ndarray:
+    """(bands, frames, 3) uint8, lowest band below: grey on one scale for all clips, stripes for padding."""
+    heard = np.concatenate(
+        [rows[:, :end].ravel() for rows, end in zip(view.spectrogram, view.frames, strict=True)]
+    )
+    low, high = np.percentile(heard, [2, 99.8]) if heard.size else (0.0, 1.0)
+    levels = np.clip((view.spectrogram[clip] - low) / ((high - low) or 1.0), 0, 1)
+    pixels = np.repeat((_DARKEST + levels**1.6 * (_BRIGHTEST - _DARKEST)).astype(np.uint8)[..., None], 3, -1)
+    bands, frames = levels.shape
+    end = view.frames[clip]
+    pixels[:, end:] = hatch(bands, frames - end, 6)
+    return pixels[::-1]
+
+
+_DARKEST, _BRIGHTEST = 12, 225  # grey levels; heat must still be seen on the brightest
+
+
+def pitches(view: SoundView) -> list[tuple[float, str]]:
+    """Round frequencies and where they are, counted in bands from the top."""
+    top = len(view.hertz)
+    found = [hertz for hertz in _ROUND if view.hertz[0] <= hertz <= view.hertz[-1]]
+    places = top - _band_of(view, np.array(found))
+    marks: list[tuple[float, str]] = []
+    for place, hertz in zip(places, found, strict=True):
+        if not marks or marks[-1][0] - place >= top / 6:  # room for the text
+            marks.append((float(place), hertz_text(hertz)))
+    return marks
+
+
+_ROUND = (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0)
+
+
+def panels(attribution: Attribution) -> list[Panel]:
+    """A spectrogram for each clip, and the waveform where there is one."""
+    view: SoundView = attribution.view
+    found = [_spectrogram_panel(attribution, clip) for clip in range(len(view.clips))]
+    return [*found, _waveform_panel(attribution)] if view.envelope.shape[1] else found
+
+
+def clip_outlines(view: SoundView, clip: int) -> list[Outline]:
+    """Over a clip's spectrogram: in bands from the top and frames."""
+    _, bands, frames = view.spectrogram.shape
+    start = view.clips[clip][0]
+    return outlines(
+        view.regions,
+        lambda hertz: (bands - _band_of(view, hertz)).clip(0, bands),
+        lambda times: ((times - start) / view.step).clip(0, frames),
+    )
+
+
+def _moments_outlined(view: SoundView) -> list[Outline]:
+    """Over the waveform: in seconds, from top to bottom; named over the spectrograms already."""
+    whole = Axis("all", "", ((0.0, 1.0),))
+    spans = [
+        Region("", region.along("time").mask[None], (whole, region.axes[1]), region.main)
+        for region in view.regions
+    ]
+    return outlines(spans, lambda all_: all_, lambda times: times.clip(0, view.length))
+
+
+def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
+    view: SoundView = attribution.view
+    clips, bands, frames = view.spectrogram.shape
+    start, end = view.clips[clip]
+    padding = view.frames[clip] if view.frames[clip] < frames else None
+    caption = _span(view, start, end)
+    if clips > 1:
+        caption = f"clip {clip + 1} of {clips}, {caption}"
+    heard = view.frames[clip] * view.step  # seconds
+    alike = [other + 1 for other in range(clips) if other != clip and view.clips[other] == view.clips[clip]]
+    if alike:
+        caption += f", the same sound as clip{'s' if len(alike) > 1 else ''} {' and '.join(map(str, alike))}"
+    if padding is not None:
+        caption += "; striped: padding, no sound" + _padded_share(attribution, clip)
+    return Panel(
+        picture=image_tag(png_url(spectrogram_pixels(view, clip)), f"spectrogram, {caption}", frames, bands),
+        width=frames,
+        height=bands,
+        shape=2.6,
+        parts=[Part(clip, (0, 0, frames, bands), bands - bands_of(attribution), frames_of(attribution))],
+        x=Ruler([0, frames], [start, start + frames * view.step], "s"),
+        y=Ruler(bands - np.arange(bands) - 0.5, view.hertz, "Hz"),
+        padding=padding,
+        xticks=[
+            ((moment - start) / view.step, moment_text(view, moment))
+            for moment in moments(start, start + heard, max(1, round(5 * view.frames[clip] / frames)))
+        ],
+        yticks=pitches(view),
+        caption=caption,
+        outlines=clip_outlines(view, clip),
+    )
+
+
+def _span(view: SoundView, start: float, end: float) -> str:
+    """A part of the sound, as people read it."""
+    if view.length < 60:
+        return f"{start:.2f}–{end:.2f} s"
+    return f"{clock(start, view.length, 2)}–{clock(end, view.length, 2)}"
+
+
+def moment_text(view: SoundView, moment: float) -> str:
+    """As a tick has it, to a hundredth at most."""
+    rounded = round(moment, 2)
+    digits = 0 if rounded == int(rounded) else 1 if round(rounded, 1) == rounded else 2
+    return clock(rounded, view.length, digits)
+
+
+def _padded_share(attribution: Attribution, clip: int) -> str:
+    """How much of a clip is padding, and how much of its map lies there; "" for next to nothing."""
+    view: SoundView = attribution.view
+    grid = attribution.grid.reshape(-1, *attribution.grid.shape[-2:])[clip]
+    filled = view.frames[clip]
+    padding = 1 - filled / view.spectrogram.shape[2]
+    if padding < 0.05:
+        return ""
+    nats = grid[:, frames_of(attribution) >= filled].sum() / (grid.sum() or 1.0)
+    return f": {100 * padding:.0f} % of the clip, {100 * nats:.0f} % of its nats"
+
+
+def _waveform_panel(attribution: Attribution) -> Panel:
+    """The whole sound, shaded by the sum over the frequencies: the mean of the clips that hold a moment."""
+    view: SoundView = attribution.view
+    columns = view.envelope.shape[1]
+    frames = frames_of(attribution)
+    maps = {
+        side: grid.reshape(-1, *grid.shape[-2:]).sum(1, keepdims=True)  # (clips, 1, times)
+        for side, grid in maps_of(attribution).items()
+    }
+    middle = np.array([0.5])
+    places = sorted(set(view.clips))
+    names = [
+        (start, end, " ".join(str(n) for n, clip in enumerate(view.clips, 1) if clip == (start, end)))
+        for start, end in places
+    ]
+    overlap = any(later[0] < earlier[1] for earlier, later in pairwise(places))
+    caption = "the whole sound; the numbered bars are the clips that the model hears, "
+    caption += "shaded by the sum over all frequencies" + (
+        ", the mean where clips overlap" if overlap else ""
+    )
+    return Panel(
+        picture=Markup(
+            '<svg viewBox="0 0 {} 2" preserveAspectRatio="none" role="img" aria-label="waveform of the whole sound">'
+            '<path d="{}"/></svg>'
+        ).format(columns, band(view.envelope)),
+        width=view.length,
+        height=1,
+        shape=6,
+        lines=True,
+        parts=[
+            Part(clip, (start, 0, end, 1), middle, start + frames * view.step)
+            for clip, (start, end) in enumerate(view.clips)
+        ],
+        x=Ruler([0, view.length], [0, view.length], "s"),
+        xticks=[
+            (moment, moment_text(view, moment))
+            for moment in moments(0, view.length, 6 if view.length < 3600 else 4)
+        ],
+        bars=names if len(view.clips) > 1 else (),
+        caption=caption if len(view.clips) > 1 else "the whole sound, shaded by the sum over all frequencies",
+        outlines=_moments_outlined(view),
+        maps=maps,
+        measure="nats over all frequencies",
+    )
+
+
+def audio_tag(view: SoundView) -> Markup:
+    """The player, and what it plays."""
+    held = sum(end - start for start, end in view.played)
+    note = "a click on a map or on the waveform plays from there"
+    if held < view.length - 0.05:
+        note += "; of this long sound only the clips can be heard"
+    return player(view) + Markup('<p class="hint">{}</p>').format(note)
+
+
+def player(view: SoundView) -> Markup:
+    """The sound itself, in the page."""
+    source = wav_url(view.waveform, view.rate)
+    return Markup('<audio controls preload="auto" src="{}"></audio>').format(source)
