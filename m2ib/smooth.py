@@ -20,10 +20,10 @@ def smoothed(grid: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
 
     Beyond its outer cells the map is mirrored, so that its total stays what it was.
     """
-    smooth = grid
+    smooth = grid.astype(np.float64, copy=False)
     for place, sigma in enumerate(sigmas):
         if sigma > 0:
-            smooth = gaussian_filter1d(
-                smooth.astype(np.float64, copy=False), sigma, axis=place - len(sigmas), mode="reflect"
-            )
+            axis = place - len(sigmas)
+            widest = 16.0 * grid.shape[axis]  # flat by then, and the Gaussian is held in memory
+            smooth = gaussian_filter1d(smooth, min(sigma, widest), axis=axis, mode="reflect")
     return smooth.astype(grid.dtype, copy=False)

@@ -459,6 +459,11 @@ def test_smoothing_is_a_gaussian_mean_that_keeps_the_total(
     np.testing.assert_array_equal(smoothed(grid, [0.0, 0.0]), grid)
 
 
+def test_a_map_smoothed_beyond_measure_is_flat() -> None:
+    grid = np.arange(12.0).reshape(3, 4)
+    np.testing.assert_allclose(smoothed(grid, [1e12, 1e300]), np.full((3, 4), grid.mean()), rtol=1e-3)
+
+
 @pytest.mark.parametrize(("shifts", "counts"), [(1, (1, 1)), ((1, 4), (1, 4)), (4, (2, 2))])
 def test_a_smooth_map_is_the_same_map_smoothed(
     clip64: m2ib.Model, shifts: Any, counts: tuple[int, int]
