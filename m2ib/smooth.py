@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 
 def smoothed(grid: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
@@ -20,6 +19,10 @@ def smoothed(grid: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
 
     Beyond its outer cells the map is mirrored, so that its total stays what it was.
     """
+    if not any(sigmas):
+        return grid
+    from scipy.ndimage import gaussian_filter1d  # not at every import of m2ib
+
     smooth = grid.astype(np.float64, copy=False)
     for place, sigma in enumerate(sigmas):
         if sigma > 0:
