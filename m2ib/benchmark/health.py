@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from torch import Tensor
 
-from m2ib.benchmark.metrics import auc
 from m2ib.benchmark.rows import HEALTH, Result
+from m2ib.metrics import auc
 from m2ib.scenes import KINDS, Scene
 
 

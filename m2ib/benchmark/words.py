@@ -12,11 +12,12 @@ from torch import Tensor
 from m2ib.benchmark.erasing import cosines
 from m2ib.benchmark.localise import Example
 from m2ib.benchmark.methods import Batch, Method
-from m2ib.benchmark.metrics import mass_share, measures, top
+from m2ib.benchmark.metrics import measures
 from m2ib.benchmark.questions import Question
 from m2ib.benchmark.rows import Control, Row
 from m2ib.contract import Axis, Item, Token
 from m2ib.errors import InputError
+from m2ib.metrics import mass_share, top
 from m2ib.model import Model
 
 TEXT = "text"
