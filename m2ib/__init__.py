@@ -23,13 +23,15 @@ from m2ib.errors import (
     StorageError,
 )
 from m2ib.hookspecs import hookimpl
-from m2ib.registry import AdapterSpec, Registry, list_adapters
+from m2ib.registry import Registry, list_adapters, list_methods
+from m2ib.specs import AdapterSpec, MethodSpec
 
 if TYPE_CHECKING:
     from m2ib.api import contrast, explain, explain_many, good_layers
     from m2ib.attribution import Attribution
     from m2ib.boxes import read_boxes
     from m2ib.contract import (
+        Attention,
         Axis,
         Defaults,
         Encoder,
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
         write_first,
         write_sequence_first,
     )
+    from m2ib.degradation import Degradation, Fading, Replacing
     from m2ib.explanation import Explanation
     from m2ib.model import Model, load_model
     from m2ib.notices import warn
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from m2ib.storage import load_explanation
 
 _HOMES = {
+    "Attention": "contract",
     "Attribution": "attribution",
     "Axis": "contract",
     "Box": "renderers",
@@ -72,7 +76,10 @@ _HOMES = {
     "explain": "api",
     "explain_many": "api",
     "good_layers": "api",
+    "Degradation": "degradation",
     "Explanation": "explanation",
+    "Fading": "degradation",
+    "Replacing": "degradation",
     "Model": "model",
     "load_model": "model",
     "write_page": "page",
@@ -86,13 +93,16 @@ __all__ = [
     "PRESETS",
     "AdapterError",
     "AdapterSpec",
+    "Attention",
     "Attribution",
     "Axis",
     "Box",
     "CheckpointError",
     "Defaults",
+    "Degradation",
     "Encoder",
     "Explanation",
+    "Fading",
     "FitSettings",
     "InputError",
     "Inputs",
@@ -101,9 +111,11 @@ __all__ = [
     "Layout",
     "M2IBError",
     "M2IBWarning",
+    "MethodSpec",
     "Model",
     "Region",
     "Registry",
+    "Replacing",
     "SettingError",
     "StorageError",
     "Token",
@@ -113,6 +125,7 @@ __all__ = [
     "good_layers",
     "hookimpl",
     "list_adapters",
+    "list_methods",
     "load_explanation",
     "load_model",
     "read_boxes",

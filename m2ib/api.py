@@ -11,13 +11,10 @@ from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
 from m2ib.explanation import Explanation
 from m2ib.model import Model
-from m2ib.pipeline import Contrast, Pair, Plan, explain_batch, prepare
+from m2ib.pipeline import Contrast, Pair, Plan, explain_batch, plan_of, prepare
 from m2ib.progress import progress
 from m2ib.reach import reaching_layers
-from m2ib.reference import References
 from m2ib.settings import Granularity, Noise, PerModality, Readout, ShiftCounts
-
-METHODS = ("m2ib",)
 
 
 def contrast(this: Any, *others: Any) -> Contrast:
@@ -64,6 +61,7 @@ class Options(TypedDict, total=False):
     noise: PerModality[Noise]
     preset: PerModality[str]
     reference: Mapping[str, Sequence[Any]] | None
+    settings: Mapping[str, Any] | None
     truncate: bool
     fast: bool
 
@@ -87,6 +85,7 @@ def explain(
     noise: PerModality[Noise] = None,
     preset: PerModality[str] = None,
     reference: Mapping[str, Sequence[Any]] | None = None,
+    settings: Mapping[str, Any] | None = None,
     truncate: bool = False,
     fast: bool = True,
     show_progress: bool = True,
@@ -97,14 +96,17 @@ def explain(
     pair      ``("image", x), ("text", y)``; or, when the modalities differ, ``image=x, text=y``.
               An input is raw (path, PIL image, array, string, ...), one preprocessed ``torch.Tensor``
               without batch axis, or a :func:`contrast` of such
-    method    "m2ib" (Wang et al. 2023)
+    method    "m2ib" (Wang et al. 2023), or any other of :func:`m2ib.list_methods`: "gradcam", "rise", "chefer", ...
     seed      of the noise; each side's generator starts from it
     beta, variance, layer, steps, samples, lr, readout, granularity, standardize, shifts, smooth, noise
               see :class:`m2ib.FitSettings`: a value, or a dict by modality; None: the preset's, else the
               adapter's default (``layer``, ``beta``, ``variance``), else 10 steps of 10 samples, a learning
               rate of 1 and the paper's method
-    preset    "sharp": maps of finer cells, in fewer samples; what is given stands over it
+    preset    "sharp": maps of finer cells, in fewer samples; what is given stands over it. Other methods may have
+              presets of their own
     reference for ``standardize``: raw inputs by modality, {"image": [first, second, ...]}; None: the adapter's
+    settings  of another method, by name: {"masks": 512} for "rise"; each a value, or a dict by modality. Those of
+              the names above may stand here or there
     truncate  cut an input that is longer than the model takes, instead of refusing it
     fast      use the encoder's own fast tail where there is one
     show_progress  a bar on a terminal, for what takes longer than a second
@@ -128,6 +130,7 @@ def explain(
         noise=noise,
         preset=preset,
         reference=reference,
+        settings=settings,
         truncate=truncate,
         fast=fast,
     )
@@ -217,11 +220,23 @@ def _items(pair: Any) -> list[Any]:
 
 
 def _plan(
-    *, method: str = "m2ib", truncate: bool = False, fast: bool = True, reference: Any = None, **given: Any
+    *,
+    method: str = "m2ib",
+    truncate: bool = False,
+    fast: bool = True,
+    reference: Any = None,
+    settings: Any = None,
+    **given: Any,
 ) -> Plan:
-    if method not in METHODS:
-        raise SettingError(f"method: {method!r} is unknown; there is {', '.join(map(repr, METHODS))}")
-    return Plan(given, truncate, fast, References(reference))
+    if settings is not None and not isinstance(settings, Mapping):
+        raise SettingError(
+            f"settings: give a dict by name, as in settings={{'masks': 512}}, not {settings!r:.60}"
+        )
+    named = {name: value for name, value in given.items() if value is not None}
+    twice = sorted(set(named) & set(settings or {}) - {"seed"})
+    if twice:
+        raise SettingError(f"settings: {twice[0]!r} is given twice, by itself and in settings")
+    return plan_of(method, {**named, **(settings or {})}, truncate=truncate, fast=fast, reference=reference)
 
 
 def _pair(items: Sequence[Any]) -> list[tuple[str, Any]]:

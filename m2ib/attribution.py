@@ -23,31 +23,35 @@ class Attribution:
 
     modality  of the input
     method    that made it
-    grid      raw values on the encoder's own grid, nats, unscaled: (rows, cols), (tokens,), ...; with ``shifts``
+    grid      raw values on the encoder's own grid, unscaled: (rows, cols), (tokens,), ...; with ``shifts``
               each cell is split in as many as there are shifts along its axes, and with ``smooth`` smoothed
-    capacity  the same at every position of the activation, class and register tokens included, never smoothed;
-              with ``shifts`` the mean over them
+    capacity  of the bottleneck: the same at every position of the activation, class and register tokens included,
+              never smoothed; with ``shifts`` the mean over them. None for other methods
     against   for a contrast: the grid when the target points the other way, what speaks for the other
               side; None otherwise
     layout    what the positions are
-    curve     how the fit went; with ``shifts`` the mean over them
+    curve     how the fit went; with ``shifts`` the mean over them. None for methods that fit nothing
     settings  resolved settings, JSON-able
     origin    where the input came from and how it was prepared, JSON-able
     view      what the renderer shows
     renderer  how it is looked at and stored
+    unit      of the values: "nats" of the bottleneck, "cosine", "" for none
+    additive  whether values add up, so that a word has the sum of its tokens'; otherwise it has their mean
     """
 
     modality: str
     method: str
     grid: np.ndarray
-    capacity: np.ndarray
+    capacity: np.ndarray | None
     layout: Layout
-    curve: Curve
+    curve: Curve | None
     settings: Mapping[str, Any]
     view: Any
     renderer: Renderer
     origin: Mapping[str, Any] = field(default_factory=dict)
     against: np.ndarray | None = None
+    unit: str = "nats"
+    additive: bool = True
 
     @property
     def scores(self) -> np.ndarray:
@@ -72,16 +76,16 @@ class Attribution:
         """Texts: (word, value) pairs in reading order. Otherwise empty.
 
         Tokens are merged by their offsets in the text; a word's value is the sum of its tokens' values
-        (capacities are nats and add up). Special tokens belong to no word.
+        (capacities are nats and add up), or their mean where values do not add up. Special tokens belong to no word.
         """
         if not self.layout.tokens:
             return []
-        return merge_words(self.view["text"], self.layout.tokens, self.grid)
+        return merge_words(self.view["text"], self.layout.tokens, self.grid, mean=not self.additive)
 
     def __repr__(self) -> str:
         return (
             f"Attribution({self.modality}, method={self.method!r}, grid={self.grid.shape}, "
-            f"total={self.grid.sum():.4g} nats, layer={self.settings.get('layer')})"
+            f"total={self.grid.sum():.4g}{self.unit and ' '}{self.unit}, layer={self.settings.get('layer')})"
         )
 
 
@@ -94,10 +98,13 @@ _WORD = re.compile(
 )
 
 
-def merge_words(text: str, tokens: Sequence[Token], values: np.ndarray) -> list[tuple[str, float]]:
-    """Sum ``values`` (tokens,) over the words of ``text`` that the tokens' offsets fall into."""
+def merge_words(
+    text: str, tokens: Sequence[Token], values: np.ndarray, *, mean: bool = False
+) -> list[tuple[str, float]]:
+    """Sum ``values`` (tokens,) over the words of ``text`` that the tokens' offsets fall into, or their mean."""
     spans = [match.span() for match in _WORD.finditer(text)]
     totals = [0.0] * len(spans)
+    counts = [0] * len(spans)
     owner: list[int | None] = [None] * len(spans)  # the first word of the run that a token joins
     for token, value in zip(tokens, values, strict=True):
         if token.special:
@@ -115,11 +122,13 @@ def merge_words(text: str, tokens: Sequence[Token], values: np.ndarray) -> list[
             owner[number] = head
             if number != head:
                 totals[head] += totals[number]
-                totals[number] = 0.0
+                counts[head] += counts[number]
+                totals[number] = counts[number] = 0
         totals[head] += float(value)
+        counts[head] += 1
     words = []
     for number, (first, _) in enumerate(spans):
         if owner[number] == number:
             last = max(end for (_, end), head in zip(spans, owner, strict=True) if head == number)
-            words.append((text[first:last], totals[number]))
+            words.append((text[first:last], totals[number] / (counts[number] if mean else 1)))
     return words

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from m2ib.errors import InputError
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from m2ib.degradation import Degradation
     from m2ib.renderers import Renderer
 
 Inputs = Tensor | dict[str, Tensor]
@@ -80,20 +83,26 @@ class Layout:
     tokens: tuple[Token, ...] = ()
     axes: tuple[Axis, ...] = ()
 
+    def cells(self, positions: tuple[int, ...]) -> np.ndarray:
+        """(cells,) which of the flattened ``positions`` are the grid's, in its order."""
+        every = np.arange(np.prod(positions, dtype=int))
+        if self.index is not None:
+            return np.array(self.index)
+        return every if self.read is None else every[: self.read]
+
+    def shaped(self, values: np.ndarray, positions: tuple[int, ...]) -> np.ndarray:
+        """Values of the cells (cells,) as the grid of an activation with these positions."""
+        shape = positions if self.grid is None else self.grid
+        if values.size != np.prod(shape, dtype=int):
+            raise InputError(
+                f"layout: a grid of {shape} does not fit {values.size} positions of an activation "
+                f"with {positions}; the adapter's layout and layer disagree"
+            )
+        return values.reshape(shape)
+
     def to_grid(self, values: np.ndarray) -> np.ndarray:
         """Pick the grid out of per-position ``values``, shaped like the positions."""
-        shape = values.shape if self.grid is None else self.grid
-        flat = values.reshape(-1)
-        if self.index is not None:
-            flat = flat[list(self.index)]
-        elif self.read is not None:
-            flat = flat[: self.read]
-        if flat.size != np.prod(shape, dtype=int):
-            raise InputError(
-                f"layout: a grid of {shape} does not fit {flat.size} positions of an activation "
-                f"with {values.shape}; the adapter's layout and layer disagree"
-            )
-        return flat.reshape(shape)
+        return self.shaped(values.reshape(-1)[self.cells(values.shape)], values.shape)
 
 
 @dataclass(frozen=True)
@@ -168,6 +177,23 @@ class Defaults:
     variance: float = 1.0
 
 
+@dataclass(frozen=True)
+class Attention:
+    """That the blocks of a transformer attend, and how it is read; for the methods that look at attention.
+
+    Inside a block exactly one call of ``torch.nn.functional.scaled_dot_product_attention`` is expected, and none of
+    other blocks: there the patterns are seen, whoever calls it (transformers, open_clip, timm, one's own code). Queries
+    are (N * clips, heads, T, d); keys may have more than T rows (learned ones at the end), which belong to no token.
+
+    pooled  inputs (N, ...) -> (N,) the position, counted in one clip, at which the embedding is read.
+            None: at all that are read, by their mean or by a pooling attention after the last block
+    by_sdpa context manager inside which blocks attend by that function; None: they always do
+    """
+
+    pooled: Callable[[Inputs], Tensor] | None
+    by_sdpa: Callable[[], AbstractContextManager[None]] | None = None
+
+
 class Prepare(Protocol):
     """raw input -> Item; ``truncate=True`` cuts what is longer than the model takes."""
 
@@ -204,6 +230,9 @@ class Encoder:
               windows of 5 samples. None where there is no such step: texts, grids that depend on the layer
     presets   settings that suit this encoder by the name of a preset, over those of ``m2ib.settings.PRESETS``
     reference for ``standardize``: gives raw inputs, always the same, whose activations are what is usual; or None
+    attention that its blocks attend, for methods that read attention; None for an encoder without
+    degradation how parts of an input are taken out, for methods that hide and for metrics: see
+              ``m2ib/degradation.py``. None: an input of numbers fades to 0 along its last axes; token ids cannot be hidden
     """
 
     modality: str
@@ -219,6 +248,8 @@ class Encoder:
     stride: tuple[int, ...] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference: Callable[[], Sequence[Any]] | None = None
+    attention: Attention | None = None
+    degradation: Degradation | None = None
 
     def layer(self, index: int) -> Layer:
         """The layer with this number: -1 is the stem, 0 .. len(layers) - 1 the blocks."""

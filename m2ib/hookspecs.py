@@ -1,7 +1,7 @@
-"""The whole plugin contract: one hook.
+"""The whole plugin contract: two hooks; a plugin has one of them or both.
 
 A distribution registers a module (or any object) under the entry-point group ``m2ib``; the module
-holds a function of this name, decorated with :data:`m2ib.hookimpl`.
+holds functions of these names, decorated with :data:`m2ib.hookimpl`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from m2ib.registry import AdapterSpec
+    from m2ib.specs import AdapterSpec, MethodSpec
 
 GROUP = "m2ib"
 hookspec = pluggy.HookspecMarker(GROUP)
@@ -22,6 +22,14 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 @hookspec
 def m2ib_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
     """Call ``register(AdapterSpec(...))`` once for each adapter this plugin brings.
+
+    Import no heavy package here: that belongs in the spec's ``load``.
+    """
+
+
+@hookspec
+def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
+    """Call ``register(MethodSpec(...))`` once for each method this plugin brings.
 
     Import no heavy package here: that belongs in the spec's ``load``.
     """

@@ -1,6 +1,6 @@
 """The straight line: preprocess, embed the other side once, run to layer l once, fit, attribute.
 
-One pair walks it once; a batch walks it side by side.
+One pair walks it once; a batch walks it side by side. What happens between the inputs and their maps is the method's.
 """
 
 from __future__ import annotations
@@ -10,22 +10,19 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 from m2ib.attribution import Attribution
-from m2ib.capture import ONE_AT_A_TIME, Recording, as_loaded, frozen, record
-from m2ib.contract import Inputs, Item, Layout
+from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
+from m2ib.contract import Inputs, Item
 from m2ib.errors import InputError
 from m2ib.explanation import Explanation
-from m2ib.fit import Curve, Fit, fit_bottlenecks
+from m2ib.methods.base import Batch, Map, Method, refused
 from m2ib.model import Model
-from m2ib.reference import References, Statistics
-from m2ib.settings import FitSettings, resolve, shifts_of
-from m2ib.shifts import Shifts
-from m2ib.smooth import smoothed
+from m2ib.reference import References
+from m2ib.registry import MethodInfo, default_registry
 
 
 @dataclass(frozen=True)
@@ -50,45 +47,45 @@ Pair = tuple[Side, Side]
 
 @dataclass(frozen=True)
 class Plan:
-    """The settings of a call, before a modality is known."""
+    """The method and settings of a call, before a modality is known."""
 
+    name: str
+    method: Method
     given: Mapping[str, Any]
-    truncate: bool
-    fast: bool
+    truncate: bool = False
+    fast: bool = True
     references: References = field(default_factory=References)
 
+    def settings(self, model: Model, modality: str, modalities: tuple[str, ...]) -> Any:
+        """The method's, for one modality of a pair. Raises :class:`SettingError` where it is not defined."""
+        encoder = model.encoder(modality)
+        reason = self.method.refuse(encoder)
+        if reason is not None:
+            raise refused(self.name, model, modality, reason)
+        settings = self.method.resolve(encoder, modalities, self.given)
+        self.method.check(model, modality, settings, self.references)
+        return settings
 
-@dataclass(frozen=True)
-class Run:
-    """The inputs of one side, run once to its layer.
 
-    settings    of the side
-    shifts      of its inputs
-    recording   of the shifted inputs, (N * shifts, ...)
-    embedding   (N, D) of the inputs as they are, unnormalised
-    statistics  of the layer, for ``standardize``
-    """
-
-    settings: FitSettings
-    shifts: Shifts
-    recording: Recording
-    embedding: Tensor
-    statistics: Statistics | None
-
-    def grid(self, layout: Layout, fits: Sequence[Fit]) -> np.ndarray:
-        """The map of one input out of the fits of its shifts, in nats."""
-        grid = self.shifts.grid(layout, [fit.capacity for fit in fits])
-        axes = self.recording.encoder.stride or ()
-        counts = self.shifts.counts or (1,) * len(axes)
-        return smoothed(grid, [self.settings.smooth * count for count in counts])
+def plan_of(
+    method: str,
+    given: Mapping[str, Any],
+    *,
+    truncate: bool = False,
+    fast: bool = True,
+    reference: Any = None,
+    info: MethodInfo | None = None,
+) -> Plan:
+    """A method by name, with what the caller gave. Raises :class:`SettingError` for an unknown method."""
+    found = info or default_registry().find_method(method)
+    return Plan(found.name, found.load(), given, truncate, fast, References(reference))
 
 
 def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> Pair:
     """Settings checked before anything is read, then both inputs made ready."""
     modalities = tuple(modality for modality, _ in pair)
     for modality in modalities:
-        if resolve(model.encoder(modality), modalities, plan.given).standardize:
-            plan.references.check(model, modality)
+        plan.settings(model, modality, modalities)
 
     def side(modality: str, raw: Any) -> Side:
         if isinstance(raw, Contrast):
@@ -136,73 +133,70 @@ def _explain_group(
     steps: Callable[[int], Callable[[], None]],
 ) -> list[Explanation]:
     modalities = tuple(side.modality for side in pairs[0])
-    settings = [resolve(model.encoder(modality), modalities, plan.given) for modality in modalities]
+    settings = [plan.settings(model, modality, modalities) for modality in modalities]
     columns = [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
-    runs = [
-        run_to_layer(
-            model, modality, model.collate(modality, [s.item for s in column]), setting, plan.references
-        )
-        for modality, column, setting in zip(modalities, columns, settings, strict=True)
+    begun = []
+    for modality, column, setting in zip(modalities, columns, settings, strict=True):
+        items = [side.item for side in column]
+        batch = Batch(model, modality, items, model.collate(modality, items), plan.references, plan.fast)
+        begun.append(plan.method.begin(batch, setting))
+    targets = [_targets(model, column, each.embedding) for column, each in zip(columns, begun, strict=True)]
+    advance = steps(sum(plan.method.steps(setting) for setting in settings))
+    maps = [begun[n].maps(targets[1 - n], advance) for n in (0, 1)]
+    against = [
+        begun[n].maps(-targets[1 - n], lambda: None) if columns[1 - n][0].others else None for n in (0, 1)
     ]
-    targets = [_targets(model, column, run) for column, run in zip(columns, runs, strict=True)]
-    advance = steps(sum(s.steps for s in settings))
-    fits = [
-        _fit_side(runs[n], columns[n], columns[1 - n], targets[1 - n], plan.fast, advance) for n in (0, 1)
+    anchors = [
+        targets[n] if columns[n][0].others else begun[n].embedding.to(targets[n].dtype) for n in (0, 1)
     ]
-    anchors = [targets[n] if columns[n][0].others else runs[n].embedding.to(targets[n].dtype) for n in (0, 1)]
     similarities = cosine_similarity(anchors[0], anchors[1].to(anchors[0].device), dim=-1).tolist()
     provenance = {"m2ib": version("m2ib"), "torch": torch.__version__, **model.origin}
     provenance |= {"device": str(model.device), "dtype": str(model.dtype).removeprefix("torch.")}
-    sources = {run.recording.encoder.modality: dict(run.statistics.source) for run in runs if run.statistics}
+    sources = {
+        modality: dict(statistics.source)
+        for modality, each in zip(modalities, begun, strict=True)
+        if (statistics := getattr(each, "statistics", None)) is not None
+    }
     if sources:
         provenance["reference"] = sources
     explanations = []
     for number, pair in enumerate(pairs):
         first, second = (
-            _attribution(model, pair[n], runs[n], *(fit[number] for fit in fits[n])) for n in (0, 1)
+            _attribution(
+                model,
+                pair[n],
+                plan,
+                settings[n],
+                maps[n][number],
+                None if (a := against[n]) is None else a[number],
+            )
+            for n in (0, 1)
         )
         explanations.append(Explanation((first, second), similarities[number], provenance))
     return explanations
 
 
-def run_to_layer(
-    model: Model, modality: str, inputs: Inputs, settings: FitSettings, references: References
-) -> Run:
-    """Inputs (N, ...), and their shifts, once up to the layer; with the statistics that the settings ask for."""
-    encoder = model.encoder(modality)
-    shifts = shifts_of(encoder, settings.shifts)
-    recording = record(encoder, shifts.apply(inputs), settings.layer)  # of (N * shifts, ...)
-    embedding = recording.embedding[shifts.still :: shifts.number]  # (N, D) of those that are not moved
-    statistics = references.statistics(model, modality, settings.layer) if settings.standardize else None
-    return Run(settings, shifts, recording, embedding, statistics)
+def explain_side(
+    model: Model, modality: str, items: Sequence[Item], inputs: Inputs, targets: Tensor, plan: Plan
+) -> list[Map]:
+    """One side of N pairs alone: the maps that ``m2ib.explain`` gives for it.
+
+    items    N inputs of one shape
+    inputs   the same as one batch on the model's device
+    targets  (N, D) embeddings of the other sides
+
+    Raises :class:`InputError` and :class:`SettingError`.
+    """
+    settings = plan.settings(model, modality, (modality,))
+    batch = Batch(model, modality, items, inputs, plan.references, plan.fast)
+    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+        return plan.method.begin(batch, settings).maps(targets, lambda: None)
 
 
-def fit_run(
-    run: Run,
-    layouts: Sequence[Layout],
-    targets: Tensor,
-    *,
-    fast: bool = True,
-    advance: Callable[[], None] = lambda: None,
-) -> list[list[Fit]]:
-    """The fits of N inputs to their targets (N, D): for each a list, one for each shift."""
-    each = run.shifts.number
-    found = fit_bottlenecks(
-        run.recording,
-        [layout for layout in layouts for _ in range(each)],
-        targets.repeat_interleave(each, 0),  # (N * shifts, D)
-        run.settings,
-        statistics=run.statistics,
-        fast=fast,
-        advance=advance,
-    )
-    return [found[start : start + each] for start in range(0, len(found), each)]
-
-
-def _targets(model: Model, column: Sequence[Side], run: Run) -> Tensor:
+def _targets(model: Model, column: Sequence[Side], embedding: Tensor) -> Tensor:
     """(N, D) what the other side is fitted to: embeddings, or differences of unit embeddings."""
     precision = torch.float64 if model.dtype == torch.float64 else torch.float32
-    unit = normalize(run.embedding.to(precision), dim=-1)  # (N, D)
+    unit = normalize(embedding.to(precision), dim=-1)  # (N, D)
     if not column[0].others:
         return unit
     rows = []
@@ -220,42 +214,24 @@ def _targets(model: Model, column: Sequence[Side], run: Run) -> Tensor:
     return torch.stack(rows)
 
 
-def _fit_side(
-    run: Run,
-    column: Sequence[Side],
-    other: Sequence[Side],
-    targets: Tensor,
-    fast: bool,
-    advance: Callable[[], None],
-) -> list[list[list[Fit]]]:
-    """The fits towards the target; and, if the other side is a contrast, those towards its opposite.
-
-    Each is a list of one for each shift, by input.
-    """
-    layouts = [side.item.layout for side in column]
-    fits = [fit_run(run, layouts, targets, fast=fast, advance=advance)]
-    if other[0].others:
-        fits.append(fit_run(run, layouts, -targets, fast=fast))
-    return fits
-
-
 def _attribution(
-    model: Model, side: Side, run: Run, fits: Sequence[Fit], opposite: Sequence[Fit] | None = None
+    model: Model, side: Side, plan: Plan, settings: Any, found: Map, opposite: Map | None
 ) -> Attribution:
-    """Of one input, out of the fits of its shifts."""
-    layout = side.item.layout
+    """Of one input, out of the method's map."""
     return Attribution(
         modality=side.modality,
-        method="m2ib",
-        grid=run.grid(layout, fits),
-        capacity=np.mean([fit.capacity for fit in fits], axis=0),
-        layout=layout,
-        curve=Curve.mean([fit.curve for fit in fits]),
-        settings=run.settings.to_dict(),
+        method=plan.name,
+        grid=found.grid,
+        capacity=found.capacity,
+        layout=side.item.layout,
+        curve=found.curve,
+        settings=settings.to_dict(),
         view=side.item.view,
         renderer=model.encoder(side.modality).renderer,
         origin=_origin(side),
-        against=None if opposite is None else run.grid(layout, opposite),
+        against=None if opposite is None else opposite.grid,
+        unit=plan.method.unit,
+        additive=plan.method.additive,
     )
 
 

@@ -1,4 +1,4 @@
-"""Adapters found through the entry-point group ``m2ib``, each plugin on its own.
+"""Adapters and methods found through the entry-point group ``m2ib``, each plugin on its own.
 
 A plugin that fails is left out, recorded and reported once; everyone else keeps working.
 ``M2IB_STRICT_PLUGINS=1`` raises instead. Nothing here imports a model library or torch.
@@ -9,65 +9,23 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 import pluggy
 
 from m2ib import hookspecs
-from m2ib.errors import AdapterError
+from m2ib.errors import AdapterError, M2IBError, SettingError, did_you_mean
+from m2ib.specs import AdapterSpec, MethodSpec
 
 if TYPE_CHECKING:
-    from m2ib.model import Model
+    from m2ib.methods.base import Method
 
 log = logging.getLogger("m2ib")
 
-_NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
-_MODALITY = re.compile(r"[a-z][a-z0-9_]*")
-
-
-@dataclass(frozen=True)
-class AdapterSpec:
-    """What a plugin registers for one model family. Making one must stay cheap.
-
-    name        how users ask for it: lower-case letters, digits and dashes, e.g. ``"my-model"``
-    summary     one line for listings
-    modalities  the kinds of input its models take, e.g. ``("image", "text")``
-    load        ``load(checkpoint=None, device=torch.device, dtype=torch.dtype, **options) -> m2ib.Model``;
-                the only place that imports the model library or reads weights
-    models      which checkpoints it opens, for listings
-    extra       what to install when the model library is missing, e.g. ``"my-package[torch]"``
-    options     names of the keywords that ``load`` takes besides; () where they are not told
-    """
-
-    name: str
-    summary: str
-    modalities: tuple[str, ...]
-    load: Callable[..., Model]
-    models: str = ""
-    extra: str = ""
-    options: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise AdapterError(
-                f"AdapterSpec: name {self.name!r} is not made of lower-case letters, digits and dashes"
-            )
-        if isinstance(self.modalities, str) or not self.modalities:
-            raise AdapterError(
-                f"AdapterSpec {self.name!r}: modalities must be a non-empty tuple of names, "
-                f"not {self.modalities!r}"
-            )
-        for modality in self.modalities:
-            if not isinstance(modality, str) or not _MODALITY.fullmatch(modality):
-                raise AdapterError(
-                    f"AdapterSpec {self.name!r}: modality {modality!r} is not a lower-case name"
-                )
-        if not callable(self.load):
-            raise AdapterError(f"AdapterSpec {self.name!r}: load {self.load!r} cannot be called")
+HOOKS = ("m2ib_register_adapters", "m2ib_register_methods")
 
 
 @dataclass(frozen=True)
@@ -88,6 +46,31 @@ class AdapterInfo:
 
 
 @dataclass(frozen=True)
+class MethodInfo:
+    """One row of :func:`m2ib.list_methods`: a usable method and the distribution it comes from."""
+
+    name: str
+    summary: str
+    origin: str
+    spec: MethodSpec
+
+    @property
+    def qualified_name(self) -> str:
+        """``dist:name``, the form that stays unambiguous when two plugins share a name."""
+        return f"{self.origin}:{self.name}"
+
+    def load(self) -> Method:
+        """The method itself. Raises :class:`SettingError` naming what to install where a package is missing."""
+        try:
+            return self.spec.load()
+        except ImportError as error:
+            install = f"pip install '{self.spec.extra}'" if self.spec.extra else "install what it needs"
+            raise SettingError(
+                f"method {self.name!r} needs {error.name or error}, which cannot be imported: {install}"
+            ) from error
+
+
+@dataclass(frozen=True)
 class PluginFailure:
     """A plugin that was left out: who (distribution), which entry point, and why."""
 
@@ -99,48 +82,72 @@ class PluginFailure:
         return f"plugin {self.entry_point!r} of {self.origin!r} was left out: {self.reason}"
 
 
-class AdapterList(Sequence[AdapterInfo]):
-    """The usable adapters in order of registration; ``failures`` and ``conflicts`` tell the rest."""
+class _Row(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def summary(self) -> str: ...
+    @property
+    def origin(self) -> str: ...
+    @property
+    def qualified_name(self) -> str: ...
+
+
+Info = TypeVar("Info", bound=_Row)
+
+
+class Listing(Sequence[Info], Generic[Info]):
+    """What is usable, in order of registration; ``failures`` and ``conflicts`` tell the rest."""
 
     def __init__(
-        self, adapters: Iterable[AdapterInfo], failures: Iterable[PluginFailure], conflicts: Iterable[str]
+        self, rows: Iterable[Info], failures: Iterable[PluginFailure], conflicts: Iterable[str]
     ) -> None:
-        self._adapters = tuple(adapters)
+        self._rows = tuple(rows)
         self.failures = tuple(failures)
         self.conflicts = tuple(conflicts)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names to pass to ``load_model``; a name that two plugins share appears as ``dist:name``."""
-        counts = [info.name for info in self._adapters]
-        return tuple(
-            info.name if counts.count(info.name) == 1 else info.qualified_name for info in self._adapters
-        )
+        """The names to ask for; a name that two plugins share appears as ``dist:name``."""
+        every = [info.name for info in self._rows]
+        return tuple(info.name if every.count(info.name) == 1 else info.qualified_name for info in self._rows)
 
     @overload
-    def __getitem__(self, key: int | str) -> AdapterInfo: ...
+    def __getitem__(self, key: int | str) -> Info: ...
     @overload
-    def __getitem__(self, key: slice) -> Sequence[AdapterInfo]: ...
-    def __getitem__(self, key: int | str | slice) -> AdapterInfo | Sequence[AdapterInfo]:
+    def __getitem__(self, key: slice) -> Sequence[Info]: ...
+    def __getitem__(self, key: int | str | slice) -> Info | Sequence[Info]:
         if isinstance(key, str):
-            found = [info for info in self._adapters if key in (info.name, info.qualified_name)]
+            found = _called(key, self._rows)
             if len(found) != 1:
                 raise KeyError(key)
             return found[0]
-        return self._adapters[key]
+        return self._rows[key]
 
     def __contains__(self, key: object) -> bool:
-        return key in self._adapters or any(key in (i.name, i.qualified_name) for i in self._adapters)
+        return key in self._rows or bool(_called(key, self._rows))
 
-    def __iter__(self) -> Iterator[AdapterInfo]:
-        return iter(self._adapters)
+    def __iter__(self) -> Iterator[Info]:
+        return iter(self._rows)
 
     def __len__(self) -> int:
-        return len(self._adapters)
+        return len(self._rows)
 
     def __repr__(self) -> str:
-        rows = [f"{i.qualified_name} ({', '.join(i.modalities)}): {i.summary}" for i in self._adapters]
-        return "\n".join([*rows, *map(str, self.failures), *self.conflicts])
+        return "\n".join([*map(_line, self._rows), *map(str, self.failures), *self.conflicts])
+
+
+def _line(info: _Row) -> str:
+    modalities = f" ({', '.join(info.modalities)})" if isinstance(info, AdapterInfo) else ""
+    return f"{info.qualified_name}{modalities}: {info.summary}"
+
+
+def _called(name: object, rows: Sequence[Info]) -> list[Info]:
+    return [info for info in rows if name in (info.name, info.qualified_name)]
+
+
+AdapterList = Listing[AdapterInfo]
+MethodList = Listing[MethodInfo]
 
 
 class Registry:
@@ -148,6 +155,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._adapters: list[AdapterInfo] = []
+        self._methods: list[MethodInfo] = []
         self._failures: list[PluginFailure] = []
 
     @classmethod
@@ -178,42 +186,37 @@ class Registry:
         return registry
 
     def add_plugin(self, plugin: Any, *, origin: str, entry_point: str = "") -> None:
-        """Check a plugin's hooks and take its adapters, all or none of them."""
+        """Check a plugin's hooks and take its adapters and methods, all or none of them."""
         manager = pluggy.PluginManager(hookspecs.GROUP)
         manager.add_hookspecs(hookspecs)
         manager.register(plugin, name=entry_point or origin)
         manager.check_pending()  # a misspelt hook
-        if not manager.hook.m2ib_register_adapters.get_hookimpls():
+        if not any(getattr(manager.hook, hook).get_hookimpls() for hook in HOOKS):
             raise AdapterError(
-                f"{entry_point or origin!r} has no function m2ib_register_adapters decorated with m2ib.hookimpl"
+                f"{entry_point or origin!r} has no function {HOOKS[0]} decorated with m2ib.hookimpl, nor {HOOKS[1]}"
             )
-        specs: list[AdapterSpec] = []
-        manager.hook.m2ib_register_adapters(register=specs.append)
-        for spec in specs:
-            if not isinstance(spec, AdapterSpec):
-                raise AdapterError(f"register() takes an AdapterSpec, not {spec!r}")
-        taken = [info.name for info in self._adapters if info.origin == origin] + [s.name for s in specs]
-        for spec in specs:
-            if taken.count(spec.name) > 1:
-                raise AdapterError(f"{origin!r} registers the adapter {spec.name!r} more than once")
+        adapters: list[AdapterSpec] = []
+        methods: list[MethodSpec] = []
+        manager.hook.m2ib_register_adapters(register=adapters.append)
+        manager.hook.m2ib_register_methods(register=methods.append)
+        _check("adapter", AdapterSpec, adapters, origin, self._adapters)
+        _check("method", MethodSpec, methods, origin, self._methods)
         self._adapters += [
-            AdapterInfo(s.name, s.summary, s.models, tuple(s.modalities), origin, s) for s in specs
+            AdapterInfo(s.name, s.summary, s.models, tuple(s.modalities), origin, s) for s in adapters
         ]
+        self._methods += [MethodInfo(s.name, s.summary, origin, s) for s in methods]
 
     def conflicts(self) -> list[str]:
         """A line for each name that two distributions share."""
-        lines = []
-        for name in dict.fromkeys(info.name for info in self._adapters):
-            rivals = [info for info in self._adapters if info.name == name]
-            if len(rivals) > 1:
-                origins = " and ".join(repr(info.origin) for info in rivals)
-                forms = " or ".join(repr(info.qualified_name) for info in rivals)
-                lines.append(f"the adapter {name!r} is registered by {origins}: ask for {forms}")
-        return lines
+        return [*_conflicts("adapter", self._adapters), *_conflicts("method", self._methods)]
 
     def list(self) -> AdapterList:
-        """All that was found, failures included."""
-        return AdapterList(self._adapters, self._failures, self.conflicts())
+        """All adapters that were found, failures included."""
+        return Listing(self._adapters, self._failures, _conflicts("adapter", self._adapters))
+
+    def list_methods(self) -> MethodList:
+        """All methods that were found, failures included."""
+        return Listing(self._methods, self._failures, _conflicts("method", self._methods))
 
     def find(self, name: str) -> AdapterInfo:
         """The adapter called ``name`` or ``dist:name``.
@@ -221,19 +224,65 @@ class Registry:
         Raises :class:`AdapterError` naming the known ones (and broken plugins) if there is none, and
         both distributions if there are two.
         """
-        found = [info for info in self._adapters if name in (info.name, info.qualified_name)]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            conflict = next(line for line in self.conflicts() if f"adapter {name!r} is" in line)
-            raise AdapterError(f"load_model: {conflict}")
-        known = self.list().names
-        close = difflib.get_close_matches(str(name), known, n=1)
+        adapters = self.list()
+        found = _one("load_model", "adapter", name, adapters, AdapterError)
+        if found is not None:
+            return found
+        close = difflib.get_close_matches(str(name), adapters.names, n=1)
         hint = f" (did you mean {close[0]!r}?)" if close else ""
-        broken = "".join(f"; {failure}" for failure in self._failures)
         raise AdapterError(
-            f"load_model: no adapter is called {name!r}{hint}. Known: {', '.join(known) or 'none'}{broken}"
+            f"load_model: no adapter is called {name!r}{hint}. Known: {', '.join(adapters.names) or 'none'}"
+            + _broken(adapters)
         )
+
+    def find_method(self, name: str) -> MethodInfo:
+        """The method called ``name`` or ``dist:name``. Raises :class:`SettingError`, as :meth:`find` does."""
+        methods = self.list_methods()
+        found = _one("method", "method", name, methods, SettingError)
+        if found is not None:
+            return found
+        hint = did_you_mean(name, methods.names)
+        raise SettingError(
+            f"method: {name!r} is unknown{hint} There is {', '.join(methods.names) or 'none'}{_broken(methods)}"
+        )
+
+
+def _check(
+    kind: str, wanted: type, specs: Sequence[Any], origin: str, registered: Sequence[AdapterInfo | MethodInfo]
+) -> None:
+    """Raises :class:`AdapterError` for what is no spec, and for a name that a distribution gives twice."""
+    for spec in specs:
+        if not isinstance(spec, wanted):
+            article = "an" if wanted.__name__[0] in "AEIOU" else "a"
+            raise AdapterError(f"register() takes {article} {wanted.__name__}, not {spec!r}")
+    taken = [info.name for info in registered if info.origin == origin] + [spec.name for spec in specs]
+    for spec in specs:
+        if taken.count(spec.name) > 1:
+            raise AdapterError(f"{origin!r} registers the {kind} {spec.name!r} more than once")
+
+
+def _conflicts(kind: str, rows: Sequence[AdapterInfo | MethodInfo]) -> list[str]:
+    lines = []
+    for name in dict.fromkeys(info.name for info in rows):
+        rivals = [info for info in rows if info.name == name]
+        if len(rivals) > 1:
+            origins = " and ".join(repr(info.origin) for info in rivals)
+            forms = " or ".join(repr(info.qualified_name) for info in rivals)
+            lines.append(f"the {kind} {name!r} is registered by {origins}: ask for {forms}")
+    return lines
+
+
+def _one(who: str, kind: str, name: str, rows: Listing[Info], error: type[M2IBError]) -> Info | None:
+    """The row of this name, None for none. Raises ``error`` for a name that two distributions share."""
+    found = _called(name, rows)
+    if len(found) > 1:
+        conflict = next(line for line in rows.conflicts if f"{kind} {name!r} is" in line)
+        raise error(f"{who}: {conflict}")
+    return found[0] if found else None
+
+
+def _broken(rows: Listing[Info]) -> str:
+    return "".join(f"; {failure}" for failure in rows.failures)
 
 
 _default: Registry | None = None
@@ -250,3 +299,8 @@ def default_registry() -> Registry:
 def list_adapters() -> AdapterList:
     """The installed adapters: names, models, modalities, origin; ``.failures`` names plugins left out."""
     return default_registry().list()
+
+
+def list_methods() -> MethodList:
+    """The installed methods: names, summaries, origin; ``.failures`` names plugins left out."""
+    return default_registry().list_methods()

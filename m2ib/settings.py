@@ -101,7 +101,7 @@ def resolve(encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, A
         known = list(FitSettings.__dataclass_fields__)
         hint = did_you_mean(unknown[0], known)
         raise SettingError(f"settings: {unknown[0]!r} is unknown{hint} There are {', '.join(known)}")
-    own = {name: _own(name, value, modality, modalities) for name, value in given.items()}
+    own = {name: own_value(name, value, modality, modalities) for name, value in given.items()}
     own = {name: value for name, value in own.items() if value is not None}
     chosen: dict[str, Any] = {
         "layer": encoder.defaults.layer,
@@ -113,7 +113,7 @@ def resolve(encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, A
         chosen[name] = _number(name, chosen[name], modality)
     for name in (*_COUNTS, "seed", "layer"):
         if name in chosen:
-            chosen[name] = _integer(name, chosen[name], modality)
+            chosen[name] = integer(name, chosen[name], modality)
     for name in _COUNTS:
         if name in chosen and chosen[name] < 1:
             raise SettingError(f"{name} for {modality}: {chosen[name]!r} is out of range; it must be >= 1")
@@ -159,7 +159,7 @@ _CHOICES = {
 }
 
 
-def _own(name: str, value: Any, modality: str, modalities: tuple[str, ...]) -> Any:
+def own_value(name: str, value: Any, modality: str, modalities: tuple[str, ...]) -> Any:
     """What was given for this modality; None for nothing."""
     if not isinstance(value, Mapping):
         return value
@@ -196,7 +196,8 @@ def _number(name: str, value: Any, modality: str) -> float:
     return float(value)
 
 
-def _integer(name: str, value: Any, modality: str) -> int:
+def integer(name: str, value: Any, modality: str) -> int:
+    """A whole number. Raises :class:`SettingError` for anything else."""
     if isinstance(value, bool) or not isinstance(value, Integral):
         raise SettingError(
             f"{name} for {modality}: {value!r} is not a whole number; give one, or a dict by modality"
@@ -219,7 +220,7 @@ def _shifts(encoder: Encoder, value: Any, *, by_name: bool) -> ShiftCounts:
     """
     modality = encoder.modality
     several = isinstance(value, Sequence) and not isinstance(value, str)
-    counts = tuple(_integer("shifts", each, modality) for each in (value if several else [value]))
+    counts = tuple(integer("shifts", each, modality) for each in (value if several else [value]))
     if not counts or min(counts) < 1:
         raise SettingError(f"shifts for {modality}: {value!r} is out of range; it must be >= 1")
     if math.prod(counts) == 1:

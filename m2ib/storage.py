@@ -77,7 +77,9 @@ def save(explanation: Explanation, folder: Path, *, force: bool = False) -> Path
                     "method": attribution.method,
                     "settings": dict(attribution.settings),
                     "origin": dict(attribution.origin),
-                    "curve": asdict(attribution.curve),
+                    "curve": None if attribution.curve is None else asdict(attribution.curve),
+                    "unit": attribution.unit,
+                    "additive": attribution.additive,
                     "layout": asdict(layout),
                     "renderer": attribution.renderer.name,
                     "view": attribution.renderer.store(attribution.view, folder, str(number)),
@@ -135,7 +137,7 @@ def _attribution(
         modality=row["modality"],
         method=row["method"],
         grid=arrays[f"{number}.grid"],
-        capacity=arrays[f"{number}.capacity"],
+        capacity=arrays.get(f"{number}.capacity"),
         against=arrays.get(f"{number}.against"),
         layout=Layout(
             grid=None if layout["grid"] is None else tuple(layout["grid"]),
@@ -147,9 +149,13 @@ def _attribution(
                 for axis in layout.get("axes", ())
             ),
         ),
-        curve=Curve(**{name: tuple(values) for name, values in row["curve"].items()}),
+        curve=None
+        if row["curve"] is None
+        else Curve(**{name: tuple(values) for name, values in row["curve"].items()}),
         settings=row["settings"],
         origin=row["origin"],
         view=renderer.restore(row["view"], folder),
         renderer=renderer,
+        unit=row.get("unit", "nats"),
+        additive=row.get("additive", True),
     )

@@ -304,7 +304,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         (*PAIR, "--readout", "best"),
         "readout for image: 'best' is unknown; it is 'last' or 'final'",
     ),
-    "method": ((*PAIR, "--method", "best"), "method: 'best' is unknown; there is 'm2ib'"),
+    "method": ((*PAIR, "--method", "best"), "method: 'best' is unknown"),
     "device": ((*PAIR, "--device", "gpu"), "device: 'gpu' is unknown; use 'auto', 'cpu', 'cuda' or 'cuda:1'"),
     "device without weights": (
         (*PAIR, "--device", "meta"),

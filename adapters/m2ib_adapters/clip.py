@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout
+from m2ib.degradation import Replacing
 from m2ib.errors import CheckpointError, InputError
 from m2ib.model import Model
 from m2ib.renderers import ImageRenderer, TextRenderer
@@ -291,7 +292,29 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         return torch.stack([torch.cat([row, row[-1:].expand(longest - len(row))]) for row in rows])  # (N, T)
 
     defaults = Defaults(default_layer(len(blocks)))
-    return Encoder("text", prepare, describe, embed, layers, stem, defaults, TextRenderer(), collate, tail)
+    return Encoder(
+        "text",
+        prepare,
+        describe,
+        embed,
+        layers,
+        stem,
+        defaults,
+        TextRenderer(),
+        collate,
+        tail,
+        degradation=Replacing(_padding(tokenizer, text.eos_token_id)),
+    )
+
+
+def _padding(tokenizer: Any, end: int) -> int:
+    """What a token is replaced by: 0, as OpenAI padded, where the tokenizer pads with the end token itself.
+
+    An end token in the middle would be where the text is read, and hide all that follows it.
+    """
+    pad = None if tokenizer is None else tokenizer.pad_token_id
+    ends = {end, None if tokenizer is None else tokenizer.eos_token_id}
+    return 0 if pad is None or pad in ends else int(pad)
 
 
 def _features(output: Any) -> Tensor:

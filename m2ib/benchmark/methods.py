@@ -15,10 +15,11 @@ import numpy as np
 from torch import Tensor
 
 from m2ib.benchmark.erasing import Eraser
-from m2ib.benchmark.one_side import explain_side
 from m2ib.benchmark.rise import CELLS, rise
 from m2ib.contract import Axis, Inputs, Item
 from m2ib.model import Model
+from m2ib.pipeline import explain_side, plan_of
+from m2ib.shifts import finer
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,12 @@ def fitted(summary: str, **given: Any) -> Method:
     return Method(summary, partial(bottleneck, **given), explains=True, given=given)
 
 
-def bottleneck(batch: Batch, **given: object) -> Maps:
+def bottleneck(batch: Batch, *, reference: Any = None, **given: object) -> Maps:
     """The maps of ``m2ib.explain`` with the settings ``given``."""
-    grids, axes = explain_side(
-        batch.model, batch.modality, batch.items, batch.inputs, batch.targets, seed=batch.seed, **given
-    )
-    return Maps(grids, axes)
+    plan = plan_of("m2ib", {"seed": batch.seed, **given}, reference=reference)
+    found = explain_side(batch.model, batch.modality, batch.items, batch.inputs, batch.targets, plan)
+    grids = [each.grid for each in found]
+    return Maps(grids, finer(batch.items[0].layout.axes, grids[0].shape))
 
 
 def coarse_cells(batch: Batch) -> list[int]:

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from m2ib.attribution import Attribution
 from m2ib.errors import StorageError
 from m2ib.explanation import Explanation
+from m2ib.registry import list_methods
 from m2ib.renderers.names import contrasted, file_name
 from m2ib.renderers.place import figures
 
@@ -42,10 +43,12 @@ def render_page(
     template = environment.from_string(here.joinpath("page.html.jinja").read_text(encoding="utf-8"))
     scripts: dict[str, None] = {}  # each once, whoever needs it
     cards = []
+    made_by: dict[str, None] = {}
     for number, explanation in enumerate(explanations):
         sides = []
         for place, attribution in enumerate(explanation):
             scripts[attribution.renderer.script] = None
+            made_by[attribution.method] = None
             sides.append(
                 {
                     "modality": attribution.modality,
@@ -54,10 +57,9 @@ def render_page(
                     "heard": attribution.origin.get("heard", ""),
                     "warnings": attribution.origin.get("warnings", []),
                     "contrast": contrasted(attribution),
-                    "total": figures(attribution.capacity.sum()),
-                    "positions": f"{attribution.capacity.size:,}",
-                    "included": _included(attribution),
+                    "held": held(attribution),
                     "curves": Markup("").join(_curves(attribution)),
+                    "method": attribution.method,
                     "settings": _rows(attribution.settings),
                     "origin": _rows(attribution.origin),
                 }
@@ -74,6 +76,7 @@ def render_page(
         )
     return template.render(
         title=title or "m2ib explanation",
+        introduction=introduction(made_by),
         cards=cards,
         overview=overview,
         style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
@@ -101,10 +104,44 @@ def write_page(
     return path
 
 
+def introduction(methods: Iterable[str]) -> str:
+    """What the values of a page are."""
+    names = list(methods)
+    said = [
+        "Values are nats (multi-modal information bottleneck, Wang et al. 2023): the more information a position has to "
+        "keep, the higher."
+        if name == "m2ib"
+        else f"{name}: {_summary(name)}."
+        for name in names
+    ]
+    return " ".join(said)
+
+
+def _summary(name: str) -> str:
+    try:
+        return list_methods()[name].summary
+    except KeyError:
+        return "a method that is not installed here"
+
+
+def held(attribution: Attribution) -> str:
+    """How much the map holds, and over what, in words."""
+    values = attribution.grid if attribution.capacity is None else attribution.capacity
+    included = _included(attribution)
+    tokens = f", {included} tokens included" if included else ""
+    place = "positions" if attribution.capacity is not None else "cells"
+    if not attribution.additive:
+        return f"{values.size:,} {place}{tokens}"
+    unit = f" {attribution.unit}" if attribution.unit else ""
+    return f"{figures(values.sum())}{unit} over {values.size:,} {place}{tokens}"
+
+
 def _included(attribution: Attribution) -> str:
     """Which tokens are positions without being part of the input."""
     if any(token.special for token in attribution.layout.tokens):
         return "special"
+    if attribution.capacity is None:
+        return ""
     cells = attribution.layout.to_grid(attribution.capacity).size  # the grid may be finer than the positions
     return "class" if attribution.capacity.size > cells else ""
 
@@ -130,6 +167,8 @@ def _text(value: Any) -> str:
 
 
 def _curves(attribution: Attribution) -> list[Markup]:
+    if attribution.curve is None:
+        return []
     return [
         _chart("fit: mean cosine to the other side", attribution.curve.fit),
         _chart("information: mean KL, nats", attribution.curve.information),

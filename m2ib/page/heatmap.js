@@ -52,6 +52,7 @@
 
   const setUp = (figure) => {
     const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
+    const unit = data.unit && " " + data.unit;
     const find = (name) => figure.querySelector(name);
     const opacity = find(".opacity"), threshold = find(".threshold"), reading = find(".reading"), smooth = find(".smooth"), mode = find(".mode"), which = find(".which");
     const both = () => which && which.value === "both";
@@ -144,14 +145,14 @@
       }
       if (both()) [low, high] = [0, most * (high - low)]; // of the lead
       find(".opacity + output").textContent = opacity.value + " %";
-      find(".threshold + output").textContent = number(low + cut * (high - low)) + " nats";
-      find(".low").textContent = number(low) + " nats"; find(".high").textContent = number(high) + " nats";
+      find(".threshold + output").textContent = number(low + cut * (high - low)) + unit;
+      find(".low").textContent = number(low) + unit; find(".high").textContent = number(high) + unit;
       const stops = (ramp) => ramp.map((c) => `rgb(${c.join(",")})`);
       find(".ramp").style.background = both()
         ? `linear-gradient(to right, ${[...stops(AGAINST)].reverse().join(",")}, transparent, ${stops(FOR).join(",")})`
         : `linear-gradient(to right, ${stops(ramps[0]).join(",")})`;
-      if (both()) { find(".low").textContent = `−${number(high)} nats`; find(".high").textContent = `+${number(high)} nats`; }
-      const level = number(low + (cut || 0.5) * (high - low)) + " nats", what = cut ? "the threshold" : both() ? "half of the largest lead" : "halfway from lowest to highest";
+      if (both()) { find(".low").textContent = `−${number(high)}${unit}`; find(".high").textContent = `+${number(high)}${unit}`; }
+      const level = number(low + (cut || 0.5) * (high - low)) + unit, what = cut ? "the threshold" : both() ? "half of the largest lead" : "halfway from lowest to highest";
       const notes = both() ? ["orange: more for this one, blue: more for the other"] : [];
       if (panels.some((panel) => panel.contour)) notes.push(`${both() ? "line (dashed for the other)" : "line"}: ${level}, ${what}`);
       if (unseen) notes.push("grey: not seen by the model");
@@ -176,7 +177,7 @@
       const column = Math.floor(u * panel.canvas.width), line = Math.floor(v * panel.canvas.height);
       const found = sides().map((side) => value(panel, side, column, line));
       const what = found[0] === null ? "not seen by the model"
-        : both() ? `${number(found[0])} ${panel.measure} for, ${number(found[1])} against` : `${number(found[0])} ${panel.measure}`;
+        : both() ? `${number(found[0])}${unit}${panel.measure} for, ${number(found[1])} against` : `${number(found[0])}${unit}${panel.measure}`;
       return where.length ? `${where.join(", ")}: ${what}` : what;
     };
     panels.forEach((panel) => {

@@ -24,7 +24,7 @@ def shown_grid(attribution: Attribution) -> np.ndarray:
 
 
 def draw_heat(
-    axes: Axes, shown: np.ndarray, *, contrast: bool, blank: bool = False, **place: Any
+    axes: Axes, shown: np.ndarray, attribution: Attribution, *, blank: bool = False, **place: Any
 ) -> AxesImage:
     """``shown`` (height, width) over what is on the axes, NaN left out, with a colour bar.
 
@@ -34,14 +34,15 @@ def draw_heat(
     bare = np.isnan(shown)
     filled = np.where(bare, np.nanmin(shown), shown)
     opacity = np.full(filled.shape, 0.75)
-    if contrast:
+    unit = attribution.unit or attribution.method
+    if attribution.against is not None:
         most = float(np.abs(filled).max()) or 1.0
         colours: dict[str, Any] = {"cmap": _both_ways(), "vmin": -most, "vmax": most}
-        label = "nats per position:\nfor this one, less for the other"
+        label = f"{unit} per position:\nfor this one, less for the other"
     else:
         colours = {"cmap": "YlOrRd" if blank else "inferno"}
         opacity = opacity if blank else 0.35 + 0.5 * scale(filled)
-        label = "nats per position"
+        label = f"{unit} per position"
     heat = axes.imshow(filled, alpha=np.where(bare, 0.0, opacity), **colours, **place)
     axes.figure.colorbar(heat, ax=axes, fraction=0.046, pad=0.02).set_label(label)
     return heat

@@ -111,7 +111,7 @@ class FilmRenderer:
             heat[top : top + height, left : left + width] = _mean_map(attribution, int(moment))
             axes.text(left, top + height + gap, clock(view.times[moment, 0], whole, 2), fontsize=8, va="top")
         axes.imshow(paper)
-        draw_heat(axes, heat, contrast=contrast)
+        draw_heat(axes, heat, attribution)
         axes.set_xlim(-0.5, size[1] - 0.5)
         axes.set_ylim(size[0] + 3 * gap - 0.5, -0.5)
         axes.set_axis_off()

@@ -197,7 +197,7 @@ def draw_over(
     height, width = size
     shown = upsample(shown_grid(attribution), (round(bottom - top) or 1, round(right - left) or 1))
     extent = (left - 0.5, right - 0.5, bottom - 0.5, top - 0.5)
-    draw_heat(axes, shown, contrast=attribution.against is not None, extent=extent)
+    draw_heat(axes, shown, attribution, extent=extent)
     axes.set_xlim(-0.5, width - 0.5)
     axes.set_ylim(height - 0.5, -0.5)
     axes.set_axis_off()

@@ -71,7 +71,7 @@ class Panel:
     overlay  HTML over picture and heat, placed in per cent
     outlines  of regions, over everything
     maps     its own, in place of the grid: (maps, rows, cols) by side ("for", "against"), on a range of
-             their own, read out as ``measure``
+             their own, read out with ``measure`` after the unit
     bars     (start, end, text) above it, each at least as wide as its text
     soft     what is shown in place of the grid as long as the figure is smooth, like ``maps``
     """
@@ -94,7 +94,7 @@ class Panel:
     overlay: Markup = field(default_factory=Markup)
     outlines: Sequence[Outline] = ()
     maps: Mapping[str, np.ndarray] | None = None
-    measure: str = "nats"
+    measure: str = ""
     bars: Sequence[tuple[float, float, str]] = ()
     soft: Mapping[str, np.ndarray] | None = None
 
@@ -186,6 +186,7 @@ def heat_figure(
     """
     contrast = attribution.against is not None
     data = {
+        "unit": attribution.unit,
         "maps": {key: grid.tolist() for key, grid in maps_of(attribution).items()},
         "panels": [panel.data() for panel in panels],
     }

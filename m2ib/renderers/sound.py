@@ -125,7 +125,7 @@ class SoundRenderer:
             places += [left, left + view.frames[clip]]
             texts += [moment_text(view, moment).removesuffix(" s") for moment in view.clips[clip]]
         axes.imshow(pixels, aspect="auto")
-        draw_heat(axes, heat, contrast=attribution.against is not None, aspect="auto")
+        draw_heat(axes, heat, attribution, aspect="auto")
         for clip in range(clips):
             offset = (clip * (frames + gap) - 0.5, -0.5)
             draw_outlines(axes, clip_outlines(view, clip), (frames, bands), offset=offset)

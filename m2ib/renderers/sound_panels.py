@@ -163,8 +163,8 @@ def _padded_share(attribution: Attribution, clip: int) -> str:
     padding = 1 - filled / view.spectrogram.shape[2]
     if padding < 0.05:
         return ""
-    nats = grid[:, frames_of(attribution) >= filled].sum() / (grid.sum() or 1.0)
-    return f": {100 * padding:.0f} % of the clip, {100 * nats:.0f} % of its nats"
+    there = grid[:, frames_of(attribution) >= filled].sum() / (grid.sum() or 1.0)
+    return f": {100 * padding:.0f} % of the clip, {100 * there:.0f} % of its {attribution.unit or 'map'}"
 
 
 def _waveform_panel(attribution: Attribution) -> Panel:
@@ -209,7 +209,7 @@ def _waveform_panel(attribution: Attribution) -> Panel:
         caption=caption if len(view.clips) > 1 else "the whole sound, shaded by the sum over all frequencies",
         outlines=_moments_outlined(view),
         maps=maps,
-        measure="nats over all frequencies",
+        measure=" over all frequencies",
     )
 
 

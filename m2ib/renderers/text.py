@@ -37,35 +37,37 @@ class TextRenderer:
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
         words = attribution.words
+        unit = f" {attribution.unit}" if attribution.unit else ""
         shown = _spread([value for _, value in words])
         spans = Markup(" ").join(
             Markup(
-                '<span class="word{known}" tabindex="0" style="--value:{value:.3f}">{word}<span class="number">{nats}</span></span>'
+                '<span class="word{known}" tabindex="0" style="--value:{value:.3f}">{word}<span class="number">{number}</span></span>'
             ).format(
                 known=_known_class(known),
-                value=value,
+                value=shade,
                 word=word,
-                nats=", ".join([f"{figures(nats)} nats", *(region.name for region in known)]),
+                number=", ".join([f"{figures(value)}{unit}", *(region.name for region in known)]),
             )
-            for (word, nats), value, known in zip(words, shown, _known(attribution), strict=True)
+            for (word, value), shade, known in zip(words, shown, _known(attribution), strict=True)
         )
         rows = Markup("").join(
-            Markup('<tr{mark}><td>{token}</td><td class="figure">{nats}</td></tr>').format(
+            Markup('<tr{mark}><td>{token}</td><td class="figure">{number}</td></tr>').format(
                 mark=Markup(' class="special"') if token.special else "",
                 token=token.text,
-                nats=figures(value),
+                number=figures(value),
             )
             for token, value in zip(attribution.layout.tokens, attribution.grid, strict=True)
         )
         return Markup(
             '<figure class="words" id="{ident}"><p class="sentence">{spans}</p>{key}{legend}{notes}'
             "<details><summary>Tokens, special ones included</summary>"
-            "<table><thead><tr><th>token</th><th>nats</th></tr></thead><tbody>{rows}</tbody></table></details></figure>"
+            "<table><thead><tr><th>token</th><th>{unit}</th></tr></thead><tbody>{rows}</tbody></table></details></figure>"
         ).format(
             ident=escape(ident),
             spans=spans,
             key=outlines_key([(region.name, region.main) for region in _regions(attribution)]),
-            legend=_legend(words),
+            legend=_legend(words, unit),
+            unit=attribution.unit or "value",
             notes=_notes(attribution),
             rows=rows,
         )
@@ -94,7 +96,7 @@ class TextRenderer:
                 bar.set(edgecolor=_EDGE, linewidth=1.8, linestyle="solid" if main else "dashed")
                 label.set(color=_EDGE, fontweight="bold" if main else "normal")
         axes.invert_yaxis()
-        axes.set_xlabel("nats per word")
+        axes.set_xlabel(f"{attribution.unit or attribution.method} per word")
         axes.spines[["top", "right"]].set_visible(False)
 
     def store(self, view: Mapping[str, Any], folder: Path, stem: str) -> Mapping[str, Any]:
@@ -134,13 +136,13 @@ def _known_class(known: Sequence[Region]) -> str:
     return " known main" if any(region.main for region in known) else " known"
 
 
-def _legend(words: list[tuple[str, float]]) -> Markup:
+def _legend(words: list[tuple[str, float]], unit: str) -> Markup:
     if not words:
         return Markup("")
     values = [value for _, value in words]
     return Markup(
-        '<div class="legend"><span>{} nats</span><span class="ramp"></span><span>{} nats</span></div>'
-    ).format(figures(min(values)), figures(max(values)))
+        '<div class="legend"><span>{}{}</span><span class="ramp"></span><span>{}{}</span></div>'
+    ).format(figures(min(values)), unit, figures(max(values)), unit)
 
 
 def _notes(attribution: Attribution) -> Markup:
@@ -148,7 +150,7 @@ def _notes(attribution: Attribution) -> Markup:
     flat = note(flatness(np.array([value for _, value in attribution.words])))
     special = np.array([token.special for token in attribution.layout.tokens], dtype=bool)
     share = attribution.grid[special].sum() / (attribution.grid.sum() or 1.0)
-    if share <= 0.5:
+    if attribution.unit != "nats" or share <= 0.5:
         return flat
     return flat + note(f"{100 * share:.0f} % of the nats lie on special tokens, which are not shaded")
 

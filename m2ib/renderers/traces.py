@@ -151,7 +151,7 @@ class TracesRenderer:
         draw_heat(
             axes,
             row[None],
-            contrast=attribution.against is not None,
+            attribution,
             blank=True,
             aspect="auto",
             extent=(start, end, count, 0),

@@ -49,7 +49,9 @@ class ValuesRenderer:
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         rows = attribution.grid.reshape(-1, attribution.grid.shape[-1])
         heat = axes.imshow(rows, cmap="inferno", aspect="auto")
-        axes.figure.colorbar(heat, ax=axes).set_label("nats per position")
+        axes.figure.colorbar(heat, ax=axes).set_label(
+            f"{attribution.unit or attribution.method} per position"
+        )
 
     def store(self, view: Any, folder: Path, stem: str) -> Mapping[str, Any]:
         return {} if view is None else dict(view)

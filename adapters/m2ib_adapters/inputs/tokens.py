@@ -28,7 +28,10 @@ class Coded:
 
 
 class Coder(Protocol):
-    """A tokenizer that knows where its tokens stand."""
+    """A tokenizer that knows where its tokens stand, and which id it pads with."""
+
+    @property
+    def pad(self) -> int: ...
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         """``raw`` as at most ``limit`` ids, special ones included; ``padded``: exactly so many.
@@ -64,6 +67,8 @@ def cleaned(raw: str, clean: Callable[[str], str]) -> tuple[str, str]:
 
 class SimpleCoder:
     """CLIP's byte-pair encoding in ``open_clip.SimpleTokenizer``, which gives no offsets itself."""
+
+    pad = 0
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -139,6 +144,10 @@ class HuggingFaceCoder:
     def padding_side(self) -> str:
         return str(self._inner.padding_side)
 
+    @property
+    def pad(self) -> int:
+        return int(self._inner.pad_token_id or 0)
+
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         from open_clip.tokenizer import basic_clean, canonicalize_text
 
@@ -173,6 +182,8 @@ class HuggingFaceCoder:
 
 class NoCoder:
     """Stands in for a tokenizer that could not be had: ids can still be explained."""
+
+    pad = 0
 
     def __init__(self, reason: str) -> None:
         self._reason = reason

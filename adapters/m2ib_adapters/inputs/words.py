@@ -20,6 +20,8 @@ class WordCoder:
     the largest of all.
     """
 
+    pad = 0
+
     def __init__(self, words: Sequence[str]) -> None:
         self._words = tuple(words)
         self._ids = {word: number for number, word in enumerate(self._words, 1)}

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout
+from m2ib.degradation import Replacing
 from m2ib.errors import CheckpointError, InputError
 from m2ib.model import Model
 from m2ib.renderers import ImageRenderer, TextRenderer
@@ -142,4 +143,15 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
         rows = [tensor_of(item, "photo") for item in items]
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)  # (N, T)
 
-    return Encoder("text", prepare, describe, embed, layers, stem, Defaults(layer=3), TextRenderer(), collate)
+    return Encoder(
+        "text",
+        prepare,
+        describe,
+        embed,
+        layers,
+        stem,
+        Defaults(layer=3),
+        TextRenderer(),
+        collate,
+        degradation=Replacing(padding),  # masked out of attention and of the mean, as if it were not there
+    )

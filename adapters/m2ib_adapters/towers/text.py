@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout, Token, stack
+from m2ib.degradation import Replacing
 from m2ib.errors import InputError
 from m2ib.renderers import TextRenderer
 from m2ib_adapters.checkpoints import default_layer
@@ -89,4 +90,5 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
         TextRenderer(),
         stack if tower.pad is None else collate,
         tower.tail,
+        degradation=Replacing(coder.pad if tower.pad is None else tower.pad),
     )

@@ -1,0 +1,171 @@
+"""What a method is: from N inputs of one modality, and what each is explained against, to a map for each.
+
+To write one: a function ``begin(batch, settings)`` that gives a :class:`Begun`, a :class:`Method` around it, and a
+:class:`m2ib.MethodSpec` that a plugin registers. ``controls.py`` is the shortest example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from m2ib.capture import record, row
+from m2ib.contract import Encoder, Inputs, Item, Layout
+from m2ib.degradation import Degradation, Fading
+from m2ib.errors import SettingError
+from m2ib.fit import Curve
+from m2ib.methods.options import resolver
+from m2ib.model import Model
+from m2ib.reference import References
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N inputs of one modality and one shape.
+
+    items       ready inputs
+    inputs      the same as one batch (N, ...) on the model's device
+    references  the caller's raw inputs of the usual kind, for what needs them
+    fast        whether an encoder's own tail may be used
+    """
+
+    model: Model
+    modality: str
+    items: Sequence[Item]
+    inputs: Inputs
+    references: References = field(default_factory=References)
+    fast: bool = True
+
+    @property
+    def encoder(self) -> Encoder:
+        return self.model.encoder(self.modality)
+
+    @property
+    def layouts(self) -> list[Layout]:
+        return [item.layout for item in self.items]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def singles(self) -> Iterator[Batch]:
+        """Each input as a batch of its own."""
+        for number, item in enumerate(self.items):
+            yield Batch(
+                self.model, self.modality, [item], row(self.inputs, number), self.references, self.fast
+            )
+
+    def embed(self) -> Tensor:
+        """(N, D), unnormalised, without gradient."""
+        with torch.no_grad():
+            return self.encoder.embed(self.inputs)
+
+    def grids(self, layer: int) -> list[tuple[int, ...]]:
+        """The shape of each input's map; ``layer`` decides where the layout leaves it to the activation."""
+        if all(layout.grid is not None for layout in self.layouts):
+            return [layout.grid for layout in self.layouts if layout.grid is not None]
+        activation = record(self.encoder, row(self.inputs, 0), layer).activation  # (1, ...)
+        axis = self.encoder.layer(layer).channel_axis % activation.ndim
+        positions = tuple(length for place, length in enumerate(activation.shape) if place not in (0, axis))
+        return [layout.to_grid(np.empty(positions)).shape for layout in self.layouts]
+
+    def generator(self, seed: int) -> np.random.Generator:
+        """Random numbers that depend on the seed alone: not on the batch, nor on the device."""
+        return np.random.default_rng(seed)
+
+
+@dataclass(frozen=True)
+class Map:
+    """What a method found for one input.
+
+    grid      raw values on the layout's grid
+    capacity  the bottleneck's information at every position; None for other methods
+    curve     how a fit went; None where there is none
+    """
+
+    grid: np.ndarray
+    capacity: np.ndarray | None = None
+    curve: Curve | None = None
+
+
+class Begun(Protocol):
+    """What a method has once it has seen its inputs, and before it knows what they are explained against."""
+
+    @property
+    def embedding(self) -> Tensor:
+        """(N, D) of the inputs as they are, unnormalised."""
+        ...
+
+    def maps(self, targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+        """A map for each input, towards ``targets`` (N, D): any length, only their direction matters.
+
+        ``advance`` is called once for each of the method's steps.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A :class:`Begun` from an embedding and a function of the targets."""
+
+    embedding: Tensor
+    make: Callable[[Tensor, Callable[[], None]], list[Map]]
+
+    def maps(self, targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+        return self.make(targets, advance)
+
+
+class Resolved(Protocol):
+    """The settings of one method for one encoder."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        ...
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to make maps.
+
+    begin     see :class:`Begun`
+    unit      of the values: "nats", "cosine", "" for none
+    resolve   (encoder, modalities of the pair, what the caller gave by name) -> the settings of ``begin``;
+              raises :class:`SettingError`. By default a method has its seed alone
+    refuse    why the method is not defined for an encoder; None where it is
+    check     (model, modality, settings, references): raises what must be said before an input is read
+    steps     of ``maps``, for progress
+    additive  whether the values of a word's tokens add up to the word's; otherwise it has their mean
+    draws     whether the maps depend on the seed
+    """
+
+    begin: Callable[[Batch, Any], Begun]
+    unit: str = ""
+    resolve: Callable[[Encoder, tuple[str, ...], Mapping[str, Any]], Any] = field(default_factory=resolver)
+    refuse: Callable[[Encoder], str | None] = lambda encoder: None
+    check: Callable[[Model, str, Any, References], None] = lambda model, modality, settings, references: None
+    steps: Callable[[Any], int] = lambda settings: 1
+    additive: bool = True
+    draws: bool = False
+
+
+def needs_attention(encoder: Encoder) -> str | None:
+    """For :attr:`Method.refuse`."""
+    if encoder.attention is not None:
+        return None
+    return "it reads attention, and this encoder shows none"
+
+
+def degradation_of(encoder: Encoder) -> Degradation:
+    """What the encoder's adapter says; numbers fade to 0 by default."""
+    return Fading() if encoder.degradation is None else encoder.degradation
+
+
+def refused(name: str, model: Model, modality: str, reason: str) -> SettingError:
+    """A method that is not defined for an encoder."""
+    return SettingError(
+        f"method {name!r} is not defined for {modality} of the model {model.origin.get('adapter', '')!r}: {reason}"
+    )
