@@ -1,0 +1,163 @@
+"""Text files of rows, read from the first line to the last. Bytes that are not UTF-8 spoil their row alone."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, TextIO
+
+from m2ib.data.cells import utf8
+from m2ib.errors import InputError, SettingError
+
+_MALFORMED = "it is not CSV: "
+_HUGE = 2**31 - 1  # characters: the largest limit that csv takes on every system
+
+
+def path_of(value: Any, option: str) -> Path:
+    """An option that is a path. Raises :class:`SettingError`."""
+    if not isinstance(value, (str, PathLike)) or not str(value):
+        raise SettingError(f"data: {option}={value!r} is no path")
+    return Path(value)
+
+
+def folder_of(value: Any, option: str) -> Path:
+    """An option that is a folder. Raises :class:`SettingError`; :class:`InputError` where there is none."""
+    path = path_of(value, option)
+    if not path.is_dir():
+        raise InputError(f"data: {option}={str(path)!r} is no folder; check the path")
+    return path
+
+
+def called(path: Path) -> str:
+    """What messages call the data of a file."""
+    return f"data {str(path)!r}"
+
+
+@contextmanager
+def opened(path: Path, newline: str) -> Iterator[TextIO]:
+    """A file of text. Raises :class:`InputError` where there is none."""
+    try:
+        file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{called(path)} cannot be read: {reason}") from None
+    with file:
+        yield file
+
+
+def lines(path: Path) -> Iterator[tuple[str, str]]:
+    """("line 12", the line without its end) of all that are not blank."""
+    with opened(path, "\n") as file:
+        for number, line in enumerate(file, 1):
+            if line.strip():
+                yield f"line {number}", line.rstrip("\r\n")
+
+
+def load_json(path: Path) -> Any:
+    """What a file of JSON holds. Raises :class:`InputError`."""
+    with opened(path, "") as file:
+        text = file.read()
+    try:
+        return json.loads(utf8(text))
+    except InputError:
+        raise InputError(f"{called(path)} is not JSON: it is not UTF-8 text") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{called(path)} is not JSON: {error}") from None
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names of columns for a message."""
+    return ", ".join(f"{name!r:.40}" for name in names[:12]) or "none"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file with a header.
+
+    columns  their names, in order
+    """
+
+    path: Path
+    columns: tuple[str, ...]
+    delimiter: str
+
+    def rows(self) -> Iterator[tuple[str, dict[str, str] | InputError]]:
+        """("line 12", the cells by column, or what is wrong with the line) of all that are not blank."""
+        wanted = len(self.columns)
+        with opened(self.path, "") as file:
+            records = _records(file, self.delimiter)
+            next(records)
+            for place, cells in records:
+                if isinstance(cells, InputError):
+                    yield place, cells
+                elif len(cells) != wanted:
+                    yield place, InputError(f"it has {counted(len(cells), 'column')} instead of {wanted}")
+                else:
+                    yield place, dict(zip(self.columns, cells, strict=True))
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raises :class:`InputError` where one of the columns is not there."""
+        lacking = [name for name in names if name not in self.columns]
+        if lacking:
+            raise InputError(
+                f"{called(self.path)} lacks the column{'s' * (len(lacking) > 1)} {listed(lacking)}; "
+                f"it has {listed(self.columns)}"
+            )
+
+
+def open_table(path: Path, delimiter: str = ",") -> Table:
+    """The table of a CSV file, whose rows are read later. Raises :class:`InputError`."""
+    csv.field_size_limit(max(csv.field_size_limit(), _HUGE))  # holds for the process; csv knows no other
+    with opened(path, "") as file:
+        _, header = next(_records(file, delimiter), ("", []))
+    try:
+        if isinstance(header, InputError):
+            raise header
+        columns = tuple(utf8(name).strip() for name in header)
+    except InputError as error:
+        raise InputError(f"{called(path)} is not CSV: {str(error).removeprefix(_MALFORMED)}") from None
+    if not columns:
+        raise InputError(f"{called(path)} is empty; a CSV file begins with the names of its columns")
+    twice = [name for name in columns if columns.count(name) > 1]
+    if twice:
+        raise InputError(
+            f"{called(path)} has the column {twice[0]!r} twice; two inputs of one modality are "
+            f"'text_1' and 'text_2'"
+        )
+    return Table(path, columns, delimiter)
+
+
+def cells_of(cells: dict[str, str] | InputError) -> dict[str, str]:
+    """What a row of a :class:`Table` holds. Raises the :class:`InputError` that stands in its stead."""
+    if isinstance(cells, InputError):
+        raise cells
+    return cells
+
+
+def counted(number: int, what: str) -> str:
+    """ "1 column", "2 columns"."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _records(file: TextIO, delimiter: str) -> Iterator[tuple[str, list[str] | InputError]]:
+    """("line 12", the cells) of each row; a row may go over several lines, and is named by its first."""
+    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    while True:
+        place = f"line {reader.line_num + 1}"
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            reason = str(error)
+            if reason == "unexpected end of data":
+                reason = "a quote that opens here is never closed, and takes the rest of the file"
+            yield place, InputError(_MALFORMED + reason)
+        else:
+            if len(cells) > 1 or (cells and cells[0].strip()):
+                yield place, cells

@@ -1,0 +1,159 @@
+"""The formats that pairs are read from, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from m2ib.data.conceptual_captions import open_conceptual_captions
+from m2ib.data.huggingface import from_datasets, open_huggingface
+from m2ib.data.made_up import open_scenes
+from m2ib.data.ms_cxr import open_ms_cxr
+from m2ib.data.pairs import Pairs
+from m2ib.data.plain import open_csv, open_jsonl
+from m2ib.data.roco import open_roco
+from m2ib.data.rsicd import open_rsicd
+from m2ib.errors import SettingError, did_you_mean
+
+__all__ = ["FORMATS", "Format", "from_datasets", "open_pairs"]
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    summary  one line
+    options  by name, one line each
+    open     takes the options by name; gives the pairs
+    needs    the options that cannot be left out
+    """
+
+    summary: str
+    options: Mapping[str, str]
+    open: Callable[..., Pairs]
+    needs: tuple[str, ...] = ()
+
+
+_COLUMNS = "which column holds which modality, as in {'image': 'file', 'text': 'caption'} or 'image=file,text=caption'"
+
+FORMATS: Mapping[str, Format] = MappingProxyType(
+    {
+        "csv": Format(
+            "paths and texts in a CSV file with columns named by modality, and perhaps id and boxes",
+            {"path": "the .csv or .tsv file; paths in it begin in its folder", "columns": _COLUMNS},
+            open_csv,
+            ("path",),
+        ),
+        "jsonl": Format(
+            "the same as one JSON object a line",
+            {"path": "the .jsonl file; paths in it begin in its folder", "columns": _COLUMNS},
+            open_jsonl,
+            ("path",),
+        ),
+        "conceptual-captions": Format(
+            "Conceptual Captions' TSV of captions and urls, with the downloaded images",
+            {
+                "captions": "the TSV: caption, url, and perhaps the name of the image's file",
+                "images": "the folder of the images",
+                "filename": "of a line's image, with {row}, {shard}, {md5}, {crc32}, {name}; {row:08d}.jpg if left out",
+            },
+            open_conceptual_captions,
+            ("captions", "images"),
+        ),
+        "ms-cxr": Format(
+            "MS-CXR's phrases and boxes over the chest X-rays of MIMIC-CXR-JPG",
+            {
+                "boxes": "MS-CXR's CSV or COCO JSON",
+                "images": "the root of MIMIC-CXR-JPG, which holds files/p10/...",
+            },
+            open_ms_cxr,
+            ("boxes", "images"),
+        ),
+        "roco": Format(
+            "ROCO's and ROCOv2's radiology figures with captions",
+            {
+                "captions": "ROCO's captions.txt, or ROCOv2's CSV of captions",
+                "images": "the folder of the images; images/ beside the captions if left out",
+            },
+            open_roco,
+            ("captions",),
+        ),
+        "rsicd": Format(
+            "RSICD's images from the air with sentences",
+            {
+                "captions": "dataset_rsicd.json",
+                "images": "the folder of the images",
+                "split": "train, val, test or all; test if left out",
+                "sentences": "all or first: a pair for each sentence, or one for each image; all if left out",
+            },
+            open_rsicd,
+            ("captions", "images"),
+        ),
+        "huggingface": Format(
+            "a folder that datasets' save_to_disk wrote",
+            {
+                "path": "the folder",
+                "columns": _COLUMNS,
+                "split": "of a folder that holds several",
+                "id_column": "the number of the row if left out",
+                "boxes_column": "lists of [x, y, w, h] in pixels of the raw image",
+            },
+            open_huggingface,
+            ("path", "columns"),
+        ),
+        "scenes": Format(
+            "m2ib's made-up scenes, and texts that name one of their objects, whose region is known",
+            {
+                "modality": "image, text, audio, depth, thermal or imu; image if left out",
+                "count": "how many scenes; 100 if left out",
+                "seed": "the benchmark's; 0 if left out",
+                "split": "test, or tune for what settings are chosen on; test if left out",
+            },
+            open_scenes,
+        ),
+    }
+)
+
+_SUFFIXES = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+
+
+def open_pairs(format_or_path: str | PathLike[str], **options: Any) -> Pairs:
+    """Pairs of a format, or those of a .csv, .tsv or .jsonl file.
+
+    options  those of the format, see :data:`FORMATS`; None is the same as left out
+
+    >>> open_pairs("pairs.csv")
+    >>> open_pairs("ms-cxr", boxes="MS_CXR.csv", images="mimic-cxr-jpg/")
+
+    Raises :class:`SettingError` for what is no format, an option that it does not have, and one that is missing;
+    :class:`InputError` for a file that is not there, or not of the format.
+    """
+    name, given = str(format_or_path), {key: value for key, value in options.items() if value is not None}
+    if name not in FORMATS:
+        suffix = Path(name).suffix.lower()
+        if suffix not in _SUFFIXES:
+            raise SettingError(
+                f"data: {name!r} is neither a format nor a file with the suffix {', '.join(_SUFFIXES)}"
+                f"{did_you_mean(name, FORMATS)} The formats are {', '.join(FORMATS)}"
+            )
+        if "path" in given:
+            raise SettingError(
+                f"data: {name!r} is a path, and path={str(given['path'])!r} is another; give one"
+            )
+        given["path"] = format_or_path
+        name = _SUFFIXES[suffix]
+    known = FORMATS[name]
+    for option in given:
+        if option not in known.options:
+            raise SettingError(
+                f"data format {name!r} has no option {option!r}{did_you_mean(option, known.options)} "
+                f"It has {', '.join(known.options)}"
+            )
+    for option in known.needs:
+        if option not in given:
+            raise SettingError(f"data format {name!r} needs {option}: {known.options[option]}")
+    return known.open(**given)

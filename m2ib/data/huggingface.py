@@ -1,0 +1,208 @@
+"""Pairs out of a data set of the library ``datasets``, at hand or on disk. Nothing is downloaded."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Iterator, Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2ib.data.cells import boxes_in, existing, file_in, id_in, text_in
+from m2ib.data.files import called, folder_of, listed
+from m2ib.data.pairs import Pair, Pairs, Row
+from m2ib.data.sides import Side, Sides, check_boxes, chosen_sides, modalities_of
+from m2ib.errors import InputError, SettingError, did_you_mean
+
+_HERE = Path()
+
+
+def from_datasets(
+    dataset: Any,
+    columns: Mapping[str, str],
+    *,
+    name: str | None = None,
+    id_column: str | None = None,
+    boxes_column: str | None = None,
+) -> Pairs:
+    """The rows of a ``datasets.Dataset`` or ``IterableDataset``.
+
+    columns       by modality, as in {"image": "image", "text": "caption"}, in the pairs' order; two of one modality
+                  are "text_1" and "text_2"
+    name          how to call them in a table; None: as the data set calls itself
+    id_column     None: a pair's id is the number of its row
+    boxes_column  lists of [x, y, w, h] in pixels of the raw image, or their JSON, where a label may follow
+
+    Images come as paths, or as PIL images that have not been decoded. Other columns are not read.
+
+    Raises :class:`InputError` and :class:`SettingError`.
+    """
+    who = "data" if name is None else f"data {name!r}"
+    if isinstance(dataset, Mapping) and dataset and all(map(_usable, dataset.values())):
+        raise InputError(f"{who}: it has the splits {listed(list(dataset))}; give one of them")
+    if isinstance(dataset, Mapping) or not _usable(dataset):
+        raise InputError(f"{who}: it is a {type(dataset).__name__}; give a datasets.Dataset")
+    sides = chosen_sides(columns)
+    others = [column for column in (id_column, boxes_column) if column is not None]
+    wanted = list(dict.fromkeys([*(side.column for side in sides), *others]))
+    features = getattr(dataset, "features", None) or {}
+    there = list(getattr(dataset, "column_names", None) or next(iter(dataset), {}))
+    for column in wanted:
+        if column not in there:
+            raise InputError(
+                f"{who} lacks the column {column!r}{did_you_mean(column, there)} It has {listed(there)}"
+            )
+    if boxes_column is not None:
+        check_boxes(sides, who)
+    raw = dataset.select_columns(wanted)
+    if hasattr(raw, "with_format"):
+        raw = raw.with_format(None)
+    for column in wanted:
+        if getattr(features.get(column), "decode", False):
+            raw = raw.cast_column(column, dataclasses.replace(features[column], decode=False))
+    return Pairs(
+        name or getattr(getattr(dataset, "info", None), "dataset_name", None) or "dataset",
+        modalities_of(sides),
+        partial(_rows, raw, sides, {c: _dtype(features.get(c)) for c in wanted}, id_column, boxes_column),
+        located=boxes_column is not None,
+        numbered=id_column is None,
+    )
+
+
+def open_huggingface(
+    path: Any,
+    columns: Mapping[str, str],
+    *,
+    split: str | None = None,
+    id_column: str | None = None,
+    boxes_column: str | None = None,
+) -> Pairs:
+    """A folder that ``save_to_disk`` wrote.
+
+    split  of a folder that holds several; else as for :func:`from_datasets`
+
+    Raises :class:`InputError` and :class:`SettingError`.
+    """
+    folder = folder_of(path, "path")
+    who = called(folder)
+    try:
+        datasets = import_module("datasets")
+    except ImportError:
+        raise SettingError(
+            "data format 'huggingface' needs the package datasets: pip install datasets"
+        ) from None
+    try:
+        dataset = datasets.load_from_disk(str(folder))
+    except Exception as error:  # of the library, of Arrow, of the system
+        reason = str(error).splitlines() or [type(error).__name__]
+        raise InputError(f"{who} is no data set that save_to_disk wrote: {reason[0]:.200}") from None
+    if isinstance(dataset, Mapping):
+        if split not in dataset:
+            given = "" if split is None else f", not {split!r}"
+            raise InputError(
+                f"{who} has the splits {listed(list(dataset))}{given}; give one of them as split="
+            )
+        dataset = dataset[split]
+    elif split is not None:
+        raise InputError(f"{who} has no splits; leave split={split!r} away")
+    name = folder.resolve().name if split is None else f"{folder.resolve().name} {split}"
+    return from_datasets(dataset, columns, name=name, id_column=id_column, boxes_column=boxes_column)
+
+
+def _usable(dataset: Any) -> bool:
+    return all(hasattr(dataset, name) for name in ("__iter__", "select_columns", "cast_column"))
+
+
+def _rows(
+    dataset: Any, sides: Sides, dtypes: Mapping[str, Any], id_column: str | None, boxes_column: str | None
+) -> Iterator[Row]:
+    for number, record in enumerate(dataset):
+        yield Row(f"row {number}", partial(_pair, record, number, sides, dtypes, id_column, boxes_column))
+
+
+def _pair(
+    record: Mapping[str, Any],
+    number: int,
+    sides: Sides,
+    dtypes: Mapping[str, Any],
+    id_column: str | None,
+    boxes_column: str | None,
+) -> Pair:
+    first, second = (
+        (side.modality, _raw(record.get(side.column), side, dtypes.get(side.column))) for side in sides
+    )
+    identity = str(number) if id_column is None else id_in(record.get(id_column))
+    boxes = () if boxes_column is None else boxes_in(record.get(boxes_column))
+    return Pair(identity, (first, second), boxes)
+
+
+def _raw(value: Any, side: Side, dtype: Any) -> Any:
+    """One input, as ``m2ib.explain`` takes it."""
+    if side.modality == "text":
+        return text_in(value, side.column)
+    if value is None or isinstance(value, str):
+        return file_in(value, side.column, side.modality, _HERE)
+    if isinstance(value, Mapping):
+        return _of_media(value, side)
+    if isinstance(value, (list, tuple)):
+        return _array(value, side.column, dtype)
+    return value
+
+
+def _of_media(value: Mapping[str, Any], side: Side) -> Any:
+    """Of a sound or an image: bytes, a path, or samples and their rate."""
+    if value.get("array") is not None and value.get("sampling_rate"):
+        return _array(value["array"], side.column, np.float32), int(value["sampling_rate"])
+    if value.get("bytes"):
+        return _opened(value["bytes"], side)
+    if value.get("path"):
+        return existing((Path(value["path"]),), side.modality)
+    raise InputError(f"its {side.column} holds neither bytes nor a path")
+
+
+def _opened(content: bytes, side: Side) -> Any:
+    """A sound as (waveform (channels, samples), rate); anything else as a PIL image, decoded when it is used."""
+    if side.modality == "audio":
+        try:
+            soundfile = import_module("soundfile")
+        except ImportError:
+            raise InputError(
+                f"its {side.column} is in the data set itself; reading that needs soundfile: pip install soundfile"
+            ) from None
+        try:
+            waveform, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+        except (RuntimeError, TypeError, ValueError) as error:
+            raise InputError(f"its {side.column} cannot be read: {error}") from None
+        return waveform.T, rate
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        return Image.open(io.BytesIO(content))
+    except UnidentifiedImageError:
+        raise InputError(f"its {side.column} is no image that can be read") from None
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"its {side.column} cannot be read: {error}") from None
+
+
+def _array(value: Any, column: str, dtype: Any) -> np.ndarray:
+    try:
+        array = np.asarray(value, dtype)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"its {column} is no array: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"its {column} is no array of numbers: it holds {array.dtype}")
+    return array
+
+
+def _dtype(feature: Any) -> Any:
+    """The type of an array's numbers, where the data set says it."""
+    while getattr(feature, "feature", None) is not None:
+        feature = feature.feature
+    try:
+        return np.dtype(getattr(feature, "dtype", None))
+    except TypeError:
+        return None

@@ -1,0 +1,131 @@
+"""Pairs for evaluation: two raw inputs that belong together, and where one shows what the other says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from m2ib.errors import InputError, SettingError
+
+if TYPE_CHECKING:
+    from m2ib.renderers import Box, Region
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """Two raw inputs.
+
+    id       stable, unique in its data: the file's own, or the number of the row from 0
+    inputs   ((modality, raw), (modality, raw)), as ``m2ib.explain`` takes them
+    boxes    over the only image, in pixels of the raw image: where it shows what the other input says
+    regions  the same as masks, by the input's position: 0 or 1
+    """
+
+    id: str
+    inputs: tuple[tuple[str, Any], tuple[str, Any]]
+    boxes: tuple[Box, ...] = ()
+    regions: Mapping[int, Region] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that gives no pair.
+
+    place   "line 12", "annotation 3", ...
+    reason  why
+    """
+
+    place: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row that nobody has looked at yet.
+
+    place  "line 12", "annotation 3", ...
+    read   gives its pair; raises :class:`InputError` for a bad row, with the reason as the message
+    """
+
+    place: str
+    read: Callable[[], Pair]
+
+
+class Pairs:
+    """Pairs in a fixed order, each read when it is asked for. Iterating again begins anew.
+
+    name        how to call them in a table
+    modalities  of the two inputs
+    located     whether pairs carry boxes or regions
+    bad         the bad rows met so far, each once, in order
+    """
+
+    def __init__(
+        self,
+        name: str,
+        modalities: tuple[str, str],
+        rows: Callable[[], Iterable[Row]],
+        *,
+        located: bool = False,
+        numbered: bool = False,
+    ) -> None:
+        """
+        rows      gives all rows from the first one, as often as it is called
+        numbered  the ids are numbers of rows: no two can be the same
+        """
+        self.name = name
+        self.modalities = modalities
+        self.located = located
+        self.bad: list[BadRow] = []
+        self._rows = rows
+        self._numbered = numbered
+        self._listed: set[str] = set()
+
+    def __iter__(self) -> Iterator[Pair]:
+        places: dict[str, str] = {}  # by id
+        for row in self._rows():
+            try:
+                pair = row.read()
+                if not self._numbered and places.setdefault(pair.id, row.place) != row.place:
+                    raise InputError(f"its id {pair.id!r} is that of {places[pair.id]}")
+            except InputError as error:
+                self._list(row.place, str(error))
+            else:
+                yield pair
+
+    def __repr__(self) -> str:
+        return f"Pairs({self.name!r}, {' and '.join(self.modalities)})"
+
+    def _list(self, place: str, reason: str) -> None:
+        if place not in self._listed:
+            self._listed.add(place)
+            self.bad.append(BadRow(place, reason))
+
+
+class _Part(Pairs):
+    """Some of the pairs of others, with whom it shares the bad rows."""
+
+    def __init__(self, whole: Pairs, start: int, stop: int | None) -> None:
+        super().__init__(whole.name, whole.modalities, tuple, located=whole.located)
+        self.bad = whole.bad
+        self._whole = whole
+        self._range = start, stop
+
+    def __iter__(self) -> Iterator[Pair]:
+        yield from islice(self._whole, *self._range)
+
+
+def take(pairs: Pairs, limit: int | None, *, skip: int = 0) -> Pairs:
+    """The first ``limit`` pairs after the first ``skip``; None: all of them. Bad rows count for neither.
+
+    They share ``bad`` with ``pairs``. Raises :class:`SettingError` for what is no whole number from 0.
+    """
+    for name, number in (("limit", 0 if limit is None else limit), ("skip", skip)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+            raise SettingError(f"data: {name}={number!r} is out of range; give a whole number from 0")
+    return _Part(pairs, skip, None if limit is None else skip + limit)

@@ -1,0 +1,96 @@
+"""Which two columns hold the inputs of a pair: those that are named by a modality, or those that are chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from m2ib.data.files import listed
+from m2ib.errors import InputError, SettingError
+
+MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu", "video")
+"""The columns that are found by their names. Others are chosen."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One input of a pair: its modality, and the column that holds it."""
+
+    modality: str
+    column: str
+
+
+Sides = tuple[Side, Side]
+
+
+def named_sides(columns: Sequence[str], who: str) -> Sides:
+    """The two columns that are named by a modality, in their order.
+
+    Two inputs of one modality have the columns "text_1" and "text_2", whatever their order.
+
+    Raises :class:`InputError` where there are not exactly two.
+    """
+    found = [Side(name, name) for name in columns if name in MODALITIES]
+    for modality in MODALITIES:
+        both = [f"{modality}_{number}" for number in (1, 2)]
+        if set(both) <= set(columns):
+            found += [Side(modality, column) for column in both]
+    found.sort(key=lambda side: columns.index(_first(side, columns)))  # stable: _1 before _2
+    if len(found) != 2:
+        there = f"{len(found)} ({listed([side.column for side in found])})" if found else "none"
+        raise InputError(
+            f"{who} needs two columns that are named by a modality, as in image and text, or text_1 and text_2, "
+            f"and has {there}; choose two of {listed(columns)}, as in columns={{'image': 'file', 'text': 'caption'}}"
+        )
+    return found[0], found[1]
+
+
+def chosen_sides(columns: Any) -> Sides:
+    """Columns by modality, as a mapping or as "image=file,text=caption", in this order.
+
+    Two inputs of one modality are chosen as "text_1" and "text_2", whatever their order.
+
+    Raises :class:`SettingError`.
+    """
+    given = columns
+    if isinstance(columns, str):
+        parts = [part.partition("=") for part in columns.split(",")]
+        given = {modality.strip(): column.strip() for modality, _, column in parts}
+    if (
+        not isinstance(given, Mapping)
+        or len(given) != 2
+        or not all(isinstance(part, str) and part for item in given.items() for part in item)
+    ):
+        raise SettingError(
+            f"data: columns={columns!r:.80} are no two columns by modality; "
+            "give them as in columns={'image': 'file', 'text': 'caption'}"
+        )
+    first, second = given
+    one, two = sorted((first, second))
+    stem = one.removesuffix("_1")
+    if (one, two) == (f"{stem}_1", f"{stem}_2"):
+        return Side(stem, given[one]), Side(stem, given[two])
+    return Side(first, given[first]), Side(second, given[second])
+
+
+def modalities_of(sides: Sides) -> tuple[str, str]:
+    first, second = sides
+    return first.modality, second.modality
+
+
+def check_boxes(sides: Sides, who: str) -> None:
+    """Raises :class:`InputError` where boxes could not be meant for one image alone."""
+    images = modalities_of(sides).count("image")
+    if images != 1:
+        raise InputError(
+            f"{who}: boxes are drawn on the one image of a pair; "
+            f"its pairs of {' and '.join(modalities_of(sides))} have {images or 'none'}"
+        )
+
+
+def _first(side: Side, columns: Sequence[str]) -> str:
+    """The column that says where a side stands: of two of one modality, the earlier one of both."""
+    if side.column == side.modality:
+        return side.column
+    return min((f"{side.modality}_1", f"{side.modality}_2"), key=columns.index)
