@@ -181,12 +181,14 @@ class Defaults:
 class Attention:
     """That the blocks of a transformer attend, and how it is read; for the methods that look at attention.
 
-    Inside a block exactly one call of ``torch.nn.functional.scaled_dot_product_attention`` is expected, and none of
-    other blocks: there the patterns are seen, whoever calls it (transformers, open_clip, timm, one's own code). Queries
-    are (N * clips, heads, T, d); keys may have more than T rows (learned ones at the end), which belong to no token.
+    Every block calls ``torch.nn.functional.scaled_dot_product_attention`` exactly once: there the patterns are seen,
+    whoever calls it (transformers, open_clip, timm, ``nn.MultiheadAttention`` without weights, one's own code). Queries
+    are (N * clips, heads, T, d); keys may have more than T rows (learned ones at the end), which belong to no position.
+    The layers' activations are (N, clips * T, C). See ``m2ib/attention.py``.
 
     pooled  inputs (N, ...) -> (N,) the position, counted in one clip, at which the embedding is read.
-            None: at all that are read, by their mean or by a pooling attention after the last block
+            None: at the grid's cells, by their mean, or by one more call of that function after the last block
+            whose keys are the T positions
     by_sdpa context manager inside which blocks attend by that function; None: they always do
     """
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -35,7 +35,7 @@ class Degradation(Protocol):
 
     @property
     def gradual(self) -> bool:
-        """Whether a position can be kept in part, ``keep`` between 0 and 1."""
+        """Whether a position can be kept in part, ``keep`` between 0 and 1; then ``apply`` is differentiable in it."""
         ...
 
     def positions(self, inputs: Inputs, grid: tuple[int, ...]) -> tuple[int, ...]:
@@ -70,7 +70,7 @@ class Fading:
 
     def positions(self, inputs: Inputs, grid: tuple[int, ...]) -> tuple[int, ...]:
         tensor = _numbers(inputs)
-        places = self._places(tensor.ndim - 1, grid)
+        places = self.places(tensor.ndim - 1, grid)
         shape = tuple(tensor.shape[1 + place] for place in places)
         if any(length < cells for length, cells in zip(shape, grid, strict=True)):
             raise InputError(
@@ -85,7 +85,7 @@ class Fading:
     def apply(self, inputs: Inputs, keep: Tensor, layout: Layout) -> Tensor:
         tensor = _numbers(inputs)  # (1, ...)
         ndim = tensor.ndim - 1
-        places = self._places(ndim, tuple(keep.shape[1:]))
+        places = self.places(ndim, tuple(keep.shape[1:]))
         shape = [len(keep), *[1] * ndim]
         for place, length in zip(places, keep.shape[1:], strict=True):
             shape[1 + place] = length
@@ -93,8 +93,11 @@ class Fading:
         weights = keep.to(tensor).permute(0, *(1 + axis for axis in order)).reshape(shape)  # (K, ...)
         return self.fill + (tensor - self.fill) * weights
 
-    def _places(self, ndim: int, grid: tuple[int, ...]) -> tuple[int, ...]:
-        """The axis of the input (without batch) for each axis of the grid."""
+    def places(self, ndim: int, grid: tuple[int, ...]) -> tuple[int, ...]:
+        """The axis, of an input's ``ndim`` without the batch's, for each axis of the grid; what is left are channels.
+
+        Raises :class:`InputError` where they do not fit.
+        """
         axes = self.axes
         if axes is None:
             last = min(len(grid), 2)
@@ -134,8 +137,13 @@ class Replacing:
         return ids
 
 
+def holds_numbers(inputs: Inputs) -> TypeGuard[Tensor]:
+    """Whether this is one tensor of numbers: no token ids, nor several tensors by name."""
+    return isinstance(inputs, Tensor) and inputs.is_floating_point()
+
+
 def _numbers(inputs: Inputs) -> Tensor:
-    if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
+    if not holds_numbers(inputs):
         kind = "several tensors" if isinstance(inputs, dict) else "token ids"
         raise InputError(
             f"degradation: this encoder takes {kind}, whose values cannot fade; its adapter has to say how parts of "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,29 @@ def draw(explanation: Explanation) -> Figure:
     return figure
 
 
+def draw_methods(explanations: Sequence[Explanation]) -> Figure:
+    """One pair by several methods: a row for each input, a column for each method."""
+    from matplotlib.figure import Figure
+
+    count = len(explanations)
+    words = max(len(attribution.words) for attribution in explanations[0])
+    figure = Figure(figsize=(1 + 4 * count, max(6.5, 3 + 0.25 * words)), layout="constrained")
+    cells = figure.subplots(2, count, squeeze=False)
+    for column, explanation in enumerate(explanations):
+        for row, attribution in enumerate(explanation):
+            axes = cells[row, column]
+            attribution.renderer.draw(attribution, axes)
+            title = f"{attribution.method}, {attribution.modality}"
+            axes.set_title(title, fontsize=10, parse_math=False)
+    figure.suptitle(f"cosine similarity {explanations[0].similarity:.3f}", fontsize=11)
+    return figure
+
+
 def _title(attribution: Attribution) -> str:
-    title = f"{attribution.modality} (layer {attribution.settings['layer']})"
+    layer = attribution.settings.get("layer")
+    title = attribution.modality if layer is None else f"{attribution.modality} (layer {layer})"
+    if attribution.method != "m2ib":
+        title += f", {attribution.method}"
     names = contrasted(attribution)
     if names is None:
         return title

@@ -177,17 +177,24 @@ def _explain_group(
 
 
 def explain_side(
-    model: Model, modality: str, items: Sequence[Item], inputs: Inputs, targets: Tensor, plan: Plan
+    model: Model,
+    modality: str,
+    items: Sequence[Item],
+    inputs: Inputs,
+    targets: Tensor,
+    plan: Plan,
+    modalities: tuple[str, ...] = (),
 ) -> list[Map]:
     """One side of N pairs alone: the maps that ``m2ib.explain`` gives for it.
 
     items    N inputs of one shape
     inputs   the same as one batch on the model's device
     targets  (N, D) embeddings of the other sides
+    modalities  of the pairs, which settings may be given for; () for this one alone
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
-    settings = plan.settings(model, modality, (modality,))
+    settings = plan.settings(model, modality, modalities or (modality,))
     batch = Batch(model, modality, items, inputs, plan.references, plan.fast)
     with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
         return plan.method.begin(batch, settings).maps(targets, lambda: None)
@@ -239,10 +246,10 @@ def _origin(side: Side) -> dict[str, Any]:
     """Where the input came from; for a contrast, what it is held against as well."""
     if not side.others:
         return dict(side.item.origin)
-    return {**side.item.origin, "rather_than": [_label(item) for item in side.others]}
+    return {**side.item.origin, "rather_than": [label(item) for item in side.others]}
 
 
-def _label(item: Item) -> str:
+def label(item: Item) -> str:
     """How to name an input in one line."""
     if item.layout.tokens:
         return str(item.view["text"])

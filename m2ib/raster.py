@@ -34,7 +34,7 @@ def even_axes(shape: Sequence[int], raster: Sequence[Axis]) -> tuple[Axis, ...]:
     """
     if len(shape) != len(raster):
         raise InputError(
-            f"benchmark: a map of shape {tuple(shape)} does not tell its axes, and cannot be laid over a mask of "
+            f"regions: a map of shape {tuple(shape)} does not tell its axes, and cannot be laid over a mask of "
             f"{' and '.join(axis.name for axis in raster)}; give the adapter's Layout `axes`"
         )
     found = []
@@ -68,7 +68,7 @@ def on_raster(values: np.ndarray, axes: Sequence[Axis], raster: Sequence[Axis]) 
         at = next((place for place, axis in enumerate(left) if axis.name == wanted.name), None)
         if at is None:
             raise InputError(
-                f"benchmark: a map over {', '.join(axis.name for axis in axes)} cannot be laid over a mask's {wanted.name}"
+                f"regions: a map over {', '.join(axis.name for axis in axes)} cannot be laid over a mask's {wanted.name}"
             )
         values = np.moveaxis(values, at + 1, number + 1)
         left.insert(number, left.pop(at))

@@ -21,7 +21,8 @@ from PIL import Image
 
 import m2ib
 from m2ib.cli import main
-from m2ib.cli.config import add_options, print_config, read_config, read_inputs
+from m2ib.cli.config import READER, read_config, read_inputs
+from m2ib.cli.options import as_yaml
 from toy import png, save_clip_with_words
 
 FAST = ("steps=1", "samples=1")
@@ -491,7 +492,7 @@ def test_the_printed_config_gives_the_same_result(run: Run, here: Path) -> None:
 
 def read(*words: str) -> Any:
     parser = argparse.ArgumentParser()
-    add_options(parser)
+    READER.add_options(parser)
     return read_config(*parser.parse_known_args(words))
 
 
@@ -501,7 +502,7 @@ def test_flags_are_taken_as_they_are(text: str, title: str) -> None:
     config = read(f"--title={title}", "--image", "x.png", f"--text={text}")
     assert config.title == title
     assert read_inputs(config) == [("image", "x.png"), ("text", text)]
-    again = yaml.safe_load(print_config(config))
+    again = yaml.safe_load(as_yaml(config))
     assert len(again["inputs"]) == 2
 
 
@@ -509,7 +510,7 @@ def test_flags_are_taken_as_they_are(text: str, title: str) -> None:
 @given(st.lists(st.text("beta=.[]{}:, 1-'\"$@!&*#|>%\\\n", max_size=10), max_size=3))
 def test_any_key_value_is_read_or_refused(words: list[str]) -> None:
     parser = argparse.ArgumentParser()
-    add_options(parser)
+    READER.add_options(parser)
     try:
         read_config(parser.parse_args([]), words)
     except m2ib.SettingError as error:

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from m2ib.benchmark.raster import edges, sample_places
 from m2ib.contract import Axis, Encoder, Inputs
 from m2ib.model import Model
+from m2ib.raster import edges, sample_places
 from m2ib.renderers.place import follow
 
 

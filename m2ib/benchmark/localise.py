@@ -13,13 +13,13 @@ from m2ib.benchmark.erasing import Eraser, cosines, samples_of
 from m2ib.benchmark.methods import Batch, Maps, Method
 from m2ib.benchmark.metrics import measures
 from m2ib.benchmark.questions import Question
-from m2ib.benchmark.raster import grid_axes, on_cells, on_raster
 from m2ib.benchmark.rows import Control, Row
 from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen, record
 from m2ib.contract import Axis, Item
 from m2ib.errors import InputError
 from m2ib.metrics import mass_share, top
 from m2ib.model import Model
+from m2ib.raster import grid_axes, on_cells, on_raster
 
 _TIME = "time"
 _PLANE = "-tf"

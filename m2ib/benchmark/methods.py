@@ -15,8 +15,9 @@ import numpy as np
 from torch import Tensor
 
 from m2ib.benchmark.erasing import Eraser
-from m2ib.benchmark.rise import CELLS, rise
+from m2ib.benchmark.rise import rise
 from m2ib.contract import Axis, Inputs, Item
+from m2ib.methods.rise import CELLS
 from m2ib.model import Model
 from m2ib.pipeline import explain_side, plan_of
 from m2ib.shifts import finer

@@ -14,33 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from m2ib.benchmark.erasing import Eraser
+from m2ib.methods.hiding import AT_ONCE
+from m2ib.methods.rise import KEEP, random_masks
 
 MASKS = 256
-KEEP = 0.5  # p
-CELLS = 7  # of the coarse grid along an axis of a picture, in the paper
-AT_ONCE = 64  # masked inputs in one forward pass
-
-
-def random_masks(count: int, shape: Sequence[int], cells: Sequence[int], keep: float, seed: int) -> Tensor:
-    """(count, *shape) float32 in [0, 1]: coarse ``cells`` along each axis, smooth between them."""
-    random = np.random.default_rng(seed)
-    masks = torch.from_numpy((random.random((count, *cells)) < keep).astype(np.float32))
-    for axis, (length, number) in enumerate(zip(shape, cells, strict=True), 1):
-        size = -(-length // number)  # of a cell, rounded up
-        rows = masks.movedim(axis, -1)  # (count, ..., number)
-        wide = torch.nn.functional.interpolate(
-            rows.reshape(count, -1, number), size=(number + 1) * size, mode="linear", align_corners=False
-        )
-        first = torch.from_numpy(random.integers(0, size, count))
-        index = (first[:, None, None] + torch.arange(length, device="cpu")).expand(-1, wide.shape[1], -1)
-        masks = wide.gather(-1, index).reshape(*rows.shape[:-1], length).movedim(-1, axis)
-    return masks
 
 
 def rise(

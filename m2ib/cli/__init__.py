@@ -1,4 +1,4 @@
-"""The command line: ``m2ib demo``, ``m2ib explain``, ``m2ib benchmark``, ``m2ib adapters``.
+"""The command line: ``m2ib demo``, ``m2ib explain``, ``m2ib evaluate``, ...
 
 Bad input gives one clear line on stderr and exit code 2, never a traceback.
 """
@@ -12,10 +12,17 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn, TextIO
 
-from m2ib.cli import adapters, benchmark, demo, explain
+from m2ib.cli import adapters, benchmark, demo, evaluate, explain, methods
 from m2ib.errors import M2IBError, M2IBWarning, SettingError
 
-_COMMANDS = {"demo": demo, "explain": explain, "benchmark": benchmark, "adapters": adapters}
+_COMMANDS = {
+    "demo": demo,
+    "explain": explain,
+    "evaluate": evaluate,
+    "benchmark": benchmark,
+    "adapters": adapters,
+    "methods": methods,
+}
 
 
 class _Parser(argparse.ArgumentParser):

@@ -103,7 +103,7 @@ def _photos(parsed: argparse.Namespace) -> None:
     explanations: list[Explanation] = []
     for number, explanation in enumerate(explain_many(model, inputs, batch_size=4, seed=parsed.seed)):
         place = explanation.save(folder / f"{number + 1:02d}-{PAIRS[number].photo}", force=parsed.force)
-        write_figure(explanation, place / "figure.png")
+        write_figure(explanation.figure(), place / "figure.png")
         explanations.append(explanation)
     page = write_page(
         explanations, folder / "index.html", title="What m2ib sees", notes=[pair.note for pair in PAIRS]

@@ -6,20 +6,26 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from m2ib.explanation import Explanation
 
 _EXAMPLES = """inputs are given by modality: --image FILE --text WORDS (what the model takes: `m2ib adapters`).
 --against VALUE after an input asks why this one rather than that one.
 every option may also stand in a YAML file (--config) or be written as key=value:
 
   m2ib explain --image dog.jpg --text "a dog" --model clip --out report/
+  m2ib explain --image dog.jpg --text "a dog" --method m2ib,gradcam,rise settings.masks=512
   m2ib explain --image pets.jpg --text "a cat" --against "a dog" beta=0.05 layer.image=7
 """
 
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    from m2ib.cli.config import add_options
+    from m2ib.cli.config import READER
 
     parser: argparse.ArgumentParser = commands.add_parser(
         name,
@@ -28,23 +34,25 @@ def add_parser(commands: Any, name: str) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_options(parser)
+    READER.add_options(parser)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Explain the pair; write page, figure and numbers into a folder; print the page's path."""
-    from m2ib.cli.config import FIT_OPTIONS, print_config, read_config, read_inputs
+    from m2ib.cli.config import read_config, read_inputs
+    from m2ib.cli.options import as_yaml
 
     config = read_config(parsed, rest)
     if parsed.print_config:
-        sys.stdout.write(print_config(config))
+        sys.stdout.write(as_yaml(config))
         return
 
-    from m2ib.api import explain
+    from m2ib.cli.comparison import check_methods, explain_each
     from m2ib.model import load_model
     from m2ib.storage import check_folder
 
     pair = read_inputs(config)
+    methods = check_methods(config, [modality for modality, _ in pair])
     folder = Path(config.out)
     check_folder(folder, force=config.force)
     if config.boxes is not None:
@@ -56,14 +64,28 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         dtype=config.dtype,
         **config.options,
     )
-    explanation = explain(model, *pair, **{name: getattr(config, name) for name in FIT_OPTIONS})
+    explanations = explain_each(model, pair, config, methods)
     if config.boxes is not None:
-        explanation = explanation.with_boxes(config.boxes)
-    explanation.save(folder, force=True)  # refused above already
-    write_figure(explanation, folder / "figure.png")
-    page = explanation.to_html(folder / "index.html", title=config.title)
-    print(f"cosine similarity {explanation.similarity:.4f}")
+        explanations = [explanation.with_boxes(config.boxes) for explanation in explanations]
+    page = write_report(explanations, folder, config.title)
+    print(f"cosine similarity {explanations[0].similarity:.4f}")
     print(page.resolve())
+
+
+def write_report(explanations: Sequence[Explanation], folder: Path, title: str | None) -> Path:
+    """Numbers, figure and page of one pair by one method, or by several: a folder of numbers for each, one page."""
+    from m2ib.figure import draw_methods
+    from m2ib.page import write_comparison
+
+    if len(explanations) == 1:
+        (explanation,) = explanations
+        explanation.save(folder, force=True)
+        write_figure(explanation.figure(), folder / "figure.png")
+        return explanation.to_html(folder / "index.html", title=title)
+    for explanation in explanations:
+        explanation.save(folder / explanation[0].method.replace(":", "-"), force=True)
+    write_figure(draw_methods(explanations), folder / "figure.png")
+    return write_comparison(explanations, folder / "index.html", title=title)
 
 
 def _check_boxes(boxes: Any, pair: Sequence[tuple[str, Any]]) -> None:
@@ -78,11 +100,11 @@ def _check_boxes(boxes: Any, pair: Sequence[tuple[str, Any]]) -> None:
     boxes_of(boxes, images[0].this if isinstance(images[0], Contrast) else images[0])
 
 
-def write_figure(explanation: Any, path: Path) -> None:
-    """The figure as a picture. Raises :class:`StorageError`."""
+def write_figure(figure: Figure, path: Path) -> None:
+    """A figure as a picture. Raises :class:`StorageError`."""
     from m2ib.errors import StorageError
 
     try:
-        explanation.figure().savefig(path, dpi=150)
+        figure.savefig(path, dpi=150)
     except OSError as error:
         raise StorageError(f"cannot write the figure {str(path)!r}: {error.strerror or error}") from error

@@ -127,8 +127,8 @@ def pointed(explanation: Explanation, place: int, side: Side) -> str:
     """
     import numpy as np
 
-    from m2ib.benchmark.raster import grid_axes, on_raster
     from m2ib.benchmark.words import shares
+    from m2ib.raster import grid_axes, on_raster
 
     attribution, raster = explanation[place], side.scene.axes[side.modality]
     kept = [axis for axis in raster if axis.name == "time"] or list(raster)

@@ -52,8 +52,10 @@ class Options(Mapping[str, Any]):
         return {name: list(v) if isinstance(v, tuple) else v for name, v in self._values.items()}
 
 
-def count(name: str, default: Default, *, least: int = 1) -> Option:
-    """A whole number of at least ``least``."""
+def count(
+    name: str, default: Default, *, least: int = 1, most: Callable[[Encoder], int] | None = None
+) -> Option:
+    """A whole number of at least ``least``, and at most what the encoder allows."""
 
     def check(value: Any, encoder: Encoder) -> int:
         number = integer(name, value, encoder.modality)
@@ -61,9 +63,18 @@ def count(name: str, default: Default, *, least: int = 1) -> Option:
             raise SettingError(
                 f"{name} for {encoder.modality}: {value!r} is out of range; it must be >= {least}"
             )
+        if most is not None and number > most(encoder):
+            raise SettingError(
+                f"{name} for {encoder.modality}: {value!r} is out of range; it must be <= {most(encoder)}"
+            )
         return number
 
     return Option(name, default, check)
+
+
+def block(name: str, default: Default) -> Option:
+    """One of the encoder's blocks, counted from 0."""
+    return count(name, default, least=0, most=lambda encoder: len(encoder.layers) - 1)
 
 
 def share(name: str, default: Default) -> Option:

@@ -58,7 +58,7 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
             "integrated-gradients",
             'integrated gradients (Sundararajan et al. 2017); preset "nib": the narrowing information bottleneck',
             _loader("integrated_gradients"),
-            settings=("layer", "steps", "rule", "preset"),
+            settings=("at", "layer", "steps", "rule", "preset"),
             extra="m2ib[evaluate]",
         ),
         MethodSpec(

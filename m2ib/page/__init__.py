@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from m2ib.attribution import Attribution
 from m2ib.errors import StorageError
 from m2ib.explanation import Explanation
-from m2ib.registry import list_methods
+from m2ib.page.comparison import render_comparison
+from m2ib.page.parts import curves, held, introduction, rows_of
 from m2ib.renderers.names import contrasted, file_name
-from m2ib.renderers.place import figures
 
 Remark = tuple[str, Sequence[tuple[bool, str]]]
 
@@ -58,10 +55,10 @@ def render_page(
                     "warnings": attribution.origin.get("warnings", []),
                     "contrast": contrasted(attribution),
                     "held": held(attribution),
-                    "curves": Markup("").join(_curves(attribution)),
+                    "curves": Markup("").join(curves(attribution)),
                     "method": attribution.method,
-                    "settings": _rows(attribution.settings),
-                    "origin": _rows(attribution.origin),
+                    "settings": rows_of(attribution.settings),
+                    "origin": rows_of(attribution.origin),
                 }
             )
         cards.append(
@@ -71,7 +68,7 @@ def render_page(
                 "remark": remarks[number] if number < len(remarks) else ("", ()),
                 "similarity": f"{explanation.similarity:.4f}",
                 "sides": sides,
-                "provenance": _rows(explanation.provenance),
+                "provenance": rows_of(explanation.provenance),
             }
         )
     return template.render(
@@ -94,110 +91,26 @@ def write_page(
     overview: Markup | None = None,
 ) -> Path:
     """Write :func:`render_page` to ``path`` and give the path back. Raises :class:`StorageError`."""
-    path = Path(path)
     text = render_page(explanations, title=title, notes=notes, remarks=remarks, overview=overview)
+    return _written(Path(path), text)
+
+
+def write_comparison(
+    explanations: Sequence[Explanation], path: str | Path, *, title: str | None = None
+) -> Path:
+    """One pair by several methods, their maps side by side, on one self-contained page.
+
+    explanations  of the same pair, one for each method
+
+    Gives the path back. Raises :class:`InputError` for explanations of different pairs, and :class:`StorageError`.
+    """
+    return _written(Path(path), render_comparison(explanations, title=title))
+
+
+def _written(path: Path, text: str) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"cannot write the page {str(path)!r}: {error.strerror or error}") from error
     return path
-
-
-def introduction(methods: Iterable[str]) -> str:
-    """What the values of a page are."""
-    names = list(methods)
-    said = [
-        "Values are nats (multi-modal information bottleneck, Wang et al. 2023): the more information a position has to "
-        "keep, the higher."
-        if name == "m2ib"
-        else f"{name}: {_summary(name)}."
-        for name in names
-    ]
-    return " ".join(said)
-
-
-def _summary(name: str) -> str:
-    try:
-        return list_methods()[name].summary
-    except KeyError:
-        return "a method that is not installed here"
-
-
-def held(attribution: Attribution) -> str:
-    """How much the map holds, and over what, in words."""
-    values = attribution.grid if attribution.capacity is None else attribution.capacity
-    included = _included(attribution)
-    tokens = f", {included} tokens included" if included else ""
-    place = "positions" if attribution.capacity is not None else "cells"
-    if not attribution.additive:
-        return f"{values.size:,} {place}{tokens}"
-    unit = f" {attribution.unit}" if attribution.unit else ""
-    return f"{figures(values.sum())}{unit} over {values.size:,} {place}{tokens}"
-
-
-def _included(attribution: Attribution) -> str:
-    """Which tokens are positions without being part of the input."""
-    if any(token.special for token in attribution.layout.tokens):
-        return "special"
-    if attribution.capacity is None:
-        return ""
-    cells = attribution.layout.to_grid(attribution.capacity).size  # the grid may be finer than the positions
-    return "class" if attribution.capacity.size > cells else ""
-
-
-def _rows(values: Any) -> list[tuple[str, str]]:
-    """(name, value) of a table; what is inside another has the names of both."""
-    rows: list[tuple[str, str]] = []
-    for name, value in values.items():
-        if isinstance(value, Mapping) and value:
-            rows += [(f"{name}.{inner}", text) for inner, text in _rows(value)]
-        else:
-            rows.append((str(name), _text(value)))
-    return rows
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, (list, tuple)):
-        inner = [f"({_text(each)})" if isinstance(each, (list, tuple)) else _text(each) for each in value]
-        return ", ".join(inner)
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _curves(attribution: Attribution) -> list[Markup]:
-    if attribution.curve is None:
-        return []
-    return [
-        _chart("fit: mean cosine to the other side", attribution.curve.fit),
-        _chart("information: mean KL, nats", attribution.curve.information),
-    ]
-
-
-def _chart(label: str, values: Sequence[float]) -> Markup:
-    """A line chart as SVG, its first and last value written out."""
-    width, height, pad = 220, 64, 6
-    low, high = min(values), max(values)
-    span = (high - low) or 1.0
-    step = (width - 2 * pad) / max(len(values) - 1, 1)
-    points = [
-        (pad + step * n, height - pad - (value - low) / span * (height - 2 * pad))
-        for n, value in enumerate(values)
-    ]
-    return Markup(
-        '<figure class="curve"><svg viewBox="0 0 {w} {h}" role="img" aria-label="{label}, from {first} to {last} '
-        'in {count} steps"><polyline points="{points}"/>{dots}</svg>'
-        "<figcaption>{label}<br><b>{first}</b> → <b>{last}</b> in {count} steps</figcaption></figure>"
-    ).format(
-        w=width,
-        h=height,
-        label=label,
-        first=figures(values[0]),
-        last=figures(values[-1]),
-        count=len(values),
-        points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
-        dots=Markup("").join(
-            Markup('<circle cx="{}" cy="{}" r="2"/>').format(f"{x:.1f}", f"{y:.1f}") for x, y in points
-        ),
-    )

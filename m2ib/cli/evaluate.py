@@ -1,0 +1,211 @@
+"""``m2ib evaluate --model photo --data pairs.jsonl --methods m2ib gradcam --out m2ib-evaluation``"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from m2ib.cli.options import Reader, as_yaml, key_values
+from m2ib.errors import SettingError, did_you_mean
+
+if TYPE_CHECKING:
+    from m2ib.data import Pairs
+    from m2ib.evaluation.study import Study
+
+_EXAMPLES = """every option may also stand in a YAML file (--config) or be written as key=value:
+
+  m2ib evaluate --model photo --data pairs.jsonl --methods m2ib gradcam rise --metrics drop increase
+  m2ib evaluate --model imagebind-tiny --data scenes data.modality=audio data.count=50 --methods all
+  m2ib evaluate --config examples/reproduce_table1.yaml data.captions=Validation.tsv data.images=images
+
+An evaluation that was cut off goes on where it was when the command is given again.
+"""
+
+
+@dataclass
+class EvaluateConfig:
+    """All options of ``m2ib evaluate``.
+
+    data     a .csv or .jsonl file; or {format: NAME, ...} with the format's options
+    options  the adapter's own
+    settings of the methods, by name or by method
+    paper    whose figures stand beside: conceptual-captions or ms-cxr
+    roar     of the fine-tuning, for the metric roar
+    The others are those of :class:`m2ib.evaluation.study.Study`.
+    """
+
+    model: str = "photo"
+    checkpoint: str | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+    options: dict[str, Any] = field(default_factory=dict)
+    data: Any = None
+    limit: int | None = None
+    methods: Any = "all"
+    metrics: Any = "all"
+    seeds: Any = field(default_factory=lambda: [0, 1, 2])
+    sides: Any = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    batch_size: int = 8
+    curve_steps: int = 20
+    shuffled: bool = True
+    sanity_pairs: int = 8
+    sanity_stages: int = 6
+    roar: dict[str, Any] = field(default_factory=dict)
+    paper: str | None = None
+    out: str = "m2ib-evaluation"
+    force: bool = False
+
+
+_LISTS = ("methods", "metrics", "seeds", "sides")
+
+
+def _hint(key: str) -> str:
+    from m2ib.registry import default_registry
+
+    if any(key in info.spec.settings for info in default_registry().list_methods()):
+        return f"; did you mean 'settings.{key}', a setting of a method?"
+    if any(key in info.spec.options for info in default_registry().list()):
+        return f"; did you mean 'options.{key}', an option of the adapter?"
+    return ""
+
+
+READER = Reader(
+    EvaluateConfig,
+    free=("seeds", "shuffled"),
+    words=_LISTS,
+    switches=("force",),
+    hidden=("options", "settings", "roar"),
+    hint=_hint,
+)
+
+
+def add_parser(commands: Any, name: str) -> None:
+    """Add the command to argparse's sub-commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help="compare methods by metrics on many pairs",
+        description=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    READER.add_options(parser)
+
+
+def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Evaluate, or go on; write CSV, Markdown and a page into the folder; print the tables and the page's path."""
+    config = EvaluateConfig(**READER.read(parsed, key_values(rest, "evaluate")))
+    if parsed.print_config:
+        sys.stdout.write(as_yaml(config))
+        return
+
+    from rich.console import Console
+
+    from m2ib.evaluation.published import PUBLISHED
+    from m2ib.evaluation.report import save, show
+    from m2ib.evaluation.results import read_results
+    from m2ib.evaluation.run import evaluate
+    from m2ib.evaluation.study import check
+    from m2ib.registry import default_registry
+
+    if config.paper is not None and config.paper not in PUBLISHED:
+        raise SettingError(
+            f"evaluate: paper {config.paper!r} is unknown{did_you_mean(config.paper, PUBLISHED)} "
+            f"There is {', '.join(PUBLISHED)}"
+        )
+    adapter = default_registry().find(config.model)
+    pairs = pairs_of(config.data, "evaluate")
+    study = study_of(config)
+    check(study, pairs, adapter)  # what is wrong shows before the model is loaded
+    folder = claimed_folder(Path(config.out), force=config.force)
+    model = load(config)
+    evaluate(model, pairs, study, folder)
+    results = read_results(folder, paper=config.paper)
+    page = save(results)
+    show(results, Console())
+    print(page.resolve())
+
+
+def load(config: Any) -> Any:
+    """The model that a configuration names."""
+    from m2ib.model import load_model
+
+    return load_model(
+        config.model,
+        checkpoint=config.checkpoint,
+        device=config.device,
+        dtype=config.dtype,
+        **config.options,
+    )
+
+
+def pairs_of(data: Any, command: str) -> Pairs:
+    """``data`` as in a configuration. Raises :class:`SettingError` and :class:`InputError`."""
+    from m2ib.data import FORMATS, open_pairs
+
+    if isinstance(data, str):
+        data = {"format": data}
+    if not isinstance(data, dict) or not data:
+        raise SettingError(
+            f"{command}: data is a .csv or .jsonl file, or a format with its options, as in data.format=ms-cxr; "
+            f"the formats are {', '.join(FORMATS)}"
+        )
+    options = dict(data)
+    name = options.pop("format", None) or options.pop("path", None)
+    if name is None:
+        raise SettingError(f"{command}: data has no format; the formats are {', '.join(FORMATS)}")
+    return open_pairs(str(name), **options)
+
+
+def study_of(config: EvaluateConfig) -> Study:
+    """What is to be evaluated."""
+    from m2ib.evaluation.study import Study
+
+    names = (
+        "limit",
+        "settings",
+        "batch_size",
+        "curve_steps",
+        "shuffled",
+        "sanity_pairs",
+        "sanity_stages",
+        "roar",
+    )
+    lists = {name: _listed(getattr(config, name)) for name in _LISTS}
+    return Study(
+        methods=lists["methods"] or (),
+        metrics=lists["metrics"] or (),
+        seeds=lists["seeds"] or (),
+        sides=lists["sides"],
+        **{name: getattr(config, name) for name in names},
+    )
+
+
+def _listed(value: Any) -> tuple[Any, ...] | None:
+    """One word, several with commas between, or a list."""
+    if value is None:
+        return None
+    words = value if isinstance(value, (list, tuple)) else [value]
+    return tuple(
+        part.strip() if isinstance(part, str) else part
+        for word in words
+        for part in (word.split(",") if isinstance(word, str) else [word])
+        if part != ""
+    )
+
+
+def claimed_folder(folder: Path, *, force: bool) -> Path:
+    """The folder: new, or of an evaluation to go on with. Raises :class:`StorageError` for one that holds others."""
+    from m2ib.evaluation.store import FILE
+    from m2ib.storage import check_folder, prepare_folder
+
+    ours = folder / FILE
+    if force:
+        for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
+            (folder / name).unlink(missing_ok=True)
+    check_folder(folder, force=force or ours.is_file())
+    return prepare_folder(folder, force=True)

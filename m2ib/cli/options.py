@@ -1,0 +1,166 @@
+"""Options of a command: from a YAML file, from flags and as ``key=value``, later ones over earlier ones."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from m2ib.errors import SettingError, did_you_mean
+
+RESERVED = ("name", "checkpoint", "device", "dtype", "registry")  # of load_model, so none of an adapter's own
+
+
+def _no_hint(key: str) -> str:
+    return ""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How a command's options are read.
+
+    config    a dataclass with all options and their defaults
+    free      those of free type: their flags hold YAML
+    words     those whose flags take one or several words
+    switches  those whose flags take no value
+    hidden    those without a flag
+    hint      what to say of an unknown name, in place of the closest one; "" for nothing
+    """
+
+    config: type
+    free: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+    hidden: tuple[str, ...] = ()
+    hint: Callable[[str], str] = _no_hint
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """All names."""
+        return tuple(f.name for f in dataclasses.fields(self.config))
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Those with a flag that takes a value."""
+        return tuple(name for name in self.known if name not in (*self.hidden, *self.switches))
+
+    def add_options(self, parser: argparse.ArgumentParser) -> None:
+        """The flags, ``--config`` and ``--print-config``."""
+        parser.add_argument("--config", metavar="FILE", help="a YAML file with any of these options")
+        parser.add_argument("--print-config", action="store_true", help="show the resolved options and stop")
+        for name in self.flags:
+            more: dict[str, Any] = {"nargs": "+"} if name in self.words else {}
+            parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=name.upper(), **more)
+        for name in self.switches:
+            parser.add_argument(f"--{name}", action="store_true", default=None)
+
+    def read(self, parsed: argparse.Namespace, overrides: Sequence[str]) -> dict[str, Any]:
+        """File, then flags, then ``key=value`` words, over the defaults. Raises :class:`SettingError`."""
+        config = OmegaConf.structured(self.config)
+        try:
+            if parsed.config is not None:
+                config = self._merge(config, _read_file(Path(parsed.config)), f"config {parsed.config!r}")
+            for name in (*self.flags, *self.switches):
+                if (value := getattr(parsed, name)) is not None:
+                    config = self._merge(config, self._flag(name, value), "options")
+            for word in overrides:
+                config = self._merge(config, parsed_word(word), "options")
+            plain = OmegaConf.to_container(config, resolve=True)
+        except OmegaConfBaseException as error:  # an interpolation that cannot be resolved
+            raise SettingError(f"options: {_reason(error)}") from error
+        assert isinstance(plain, dict)
+        for name in RESERVED:
+            if name in plain.get("options", {}):
+                raise SettingError(
+                    f"options: {name!r} is not one of an adapter's own options; see m2ib explain --help"
+                )
+        return {str(name): value for name, value in plain.items()}
+
+    def _flag(self, name: str, value: Any) -> Any:
+        """A flag's value: as in YAML where it is of free type, else what it is, without interpolation."""
+        if name in self.words:
+            return {name: [_yaml(name, word) if name in self.free else _escaped(word) for word in value]}
+        if name in self.free:
+            return parsed_word(f"{name}={value}")
+        return {name: _escaped(value)}
+
+    def _merge(self, config: Any, new: Any, where: str) -> Any:
+        for key in new:
+            if key not in self.known:
+                hint = self.hint(str(key)) or did_you_mean(key, self.known)
+                raise SettingError(f"{where}: {str(key)!r} is unknown{hint} Known: {', '.join(self.known)}")
+        try:
+            return OmegaConf.merge(config, new)
+        except OmegaConfBaseException as error:
+            raise SettingError(f"{where}: {_reason(error)}") from error
+        except TypeError as error:
+            raise SettingError(
+                f"{where}: a list and a mapping cannot be merged; write {' and '.join(map(repr, new))} as a whole"
+            ) from error
+
+
+def as_yaml(config: Any) -> str:
+    """YAML that :meth:`Reader.read` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.create(_escaped(dataclasses.asdict(config))))
+
+
+def key_values(rest: Sequence[str], command: str) -> list[str]:
+    """What argparse did not know, where it can be ``key=value`` alone. Raises :class:`SettingError`."""
+    for word in rest:
+        if word.startswith("-") or "=" not in word:
+            raise SettingError(
+                f"{command}: {word!r} is neither an option nor key=value; see m2ib {command} --help"
+            )
+    return list(rest)
+
+
+def parsed_word(word: str) -> Any:
+    """``key=value``, the value as in YAML."""
+    try:
+        if re.match(r"\w[\w.\[\]-]*=", word):
+            return OmegaConf.from_dotlist([word])
+        error = None
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, IndexError) as caught:
+        error = caught
+    raise SettingError(f"options: {word!r} is not key=value with a YAML value") from error
+
+
+def _yaml(name: str, word: str) -> Any:
+    try:
+        return yaml.safe_load(word)
+    except yaml.YAMLError as error:
+        raise SettingError(f"options: {word!r} is no YAML value for {name}") from error
+
+
+def _escaped(value: Any) -> Any:
+    """``value`` with every ``${`` in its strings taken literally by OmegaConf."""
+    if isinstance(value, str):
+        return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
+    if isinstance(value, dict):
+        return {key: _escaped(each) for key, each in value.items()}
+    return [_escaped(each) for each in value] if isinstance(value, list) else value
+
+
+def _reason(error: OmegaConfBaseException) -> str:
+    key = f"{error.full_key}: " if error.full_key else ""
+    return f"{key}{(str(error).splitlines() or ['cannot be used'])[0]}"
+
+
+def _read_file(path: Path) -> Any:
+    try:
+        loaded = OmegaConf.load(path)
+    except OSError as error:
+        raise SettingError(f"config {str(path)!r} cannot be read: {error.strerror or error}") from error
+    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
+        raise SettingError(f"config {str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(loaded, DictConfig):
+        raise SettingError(f"config {str(path)!r} holds a list; it must be a mapping of options")
+    return loaded

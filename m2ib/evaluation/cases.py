@@ -1,0 +1,156 @@
+"""The worst cases of an evaluation, with the maps that one would look at."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from m2ib.attribution import Attribution
+from m2ib.contract import Item
+from m2ib.data.pairs import Pair, Pairs
+from m2ib.evaluation.results import Table
+from m2ib.evaluation.store import Store
+from m2ib.evaluation.study import MEASURES
+from m2ib.model import Model
+from m2ib.pipeline import Plan, label
+from m2ib.renderers import Outlining
+
+RANKED = ("drop", "iou", "insertion", "deletion")  # what a case can be worst by, the first two that are there
+CASES = 3  # by each
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A map on the page: whose, its score, HTML, and the script that the page needs for it once."""
+
+    method: str
+    score: float
+    html: str
+    script: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """A pair that one method does worst on, beside the method that does best on it.
+
+    other  what the map is explained against: its words, or HTML
+    """
+
+    side: int
+    metric: str
+    pair: str
+    other: str
+    shown: Sequence[Shown]
+
+
+def worst_pairs(table: Table, method: str, metric: str, count: int) -> list[str]:
+    """The pairs on which a method's score is worst, the worst one first."""
+    samples = table.cells[method, metric].samples
+    worse = 1 if MEASURES[metric].better == "higher" else -1
+    return sorted(samples, key=lambda pair: (worse * samples[pair], pair))[:count]
+
+
+def best_method(table: Table, metric: str, pair: str, without: str) -> str | None:
+    """Of the methods that are no controls."""
+    better = -1 if MEASURES[metric].better == "higher" else 1
+    known = {
+        method: cell.samples[pair]
+        for method, control in table.rows
+        if not control
+        and method != without
+        and (cell := table.cells.get((method, metric))) is not None
+        and pair in cell.samples
+    }
+    return min(known, key=lambda method: (better * known[method], method), default=None)
+
+
+def find_cases(
+    model: Model, pairs: Pairs, store: Store, tables: Sequence[Table], plans: Mapping[str, Plan], seed: int
+) -> list[Case]:
+    """Of the first method that is no control, by up to two metrics, on each side."""
+    wanted: list[tuple[Table, str, str, list[str]]] = []
+    for table in tables:
+        method = next((name for name, control in table.rows if not control), None)
+        if method is None:
+            continue
+        there = [metric for metric in RANKED if (method, metric) in table.cells]
+        for metric in there[:2]:
+            for pair in worst_pairs(table, method, metric, CASES):
+                beside = best_method(table, metric, pair, method)
+                wanted.append((table, metric, pair, [name for name in (method, beside) if name]))
+    read = _read(model, pairs, {pair for _, _, pair, _ in wanted})
+    cases = []
+    for number, (table, metric, pair, methods) in enumerate(wanted):
+        if pair not in read:
+            continue
+        raw, items = read[pair]
+        shown: list[Shown] = []
+        for method in methods:
+            grid = store.grids(table.side, method, seed)[pair]
+            attribution = attribution_of(model, raw, items, table.side, plans[method], grid)
+            score = table.cells[method, metric].samples.get(pair, math.nan)
+            ident = f"case{number}-{len(shown)}"
+            html = str(attribution.renderer.fragment(attribution, ident))
+            shown.append(Shown(method, score, html, attribution.renderer.script))
+        other = _other(model, raw, items, 1 - table.side, f"case{number}-other")
+        cases.append(Case(table.side, metric, pair, other, shown))
+    return cases
+
+
+def _read(model: Model, pairs: Pairs, wanted: set[str]) -> dict[str, tuple[Pair, tuple[Item, Item]]]:
+    found: dict[str, tuple[Pair, tuple[Item, Item]]] = {}
+    for pair in itertools.takewhile(lambda _: len(found) < len(wanted), pairs):
+        if pair.id in wanted:
+            first, second = (model.item(modality, raw) for modality, raw in pair.inputs)
+            found[pair.id] = pair, (first, second)
+    return found
+
+
+def attribution_of(
+    model: Model, pair: Pair, items: tuple[Item, Item], side: int, plan: Plan, grid: np.ndarray
+) -> Attribution:
+    """A map as ``m2ib.explain`` would give it, with what is known of the input drawn over it."""
+    item, modality = items[side], pair.inputs[side][0]
+    renderer, view = model.encoder(modality).renderer, item.view
+    if pair.boxes and hasattr(view, "with_boxes"):
+        view = view.with_boxes(pair.boxes)
+    if side in pair.regions and isinstance(renderer, Outlining):
+        view = renderer.outlined(view, [pair.regions[side]], modality)
+    return Attribution(
+        modality=modality,
+        method=plan.name,
+        grid=grid,
+        capacity=None,
+        layout=item.layout,
+        curve=None,
+        settings={},
+        view=view,
+        renderer=renderer,
+        origin=item.origin,
+        unit=plan.method.unit,
+        additive=plan.method.additive,
+    )
+
+
+def _other(model: Model, pair: Pair, items: tuple[Item, Item], side: int, ident: str) -> str:
+    """What the other input is, as HTML."""
+    from markupsafe import Markup
+
+    item, modality = items[side], pair.inputs[side][0]
+    renderer = model.encoder(modality).renderer
+    if item.layout.tokens or not isinstance(renderer, Outlining):
+        return str(Markup("<q>{}</q>").format(label(item)))
+    blank = Attribution(
+        modality, "", np.zeros(item.layout.grid or (1, 1)), None, item.layout, None, {}, item.view, renderer
+    )
+    return str(renderer.picture(blank, ident))
+
+
+def to_plain(cases: Sequence[Case]) -> list[dict[str, Any]]:
+    """JSON-able."""
+    return [asdict(case) for case in cases]

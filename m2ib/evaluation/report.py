@@ -1,0 +1,196 @@
+"""An evaluation's tables: on a terminal, as CSV, as Markdown, and as a page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from m2ib.errors import StorageError
+from m2ib.evaluation.results import Cell, Results, Table
+from m2ib.evaluation.study import MEASURES
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_ARROWS = {"higher": "↑", "lower": "↓", "": ""}
+
+
+def head(metric: str) -> str:
+    """A column's title, with the direction in which a map is better."""
+    measure = MEASURES[metric]
+    unit = f", {measure.unit}" if measure.unit in ("%",) else ""
+    return f"{measure.title}{unit} {_ARROWS[measure.better]}".strip()
+
+
+def number(value: float, metric: str) -> str:
+    """Per cent with two digits after the point, everything else with three."""
+    if math.isnan(value):
+        return "–"
+    return f"{value:.2f}" if MEASURES[metric].unit == "%" else f"{value:.3f}"
+
+
+def cell_text(cell: Cell | None, metric: str) -> str:
+    """ "1.11 ± 0.02", the paper's figure behind it where there is one; "–" for nothing."""
+    if cell is None or math.isnan(cell.found.mean):
+        return "–"
+    text = number(cell.found.mean, metric)
+    if not math.isnan(cell.found.standard_error):
+        text += f" ± {number(cell.found.standard_error, metric)}"
+    if cell.published is not None:
+        text += f" [{number(cell.published, metric)}]"
+    return text
+
+
+def time_text(seconds: float | None) -> str:
+    """What a map took."""
+    if seconds is None or math.isnan(seconds):
+        return ""
+    return f"{seconds:.2f} s" if seconds >= 0.1 else f"{1000 * seconds:.1f} ms"
+
+
+def title(table: Table) -> str:
+    """Which maps a table is about."""
+    other = "another " + table.other if table.other == table.modality else table.other
+    return f"Maps of {table.modality}, against {other}"
+
+
+def explained(results: Results) -> str:
+    """How to read the figures."""
+    study = results.asked["study"]
+    seeds = len(study["seeds"])
+    text = f"{results.pairs} pairs, {seeds} seed{'s' * (seeds > 1)}. "
+    text += "Means, ± the standard error over seeds." if seeds > 1 else "One seed, so no standard error."
+    if any(cell.published is not None for table in results.tables for cell in table.cells.values()):
+        text += " In brackets: Wang et al. 2023."
+    text += " Shuffled: the same values in other places. A map of ones drops nothing, so read every figure beside the"
+    return text + " controls and the mean mass (of the map scaled to [0, 1])."
+
+
+def lines(table: Table) -> Iterator[tuple[str, bool, list[str]]]:
+    """(method, whether it is a control, its cells and its time), row by row."""
+    for method, control in table.rows:
+        cells = [cell_text(table.cells.get((method, metric)), metric) for metric in table.metrics]
+        yield method, control, [*cells, time_text(table.seconds.get(method))]
+
+
+def remarks(results: Results) -> list[str]:
+    """What must be told beside the tables."""
+    found = [
+        f"{method} for {table.modality}: not defined, {why}"
+        for table in results.tables
+        for method, why in table.undefined.items()
+    ]
+    for table in results.tables:
+        controls = {name for name, control in table.rows if control}
+        for metric in table.metrics:
+            lacking = max(
+                (
+                    cell.undefined
+                    for (method, name), cell in table.cells.items()
+                    if name == metric and method not in controls
+                ),
+                default=0,
+            )
+            if lacking:
+                found.append(f"{MEASURES[metric].title} of {table.modality}: up to {lacking} maps have none")
+    if results.notes:
+        found.append(f"{len(results.notes)} bad rows were left out: see bad-rows.csv")
+    return found
+
+
+def show(results: Results, console: Console) -> None:
+    """The tables on a terminal."""
+    from rich.table import Table as Grid
+
+    for table in results.tables:
+        grid = Grid("method", title=title(table), title_justify="left", caption_justify="left")
+        for metric in table.metrics:
+            grid.add_column(head(metric), justify="right")
+        grid.add_column("time a map", justify="right")
+        for method, control, cells in lines(table):
+            grid.add_row(method, *cells, style="dim" if control else None)
+        console.print(grid)
+    console.print(explained(results))
+    for remark in remarks(results):
+        console.print(remark)
+
+
+def markdown(results: Results) -> str:
+    """The tables for a README or a paper."""
+    parts = []
+    for table in results.tables:
+        heads = ["method", *map(head, table.metrics), "time a map"]
+        rows = [
+            [f"*{method}*" if control else f"**{method}**" if method == "m2ib" else method, *cells]
+            for method, control, cells in lines(table)
+        ]
+        parts += [f"### {title(table)}", ""]
+        parts += [
+            f"| {' | '.join(cells)} |" for cells in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows)
+        ]
+        parts.append("")
+    parts.append(explained(results))
+    parts += [f"- {remark}" for remark in remarks(results)]
+    return "\n".join(parts) + "\n"
+
+
+def save(results: Results) -> Path:
+    """``results.csv``, ``samples.csv``, ``bad-rows.csv``, ``results.md`` and ``index.html`` into the folder.
+
+    Gives the page's path. Raises :class:`StorageError`.
+    """
+    from m2ib.evaluation.page import render_page
+
+    files = {
+        "results.csv": _csv(_figures(results)),
+        "samples.csv": _csv(_samples(results)),
+        "bad-rows.csv": _csv([("place", "reason"), *results.notes]),
+        "results.md": markdown(results),
+        "index.html": render_page(results),
+    }
+    try:
+        for name, text in files.items():
+            (results.folder / name).write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise StorageError(f"cannot write into {str(results.folder)!r}: {error.strerror or error}") from error
+    return results.folder / "index.html"
+
+
+def _figures(results: Results) -> Iterator[tuple[Any, ...]]:
+    yield (
+        "side", "modality", "method", "control", "metric", "mean", "error_over_seeds", "error_over_pairs", "pairs",
+        "undefined", "seconds", "published",
+    )  # fmt: skip
+    for table in results.tables:
+        for method, control in table.rows:
+            for metric in table.metrics:
+                cell = table.cells.get((method, metric))
+                if cell is None:
+                    continue
+                values = np.array(list(cell.samples.values()))
+                error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+                yield (
+                    table.side, table.modality, method, int(control), metric, cell.found.mean,
+                    cell.found.standard_error, error, len(values), cell.undefined,
+                    table.seconds.get(method, math.nan), "" if cell.published is None else cell.published,
+                )  # fmt: skip
+
+
+def _samples(results: Results) -> Iterator[tuple[Any, ...]]:
+    yield ("side", "modality", "method", "metric", "pair", "mean_over_seeds")
+    for table in results.tables:
+        for (method, metric), cell in table.cells.items():
+            for pair, value in cell.samples.items():
+                yield table.side, table.modality, method, metric, pair, value
+
+
+def _csv(rows: Any) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,332 @@
+"""The evaluation: every method on every pair, side and seed, into a store that survives being killed.
+
+::
+
+    pairs --chunk--> ready inputs, embeddings of both sides
+                         for each side, method and seed not done yet: maps, scores  -> one transaction
+
+A chunk's maps depend on the chunk and their seed alone, so an evaluation that was cut off and goes on gives the figures
+of one that was not.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
+from m2ib.contract import Item
+from m2ib.data.pairs import Pair, Pairs
+from m2ib.errors import InputError, SettingError, StorageError
+from m2ib.evaluation.cases import find_cases, to_plain
+from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
+from m2ib.evaluation.results import read_tables
+from m2ib.evaluation.scoring import scores_of
+from m2ib.evaluation.store import Found, Score, Store
+from m2ib.evaluation.study import SHUFFLED, Checked, Study, check
+from m2ib.evaluation.truth import Truth, truth_of
+from m2ib.metrics import rank_correlation
+from m2ib.model import Model
+from m2ib.pipeline import Plan, explain_side, plan_of
+from m2ib.progress import Bar, progress
+from m2ib.storage import prepare_folder
+
+_MAY_GROW = ("methods", "seeds")  # what is there stays true when others are asked for
+PER_MAP = ("drop", "increase", "deletion", "insertion", "iou", "pointing", "mass-in-region", "mass")
+
+
+@dataclass(frozen=True)
+class ReadyPair:
+    """A pair whose two inputs are ready."""
+
+    number: int
+    pair: Pair
+    items: tuple[Item, Item]
+
+    @cached_property
+    def truths(self) -> tuple[Truth | None, Truth | None]:
+        return truth_of(self.pair, 0, self.items[0]), truth_of(self.pair, 1, self.items[1])
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Pairs that are worked on together, with the embeddings (N, D) of both sides, of length 1."""
+
+    number: int
+    pairs: Sequence[ReadyPair]
+    embeddings: tuple[Tensor, Tensor]
+
+
+def evaluate(
+    model: Model, pairs: Pairs, study: Study, folder: str | Path, *, show_progress: bool = True
+) -> Path:
+    """Evaluate methods on pairs; what is found is kept in ``folder``, and what is there already is not done again.
+
+    Gives the folder. :func:`m2ib.evaluation.read_results` reads its tables.
+
+    Raises :class:`SettingError` for a study that does not hold together, :class:`StorageError` for a folder of
+    another evaluation, and :class:`InputError` where no pair can be used.
+    """
+    checked = check(study, pairs)
+    folder = Path(folder)
+    prepare_folder(folder, force=True)
+    with Store(folder) as store, progress("evaluate", show=show_progress) as bar:
+        _claim(store, model, pairs, checked)
+        _Evaluation(model, pairs, checked, store, bar, folder).run()
+    return folder
+
+
+def _claim(store: Store, model: Model, pairs: Pairs, checked: Checked) -> None:
+    """The store is this evaluation's: a new one, or one that was cut off. Raises :class:`StorageError`."""
+    asked = {
+        "model": {
+            **model.origin,
+            "device": model.device.type,
+            "dtype": str(model.dtype).removeprefix("torch."),
+        },
+        "data": {"name": pairs.name, "modalities": list(pairs.modalities)},
+        "study": checked.study.to_dict(),
+        "versions": {"m2ib": version("m2ib"), "torch": torch.__version__},
+    }
+    asked = json.loads(json.dumps(asked))  # as it is read back
+    known = store.fact("asked")
+    if known is not None:
+        differs = [
+            f"{group} {name}"
+            for group in ("model", "data", "study", "versions")
+            for name in sorted({*known[group], *asked[group]})
+            if known[group].get(name) != asked[group].get(name) and name not in _MAY_GROW
+        ]
+        if differs:
+            raise StorageError(
+                f"the folder holds an evaluation with another {', '.join(differs)}: use another folder, or begin anew "
+                "with --force"
+            )
+    with store.whole():
+        store.set_fact("asked", asked)
+        store.set_fact("controls", [name for name, info in checked.methods.items() if info.spec.control])
+
+
+@dataclass
+class _Evaluation:
+    model: Model
+    pairs: Pairs
+    checked: Checked
+    store: Store
+    bar: Bar
+    folder: Path
+
+    def run(self) -> None:
+        study = self.checked.study
+        runs = self._runs()
+        if not runs:
+            raise SettingError(
+                "evaluate: none of the methods is defined for these sides of the pairs: "
+                + "; ".join(why for _, why in self.store.notes("undefined"))
+            )
+        advance = self.bar.steps(len(runs) * (study.limit or 0))
+        seen = 0
+        with ExitStack() as stack:
+            stack.enter_context(ONE_AT_A_TIME)
+            stack.enter_context(as_loaded(self.model.device, self.model.dtype))
+            stack.enter_context(frozen(self.model.module))
+            for number, rows in enumerate(_chunks(self.pairs, study.limit, study.batch_size)):
+                todo = [run for run in runs if not self.store.is_done(_unit(number, *run))]
+                chunk = self._chunk(number, rows) if todo or number == 0 else None
+                for place, name, seed in todo:
+                    assert chunk is not None
+                    found = self._work(chunk, place, name, seed) if chunk.pairs else []
+                    with self.store.whole():
+                        self.store.add(found)
+                        self.store.set_done(_unit(number, place, name, seed))
+                for _ in range(len(runs) * len(rows)):
+                    advance()
+                seen += len(rows)
+            with self.store.whole():
+                for bad in self.pairs.bad:
+                    self.store.note("bad row", bad.place, bad.reason)
+                self.store.set_fact("pairs", seen)
+        if not self.store.scores():
+            raise InputError(f"evaluate: no pair of {self.pairs.name!r} can be used: {self._first_reason()}")
+        self._finish(runs)
+
+    def _first_reason(self) -> str:
+        reasons = [*self.store.notes("bad row"), *self.store.notes("bad pair")]
+        return ": ".join(reasons[0]) if reasons else "it has none"
+
+    def _runs(self) -> list[tuple[int, str, int]]:
+        """(place, method, seed) of everything that is defined; what is not is noted."""
+        runs = []
+        modalities = self.pairs.modalities
+        with self.store.whole():
+            for place, name, why in self.checked.undefined:
+                self.store.note("undefined", f"{place} {name}", why)
+            for place, name in itertools.product(self.checked.places, self.checked.methods):
+                if not self.checked.defined(place, name):
+                    continue
+                plan = self._plan(name, 0)
+                why_not = plan.method.refuse(self.model.encoder(modalities[place]))
+                if why_not is not None:
+                    self.store.note("undefined", f"{place} {name}", why_not)
+                    continue
+                settings = plan.settings(self.model, modalities[place], modalities)
+                self.store.set_fact(f"settings {place} {name}", settings.to_dict())
+                runs += [(place, name, seed) for seed in self.checked.study.seeds]
+        return runs
+
+    def _plan(self, name: str, seed: int) -> Plan:
+        return plan_of(name, self.checked.given(name, seed), info=self.checked.methods[name])
+
+    def _chunk(self, number: int, rows: Sequence[tuple[int, Pair]]) -> Chunk:
+        """Ready inputs and embeddings; a pair that cannot be used is noted and left out."""
+        ready = []
+        for place, pair in rows:
+            try:
+                first, second = (self.model.item(modality, raw) for modality, raw in pair.inputs)
+            except InputError as error:
+                self.store.note("bad pair", pair.id, str(error))
+                continue
+            ready.append(ReadyPair(place, pair, (first, second)))
+        return Chunk(number, ready, (self._embed(ready, 0), self._embed(ready, 1)))
+
+    def _embed(self, ready: Sequence[ReadyPair], place: int) -> Tensor:
+        """(N, D) of length 1, input by input, so that no figure depends on a batch."""
+        modality = self.pairs.modalities[place]
+        precision = torch.float64 if self.model.dtype == torch.float64 else torch.float32
+        rows = []
+        with torch.no_grad():
+            for each in ready:
+                inputs = self.model.collate(modality, [each.items[place]])
+                rows.append(self.model.encoder(modality).embed(inputs).to(precision))
+        return normalize(torch.cat(rows), dim=-1) if rows else torch.zeros(0, 1)
+
+    def _work(self, chunk: Chunk, place: int, name: str, seed: int) -> list[Found]:
+        """The maps of one method and their scores, and those of its control."""
+        study, spec = self.checked.study, self.checked.methods[name].spec
+        plan = self._plan(name, seed)
+        first = study.seeds[0]
+        if plan.method.draws or seed == first:
+            made = self._maps(chunk, place, plan)
+        else:  # the seed changes nothing
+            known = self.store.grids(place, name, first)
+            made = [(known[each.pair.id], float("nan")) for each in chunk.pairs]
+        found = []
+        for number, (each, (grid, seconds)) in enumerate(zip(chunk.pairs, made, strict=True)):
+            target = chunk.embeddings[1 - place][number]
+            found.append(self._found(each, place, name, seed, grid, target, seconds))
+            if study.shuffled and not spec.control:
+                random = np.random.default_rng((seed, _stable(each.pair.id)))
+                modality = self.pairs.modalities[place]
+                hideable = hideable_cells(self.model, modality, each.items[place], grid.shape)
+                moved = shuffled(grid, hideable, random)
+                found.append(self._found(each, place, name + SHUFFLED, seed, moved, target, float("nan")))
+        return found
+
+    def _maps(self, chunk: Chunk, place: int, plan: Plan) -> list[tuple[np.ndarray, float]]:
+        """(grid, seconds) of each pair, made in batches of one shape."""
+        modality = self.pairs.modalities[place]
+        groups: dict[Any, list[int]] = {}
+        for number, each in enumerate(chunk.pairs):
+            key = self.model.encoder(modality).batch_key(each.items[place].inputs)
+            groups.setdefault(key, []).append(number)
+        found: dict[int, tuple[np.ndarray, float]] = {}
+        for members in groups.values():
+            items = [chunk.pairs[number].items[place] for number in members]
+            targets = chunk.embeddings[1 - place][members]
+            inputs = self.model.collate(modality, items)
+            began = time.perf_counter()
+            maps = explain_side(self.model, modality, items, inputs, targets, plan, self.pairs.modalities)
+            seconds = (time.perf_counter() - began) / len(members)
+            for number, made in zip(members, maps, strict=True):
+                found[number] = np.asarray(made.grid, dtype=np.float64), seconds
+        return [found[number] for number in range(len(chunk.pairs))]
+
+    def _found(
+        self,
+        each: ReadyPair,
+        place: int,
+        name: str,
+        seed: int,
+        grid: np.ndarray,
+        target: Tensor,
+        seconds: float,
+    ) -> Found:
+        study, modality = self.checked.study, self.pairs.modalities[place]
+        degraded = Degraded(
+            self.model,
+            modality,
+            each.items[place],
+            self.model.collate(modality, [each.items[place]]),
+            target,
+        )
+        metrics = [metric for metric in study.metrics if metric in PER_MAP]
+        scores = scores_of(
+            grid,
+            metrics,
+            degraded,
+            each.truths[place],
+            curve_steps=study.curve_steps,
+            seed=_stable(each.pair.id),
+        )
+        return Found(place, name, seed, each.pair.id, each.number, grid, scores, seconds)
+
+    def _finish(self, runs: Sequence[tuple[int, str, int]]) -> None:
+        """What is about all maps of a method at once."""
+        if "rank-correlation" in self.checked.study.metrics:
+            with self.store.whole():
+                self._agreement(runs)
+        plans = {name: self._plan(name, 0) for name in self.checked.methods}
+        tables = read_tables(self.store)
+        first = self.checked.study.seeds[0]
+        cases = find_cases(self.model, self.pairs, self.store, tables, plans, first)
+        with self.store.whole():
+            self.store.set_fact("cases", to_plain(cases))
+
+    def _agreement(self, runs: Sequence[tuple[int, str, int]]) -> None:
+        """Each seed's maps with the next seed's."""
+        seeds = self.checked.study.seeds
+        for place, name in dict.fromkeys((place, name) for place, name, _ in runs):
+            grids = {seed: self.store.grids(place, name, seed) for seed in seeds}
+            numbers = self.store.numbers(place)
+            for seed, following in zip(seeds, [*seeds[1:], seeds[0]], strict=True):
+                self.store.add_scores(
+                    Score(
+                        place,
+                        name,
+                        seed,
+                        pair,
+                        numbers[pair],
+                        "rank-correlation",
+                        rank_correlation(grid, grids[following][pair]),
+                    )
+                    for pair, grid in grids[seed].items()
+                )
+
+
+def _chunks(pairs: Pairs, limit: int | None, size: int) -> Iterator[list[tuple[int, Pair]]]:
+    numbered = enumerate(itertools.islice(iter(pairs), limit))
+    while rows := list(itertools.islice(numbered, size)):
+        yield rows
+
+
+def _unit(chunk: int, place: int, name: str, seed: int) -> str:
+    return f"{chunk}/{place}/{name}/{seed}"
+
+
+def _stable(name: str) -> int:
+    """A number of a pair's id, the same in every run."""
+    return zlib.crc32(name.encode())

@@ -1,0 +1,203 @@
+"""What an evaluation has found so far, in one SQLite file: whatever moment it is killed at, what was found stays.
+
+A unit of work (one method, seed, side and chunk of pairs) is written in one transaction, with the fact that it is done.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2ib.errors import StorageError
+
+FILE = "evaluation.sqlite"
+FORMAT = 1
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS done (unit TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS maps (
+    side INTEGER, method TEXT, seed INTEGER, pair TEXT, number INTEGER, shape TEXT, grid BLOB, seconds REAL,
+    PRIMARY KEY (side, method, seed, pair)
+);
+CREATE TABLE IF NOT EXISTS scores (
+    side INTEGER, method TEXT, seed INTEGER, pair TEXT, number INTEGER, metric TEXT, value REAL,
+    PRIMARY KEY (side, method, seed, pair, metric)
+);
+CREATE TABLE IF NOT EXISTS notes (kind TEXT, place TEXT, text TEXT, PRIMARY KEY (kind, place, text));
+"""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One map of one input.
+
+    number   of the pair in its data
+    scores   by metric; NaN where a metric is not defined for it
+    seconds  that the map took, as a share of its batch's
+    """
+
+    side: int
+    method: str
+    seed: int
+    pair: str
+    number: int
+    grid: np.ndarray
+    scores: Mapping[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of ``scores``."""
+
+    side: int
+    method: str
+    seed: int
+    pair: str
+    number: int
+    metric: str
+    value: float
+
+
+class Store:
+    """One folder's results. Use as a context manager, or :meth:`close` it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Opens the file, and makes it where there is none. Raises :class:`StorageError`."""
+        self._path = folder / FILE
+        try:
+            self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=30)
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.executescript(_TABLES)
+            known = self.fact("format")
+        except sqlite3.Error as error:
+            raise StorageError(f"cannot use {str(self._path)!r}: {error}") from error
+        if known is None:
+            self.set_fact("format", FORMAT)
+        elif known != FORMAT:
+            raise StorageError(
+                f"{str(self._path)!r} is of format {known!r}, and this version writes {FORMAT}; use another folder"
+            )
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is lost without it."""
+        self._connection.close()
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """All that is written inside, or nothing of it. Raises :class:`StorageError`."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise StorageError(f"cannot write {str(self._path)!r}: {error}") from error
+
+    def fact(self, name: str) -> Any:
+        """A JSON value; None for nothing."""
+        row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def set_fact(self, name: str, value: Any) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value, ensure_ascii=False))
+        )
+
+    def is_done(self, unit: str) -> bool:
+        """Whether a unit of work was finished."""
+        return self._connection.execute("SELECT 1 FROM done WHERE unit = ?", (unit,)).fetchone() is not None
+
+    def set_done(self, unit: str) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO done VALUES (?)", (unit,))
+
+    def add(self, found: Iterable[Found]) -> None:
+        """Maps and scores, over those of the same place."""
+        for each in found:
+            grid = np.ascontiguousarray(each.grid, dtype=np.float64)
+            place = (each.side, each.method, each.seed, each.pair, each.number)
+            self._connection.execute(
+                "INSERT OR REPLACE INTO maps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*place, json.dumps(grid.shape), grid.tobytes(), each.seconds),
+            )
+            self.add_scores(Score(*place, metric, value) for metric, value in each.scores.items())
+
+    def add_scores(self, scores: Iterable[Score]) -> None:
+        """Single scores; NaN is kept as nothing."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    s.side,
+                    s.method,
+                    s.seed,
+                    s.pair,
+                    s.number,
+                    s.metric,
+                    None if s.value != s.value else s.value,
+                )
+                for s in scores
+            ],
+        )
+
+    def note(self, kind: str, place: str, text: str) -> None:
+        """Something to be told beside the table: a bad row, a method that is not defined for a side."""
+        self._connection.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?)", (kind, place, text))
+
+    def notes(self, kind: str) -> list[tuple[str, str]]:
+        """(place, text), in order of writing."""
+        return self._connection.execute(
+            "SELECT place, text FROM notes WHERE kind = ? ORDER BY rowid", (kind,)
+        ).fetchall()
+
+    def scores(self) -> list[Score]:
+        """All of them, in an order of their own that does not depend on when they were written."""
+        rows = self._connection.execute(
+            "SELECT side, method, seed, pair, number, metric, value FROM scores "
+            "ORDER BY side, method, seed, number, pair, metric"
+        )
+        return [
+            Score(side, method, seed, pair, number, metric, float("nan") if value is None else value)
+            for side, method, seed, pair, number, metric, value in rows
+        ]
+
+    def grids(self, side: int, method: str, seed: int) -> dict[str, np.ndarray]:
+        """Maps by pair, in the pairs' order."""
+        rows = self._connection.execute(
+            "SELECT pair, shape, grid FROM maps WHERE side = ? AND method = ? AND seed = ? ORDER BY number",
+            (side, method, seed),
+        )
+        return {
+            pair: np.frombuffer(grid, np.float64).reshape(json.loads(shape)) for pair, shape, grid in rows
+        }
+
+    def numbers(self, side: int) -> dict[str, int]:
+        """Each pair's number in its data."""
+        return dict(
+            self._connection.execute("SELECT DISTINCT pair, number FROM maps WHERE side = ?", (side,))
+        )
+
+    def seconds(self) -> dict[tuple[int, str], Sequence[float]]:
+        """By side and method, what each map took."""
+        found: dict[tuple[int, str], list[float]] = {}
+        rows = self._connection.execute("SELECT side, method, seconds FROM maps WHERE seconds IS NOT NULL")
+        for side, method, seconds in rows:
+            found.setdefault((side, method), []).append(seconds)
+        return dict(found)

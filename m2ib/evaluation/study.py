@@ -1,0 +1,260 @@
+"""What is to be evaluated: methods, metrics, seeds and settings, checked against each other before a model is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from numbers import Integral
+from typing import Any
+
+from m2ib.data.pairs import Pairs
+from m2ib.errors import SettingError, did_you_mean
+from m2ib.metrics import METRICS as OBJECTS
+from m2ib.registry import AdapterInfo, MethodInfo, Registry, default_registry
+
+ALL = "all"
+SHUFFLED = " (shuffled)"  # ends the name of a method's own control
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of an evaluation.
+
+    title    over its column
+    unit     of the values as they are shown
+    better   "higher" or "lower"; "" where neither is a merit by itself
+    located  whether it needs to be known where the evidence is
+    slow     whether "all" leaves it out
+    """
+
+    title: str
+    unit: str
+    better: str
+    located: bool = False
+    slow: bool = False
+
+
+def _of(name: str, title: str, **more: Any) -> Measure:
+    known = OBJECTS[name]
+    return Measure(title, known.unit, known.better, **more)
+
+
+MEASURES: Mapping[str, Measure] = {
+    "drop": _of("drop", "confidence drop"),
+    "increase": _of("increase", "confidence increase"),
+    "deletion": _of("deletion", "deletion AUC"),
+    "insertion": _of("insertion", "insertion AUC"),
+    "iou": _of("iou", "IoU", located=True),
+    "pointing": _of("pointing", "pointing", located=True),
+    "mass-in-region": _of("mass-in-region", "mass in region", located=True),
+    "rank-correlation": Measure("agreement of seeds", "", "higher"),
+    "sanity": Measure("agreement with random weights", "", "lower"),
+    "roar": _of("roar", "ROAR+", slow=True),
+    "mass": Measure("mean mass", "", ""),
+}
+"""By name, in the order of a table's columns. ``mass`` is always shown: a map of ones drops nothing."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """Everything that decides the figures but the model and the data.
+
+    methods      names of registered methods
+    metrics      names in :data:`MEASURES`
+    seeds        of whatever is drawn; means are over pairs, standard errors over seeds
+    settings     of the methods: by name for all that have it, ``{"masks": 512}``, or by method,
+                 ``{"rise": {"masks": 512}}``; each a value or a dict by modality
+    sides        the modalities whose maps are evaluated; None: both
+    limit        the first so many pairs; None: all
+    batch_size   pairs whose maps are made together
+    curve_steps  of deletion and insertion
+    shuffled     whether each method has its control: the same values in other places
+    sanity_pairs, sanity_stages
+                 how many pairs, and how many stages of random weights at most
+    roar         fields of :class:`m2ib.evaluation.roar.Training`
+    """
+
+    methods: tuple[str, ...]
+    metrics: tuple[str, ...]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    sides: tuple[str, ...] | None = None
+    limit: int | None = None
+    batch_size: int = 8
+    curve_steps: int = 20
+    shuffled: bool = True
+    sanity_pairs: int = 8
+    sanity_stages: int = 6
+    roar: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A study that holds together.
+
+    methods  by name
+    places   0, 1 or both: the sides of the pairs that are evaluated
+    undefined  (place, method, why) of what is left out because it is not defined
+    """
+
+    study: Study
+    methods: Mapping[str, MethodInfo]
+    places: tuple[int, ...]
+    undefined: tuple[tuple[int, str, str], ...] = ()
+
+    def given(self, name: str, seed: int) -> dict[str, Any]:
+        """What a method is given of the study's settings."""
+        settings, spec = self.study.settings, self.methods[name].spec
+        shared = {key: v for key, v in settings.items() if key not in self.methods and key in spec.settings}
+        return {**shared, **settings.get(name, {}), "seed": seed}
+
+    def defined(self, place: int, name: str) -> bool:
+        """Whether the method is run on this side."""
+        return (place, name) not in {(where, who) for where, who, _ in self.undefined}
+
+
+def check(
+    study: Study, pairs: Pairs, adapter: AdapterInfo | None = None, registry: Registry | None = None
+) -> Checked:
+    """What can be refused before a model is loaded is refused here.
+
+    adapter  of the model to come, if it is known
+
+    Raises :class:`SettingError` and :class:`AdapterError`.
+    """
+    methods = _methods(study.methods, registry or default_registry())
+    metrics = _metrics(study.metrics, pairs)
+    seeds = _seeds(study.seeds)
+    for name, least in (
+        ("batch_size", 1),
+        ("curve_steps", 1),
+        ("sanity_pairs", 1),
+        ("sanity_stages", 2),
+        ("limit", 1),
+    ):
+        value = getattr(study, name)
+        if value is not None and (
+            isinstance(value, bool) or not isinstance(value, Integral) or int(value) < least
+        ):
+            raise SettingError(f"evaluate: {name} {value!r} is out of range; it must be >= {least}")
+    if "rank-correlation" in metrics and len(seeds) < 2:
+        if study.metrics != (ALL,):
+            raise SettingError(
+                f"evaluate: rank-correlation compares seeds, and there is only {seeds[0]}; give more"
+            )
+        metrics = tuple(name for name in metrics if name != "rank-correlation")
+    places = _places(study.sides, pairs.modalities)
+    _check_settings(study.settings, methods)
+    if adapter is not None:
+        for modality in pairs.modalities:
+            if modality not in adapter.modalities:
+                raise SettingError(
+                    f"evaluate: the data {pairs.name!r} has {' and '.join(pairs.modalities)}, and the model "
+                    f"{adapter.name!r} takes no {modality}; it takes {', '.join(adapter.modalities)}"
+                )
+    undefined = []
+    if adapter is not None and adapter.spec.attention is not None:
+        shown = adapter.spec.attention
+        undefined = [
+            (place, name, f"it reads attention, and the {pairs.modalities[place]} encoder shows none")
+            for name, info in methods.items()
+            for place in places
+            if info.spec.attention and pairs.modalities[place] not in shown
+        ]
+        for name in methods:
+            if study.methods != (ALL,) and sum(who == name for _, who, _ in undefined) == len(places):
+                raise SettingError(
+                    f"evaluate: the method {name!r} reads attention, and the model {adapter.name!r} shows none for "
+                    f"{' and '.join(pairs.modalities[place] for place in places)}; leave it out"
+                )
+    full = Study(
+        **{
+            **{name: getattr(study, name) for name in Study.__dataclass_fields__},
+            "methods": tuple(methods),
+            "metrics": metrics,
+            "seeds": seeds,
+        }
+    )
+    return Checked(full, methods, places, tuple(undefined))
+
+
+def _methods(names: Sequence[str], registry: Registry) -> dict[str, MethodInfo]:
+    listed = registry.list_methods()
+    chosen = listed.names if tuple(names) == (ALL,) else tuple(dict.fromkeys(names))
+    if not chosen:
+        raise SettingError(f"evaluate: give at least one method of {', '.join(listed.names)}")
+    return {name: registry.find_method(name) for name in chosen}
+
+
+def _metrics(names: Sequence[str], pairs: Pairs) -> tuple[str, ...]:
+    if tuple(names) == (ALL,):
+        return tuple(
+            name
+            for name, measure in MEASURES.items()
+            if not measure.slow and (pairs.located or not measure.located)
+        )
+    for name in names:
+        if name not in MEASURES:
+            raise SettingError(
+                f"evaluate: metric {name!r} is unknown{did_you_mean(name, MEASURES)} There is {', '.join(MEASURES)}"
+            )
+        if MEASURES[name].located and not pairs.located:
+            raise SettingError(
+                f"evaluate: metric {name!r} needs to know where the evidence is, and the data {pairs.name!r} has no "
+                "boxes or regions; leave it out, or give pairs with boxes"
+            )
+    return tuple(name for name in MEASURES if name in names or name == "mass")
+
+
+def _seeds(seeds: Iterable[Any]) -> tuple[int, ...]:
+    found = tuple(dict.fromkeys(seeds))
+    for seed in found:
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**31:
+            raise SettingError(f"evaluate: seed {seed!r} is not a whole number >= 0")
+    if not found:
+        raise SettingError("evaluate: give at least one seed")
+    return tuple(int(seed) for seed in found)
+
+
+def _places(sides: Sequence[str] | None, modalities: tuple[str, str]) -> tuple[int, ...]:
+    if sides is None:
+        return (0, 1)
+    for side in sides:
+        if side not in modalities:
+            raise SettingError(
+                f"evaluate: side {side!r} is not a modality of the pairs; they are {' and '.join(modalities)}"
+            )
+    if not sides:
+        raise SettingError(f"evaluate: give at least one side of {' and '.join(modalities)}")
+    return tuple(place for place in (0, 1) if modalities[place] in sides)
+
+
+def _check_settings(settings: Mapping[str, Any], methods: Mapping[str, MethodInfo]) -> None:
+    """Raises :class:`SettingError` for a setting that no method of the study has."""
+    if not isinstance(settings, Mapping):
+        raise SettingError(
+            f"evaluate: settings are a dict by name, as in {{'masks': 512}}, not {settings!r:.60}"
+        )
+    known = sorted({name for info in methods.values() for name in info.spec.settings})
+    for key, value in settings.items():
+        if key in methods:
+            if not isinstance(value, Mapping):
+                raise SettingError(
+                    f"evaluate: settings of the method {key!r} are a dict by name, not {value!r:.60}"
+                )
+            for name in value:
+                if name not in methods[key].spec.settings:
+                    raise SettingError(
+                        f"evaluate: the method {key!r} has no setting {name!r}"
+                        f"{did_you_mean(name, methods[key].spec.settings)} It has "
+                        f"{', '.join(methods[key].spec.settings) or 'none'}"
+                    )
+        elif key not in known:
+            raise SettingError(
+                f"evaluate: no method of {', '.join(methods)} has the setting {key!r}"
+                f"{did_you_mean(key, [*known, *methods])} They have {', '.join(known) or 'none'}"
+            )

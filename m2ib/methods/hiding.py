@@ -1,0 +1,88 @@
+"""Inputs of which parts are hidden, and what the model makes of them: for the methods that only look from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from m2ib.contract import Encoder
+from m2ib.degradation import Degradation, fill_cells
+from m2ib.errors import InputError
+from m2ib.methods.base import Batch, degradation_of
+from m2ib.methods.gradients import cosine
+
+AT_ONCE = 64  # hidden versions of an input in one forward pass
+
+
+def usual_masks(encoder: Encoder) -> int:
+    """Versions of an input to look at: 2,048, of a text 256, as for RISE in Wang et al. 2023 (Section 4.4)."""
+    return 2048 if degradation_of(encoder).gradual else 256
+
+
+def passes(masks: int) -> int:
+    """Forward passes for ``masks`` versions of an input."""
+    return -(-masks // AT_ONCE)
+
+
+def parts(masks: int) -> Iterator[slice]:
+    """Which versions run in each pass."""
+    for start in range(0, masks, AT_ONCE):
+        yield slice(start, min(start + AT_ONCE, masks))
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """One input, parts of which can be hidden.
+
+    batch      this input alone
+    grid       the shape of its map
+    positions  the shape of what can be kept or hidden
+    hideable   (*grid) bool
+    """
+
+    batch: Batch
+    grid: tuple[int, ...]
+    positions: tuple[int, ...]
+    hideable: np.ndarray
+
+    @classmethod
+    def each(cls, batch: Batch, layer: int) -> list[Hidden]:
+        """Of all inputs of a batch. Raises :class:`InputError` for inputs that cannot be hidden."""
+        degradation, found = degradation_of(batch.encoder), []
+        for single, grid in zip(batch.singles(), batch.grids(layer), strict=True):
+            hideable = degradation.hideable(single.layouts[0], grid).cpu().numpy()
+            found.append(cls(single, grid, degradation.positions(single.inputs, grid), hideable))
+        return found
+
+    @property
+    def degradation(self) -> Degradation:
+        return degradation_of(self.batch.encoder)
+
+    def shown(self, keep: Tensor) -> Tensor:
+        """``keep`` (K, *positions) with 1 at what cannot be hidden, on the model's device."""
+        if self.hideable.all():
+            return keep.to(self.batch.model.device)
+        fixed = fill_cells(torch.from_numpy(~self.hideable)[None], self.positions)  # (1, *positions)
+        return torch.where(fixed.to(keep.device), 1, keep).to(self.batch.model.device)
+
+    def by_cell(self, keep: np.ndarray) -> Tensor:
+        """(K, hideable cells) -> (K, *positions) float32, on the model's device."""
+        cells = np.ones((len(keep), *self.grid), np.float32)
+        cells[:, self.hideable] = keep
+        return fill_cells(torch.from_numpy(cells).to(self.batch.model.device), self.positions)
+
+    def cosines(self, keep: Tensor, target: Tensor) -> Tensor:
+        """(K,) to the target (D,), where only ``keep`` (K, *positions) is left; on the model's device."""
+        inputs = self.degradation.apply(self.batch.inputs, keep, self.batch.layouts[0])  # (K, ...)
+        with torch.no_grad():
+            found = cosine(self.batch.encoder.embed(inputs), target[None])
+        if not torch.isfinite(found).all():
+            raise InputError(
+                f"{self.batch.modality}: the model gives NaN or infinite values in {self.batch.model.dtype} for an "
+                "input with parts hidden; check the input, or load the model with dtype='float32'"
+            )
+        return found
