@@ -18,7 +18,7 @@ from m2ib.benchmark.erasing import Eraser, Samples, medians, samples_of
 from m2ib.benchmark.health import query_auc, retrieval
 from m2ib.benchmark.metrics import measures
 from m2ib.benchmark.questions import questions, single_scenes
-from m2ib.benchmark.raster import even_axes, on_cells, on_raster, places
+from m2ib.raster import even_axes, on_cells, on_raster, places
 from m2ib.benchmark.rise import random_masks, rise
 from m2ib.benchmark.rows import HEALTH, Figure, Result, Row, figures, results
 from m2ib.benchmark.splits import LOCALISE, RETRIEVE, SINGLE, SPLITS, scene_seeds
@@ -148,7 +148,7 @@ def test_on_raster_sums_over_axes_that_the_raster_has_not_and_refuses_missing_on
     np.testing.assert_allclose(on_raster(values, axes, (time,)), values.sum(1))
     with pytest.raises(m2ib.InputError) as error:
         on_raster(values, axes, (axis("row", 0, 1),))
-    assert str(error.value) == "benchmark: a map over frequency, time cannot be laid over a mask's row"
+    assert str(error.value) == "regions: a map over frequency, time cannot be laid over a mask's row"
 
 
 def test_an_even_map_stays_exactly_even() -> None:

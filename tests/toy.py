@@ -26,6 +26,7 @@ from m2ib import (
     read_sequence_first,
     write_sequence_first,
 )
+from m2ib.degradation import Replacing
 from m2ib.renderers import ImageRenderer, ImageView, TextRenderer
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 64
@@ -153,6 +154,7 @@ def toy_model(**breaks: Callable[[Encoder], Encoder]) -> Model:
         defaults=Defaults(layer=1),
         renderer=TextRenderer(),
         collate=pad,
+        degradation=Replacing(PAD),
     )
     encoders = {encoder.modality: encoder for encoder in (image, text)}
     for modality, change in breaks.items():

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout
+from m2ib.contract import Attention, Defaults, Encoder, Inputs, Item, Layer, Layout
 from m2ib.degradation import Replacing
 from m2ib.errors import CheckpointError, InputError
 from m2ib.model import Model
@@ -19,6 +19,7 @@ from m2ib_adapters.checkpoints import default_layer, from_folder_or_hub, loading
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.pooled import PooledBlock, has_hooks, run_pooled
 
 DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
@@ -197,6 +198,7 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
         ImageRenderer(),
         tail=tail,
         stride=(patch, patch),
+        attention=Attention(first_position, by_sdpa_of(vision.config)),
     )
 
 
@@ -303,6 +305,7 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         TextRenderer(),
         collate,
         tail,
+        attention=Attention(lambda ids: pooled_at(tensor_of(ids, "clip")), by_sdpa_of(text.config)),
         degradation=Replacing(_padding(tokenizer, text.eos_token_id)),
     )
 

@@ -56,6 +56,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             models="EfficientNet-Lite2 + all-MiniLM-L6-v2, from PyPI, no download at run time",
             extra="m2ib[photo]",
             options=("size",),
+            attention=("text",),
         )
     )
     register(
@@ -67,6 +68,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             models="any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32) or local folder",
             extra="m2ib[clip]",
             options=("attention",),
+            attention=("image", "text"),
         )
     )
     register(
@@ -78,6 +80,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             models="any open_clip architecture with a pretrained tag or a local checkpoint file",
             extra="m2ib[open-clip]",
             options=("architecture", "quick_gelu", "preprocess", "tokenizer"),
+            attention=("image", "text"),
         )
     )
     register(
@@ -89,6 +92,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             models="CXR-RePaiR and any other CLIP state dict in OpenAI's format, ViT or ResNet",
             extra="m2ib[cxr]",
             options=("preprocess", "equalize"),
+            attention=("image", "text"),
         )
     )
     register(
@@ -101,6 +105,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             "(weights: CC BY-NC-SA 4.0, no commercial use)",
             extra="m2ib[imagebind]",
             options=("architecture", "image_size", "audio", "video", "depth", "thermal", "imu"),
+            attention=("image", "video", "text", "audio", "depth", "thermal", "imu"),
         )
     )
     register(
@@ -112,5 +117,6 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             models="weights in the package (MIT), trained on m2ib.scenes; a small vocabulary of its own, no download",
             extra="m2ib[imagebind]",
             options=("audio", "depth", "thermal", "imu"),
+            attention=("image", "text", "audio", "depth", "thermal", "imu"),
         )
     )

@@ -80,6 +80,7 @@ READER = Reader(
     words=_LISTS,
     switches=("force",),
     hidden=("options", "settings", "roar"),
+    named=("data",),
     hint=_hint,
 )
 

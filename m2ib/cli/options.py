@@ -19,6 +19,9 @@ from m2ib.errors import SettingError, did_you_mean
 RESERVED = ("name", "checkpoint", "device", "dtype", "registry")  # of load_model, so none of an adapter's own
 
 
+_KEY_VALUE = re.compile(r"[a-z_]+(\.[\w-]+)*=")
+
+
 def _no_hint(key: str) -> str:
     return ""
 
@@ -32,6 +35,7 @@ class Reader:
     words     those whose flags take one or several words
     switches  those whose flags take no value
     hidden    those without a flag
+    named     those that are a mapping, of which a word alone is the ``format``
     hint      what to say of an unknown name, in place of the closest one; "" for nothing
     """
 
@@ -40,6 +44,7 @@ class Reader:
     words: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
     hint: Callable[[str], str] = _no_hint
 
     @property
@@ -68,10 +73,14 @@ class Reader:
         try:
             if parsed.config is not None:
                 config = self._merge(config, _read_file(Path(parsed.config)), f"config {parsed.config!r}")
+            late: list[str] = []
             for name in (*self.flags, *self.switches):
                 if (value := getattr(parsed, name)) is not None:
+                    if name in self.words:  # argparse takes what follows them for theirs
+                        late += [word for word in value if _KEY_VALUE.match(word)]
+                        value = [word for word in value if not _KEY_VALUE.match(word)]
                     config = self._merge(config, self._flag(name, value), "options")
-            for word in overrides:
+            for word in (*late, *overrides):
                 config = self._merge(config, parsed_word(word), "options")
             plain = OmegaConf.to_container(config, resolve=True)
         except OmegaConfBaseException as error:  # an interpolation that cannot be resolved
@@ -97,6 +106,8 @@ class Reader:
             if key not in self.known:
                 hint = self.hint(str(key)) or did_you_mean(key, self.known)
                 raise SettingError(f"{where}: {str(key)!r} is unknown{hint} Known: {', '.join(self.known)}")
+            if key in self.named and isinstance(new[key], str):
+                new = {**new, key: {"format": new[key]}}
         try:
             return OmegaConf.merge(config, new)
         except OmegaConfBaseException as error:

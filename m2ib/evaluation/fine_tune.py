@@ -41,7 +41,7 @@ class Training:
 
     epochs        over the training pairs
     batch_size    pairs; where they do not come out even, the batches of an epoch are larger, and none is left out
-    lr            AdamW's, constant. 1e-5 suits CLIP; a small model takes more, imagebind-tiny 3e-4
+    lr            AdamW's, constant. 1e-5 suits CLIP's sizes; a model of a few million weights takes more, 3e-4
     temperature   of the loss. CLIP's training begins with 0.07 and ends with 0.01
     weight_decay  AdamW's
     share         of an input's positions that are replaced by its channel mean: those above the percentile 100 (1 - share)

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/pointing.py [--model photo] [--layer N] [--beta B] [--verbose]
 
-``tests/data/pointing.json`` lists (photo, phrase, box); phrases and boxes were fixed before any map was seen.
+``examples/photographs.json`` lists (photo, phrase, box); phrases and boxes were fixed before any map was seen.
 Printed beside m2ib: a blob in the centre of every photo, and chance (the mean share that boxes take).
 """
 
@@ -21,7 +21,7 @@ from rich.table import Table
 
 import m2ib
 
-TRIPLES = Path(__file__).parents[1] / "data" / "pointing.json"
+TRIPLES = Path(__file__).parents[2] / "examples" / "photographs.json"
 
 
 def photograph(name: str) -> np.ndarray:

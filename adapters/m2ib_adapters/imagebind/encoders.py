@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from m2ib import contract
 from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, read_first
 from m2ib.renderers import FieldRenderer, FilmRenderer, ImageRenderer, Renderer, SoundRenderer, TracesRenderer
 from m2ib_adapters.checkpoints import default_layer
@@ -15,6 +16,7 @@ from m2ib_adapters.imagebind.network import CLIP_DIMENSIONS, ImageBind
 from m2ib_adapters.imagebind.preparations import Preparations, Ready
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.tokens import Coder
+from m2ib_adapters.towers.attention import first_position
 from m2ib_adapters.towers.pooled import PooledBlock, has_hooks, run_pooled
 from m2ib_adapters.towers.text import TextTower, text_encoder
 
@@ -66,7 +68,17 @@ def _encoder(module: ImageBind, modality: str, name: str, preparation: Ready, re
     defaults = Defaults(default_layer(len(layers)))
     stride = module.architecture.patches(name).stride
     return Encoder(
-        modality, prepare, describe, embed, layers, stem, defaults, renderer, tail=tail, stride=stride
+        modality,
+        prepare,
+        describe,
+        embed,
+        layers,
+        stem,
+        defaults,
+        renderer,
+        tail=tail,
+        stride=stride,
+        attention=contract.Attention(first_position),
     )
 
 
@@ -77,8 +89,12 @@ def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
         """What follows the end token, the largest id, is not read."""
         return ids[: ids.index(max(ids)) + 1]
 
+    def pooled_at(inputs: Inputs) -> Tensor:
+        """ids (N, T) -> (N,) the end token's position."""
+        return tensor_of(inputs, "text").argmax(-1)
+
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
-        index = tensor_of(inputs, "text").argmax(-1)  # (M,)
+        index = pooled_at(inputs)  # (M,)
         pooled = _run_pooled(module, "text", z, layer, index)[:, None]  # (M, 1, C)
         features = module.modality_heads["text"](pooled, torch.zeros_like(index)[:, None])  # (M, D)
         return module.finish("text", features, False)
@@ -93,6 +109,7 @@ def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
         cut,
         pad=0,
         tail=tail,
+        attention=contract.Attention(pooled_at),
     )
     return text_encoder(tower, coder)
 

@@ -30,6 +30,17 @@ def transformer_layers(transformer: Any, prefix: str) -> tuple[tuple[Layer, ...]
     return layers, Layer(transformer.resblocks[0], f"{prefix}.0 (input)", at="input", **ways)
 
 
+def attends_by_sdpa(transformer: Any) -> bool:
+    """Whether the blocks attend by torch's own function; open_clip's scaled cosine attention does not."""
+    from open_clip.transformer import Attention
+
+    return all(
+        isinstance(block.attn, nn.MultiheadAttention)
+        or (isinstance(block.attn, Attention) and block.attn.use_fsdpa and not block.attn.scaled_cosine)
+        for block in transformer.resblocks
+    )
+
+
 def run_pooled(transformer: Any, z: Tensor, layer: int, mask: Tensor | None, index: Tensor) -> Tensor:
     """The blocks after ``layer``, the last one for the pooled position alone: (M, T, C), (M,) -> (M, C).
 

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout, read_first
+from m2ib.contract import Attention, Defaults, Encoder, Inputs, Item, Layer, Layout, read_first
 from m2ib.errors import AdapterError, CheckpointError
 from m2ib.renderers import ImageRenderer
 from m2ib_adapters.checkpoints import default_layer
 from m2ib_adapters.inputs.images import Preparation
 from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.openclip.blocks import run_pooled, token_layers, transformer_layers
+from m2ib_adapters.openclip.blocks import attends_by_sdpa, run_pooled, token_layers, transformer_layers
+from m2ib_adapters.towers.attention import by_fused, first_position
 
 Tail = Callable[[Tensor, int, Inputs], Tensor]
 
@@ -30,6 +31,7 @@ class ImageTower:
     default: int
     tail: Tail | None = None
     stride: tuple[int, int] | None = None
+    attention: Attention | None = None
 
 
 def image_encoder(visual: Any, preparation: Preparation) -> Encoder:
@@ -58,6 +60,7 @@ def image_encoder(visual: Any, preparation: Preparation) -> Encoder:
         ImageRenderer(),
         tail=tower.tail,
         stride=tower.stride,
+        attention=tower.attention,
     )
 
 
@@ -107,7 +110,20 @@ def _vision_transformer(visual: Any) -> ImageTower:
         default_layer(len(layers)),
         tail if simple else None,
         _stride(visual.image_size, (rows, columns)),
+        _attention(visual),
     )
+
+
+def _attention(visual: Any) -> Attention | None:
+    """Of a ViT, read at its class token, at its patches, or by an attention that pools them.
+
+    None where two poolings come after the blocks, or blocks attend in another way.
+    """
+    if not attends_by_sdpa(visual.transformer):
+        return None
+    if visual.attn_pool is not None:
+        return Attention(None) if visual.attn_pool_contrastive is None else None
+    return Attention(first_position if visual.pool_type == "tok" else None)
 
 
 def _modified_resnet(visual: Any) -> ImageTower:
@@ -149,7 +165,28 @@ def _timm_tokens(visual: Any) -> ImageTower:
         Layout((rows, columns), index),
         default_layer(len(layers)),
         stride=_stride(wanted, (rows, columns)),
+        attention=_timm_attention(visual),
     )
+
+
+def _timm_attention(visual: Any) -> Attention | None:
+    """Of a timm transformer, read at its class token, at its patches, or by an attention over all positions.
+
+    None where a block has no attention that timm can fuse, or several, and for every other way of pooling.
+    """
+    trunk = visual.trunk
+    if any(sum(hasattr(part, "fused_attn") for part in block.modules()) != 1 for block in trunk.blocks):
+        return None
+    if hasattr(visual.head, "pool") or hasattr(trunk, "head_dist"):
+        return None
+    before, all_pooled = trunk.num_prefix_tokens, getattr(trunk, "pool_include_prefix", None)
+    if getattr(trunk, "attn_pool", None) is not None:
+        fits = before == 0 or all_pooled is not False
+        return Attention(None, by_fused(trunk)) if fits else None
+    if trunk.global_pool == "token":
+        return Attention(first_position, by_fused(trunk))
+    fits = trunk.global_pool == "avg" and (before == 0 or not all_pooled)
+    return Attention(None, by_fused(trunk)) if fits else None
 
 
 def _stride(size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:

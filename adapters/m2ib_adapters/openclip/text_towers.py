@@ -17,10 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.contract import Inputs, Layer, read_first
+from m2ib.contract import Attention, Inputs, Layer, read_first
 from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.openclip.blocks import run_pooled, transformer_layers
+from m2ib_adapters.openclip.blocks import attends_by_sdpa, run_pooled, transformer_layers
+from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.text import TextTower
 
 
@@ -51,7 +52,7 @@ def text_tower(module: Any, context_length: int) -> TextTower:
         )
     if part.attn_mask is not None and pool in ("argmax", "eos"):
         return _causal_tower(part, prefix, end if pool == "eos" else None)
-    return _whole_tower(part, prefix, module.encode_text if text is None else text)
+    return _whole_tower(part, prefix, module.encode_text if text is None else text, pool, end)
 
 
 def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
@@ -95,16 +96,42 @@ def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
         cut,
         pad=0,
         tail=tail,
+        attention=_attention(transformer, pooled_at),
     )
 
 
-def _whole_tower(part: Any, prefix: str, run: Callable[[Tensor], Any]) -> TextTower:
+def _whole_tower(
+    part: Any, prefix: str, run: Callable[[Tensor], Any], pool: str, end: int | None
+) -> TextTower:
     layers, stem = transformer_layers(part.transformer, prefix)
+
+    def pooled_at(ids: Tensor) -> Tensor:
+        """(N, T) -> (N,) the position that is read."""
+        if pool == "argmax":
+            return ids.argmax(-1)
+        if pool == "eos" and end is not None:
+            return (ids == end).int().argmax(-1)
+        return torch.full_like(ids[:, 0], 0 if pool == "first" else ids.shape[1] - 1)
 
     def embed(ids: Tensor) -> Tensor:
         return _features(run(ids))  # (N, D)
 
-    return TextTower(embed, layers, stem, part.context_length, part.vocab_size, cut=None, pad=None)
+    return TextTower(
+        embed,
+        layers,
+        stem,
+        part.context_length,
+        part.vocab_size,
+        cut=None,
+        pad=None,
+        attention=_attention(part.transformer, pooled_at),
+    )
+
+
+def _attention(transformer: Any, pooled_at: Callable[[Tensor], Tensor]) -> Attention | None:
+    if not attends_by_sdpa(transformer):
+        return None
+    return Attention(lambda ids: pooled_at(tensor_of(ids, "open-clip")))
 
 
 def _class_token_tower(part: Any, prefix: str) -> TextTower:
@@ -132,8 +159,20 @@ def _class_token_tower(part: Any, prefix: str) -> TextTower:
         x = part.transformer(x + places, attn_mask=mask)  # (N, T + 1, C)
         return _project(part, part.ln_final(x[:, -1]))  # (N, D)
 
+    def class_token(ids: Tensor) -> Tensor:
+        """(N, T) -> (N,) the position after them."""
+        return torch.full_like(ids[:, 0], ids.shape[1])
+
     return TextTower(
-        embed, layers, stem, part.context_length, part.vocab_size, cut, pad=None, suffix=("<class>",)
+        embed,
+        layers,
+        stem,
+        part.context_length,
+        part.vocab_size,
+        cut,
+        pad=None,
+        suffix=("<class>",),
+        attention=_attention(part.transformer, class_token),
     )
 
 
@@ -164,7 +203,20 @@ def _masked_tower(text: Any, context_length: int) -> TextTower:
     def embed(ids: Tensor) -> Tensor:
         return _features(text(ids))  # (N, D)
 
-    return TextTower(embed, layers, stem, limit, config.vocab_size, cut, pad)
+    return TextTower(
+        embed, layers, stem, limit, config.vocab_size, cut, pad, attention=_masked_attention(text)
+    )
+
+
+def _masked_attention(text: Any) -> Attention | None:
+    """Read at the class token, or at all that is not padding.
+
+    None for a family that transformers does not let attend by torch's own function.
+    """
+    if not getattr(text.transformer, "_supports_sdpa", False):
+        return None
+    pooled = None if type(text.pooler).__name__ == "MeanPooler" else first_position
+    return Attention(pooled, by_sdpa_of(text.transformer.config))
 
 
 def _encoder_blocks(transformer: Any) -> nn.ModuleList:

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout
+from m2ib.contract import Attention, Defaults, Encoder, Inputs, Item, Layer, Layout
 from m2ib.degradation import Replacing
 from m2ib.errors import CheckpointError, InputError
 from m2ib.model import Model
@@ -23,6 +23,7 @@ from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
 from m2ib_adapters.photo.networks import image_network, sentence_embedding, text_network
+from m2ib_adapters.towers.attention import by_sdpa_of
 
 TEXT_MAP = Path(__file__).with_name("text_map.safetensors")
 SIZE = 384
@@ -153,5 +154,6 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
         Defaults(layer=3),
         TextRenderer(),
         collate,
+        attention=Attention(None, by_sdpa_of(network.config)),  # the mean of what is not padding
         degradation=Replacing(padding),  # masked out of attention and of the mean, as if it were not there
     )

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, Layout, Token, stack
+from m2ib.contract import Attention, Defaults, Encoder, Inputs, Item, Layer, Layout, Token, stack
 from m2ib.degradation import Replacing
 from m2ib.errors import InputError
 from m2ib.renderers import TextRenderer
@@ -40,6 +40,7 @@ class TextTower:
     pad: int | None
     suffix: tuple[str, ...] = ()
     tail: Callable[[Tensor, int, Inputs], Tensor] | None = None
+    attention: Attention | None = None
 
 
 def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
@@ -90,5 +91,6 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
         TextRenderer(),
         stack if tower.pad is None else collate,
         tower.tail,
+        attention=tower.attention,
         degradation=Replacing(coder.pad if tower.pad is None else tower.pad),
     )

@@ -1,0 +1,50 @@
+"""What encoders say of their attention: where it is read, and how it is made to go by torch's one function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from m2ib.contract import Inputs
+
+
+def first_position(inputs: Inputs) -> Tensor:
+    """inputs (N, ...) -> (N,) zeros: a class token that comes first."""
+    tensor = inputs if isinstance(inputs, Tensor) else next(iter(inputs.values()))
+    return torch.zeros(len(tensor), dtype=torch.long, device=tensor.device)
+
+
+def by_sdpa_of(config: Any) -> Callable[[], AbstractContextManager[None]]:
+    """For a transformers model, by the configuration that its blocks hold, however it was loaded."""
+
+    @contextmanager
+    def by_sdpa() -> Iterator[None]:
+        before = config._attn_implementation
+        config._attn_implementation = "sdpa"
+        try:
+            yield
+        finally:
+            config._attn_implementation = before
+
+    return by_sdpa
+
+
+def by_fused(module: nn.Module) -> Callable[[], AbstractContextManager[None]]:
+    """For a timm model, whose blocks attend step by step where ``fused_attn`` is off."""
+
+    @contextmanager
+    def by_sdpa() -> Iterator[None]:
+        parts: list[Any] = [part for part in module.modules() if getattr(part, "fused_attn", True) is False]
+        for part in parts:
+            part.fused_attn = True
+        try:
+            yield
+        finally:
+            for part in parts:
+                part.fused_attn = False
+
+    return by_sdpa
