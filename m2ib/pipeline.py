@@ -183,18 +183,16 @@ def explain_side(
     inputs: Inputs,
     targets: Tensor,
     plan: Plan,
-    modalities: tuple[str, ...] = (),
 ) -> list[Map]:
     """One side of N pairs alone: the maps that ``m2ib.explain`` gives for it.
 
     items    N inputs of one shape
     inputs   the same as one batch on the model's device
     targets  (N, D) embeddings of the other sides
-    modalities  of the pairs, which settings may be given for; () for this one alone
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
-    settings = plan.settings(model, modality, modalities or (modality,))
+    settings = plan.settings(model, modality, (modality,))
     batch = Batch(model, modality, items, inputs, plan.references, plan.fast)
     with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
         return plan.method.begin(batch, settings).maps(targets, lambda: None)

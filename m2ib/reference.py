@@ -70,7 +70,7 @@ class References:
                     f"reference for {modality}: {raws!r:.80} is not a list of raw inputs; give some"
                 )
             self._given[modality] = raws
-        self._found: dict[tuple[str, int], Statistics] = {}
+        self._found: dict[tuple[str, int, int], Statistics] = {}
 
     def check(self, model: Model, modality: str) -> None:
         """Raises :class:`SettingError` where ``standardize`` cannot be had."""
@@ -90,7 +90,7 @@ class References:
         encoder = model.encoder(modality)
         raws = self._given.get(modality)
         if raws is not None:
-            key = modality, layer
+            key = modality, layer, _state(model.module)
             if key not in self._found:
                 self._found[key] = _estimate(model, modality, layer, raws, "given")
             return self._found[key]

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn, TextIO
 
-from m2ib.cli import adapters, benchmark, demo, evaluate, explain, methods
+from m2ib.cli import adapters, benchmark, demo, evaluate, explain, methods, tune
 from m2ib.errors import M2IBError, M2IBWarning, SettingError
 
 _COMMANDS = {
     "demo": demo,
     "explain": explain,
     "evaluate": evaluate,
+    "tune": tune,
     "benchmark": benchmark,
     "adapters": adapters,
     "methods": methods,

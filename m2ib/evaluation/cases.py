@@ -70,7 +70,12 @@ def best_method(table: Table, metric: str, pair: str, without: str) -> str | Non
 
 
 def find_cases(
-    model: Model, pairs: Pairs, store: Store, tables: Sequence[Table], plans: Mapping[str, Plan], seed: int
+    model: Model,
+    pairs: Pairs,
+    store: Store,
+    tables: Sequence[Table],
+    plans: Mapping[tuple[int, str], Plan],
+    seed: int,
 ) -> list[Case]:
     """Of the first method that is no control, by up to two metrics, on each side."""
     wanted: list[tuple[Table, str, str, list[str]]] = []
@@ -92,7 +97,7 @@ def find_cases(
         shown: list[Shown] = []
         for method in methods:
             grid = store.grids(table.side, method, seed)[pair]
-            attribution = attribution_of(model, raw, items, table.side, plans[method], grid)
+            attribution = attribution_of(model, raw, items, table.side, plans[table.side, method], grid)
             score = table.cells[method, metric].samples.get(pair, math.nan)
             ident = f"case{number}-{len(shown)}"
             html = str(attribution.renderer.fragment(attribution, ident))

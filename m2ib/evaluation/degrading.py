@@ -23,11 +23,9 @@ from torch import Tensor
 from m2ib.contract import Inputs, Item
 from m2ib.degradation import Degradation, fill_cells, spread
 from m2ib.methods.base import degradation_of
-from m2ib.methods.gradients import cosine
+from m2ib.methods.hiding import hidden_cosines
 from m2ib.metrics import above_median, order, scaled
 from m2ib.model import Model
-
-AT_ONCE = 32  # degraded inputs in one forward pass
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class Degraded:
         if curves:
             fractions, out = self._without(degradation, grid, curves, np.random.default_rng(seed))
             kept += [fill_cells(~out, shape).float(), fill_cells(out, shape).float()]
-        cosines = self._cosines(degradation, torch.cat(kept))
+        cosines = self._cosines(torch.cat(kept))
         first = 1 + int(confidence)
         degraded = cosines[1] if confidence else float("nan")
         if confidence and bool((kept[1] == 1).all()):  # nothing is taken out: what differs is rounding
@@ -104,15 +102,17 @@ class Degraded:
             out[number, ranked[:count]] = True
         return counts / len(cells), torch.from_numpy(out).reshape(-1, *grid.shape)
 
-    def _cosines(self, degradation: Degradation, keep: Tensor) -> np.ndarray:
+    def _cosines(self, keep: Tensor) -> np.ndarray:
         """(K,) float64."""
-        found = []
-        encoder = self.model.encoder(self.modality)
-        for part in keep.split(AT_ONCE):
-            with torch.no_grad():
-                degraded = degradation.apply(self.inputs, part.to(self.model.device), self.item.layout)
-                found.append(cosine(encoder.embed(degraded), self.target[None].to(self.model.device)).cpu())
-        return torch.cat(found).numpy().astype(np.float64)
+        device = self.model.device
+        found = hidden_cosines(
+            self.model.encoder(self.modality),
+            self.inputs,
+            keep.to(device),
+            self.item.layout,
+            self.target[None].to(device),
+        )
+        return found.cpu().numpy().astype(np.float64)
 
 
 def shuffled(grid: np.ndarray, hideable: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -36,6 +36,7 @@ from m2ib.evaluation.cases import find_cases, to_plain
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
 from m2ib.evaluation.results import read_tables
 from m2ib.evaluation.scoring import scores_of
+from m2ib.evaluation.slow_measures import Chosen, roar_of, sanity_of, sanity_summary, together
 from m2ib.evaluation.store import Found, Score, Store
 from m2ib.evaluation.study import SHUFFLED, Checked, Study, check
 from m2ib.evaluation.truth import Truth, truth_of
@@ -178,7 +179,7 @@ class _Evaluation:
             for place, name in itertools.product(self.checked.places, self.checked.methods):
                 if not self.checked.defined(place, name):
                     continue
-                plan = self._plan(name, 0)
+                plan = plan_of(name, self.checked.given(name, 0), info=self.checked.methods[name])
                 why_not = plan.method.refuse(self.model.encoder(modalities[place]))
                 if why_not is not None:
                     self.store.note("undefined", f"{place} {name}", why_not)
@@ -188,8 +189,9 @@ class _Evaluation:
                 runs += [(place, name, seed) for seed in self.checked.study.seeds]
         return runs
 
-    def _plan(self, name: str, seed: int) -> Plan:
-        return plan_of(name, self.checked.given(name, seed), info=self.checked.methods[name])
+    def _plan(self, name: str, seed: int, place: int) -> Plan:
+        given = self.checked.given(name, seed, self.pairs.modalities[place])
+        return plan_of(name, given, info=self.checked.methods[name])
 
     def _chunk(self, number: int, rows: Sequence[tuple[int, Pair]]) -> Chunk:
         """Ready inputs and embeddings; a pair that cannot be used is noted and left out."""
@@ -217,17 +219,22 @@ class _Evaluation:
     def _work(self, chunk: Chunk, place: int, name: str, seed: int) -> list[Found]:
         """The maps of one method and their scores, and those of its control."""
         study, spec = self.checked.study, self.checked.methods[name].spec
-        plan = self._plan(name, seed)
-        first = study.seeds[0]
+        plan = self._plan(name, seed, place)
+        first, scored = study.seeds[0], {}
         if plan.method.draws or seed == first:
             made = self._maps(chunk, place, plan)
         else:  # the seed changes nothing
             known = self.store.grids(place, name, first)
             made = [(known[each.pair.id], float("nan")) for each in chunk.pairs]
+            scored = self.store.scores_of(place, name, first)
         found = []
         for number, (each, (grid, seconds)) in enumerate(zip(chunk.pairs, made, strict=True)):
             target = chunk.embeddings[1 - place][number]
-            found.append(self._found(each, place, name, seed, grid, target, seconds))
+            if each.pair.id in scored:
+                own = {k: v for k, v in scored[each.pair.id].items() if k in PER_MAP}
+                found.append(Found(place, name, seed, each.pair.id, each.number, grid, own, seconds))
+            else:
+                found.append(self._found(each, place, name, seed, grid, target, seconds))
             if study.shuffled and not spec.control:
                 random = np.random.default_rng((seed, _stable(each.pair.id)))
                 modality = self.pairs.modalities[place]
@@ -249,7 +256,7 @@ class _Evaluation:
             targets = chunk.embeddings[1 - place][members]
             inputs = self.model.collate(modality, items)
             began = time.perf_counter()
-            maps = explain_side(self.model, modality, items, inputs, targets, plan, self.pairs.modalities)
+            maps = explain_side(self.model, modality, items, inputs, targets, plan)
             seconds = (time.perf_counter() - began) / len(members)
             for number, made in zip(members, maps, strict=True):
                 found[number] = np.asarray(made.grid, dtype=np.float64), seconds
@@ -289,12 +296,57 @@ class _Evaluation:
         if "rank-correlation" in self.checked.study.metrics:
             with self.store.whole():
                 self._agreement(runs)
-        plans = {name: self._plan(name, 0) for name in self.checked.methods}
-        tables = read_tables(self.store)
+        for place in self.checked.places:
+            names = [
+                name
+                for where, name in dict.fromkeys((where, name) for where, name, _ in runs)
+                if where == place
+            ]
+            if "sanity" in self.checked.study.metrics and names:
+                self._sanity(place, names)
+            if "roar" in self.checked.study.metrics and names:
+                ready = self._ready(None)
+                roar_of(self.model, self.store, self.checked.study, place, names, ready, self.folder)
+        self._cases()
+
+    def _cases(self) -> None:
         first = self.checked.study.seeds[0]
-        cases = find_cases(self.model, self.pairs, self.store, tables, plans, first)
+        plans = {
+            (place, name): self._plan(name, first, place)
+            for place in self.checked.places
+            for name in self.checked.methods
+        }
+        cases = find_cases(self.model, self.pairs, self.store, read_tables(self.store), plans, first)
         with self.store.whole():
             self.store.set_fact("cases", to_plain(cases))
+
+    def _sanity(self, place: int, names: Sequence[str]) -> None:
+        """Of each method; and all of them on one picture."""
+        study, modality = self.checked.study, self.pairs.modalities[place]
+        ready = self._ready(study.sanity_pairs)
+        chosen = together(self.model, modality, place, ready)
+        plans = {name: self._plan(name, study.seeds[0], place) for name in names}
+        todo = [name for name in names if not self.store.is_done(f"sanity/{place}/{name}")]
+        if todo:
+            with as_loaded(self.model.device, self.model.dtype), frozen(self.model.module):
+                rows = [ReadyPair(number, pair, items) for number, pair, items in chosen]
+                targets = self._embed(rows, 1 - place)
+        for name in todo:
+            sanity_of(self.model, self.store, study, place, name, plans[name], chosen, targets)
+        sanity_summary(self.model, self.store, place, plans, chosen, self.folder)
+
+    def _ready(self, count: int | None) -> Chosen:
+        """The first ``count`` pairs that can be used, or all of the study's."""
+        found: list[tuple[int, Pair, tuple[Item, Item]]] = []
+        for number, pair in enumerate(itertools.islice(iter(self.pairs), self.checked.study.limit)):
+            try:
+                first, second = (self.model.item(modality, raw) for modality, raw in pair.inputs)
+            except InputError:
+                continue  # noted before
+            found.append((number, pair, (first, second)))
+            if len(found) == count:
+                break
+        return found
 
     def _agreement(self, runs: Sequence[tuple[int, str, int]]) -> None:
         """Each seed's maps with the next seed's."""

@@ -188,6 +188,17 @@ class Store:
             pair: np.frombuffer(grid, np.float64).reshape(json.loads(shape)) for pair, shape, grid in rows
         }
 
+    def scores_of(self, side: int, method: str, seed: int) -> dict[str, dict[str, float]]:
+        """By pair and metric."""
+        found: dict[str, dict[str, float]] = {}
+        rows = self._connection.execute(
+            "SELECT pair, metric, value FROM scores WHERE side = ? AND method = ? AND seed = ?",
+            (side, method, seed),
+        )
+        for pair, metric, value in rows:
+            found.setdefault(pair, {})[metric] = float("nan") if value is None else value
+        return found
+
     def numbers(self, side: int) -> dict[str, int]:
         """Each pair's number in its data."""
         return dict(

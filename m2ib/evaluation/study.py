@@ -71,7 +71,7 @@ class Study:
     shuffled     whether each method has its control: the same values in other places
     sanity_pairs, sanity_stages
                  how many pairs, and how many stages of random weights at most
-    roar         fields of :class:`m2ib.evaluation.roar.Training`
+    roar         fields of :class:`m2ib.evaluation.fine_tune.Training`
     """
 
     methods: tuple[str, ...]
@@ -106,11 +106,14 @@ class Checked:
     places: tuple[int, ...]
     undefined: tuple[tuple[int, str, str], ...] = ()
 
-    def given(self, name: str, seed: int) -> dict[str, Any]:
-        """What a method is given of the study's settings."""
+    def given(self, name: str, seed: int, modality: str | None = None) -> dict[str, Any]:
+        """What a method is given of the study's settings; of those by modality, for ``modality`` its own alone."""
         settings, spec = self.study.settings, self.methods[name].spec
         shared = {key: v for key, v in settings.items() if key not in self.methods and key in spec.settings}
-        return {**shared, **settings.get(name, {}), "seed": seed}
+        own = {**shared, **settings.get(name, {})}
+        if modality is not None:
+            own = {key: v.get(modality) if isinstance(v, Mapping) else v for key, v in own.items()}
+        return {**own, "seed": seed}
 
     def defined(self, place: int, name: str) -> bool:
         """Whether the method is run on this side."""
@@ -156,6 +159,8 @@ def check(
                     f"evaluate: the data {pairs.name!r} has {' and '.join(pairs.modalities)}, and the model "
                     f"{adapter.name!r} takes no {modality}; it takes {', '.join(adapter.modalities)}"
                 )
+    if "roar" in metrics or study.roar:
+        _check_training(study.roar)
     undefined = []
     if adapter is not None and adapter.spec.attention is not None:
         shown = adapter.spec.attention
@@ -231,6 +236,21 @@ def _places(sides: Sequence[str] | None, modalities: tuple[str, str]) -> tuple[i
     if not sides:
         raise SettingError(f"evaluate: give at least one side of {' and '.join(modalities)}")
     return tuple(place for place in (0, 1) if modalities[place] in sides)
+
+
+def _check_training(given: Mapping[str, Any]) -> None:
+    """Raises :class:`SettingError` for what is no field of :class:`m2ib.evaluation.fine_tune.Training`."""
+    from m2ib.evaluation.fine_tune import Training
+
+    if not isinstance(given, Mapping):
+        raise SettingError(f"evaluate: roar is a dict by name, as in {{'epochs': 3}}, not {given!r:.60}")
+    known = Training.__dataclass_fields__
+    for name in given:
+        if name not in known:
+            raise SettingError(
+                f"evaluate: roar has no {name!r}{did_you_mean(name, known)} It has {', '.join(known)}"
+            )
+    Training(**given)
 
 
 def _check_settings(settings: Mapping[str, Any], methods: Mapping[str, MethodInfo]) -> None:

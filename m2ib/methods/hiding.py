@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.contract import Encoder
+from m2ib.contract import Encoder, Inputs, Layout
 from m2ib.degradation import Degradation, fill_cells
 from m2ib.errors import InputError
 from m2ib.methods.base import Batch, degradation_of
 from m2ib.methods.gradients import cosine
 
-AT_ONCE = 64  # hidden versions of an input in one forward pass
+AT_ONCE = 64  # hidden versions of an input in one forward pass, at most
+CACHED = 1_000_000  # numbers of inputs in one pass on a processor; more is slower, as they leave its caches
 
 
 def usual_masks(encoder: Encoder) -> int:
@@ -32,6 +33,23 @@ def parts(masks: int) -> Iterator[slice]:
     """Which versions run in each pass."""
     for start in range(0, masks, AT_ONCE):
         yield slice(start, min(start + AT_ONCE, masks))
+
+
+def hidden_cosines(encoder: Encoder, inputs: Inputs, keep: Tensor, layout: Layout, target: Tensor) -> Tensor:
+    """(K,) to the target (1, D), where only ``keep`` (K, *positions) of one input (1, ...) is left."""
+    degradation, found = degradation_of(encoder), []
+    for part in keep.split(at_once(inputs)):
+        with torch.no_grad():
+            found.append(cosine(encoder.embed(degradation.apply(inputs, part, layout)), target))
+    return torch.cat(found)
+
+
+def at_once(inputs: Inputs) -> int:
+    """How many versions of an input (1, ...) run in one pass."""
+    tensors = [inputs] if isinstance(inputs, Tensor) else list(inputs.values())
+    if tensors[0].device.type != "cpu":
+        return AT_ONCE
+    return min(AT_ONCE, max(1, CACHED // max(1, sum(tensor.numel() for tensor in tensors))))
 
 
 @dataclass(frozen=True)
@@ -77,9 +95,9 @@ class Hidden:
 
     def cosines(self, keep: Tensor, target: Tensor) -> Tensor:
         """(K,) to the target (D,), where only ``keep`` (K, *positions) is left; on the model's device."""
-        inputs = self.degradation.apply(self.batch.inputs, keep, self.batch.layouts[0])  # (K, ...)
-        with torch.no_grad():
-            found = cosine(self.batch.encoder.embed(inputs), target[None])
+        found = hidden_cosines(
+            self.batch.encoder, self.batch.inputs, keep, self.batch.layouts[0], target[None]
+        )
         if not torch.isfinite(found).all():
             raise InputError(
                 f"{self.batch.modality}: the model gives NaN or infinite values in {self.batch.model.dtype} for an "

@@ -51,6 +51,7 @@ def load(*, checkpoint: Any = None, device: torch.device, dtype: torch.dtype, si
         raise InputError(f"photo: size {size!r} is not a multiple of 32 from 64 on")
     text, tokenizer = text_network()
     module = JoinedModel(image_network(), text, _text_map()).to(device, dtype).eval().requires_grad_(False)
+    module.image.to(memory_format=torch.channels_last)  # up to twice as fast on a processor
     encoders = {"image": _image_encoder(module, size), "text": _text_encoder(module, tokenizer)}
     origin = {
         "checkpoint": "efficientnet-lite2-9656183e + all-MiniLM-L6-v2",

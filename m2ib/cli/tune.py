@@ -1,0 +1,186 @@
+"""``m2ib tune --model photo --data pairs.jsonl --side image --metric insertion --out m2ib-tuning``"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from m2ib.cli.evaluate import load, pairs_of
+from m2ib.cli.options import Reader, as_yaml, key_values
+from m2ib.errors import SettingError, did_you_mean
+
+if TYPE_CHECKING:
+    from m2ib.data import Pairs
+    from m2ib.tuning.search import Search
+
+_EXAMPLES = """finds the layer, beta and variance whose maps score best, side by side if there are two:
+
+  m2ib tune --model photo --data pairs.jsonl --side image --metric insertion --out m2ib-tuning
+  m2ib tune --model imagebind-tiny --data scenes data.split=tune --side image --metric iou settings.steps=20
+  m2ib tune --data pairs.csv --sampler tpe --trials 15 grid.layer=[10,12,14] grid.beta.image=[1,0.3,0.1]
+  m2ib explain --config m2ib-tuning/settings.yaml --image dog.jpg --text "a dog"
+
+Every option may also stand in a YAML file (--config) or be written as key=value. The first pairs are for the search,
+those that follow are held out to judge what it found. A search that was cut off goes on where it was when the command
+is given again; --force begins anew.
+"""
+
+
+@dataclass
+class TuneConfig:
+    """All options of ``m2ib tune``.
+
+    data     a .csv or .jsonl file; or {format: NAME, ...} with the format's options
+    side     the modality to tune, or both of them; null: both
+    options  the adapter's own
+    grid     {layer: [...], beta: [...], variance: [...]}, each a list or a dict of lists by modality
+    settings of the method, the same in all trials
+    The others are those of :class:`m2ib.tuning.search.Search`.
+    """
+
+    model: str = "photo"
+    checkpoint: str | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+    options: dict[str, Any] = field(default_factory=dict)
+    data: Any = None
+    side: Any = None
+    metric: str = "insertion"
+    grid: dict[str, Any] = field(default_factory=dict)
+    sampler: str = "grid"
+    trials: int | None = None
+    seeds: Any = field(default_factory=lambda: [0])
+    pairs: int = 100
+    held_out: int = 100
+    method: str = "m2ib"
+    settings: dict[str, Any] = field(default_factory=dict)
+    batch_size: int = 8
+    curve_steps: int = 20
+    roar: dict[str, Any] = field(default_factory=dict)
+    out: str = "m2ib-tuning"
+    force: bool = False
+
+
+def _hint(key: str) -> str:
+    from m2ib.registry import default_registry
+
+    if key in ("layer", "beta", "variance"):
+        return f"; did you mean 'grid.{key}', values to be tried?"
+    if any(key in info.spec.settings for info in default_registry().list_methods()):
+        return f"; did you mean 'settings.{key}', a setting of a method?"
+    if any(key in info.spec.options for info in default_registry().list()):
+        return f"; did you mean 'options.{key}', an option of the adapter?"
+    return ""
+
+
+READER = Reader(
+    TuneConfig,
+    free=("seeds",),
+    words=("side", "seeds"),
+    switches=("force",),
+    hidden=("options", "grid", "settings", "roar"),
+    named=("data",),
+    hint=_hint,
+)
+
+
+def add_parser(commands: Any, name: str) -> None:
+    """Add the command to argparse's sub-commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help="find a method's best settings on your own pairs",
+        description=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    READER.add_options(parser)
+
+
+def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
+    """Search, or go on; write tables, pictures and settings into the folder; print the tables and the settings' path."""
+    config = TuneConfig(**READER.read(parsed, key_values(rest, "tune")))
+    if parsed.print_config:
+        sys.stdout.write(as_yaml(config))
+        return
+
+    from rich.console import Console
+
+    from m2ib.registry import default_registry
+    from m2ib.tuning.report import save, show
+    from m2ib.tuning.run import tune
+    from m2ib.tuning.search import check
+    from m2ib.tuning.trials import require_optuna
+
+    adapter = default_registry().find(config.model)
+    pairs = pairs_of(config.data, "tune")
+    searches = searches_of(config, pairs)
+    for search in searches:
+        check(search, pairs, adapter)  # what is wrong shows before the model is loaded
+    require_optuna()
+    folder = _folder(Path(config.out), force=config.force)
+    model = load(config)
+    for search in searches:
+        tuned = tune(model, pairs, search, folder)
+        settings = save(tuned, model=config.model, checkpoint=config.checkpoint, options=config.options)
+        show(tuned, Console())
+    print(settings.resolve())
+
+
+def searches_of(config: TuneConfig, pairs: Pairs) -> list[Search]:
+    """One for each side. Raises :class:`SettingError`."""
+    from m2ib.tuning.search import Search
+
+    given = config.side if isinstance(config.side, list) else [config.side]
+    sides = [side for side in given if side is not None] or list(pairs.modalities)
+    names = (
+        "metric",
+        "sampler",
+        "trials",
+        "pairs",
+        "held_out",
+        "method",
+        "settings",
+        "batch_size",
+        "curve_steps",
+        "roar",
+    )
+    seeds = tuple(config.seeds) if isinstance(config.seeds, list) else (config.seeds,)
+    _check_modalities(config.grid, pairs)
+    return [
+        Search(
+            modality=side,
+            seeds=seeds,
+            grid={
+                name: values[side] if isinstance(values, Mapping) else values
+                for name, values in config.grid.items()
+                if not isinstance(values, Mapping) or side in values
+            },
+            **{name: getattr(config, name) for name in names},
+        )
+        for side in dict.fromkeys(sides)
+    ]
+
+
+def _check_modalities(grid: Mapping[str, Any], pairs: Pairs) -> None:
+    for name, values in grid.items():
+        for modality in values if isinstance(values, Mapping) else ():
+            if modality not in pairs.modalities:
+                raise SettingError(
+                    f"tune: grid {name!r}: {modality!r} is not a modality of the pairs"
+                    f"{did_you_mean(modality, pairs.modalities)} They are {' and '.join(pairs.modalities)}"
+                )
+
+
+def _folder(folder: Path, *, force: bool) -> Path:
+    """The folder: new, or with a search to go on with. Raises :class:`StorageError` for one that holds others."""
+    from m2ib.storage import check_folder, prepare_folder
+    from m2ib.tuning.trials import FILE, forget
+
+    check_folder(folder, force=force or (folder / FILE).is_file())
+    if force:
+        forget(folder)
+    return prepare_folder(folder, force=True)

@@ -1,0 +1,185 @@
+"""The measures of an evaluation that are about a method and not about one map: the sanity check and ROAR+."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from m2ib.contract import Item
+from m2ib.data.pairs import Pair
+from m2ib.errors import StorageError
+from m2ib.evaluation.cases import attribution_of
+from m2ib.evaluation.fine_tune import Outcome, Training
+from m2ib.evaluation.roar import roar_plus, split
+from m2ib.evaluation.sanity import Cascade, cascade
+from m2ib.evaluation.sanity_figures import maps_figure
+from m2ib.evaluation.store import Score, Store
+from m2ib.evaluation.study import Study
+from m2ib.model import Model
+from m2ib.pipeline import Plan
+
+DRAWN = 2  # inputs whose maps are drawn, stage by stage
+
+Chosen = Sequence[tuple[int, Pair, tuple[Item, Item]]]
+"""(number, pair, its ready inputs)."""
+
+
+def sanity_of(
+    model: Model,
+    store: Store,
+    study: Study,
+    place: int,
+    name: str,
+    plan: Plan,
+    chosen: Chosen,
+    targets: Tensor,
+) -> None:
+    """Cascading random weights under one method, written in one transaction.
+
+    chosen   pairs whose inputs at ``place`` can share a batch
+    targets  (N, D) of their other sides
+    """
+    modality = chosen[0][1].inputs[place][0]
+    items = [items[place] for _, _, items in chosen]
+    found = cascade(
+        model,
+        modality,
+        items,
+        model.collate(modality, items),
+        targets,
+        {name: plan},
+        seed=study.seeds[0],
+        stages=study.sanity_stages,
+    )
+    last = found.correlations(name)[-1]
+    verdict = found.verdict(name)
+    curve = [1.0, *(stage.mean for stage in found.curve(name))]
+    with store.whole():
+        store.add_scores(
+            Score(place, name, study.seeds[0], pair.id, number, "sanity", float(value))
+            for (number, pair, _), value in zip(chosen, last, strict=True)
+        )
+        store.set_fact(
+            f"sanity {place} {name}",
+            {
+                "stages": ["intact", *found.labels],
+                "names": list(found.stages),
+                "curve": [None if math.isnan(value) else value for value in curve],
+                "ignores": verdict.ignores_the_model,
+                "grids": [[grid.tolist() for grid in row[:DRAWN]] for row in found.grids(name)],
+            },
+        )
+        store.set_done(f"sanity/{place}/{name}")
+
+
+def sanity_summary(
+    model: Model, store: Store, place: int, plans: dict[str, Plan], chosen: Chosen, folder: Path
+) -> None:
+    """All methods' curves as one fact, and their maps as one picture."""
+    facts = {name: fact for name in plans if (fact := store.fact(f"sanity {place} {name}")) is not None}
+    if not facts:
+        return
+    first = next(iter(facts.values()))
+    with store.whole():
+        store.set_fact(
+            f"sanity {place}",
+            {
+                "stages": first["stages"],
+                "methods": {name: fact["curve"] for name, fact in facts.items()},
+                "ignores": {name: fact["ignores"] for name, fact in facts.items()},
+            },
+        )
+    shown = chosen[:DRAWN]
+    maps = {
+        name: [
+            [
+                attribution_of(model, pair, items, place, plans[name], np.array(grid))
+                for (_, pair, items), grid in zip(shown, row, strict=False)
+            ]
+            for row in fact["grids"]
+        ]
+        for name, fact in facts.items()
+    }
+    modality = shown[0][1].inputs[place][0]
+    drawn = Cascade(modality, tuple(first["names"]), maps, 0)
+    path = folder / f"sanity-{place}-{modality}.png"
+    try:
+        maps_figure(drawn, inputs=range(len(shown))).savefig(path, dpi=90)
+    except OSError as error:
+        raise StorageError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+
+
+def roar_of(
+    model: Model,
+    store: Store,
+    study: Study,
+    place: int,
+    names: Sequence[str],
+    pairs: Chosen,
+    folder: Path,
+    steps: Callable[[int], Callable[[], None]] | None = None,
+) -> None:
+    """Fine-tune without what each method's maps call most important, and write the scores; each training is kept.
+
+    pairs  all that can be used
+    """
+    training = Training(**study.roar)
+    train, held = split(len(pairs), training)
+    modalities = (pairs[0][1].inputs[0][0], pairs[0][1].inputs[1][0])
+
+    def sides(numbers: Sequence[int]) -> tuple[list[Item], list[Item]]:
+        return [pairs[n][2][0] for n in numbers], [pairs[n][2][1] for n in numbers]
+
+    checkpoints = folder / "roar"
+    checkpoints.mkdir(exist_ok=True)
+    original: dict[int, Outcome] = {}
+    for name in names:
+        unit = f"roar/{place}/{name}/{','.join(map(str, study.seeds))}"
+        if store.is_done(unit):
+            continue
+        known = store.grids(place, name, study.seeds[0])
+        grids = {name: [known[pairs[n][1].id] for n in train]}
+        found = roar_plus(
+            model,
+            modalities,
+            place,
+            sides(train),
+            sides(held),
+            grids,
+            training,
+            seeds=study.seeds,
+            original=original,
+            checkpoints=checkpoints,
+            steps=steps,
+        )
+        original |= found.original
+        metric = found.metric(name)
+        with store.whole():
+            store.add_scores(
+                Score(place, name, int(str(seed)), "", -1, "roar", float(value))
+                for seed, value in zip(metric.keys, metric.samples, strict=True)
+            )
+            store.set_fact(
+                f"roar {place} {name}",
+                {
+                    str(seed): {"original": _plain(found.original[seed]), "corrupted": _plain(outcome)}
+                    for seed, outcome in found.corrupted[name].items()
+                },
+            )
+            store.set_done(unit)
+
+
+def _plain(outcome: Outcome) -> dict[str, Any]:
+    return {"before": outcome.before, "losses": list(outcome.losses), "after": outcome.after}
+
+
+def together(model: Model, modality: str, place: int, pairs: Chosen) -> Chosen:
+    """The pairs that share a batch with the first one."""
+    encoder = model.encoder(modality)
+    key = encoder.batch_key(pairs[0][2][place].inputs)
+    return [each for each in pairs if encoder.batch_key(each[2][place].inputs) == key]

@@ -1,0 +1,128 @@
+"""The search: an evaluation for each point, kept so that it goes on where it was cut off, and a judgement on pairs that
+no setting was chosen by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from m2ib.data.pairs import Pairs
+from m2ib.evaluation.results import Results, read_results
+from m2ib.evaluation.run import evaluate
+from m2ib.evaluation.study import MEASURES
+from m2ib.metrics import aggregate
+from m2ib.model import Model
+from m2ib.progress import progress
+from m2ib.settings import own_value
+from m2ib.storage import prepare_folder
+from m2ib.tuning.results import Tuned, best_of, samples_of, score_of
+from m2ib.tuning.search import CONTROLS, Point, Search, check, points_of
+from m2ib.tuning.split import Split, split
+from m2ib.tuning.trials import EVALUATIONS, open_trials, require_optuna
+
+_MAY_GROW = ("trials",)
+
+
+def tune(
+    model: Model, pairs: Pairs, search: Search, folder: str | Path, *, show_progress: bool = True
+) -> Tuned:
+    """Find the best layer, beta and variance for one side.
+
+    The first ``search.pairs`` pairs that the model can take decide; the next ``search.held_out`` ones are seen by no
+    trial, and on them the best setting and the adapter's own are evaluated at the end, beside maps that know nothing.
+    What is found is kept in ``folder``, and what is there already is not done again. A folder holds one search for
+    each side.
+
+    Raises :class:`SettingError` for a search that does not hold together and without Optuna, :class:`StorageError`
+    for a folder of another search, and :class:`InputError` for too few pairs or a metric without a score.
+    """
+    search = check(search, pairs)
+    require_optuna()
+    points = points_of(search, model, pairs.modalities)
+    parts = split(model, pairs, search.pairs, search.held_out)
+    folder = Path(folder)
+    prepare_folder(folder, force=True)
+    most = len(points) if search.trials is None else min(search.trials, len(points))
+    with (
+        open_trials(folder, search.modality, search.metric) as trials,
+        progress("tune", show=show_progress) as bar,
+    ):
+        asked = _asked(model, pairs, search, points, parts)
+        trials.claim(asked)
+        trials.fail_unfinished()
+        advance = bar.steps(most + 2)
+        for _ in trials.done(points, most):
+            advance()
+        while (point := trials.next(points, search.sampler, most)) is not None:
+            with trials.running(point, points) as found:
+                results = _evaluated(model, parts.tuning, search, point, folder, "tuning")
+                found.append(score_of(results, search.method, search.metric, where="the tuning pairs"))
+            advance()
+        done = trials.done(points, most)
+        default, best = done[0], best_of(done, search.metric)
+        usual = _evaluated(model, parts.held_out, search, default.point, folder, "held-out")
+        advance()
+        better = usual
+        if best != default:
+            better = _evaluated(model, parts.held_out, search, best.point, folder, "held-out")
+        advance()
+        score = partial(score_of, metric=search.metric, where="the held-out pairs")
+        held_out = {"best": score(better, search.method), "default": score(usual, search.method)}
+        held_out |= {name: score(usual, name) for name in CONTROLS}
+        settings = trials.finish(_settings(search, best.point, pairs.modalities))
+    sign = 1 if MEASURES[search.metric].better == "higher" else -1
+    before = samples_of(usual, search.method, search.metric)
+    after = samples_of(better, search.method, search.metric)
+    gain = aggregate([sign * (after[key] - before[key]) for key in before if key in after])
+    return Tuned(folder, asked, search.modality, search.metric, done, default, best, held_out, gain, settings)
+
+
+def _evaluated(model: Model, pairs: Pairs, search: Search, point: Point, folder: Path, part: str) -> Results:
+    """One point on one part of the pairs, in a folder of its own: done, or gone on with, or read."""
+    place = "-".join(f"{name}{value!r}" for name, value in point._asdict().items())
+    where = folder / EVALUATIONS / f"{search.modality}-{part}-{place}"
+    study = search.study(point, controls=part == "held-out")
+    return read_results(evaluate(model, pairs, study, where, show_progress=False))
+
+
+def _asked(
+    model: Model, pairs: Pairs, search: Search, points: tuple[Point, ...], parts: Split
+) -> dict[str, Any]:
+    """What decides the figures."""
+    given = {name: value for name, value in asdict(search).items() if name not in _MAY_GROW}
+    return {
+        "model": {
+            **model.origin,
+            "device": model.device.type,
+            "dtype": str(model.dtype).removeprefix("torch."),
+        },
+        "data": {
+            "name": pairs.name,
+            "modalities": list(pairs.modalities),
+            "tuning pairs": _digest(parts.tuning_ids),
+            "held-out pairs": _digest(parts.held_out_ids),
+        },
+        "search": {**given, "grid": [list(point) for point in points]},
+        "method": {"name": search.method},
+        "versions": {"m2ib": version("m2ib"), "torch": torch.__version__},
+        "left out": parts.left_out,
+    }
+
+
+def _digest(ids: tuple[str, ...]) -> str:
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()
+
+
+def _settings(search: Search, point: Point, modalities: tuple[str, str]) -> dict[str, Any]:
+    """All that ``m2ib.explain`` needs for the maps of this side."""
+    fixed = {
+        name: own_value(name, value, search.modality, modalities) for name, value in search.settings.items()
+    }
+    return {**{name: value for name, value in fixed.items() if value is not None}, **point._asdict()}

@@ -1,0 +1,89 @@
+"""Pairs that settings are chosen on, and pairs that the choice is judged by."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from m2ib.data.pairs import Pair, Pairs, Row
+from m2ib.errors import InputError
+from m2ib.model import Model
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two parts without a pair in common.
+
+    tuning, held_out          the pairs
+    tuning_ids, held_out_ids  their ids
+    left_out                  pairs before the last one of these that the model cannot take
+    """
+
+    tuning: Pairs
+    held_out: Pairs
+    tuning_ids: tuple[str, ...]
+    held_out_ids: tuple[str, ...]
+    left_out: int
+
+
+def split(model: Model, pairs: Pairs, tuning: int, held_out: int) -> Split:
+    """The first ``tuning`` pairs that the model can take, and the next ``held_out`` ones.
+
+    Raises :class:`InputError` where there are too few.
+    """
+    places: list[int] = []
+    ids: list[str] = []
+    reason = ""
+    left_out = 0
+    for place, pair in enumerate(pairs):
+        why = _unusable(model, pair)
+        if why is None:
+            places.append(place)
+            ids.append(pair.id)
+        else:
+            left_out += 1
+            reason = reason or f"{pair.id}: {why}"
+        if len(places) == tuning + held_out:
+            break
+    else:
+        reason = reason or "".join(str(bad) for bad in pairs.bad[:1])
+        raise InputError(
+            f"tune: {pairs.name!r} has {len(places)} pairs that can be used, and pairs={tuning} with "
+            f"held_out={held_out} need {tuning + held_out}; give fewer, or more data"
+            + (f" (left out: {reason})" if reason else "")
+        )
+    return Split(
+        _only(pairs, places[:tuning]),
+        _only(pairs, places[tuning:]),
+        tuple(ids[:tuning]),
+        tuple(ids[tuning:]),
+        left_out,
+    )
+
+
+def _unusable(model: Model, pair: Pair) -> str | None:
+    try:
+        for modality, raw in pair.inputs:
+            model.item(modality, raw)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _only(pairs: Pairs, places: Collection[int]) -> Pairs:
+    """Those at these places, read when they are asked for."""
+    chosen, last = frozenset(places), max(places)
+
+    def rows() -> Iterator[Row]:
+        for place, pair in enumerate(pairs):
+            if place in chosen:
+                yield Row(f"pair {place}", partial(_same, pair))
+            if place == last:
+                return
+
+    return Pairs(pairs.name, pairs.modalities, rows, located=pairs.located, numbered=True)
+
+
+def _same(pair: Pair) -> Pair:
+    return pair

@@ -1,0 +1,239 @@
+"""The trials of a search in Optuna's SQLite storage: ``study.db``, with one Optuna study for each side.
+
+SQLite writes whole transactions, so whatever moment a search is killed at, the file can be opened again; a journal file
+of Optuna's can end in half a line, and its lock stays. A trial that was running then is marked as failed, and its
+point is run again. The next point depends on the complete trials alone.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from m2ib.errors import SettingError, StorageError
+from m2ib.evaluation.store import FILE as EVALUATION
+from m2ib.evaluation.study import MEASURES
+from m2ib.tuning.results import Score, Trial
+from m2ib.tuning.search import AXES, Point
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.distributions import CategoricalDistribution
+
+FILE = "study.db"
+EVALUATIONS = "evaluations"
+_ASKED, _FOUND, _SCORE = "asked", "found", "score"
+_STARTUP = 6  # points that TPE draws blindly
+_TRIES = 50  # until it proposes a new one
+
+
+def require_optuna() -> None:
+    """Raises :class:`SettingError` naming what to install where Optuna is missing."""
+    try:
+        import optuna  # noqa: F401
+    except ImportError as error:
+        raise SettingError(
+            f"tune: it needs {error.name or 'optuna'}, which cannot be imported: pip install 'm2ib[evaluate]'"
+        ) from error
+
+
+def forget(folder: Path) -> None:
+    """Remove what a search left in the folder; nothing else. Raises :class:`StorageError`."""
+    if not (folder / FILE).is_file():
+        return
+    try:
+        for found in (folder / EVALUATIONS).glob("*"):
+            if (found / EVALUATION).is_file():
+                shutil.rmtree(found)
+        for name in (
+            f"{FILE}-journal",
+            f"{FILE}-wal",
+            f"{FILE}-shm",
+            FILE,
+        ):  # it itself last: a kill leaves it
+            (folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"cannot begin anew in {str(folder)!r}: {error.strerror or error}; use another folder"
+        ) from error
+
+
+@dataclass
+class Trials:
+    """One side's. Made by :func:`open_trials`."""
+
+    study: Study
+    others: Mapping[str, Study]
+    metric: str
+
+    def claim(self, asked: Mapping[str, Any]) -> None:
+        """The study is this search's: a new one, or one that was cut off. Raises :class:`StorageError`."""
+        asked = json.loads(json.dumps(asked))  # as it is read back
+        self._compare(self.study.user_attrs.get(_ASKED), asked, ("model", "data", "search", "versions"))
+        for other in self.others.values():
+            self._compare(other.user_attrs.get(_ASKED), asked, ("model", "method"))
+        self.study.set_user_attr(_ASKED, asked)
+
+    def _compare(
+        self, known: Mapping[str, Any] | None, asked: Mapping[str, Any], groups: Sequence[str]
+    ) -> None:
+        differs = [
+            f"{group} {name}"
+            for group in groups
+            for name in sorted({*known[group], *asked[group]})
+            if known[group].get(name) != asked[group].get(name)
+        ] if known is not None else []  # fmt: skip
+        if differs:
+            raise StorageError(
+                f"the folder holds a search with another {', '.join(differs)}: use another folder, or begin anew with "
+                "--force"
+            )
+
+    def fail_unfinished(self) -> None:
+        """Trials that nobody works on any more."""
+        from optuna.trial import TrialState
+
+        while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            self.study.ask()
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self.study.tell(trial.number, state=TrialState.FAIL)
+
+    @contextmanager
+    def running(self, point: Point, points: Sequence[Point]) -> Iterator[list[Score]]:
+        """A trial of one point; it is complete when a score was put into the list, and failed when something raises."""
+        from optuna.trial import TrialState
+
+        self.study.enqueue_trial(point._asdict())
+        trial = self.study.ask(fixed_distributions=dict(_distributions(points)))
+        found: list[Score] = []
+        try:
+            yield found
+        except Exception:
+            self.study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            raise
+        trial.set_user_attr(_SCORE, asdict(found[0]))
+        self.study.tell(trial, found[0].mean, skip_if_finished=True)
+
+    def done(self, points: Sequence[Point], most: int | None = None) -> tuple[Trial, ...]:
+        """The complete ones, each point once; at most the first ``most``."""
+        from optuna.trial import TrialState
+
+        found: dict[Point, Score] = {}
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            point = Point(*(trial.params[name] for name in AXES))
+            found.setdefault(points[points.index(point)], Score(**trial.user_attrs[_SCORE]))
+        return tuple(Trial(n, point, score) for n, (point, score) in enumerate(found.items()))[:most]
+
+    def next(self, points: Sequence[Point], sampler: str, most: int | None) -> Point | None:
+        """The first point, the default, comes first; None when all is done."""
+        done = self.done(points)
+        left = [point for point in points if point not in {trial.point for trial in done}]
+        if not left or (most is not None and len(done) >= most):
+            return None
+        if not done or sampler == "grid":
+            return left[0]
+        return suggest(points, done, MEASURES[self.metric].better)
+
+    def finish(self, settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Keep what was found; gives it with that of the other sides that are finished."""
+        self.study.set_user_attr(_FOUND, dict(settings))
+        sides = {**self.others, self.study.study_name: self.study}
+        return {
+            name: study.user_attrs[_FOUND]
+            for name, study in sorted(sides.items())
+            if _FOUND in study.user_attrs
+        }
+
+
+def suggest(points: Sequence[Point], done: Sequence[Trial], better: str) -> Point:
+    """The point that TPE proposes, none of those that are done; a function of its arguments alone."""
+    import optuna
+    from optuna.distributions import IntDistribution
+
+    ladders = [sorted({point[axis] for point in points}) for axis in range(len(AXES))]
+    space = {name: IntDistribution(0, len(ladder) - 1) for name, ladder in zip(AXES, ladders, strict=True)}
+    sampler = optuna.samplers.TPESampler(seed=len(done), n_startup_trials=_STARTUP)
+    study = optuna.create_study(sampler=sampler, direction=_direction(better))
+    for trial in done:
+        places = [ladder.index(value) for ladder, value in zip(ladders, trial.point, strict=True)]
+        study.add_trial(
+            optuna.trial.create_trial(
+                params=dict(zip(AXES, places, strict=True)), distributions=dict(space), value=trial.score.mean
+            )
+        )
+    known = {trial.point for trial in done}
+    left = [point for point in points if point not in known]
+    for _ in range(_TRIES):
+        params = study.ask(fixed_distributions=dict(space)).params
+        proposed = Point(*(ladder[params[name]] for name, ladder in zip(AXES, ladders, strict=True)))
+        if proposed in left:
+            return proposed
+    return left[0]
+
+
+def _direction(better: str) -> Literal["maximize", "minimize"]:
+    return "maximize" if better == "higher" else "minimize"
+
+
+def _distributions(points: Sequence[Point]) -> dict[str, CategoricalDistribution]:
+    from optuna.distributions import CategoricalDistribution
+
+    return {
+        name: CategoricalDistribution(sorted({getattr(point, name) for point in points})) for name in AXES
+    }
+
+
+class _NotOurs(Exception):
+    """A file that this version of Optuna does not read."""
+
+
+@contextmanager
+def open_trials(folder: Path, modality: str, metric: str) -> Iterator[Trials]:
+    """One side's trials in a folder, new or old; Optuna says nothing meanwhile. Raises :class:`StorageError`."""
+    import optuna
+    from optuna.exceptions import OptunaError
+    from optuna.storages import RDBStorage
+    from sqlalchemy.exc import SQLAlchemyError
+
+    path = folder.absolute() / FILE
+
+    def connect() -> sqlite3.Connection:  # a path in a URL would have signs with a meaning
+        return sqlite3.connect(path, timeout=30, check_same_thread=False)
+
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    storage: RDBStorage | None = None
+    try:
+        try:
+            storage = RDBStorage(f"sqlite:///{FILE}", engine_kwargs={"creator": connect})
+        except RuntimeError as error:  # of another version of Optuna
+            raise _NotOurs(str(error)) from error
+        study = optuna.create_study(
+            storage=storage,
+            study_name=modality,
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            direction=_direction(MEASURES[metric].better),
+            load_if_exists=True,
+        )
+        others = {
+            name: optuna.load_study(study_name=name, storage=storage)
+            for name in optuna.get_all_study_names(storage)
+            if name != modality
+        }
+        yield Trials(study, others, metric)
+    except (SQLAlchemyError, OptunaError, sqlite3.Error, _NotOurs) as error:
+        raise StorageError(
+            f"cannot use {str(folder / FILE)!r}: {str(error).splitlines()[0]}; use another folder, or begin anew with "
+            "--force"
+        ) from error
+    finally:
+        if storage is not None:
+            storage.remove_session()
+            storage.engine.dispose()
+        optuna.logging.set_verbosity(level)
