@@ -55,7 +55,7 @@ def _table(results: Results, table: Table) -> dict[str, Any]:
         "cases": [_case(case) for case in results.cases if case["side"] == table.side],
         "curve": _curves(curves) if curves else "",
         "picture": _picture(results, table),
-        "methods": [name for name, _ in table.rows],
+        "worst": next((name for name, control in table.rows if not control), ""),
     }
 
 

@@ -67,9 +67,9 @@ def draw(tuned: Tuned) -> Figure:
 
 
 def _axes(tuned: Tuned) -> tuple[list[int], list[float], list[float]]:
-    """The grid's own values, without those of a default outside it unless nothing else was tried."""
-    inside = [trial.point for trial in tuned.trials if trial is not tuned.default]
-    kept = inside or [tuned.default.point]
+    """The grid's own values: a default outside it has no cell."""
+    first, *others = (Point(*point) for point in tuned.asked["search"]["grid"])  # the default, and the grid
+    kept = others or [first]
     return (
         sorted({point.layer for point in kept}),
         sorted({point.beta for point in kept}),

@@ -106,7 +106,11 @@ def check(
             f"tune: the method {search.method!r} has no setting {lacks[0]!r}; "
             f"the search is over {', '.join(AXES)}, as the method 'm2ib' has them"
         )
-    for name in search.settings if isinstance(search.settings, Mapping) else ():
+    if not isinstance(search.settings, Mapping):
+        raise SettingError(
+            f"tune: settings are a dict by name, as in {{'steps': 20}}, not {search.settings!r:.60}"
+        )
+    for name in search.settings:
         if name in AXES:
             raise SettingError(
                 f"tune: {name!r} is searched, so it is no fixed setting; for one value give grid.{name}=[...]"
