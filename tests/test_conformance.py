@@ -35,6 +35,20 @@ def test_clip_keeps_the_contract(tmp_path: Path, legacy_end: bool) -> None:
     check_adapter("clip", {**EXAMPLES, "text": ["a cat", "a photo of the red cup"]}, checkpoint=folder)
 
 
+class Untouched(m2ib.Fading):
+    """Takes nothing out."""
+
+    def apply(self, inputs: m2ib.Inputs, keep: Tensor, layout: Layout) -> Tensor:
+        return super().apply(inputs, torch.ones_like(keep), layout)
+
+
+class Swapping(m2ib.Replacing):
+    """Takes out what is to be kept."""
+
+    def apply(self, inputs: m2ib.Inputs, keep: Tensor, layout: Layout) -> Tensor:
+        return super().apply(inputs, 1 - keep, layout)
+
+
 # Ways to break one encoder.
 
 
@@ -375,6 +389,26 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
         "text",
         counts_its_calls,
         r"model: left as found: the model is left changed: values of text_blocks.0.calls$",
+    ),
+    "attention that is not seen": (
+        "image",
+        lambda e: replace(e, attention=m2ib.Attention(pooled=None)),
+        r"image: attention: .*image_blocks.0",
+    ),
+    "degradation of other axes": (
+        "image",
+        lambda e: replace(e, degradation=m2ib.Fading(axes=(0, 1))),
+        r"image: degradation: degradation: an input of shape \(3, 8, 8\) has \(3, 8\) positions under a map of \(4, 4\)",
+    ),
+    "degradation without effect": (
+        "image",
+        lambda e: replace(e, degradation=Untouched()),
+        r"image: degradation: degradation.apply takes out everything, and the embedding is the same: what `keep`",
+    ),
+    "degradation of what is kept": (
+        "text",
+        lambda e: replace(e, degradation=Swapping(PAD)),
+        r"text: degradation: degradation.apply changes an input of which everything is kept \(relative error",
     ),
     "wrong name": (
         "image",

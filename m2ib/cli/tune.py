@@ -35,7 +35,7 @@ class TuneConfig:
     """All options of ``m2ib tune``.
 
     data     a .csv or .jsonl file; or {format: NAME, ...} with the format's options
-    side     the modality to tune, or both of them; null: both
+    side     the modality to tune, or both of them with a comma between; null: both
     options  the adapter's own
     grid     {layer: [...], beta: [...], variance: [...]}, each a list or a dict of lists by modality
     settings of the method, the same in all trials
@@ -80,7 +80,7 @@ def _hint(key: str) -> str:
 READER = Reader(
     TuneConfig,
     free=("seeds",),
-    words=("side", "seeds"),
+    words=("seeds",),
     switches=("force",),
     hidden=("options", "grid", "settings", "roar"),
     named=("data",),
@@ -134,8 +134,8 @@ def searches_of(config: TuneConfig, pairs: Pairs) -> list[Search]:
     """One for each side. Raises :class:`SettingError`."""
     from m2ib.tuning.search import Search
 
-    given = config.side if isinstance(config.side, list) else [config.side]
-    sides = [side for side in given if side is not None] or list(pairs.modalities)
+    given = config.side.split(",") if isinstance(config.side, str) else config.side or pairs.modalities
+    sides = [side.strip() if isinstance(side, str) else side for side in given]
     names = (
         "metric",
         "sampler",

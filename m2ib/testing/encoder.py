@@ -16,6 +16,7 @@ from m2ib.contract import Encoder, Inputs, Item, Layout
 from m2ib.errors import InputError
 from m2ib.model import Model
 from m2ib.testing.findings import Broken, Result, difference, require, run, shape_of
+from m2ib.testing.optional import check_attention, check_degradation
 from m2ib.testing.settings import check_defaults, check_presets, check_reference, check_stride
 from m2ib.testing.subject import FULL, OWN, Subject
 
@@ -276,6 +277,8 @@ _CHECKS: dict[str, Callable[[Subject], None]] = {
     "presets": check_presets,
     "stride": check_stride,
     "reference": check_reference,
+    "attention": check_attention,
+    "degradation": check_degradation,
     "preprocessed input": _check_described,
 }
 _VITAL = ("embedding", "layers", "layout")

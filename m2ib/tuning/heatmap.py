@@ -146,5 +146,10 @@ def _title(tuned: Tuned) -> str:
         return f"{value} at layer {layer}, β {beta:g}, σ² {variance:g}"
 
     study = tuned.asked["search"]
-    first = f"{MEASURES[tuned.metric].title} of maps of {tuned.modality}, {study['pairs']} pairs: brighter is better"
+    first = f"{MEASURES[tuned.metric].title} of maps of {tuned.modality}, {pairs_text(study['pairs'])}: brighter is better"
     return f"{first}\nbest {told(tuned.best)}\ndefault {told(tuned.default)}"
+
+
+def pairs_text(count: int) -> str:
+    """So many pairs."""
+    return f"{count} pair{'s' * (count != 1)}"

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from m2ib.errors import StorageError
 from m2ib.evaluation.report import head, number
 from m2ib.evaluation.study import MEASURES
-from m2ib.tuning.heatmap import draw
+from m2ib.tuning.heatmap import draw, pairs_text
 from m2ib.tuning.results import Score, Trial, Tuned
 from m2ib.tuning.search import AXES
 
@@ -30,7 +30,9 @@ def show(tuned: Tuned, console: Console) -> None:
     search = tuned.asked["search"]
     trials = sorted(tuned.trials, key=lambda trial: _rank(trial, tuned.metric))
     kept = [trial for n, trial in enumerate(trials) if n < _ROWS or trial is tuned.default]
-    table = _table(f"Maps of {tuned.modality}: {len(trials)} settings on {search['pairs']} pairs", tuned)
+    table = _table(
+        f"Maps of {tuned.modality}: {len(trials)} settings on {pairs_text(search['pairs'])}", tuned
+    )
     for trial in kept:
         marks = ", ".join(name for name, which in _chosen(tuned).items() if trial is which)
         table.add_row(
@@ -39,7 +41,9 @@ def show(tuned: Tuned, console: Console) -> None:
     console.print(table)
     if len(kept) < len(trials):
         console.print(f"{len(trials) - len(kept)} more are in {tuned.modality}-trials.csv")
-    table = _table(f"The same on {search['held_out']} held-out pairs, which no setting was chosen by", tuned)
+    table = _table(
+        f"The same on {pairs_text(search['held_out'])} held out, which no setting was chosen by", tuned
+    )
     for name, score in tuned.held_out.items():
         chosen = _chosen(tuned).get(name)
         point = [""] * len(AXES) if chosen is None else _point(chosen)
@@ -50,19 +54,20 @@ def show(tuned: Tuned, console: Console) -> None:
 
 def verdict(tuned: Tuned) -> str:
     """In words, whether tuning gained anything."""
+    gain, error = tuned.gain.mean, tuned.gain.standard_error
+    by = number(abs(gain), tuned.metric)
+    if error == error:
+        by += f" ± {number(error, tuned.metric)} (standard error over pairs)"
     if tuned.best is tuned.default:
         text = "The default is the best setting of those that were tried."
-    else:
-        gain, error = tuned.gain.mean, tuned.gain.standard_error
-        which = "better" if gain > 0 else "worse" if gain < 0 else "different"
-        text = f"On the held-out pairs the best setting is {which} than the default by {number(abs(gain), tuned.metric)}"
-        if error == error:
-            text += f" ± {number(error, tuned.metric)} (standard error over pairs)"
-        text += "."
-        if gain > 0 and error == error and gain < 2 * error:
+    elif gain > 0:
+        text = f"On the held-out pairs the best setting is better than the default by {by}."
+        if gain < 2 * error:
             text += " That is less than two standard errors."
-        elif gain <= 0:
-            text += " Its lead in the search was luck: keep the default, or tune on more pairs."
+    else:
+        text = "On the held-out pairs the best setting is "
+        text += f"worse than the default by {by}." if gain < 0 else "no better than the default."
+        text += " Its lead in the search was luck: keep the default, or tune on more pairs."
     better = tuned.held_out["best"]
     unbeaten = [
         name for name in ("uniform", "random") if not _beats(better, tuned.held_out[name], tuned.metric)
@@ -70,7 +75,7 @@ def verdict(tuned: Tuned) -> str:
     if unbeaten:
         text += f" No better than {' and '.join(unbeaten)}: this metric alone does not tell a good map here."
     if tuned.asked["left out"]:
-        text += f" {tuned.asked['left out']} pairs that the model cannot take were left out."
+        text += f" Left out: {pairs_text(tuned.asked['left out'])} that the model cannot take."
     return text
 
 

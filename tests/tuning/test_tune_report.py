@@ -176,9 +176,11 @@ def test_the_verdict_is_honest(tmp_path: Path) -> None:
     assert verdict(made_up(tmp_path, gain=0.03)) == (
         better.replace("0.050", "0.030") + " That is less than two standard errors."
     )
-    assert verdict(made_up(tmp_path, gain=-0.03)) == (
-        better.replace("0.050", "0.030").replace("better", "worse")
-        + " Its lead in the search was luck: keep the default, or tune on more pairs."
+    luck = " Its lead in the search was luck: keep the default, or tune on more pairs."
+    worse = better.replace("0.050", "0.030").replace("better", "worse")
+    assert verdict(made_up(tmp_path, gain=-0.03)) == worse + luck
+    assert verdict(made_up(tmp_path, gain=0)) == (
+        "On the held-out pairs the best setting is no better than the default." + luck
     )
     assert verdict(replace(tuned, best=tuned.default)) == (
         "The default is the best setting of those that were tried."
@@ -192,8 +194,8 @@ def test_the_verdict_is_honest(tmp_path: Path) -> None:
     )
     alone = replace(tuned, gain=Aggregate(0.05, math.nan, 1), asked={**tuned.asked, "left out": 3})
     assert verdict(alone) == (
-        "On the held-out pairs the best setting is better than the default by 0.050. 3 pairs that the model cannot take "
-        "were left out."
+        "On the held-out pairs the best setting is better than the default by 0.050. Left out: 3 pairs that the model cannot "
+        "take."
     )
 
 
