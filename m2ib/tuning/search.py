@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
@@ -131,7 +132,7 @@ def check(
     try:
         study = check_study(search.study(), pairs, adapter, registry).study
     except SettingError as error:
-        raise SettingError("tune:" + str(error).removeprefix("evaluate:")) from error
+        raise SettingError(re.sub("^evaluate:", "tune:", str(error))) from error
     return replace(search, grid=_grid(search.grid), seeds=study.seeds)
 
 
