@@ -14,6 +14,7 @@ from m2ib.model import Model
 from m2ib.pipeline import Contrast, Pair, Plan, explain_batch, plan_of, prepare
 from m2ib.progress import progress
 from m2ib.reach import reaching_layers
+from m2ib.registry import default_registry
 from m2ib.settings import Granularity, Noise, PerModality, Readout, ShiftCounts
 
 
@@ -105,14 +106,16 @@ def explain(
     preset    "sharp": maps of finer cells, in fewer samples; what is given stands over it. Other methods may have
               presets of their own
     reference for ``standardize``: raw inputs by modality, {"image": [first, second, ...]}; None: the adapter's
-    settings  of another method, by name: {"masks": 512} for "rise"; each a value, or a dict by modality. Those of
-              the names above may stand here or there
+    settings  of another method, by name: {"masks": 512} for "rise"; each a value, or a dict by modality. They may as
+              well be given as keywords: ``masks=512``
     truncate  cut an input that is longer than the model takes, instead of refusing it
     fast      use the encoder's own fast tail where there is one
     show_progress  a bar on a terminal, for what takes longer than a second
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
+    known = default_registry().find_method(method).spec.settings
+    own = {name: inputs.pop(name) for name in known if name in inputs and name not in model.modalities}
     plan = _plan(
         method=method,
         seed=seed,
@@ -133,10 +136,11 @@ def explain(
         settings=settings,
         truncate=truncate,
         fast=fast,
+        **own,
     )
     for name in inputs:
         if name not in model.modalities and len(pair) + len(inputs) > 2:  # a misspelt setting, then
-            hint = did_you_mean(name, Options.__annotations__)
+            hint = did_you_mean(name, [*Options.__annotations__, *known])
             raise SettingError(
                 f"explain: {name!r} is unknown{hint} The model takes {', '.join(model.modalities)}"
             )

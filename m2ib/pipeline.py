@@ -17,7 +17,7 @@ from torch.nn.functional import cosine_similarity, normalize
 from m2ib.attribution import Attribution
 from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.contract import Inputs, Item
-from m2ib.errors import InputError
+from m2ib.errors import InputError, SettingError, did_you_mean
 from m2ib.explanation import Explanation
 from m2ib.methods.base import Batch, Map, Method, refused
 from m2ib.model import Model
@@ -76,8 +76,18 @@ def plan_of(
     reference: Any = None,
     info: MethodInfo | None = None,
 ) -> Plan:
-    """A method by name, with what the caller gave. Raises :class:`SettingError` for an unknown method."""
+    """A method by name, with what the caller gave.
+
+    Raises :class:`SettingError` for an unknown method, and for a setting that is none of those it names.
+    """
     found = info or default_registry().find_method(method)
+    known = found.spec.settings
+    for name, value in given.items():
+        if known and value is not None and name not in (*known, "seed"):
+            raise SettingError(
+                f"settings: {name!r} is unknown{did_you_mean(name, known)} There are {', '.join(known)}, "
+                f"those of the method {found.name!r}"
+            )
     return Plan(found.name, found.load(), given, truncate, fast, References(reference))
 
 
