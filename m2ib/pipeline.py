@@ -80,7 +80,8 @@ def plan_of(
 
     Raises :class:`SettingError` for an unknown method, and for a setting that is none of those it names.
     """
-    found = info or default_registry().find_method(method)
+    registry = default_registry()
+    found = info or registry.find_method(method)
     known = found.spec.settings
     for name, value in given.items():
         if known and value is not None and name not in (*known, "seed"):
@@ -88,7 +89,7 @@ def plan_of(
                 f"settings: {name!r} is unknown{did_you_mean(name, known)} There are {', '.join(known)}, "
                 f"those of the method {found.name!r}"
             )
-    return Plan(found.name, found.load(), given, truncate, fast, References(reference))
+    return Plan(registry.called(found), found.load(), given, truncate, fast, References(reference))
 
 
 def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> Pair:

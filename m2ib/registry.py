@@ -218,6 +218,11 @@ class Registry:
         """All methods that were found, failures included."""
         return Listing(self._methods, self._failures, _conflicts("method", self._methods))
 
+    def called(self, method: MethodInfo) -> str:
+        """How to ask for a method: its name, or ``dist:name`` where another one has it too."""
+        rivals = _called(method.name, self._methods)
+        return method.name if len(rivals) < 2 else method.qualified_name
+
     def find(self, name: str) -> AdapterInfo:
         """The adapter called ``name`` or ``dist:name``.
 

@@ -26,7 +26,7 @@ def check_methods(config: ExplainConfig, modalities: Sequence[str]) -> list[Meth
     if not names:
         raise SettingError("method: none is given; as in --method m2ib or --method m2ib,gradcam")
     registry = default_registry()
-    methods = [registry.find_method(name) for name in dict.fromkeys(names)]
+    methods = list(dict.fromkeys(registry.find_method(name) for name in names))
     adapter = registry.find(config.model)
     for info in methods:
         shown = modalities if adapter.spec.attention is None else adapter.spec.attention
@@ -40,7 +40,7 @@ def check_methods(config: ExplainConfig, modalities: Sequence[str]) -> list[Meth
     for name in _given(config):
         if name not in known:
             raise SettingError(
-                f"settings: {name!r} is none of {', '.join(info.name for info in methods)}"
+                f"settings: {name!r} is none of {', '.join(map(registry.called, methods))}"
                 f"{did_you_mean(name, known)} There is {', '.join(sorted(known)) or 'none'}"
             )
     return methods

@@ -109,7 +109,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.evaluation.published import PUBLISHED
     from m2ib.evaluation.report import save, show
     from m2ib.evaluation.results import read_results
-    from m2ib.evaluation.run import evaluate
+    from m2ib.evaluation.run import evaluate, forget
     from m2ib.evaluation.study import check
     from m2ib.registry import default_registry
 
@@ -124,6 +124,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     check(study, pairs, adapter)  # what is wrong shows before the model is loaded
     folder = claimed_folder(Path(config.out), force=config.force)
     model = load(config)
+    if config.force:
+        forget(folder)
     evaluate(model, pairs, study, folder)
     results = read_results(folder, paper=config.paper)
     page = save(results)
@@ -180,7 +182,7 @@ def study_of(config: EvaluateConfig) -> Study:
     return Study(
         methods=lists["methods"] or (),
         metrics=lists["metrics"] or (),
-        seeds=lists["seeds"] or (),
+        seeds=tuple(map(_number, lists["seeds"] or ())),
         sides=lists["sides"],
         **{name: getattr(config, name) for name in names},
     )
@@ -199,14 +201,14 @@ def _listed(value: Any) -> tuple[Any, ...] | None:
     )
 
 
+def _number(value: Any) -> Any:
+    """A part of "0,1,2", which YAML takes for a word."""
+    return int(value) if isinstance(value, str) and value.isdecimal() else value
+
+
 def claimed_folder(folder: Path, *, force: bool) -> Path:
     """The folder: new, or of an evaluation to go on with. Raises :class:`StorageError` for one that holds others."""
     from m2ib.evaluation.store import FILE
-    from m2ib.storage import check_folder, prepare_folder
+    from m2ib.storage import prepare_folder
 
-    ours = folder / FILE
-    if force:
-        for name in (FILE, f"{FILE}-wal", f"{FILE}-shm"):
-            (folder / name).unlink(missing_ok=True)
-    check_folder(folder, force=force or ours.is_file())
-    return prepare_folder(folder, force=True)
+    return prepare_folder(folder, force=force or (folder / FILE).is_file())

@@ -95,6 +95,8 @@ class Degraded:
         """Fractions (K,) and (K, *grid) bool: the highest cells, more and more of them."""
         hideable = degradation.hideable(self.item.layout, grid.shape).numpy().reshape(-1)
         cells = np.flatnonzero(hideable)
+        if not len(cells):
+            return np.zeros(0), torch.zeros(0, *grid.shape, dtype=torch.bool)
         ranked = cells[order(grid.reshape(-1)[cells], random)]
         counts = np.unique(np.round(np.linspace(0, len(cells), min(steps, len(cells)) + 1)).astype(int))
         out = np.zeros((len(counts), grid.size), bool)

@@ -147,7 +147,7 @@ def _curves(curves: Mapping[str, Any]) -> Markup:
     for place, (name, values) in enumerate(methods.items()):
         colour = _COLOURS[place % len(_COLOURS)]
         known = [(stage, value) for stage, value in enumerate(values) if value is not None]
-        if not known:
+        if len(known) < 2:  # a constant map has no ranks to compare
             continue
         points = " ".join(at(stage, value) for stage, value in known)
         drawn.append(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from m2ib.evaluation.study import MEASURES
 if TYPE_CHECKING:
     from rich.console import Console
 
+_FRAME = 3  # characters around a column on a terminal
 _ARROWS = {"higher": "↑", "lower": "↓", "": ""}
 
 
@@ -64,7 +65,7 @@ def explained(results: Results) -> str:
     """How to read the figures."""
     study = results.asked["study"]
     seeds = len(study["seeds"])
-    text = f"{results.pairs} pairs, {seeds} seed{'s' * (seeds > 1)}. "
+    text = f"{results.pairs} pair{'s' * (results.pairs != 1)}, {seeds} seed{'s' * (seeds > 1)}. "
     text += "Means, ± the standard error over seeds." if seeds > 1 else "One seed, so no standard error."
     if any(cell.published is not None for table in results.tables for cell in table.cells.values()):
         text += " In brackets: Wang et al. 2023."
@@ -100,25 +101,47 @@ def remarks(results: Results) -> list[str]:
             if lacking:
                 found.append(f"{MEASURES[metric].title} of {table.modality}: up to {lacking} maps have none")
     if results.notes:
-        found.append(f"{len(results.notes)} bad rows were left out: see bad-rows.csv")
+        count = len(results.notes)
+        found.append(f"{count} bad row{'s were' if count > 1 else ' was'} left out: see bad-rows.csv")
     return found
 
 
 def show(results: Results, console: Console) -> None:
-    """The tables on a terminal."""
+    """The tables on a terminal, in as many parts as its width asks for."""
     from rich.table import Table as Grid
 
     for table in results.tables:
-        grid = Grid("method", title=title(table), title_justify="left", caption_justify="left")
-        for metric in table.metrics:
-            grid.add_column(head(metric), justify="right")
-        grid.add_column("time a map", justify="right")
-        for method, control, cells in lines(table):
-            grid.add_row(method, *cells, style="dim" if control else None)
-        console.print(grid)
+        console.print(title(table), style="italic")
+        heads, rows = [*map(head, table.metrics), "time a map"], list(lines(table))
+        widths = [
+            max(map(len, (*text.split(), *(cells[place] for _, _, cells in rows))))
+            for place, text in enumerate(heads)
+        ]
+        first = max((len(method) for method, _, _ in rows), default=0)
+        for part in _parts(widths, console.width - first - _FRAME - 1):
+            grid = Grid()
+            grid.add_column("method", no_wrap=True, min_width=first)
+            for place in part:
+                grid.add_column(heads[place], justify="right", width=widths[place])
+            for method, control, cells in rows:
+                grid.add_row(method, *(cells[place] for place in part), style="dim" if control else None)
+            console.print(grid)
     console.print(explained(results))
     for remark in remarks(results):
         console.print(remark)
+
+
+def _parts(widths: Sequence[int], room: int) -> Iterator[list[int]]:
+    """Which columns stand together: as many as fit, and at least one."""
+    part: list[int] = []
+    left = room
+    for place, width in enumerate(widths):
+        if part and width + _FRAME > left:
+            yield part
+            part, left = [], room
+        part.append(place)
+        left -= width + _FRAME
+    yield part
 
 
 def markdown(results: Results) -> str:

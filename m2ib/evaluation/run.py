@@ -20,6 +20,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
 from m2ib.evaluation.results import read_tables
 from m2ib.evaluation.scoring import scores_of
 from m2ib.evaluation.slow_measures import Chosen, roar_of, sanity_of, sanity_summary, together
-from m2ib.evaluation.store import Found, Score, Store
+from m2ib.evaluation.store import FILE, Found, Score, Store
 from m2ib.evaluation.study import SHUFFLED, Checked, Study, check
 from m2ib.evaluation.truth import Truth, truth_of
 from m2ib.metrics import rank_correlation
@@ -89,6 +90,16 @@ def evaluate(
         _claim(store, model, pairs, checked)
         _Evaluation(model, pairs, checked, store, bar, folder).run()
     return folder
+
+
+def forget(folder: Path) -> None:
+    """Remove what an evaluation has found and kept in a folder. Raises :class:`StorageError`."""
+    kept = [folder / f"{FILE}{end}" for end in ("", "-wal", "-shm")]
+    try:
+        for path in (*kept, *folder.glob("roar/*.pt"), *folder.glob("sanity-[01]-*.png")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot begin anew in {str(folder)!r}: {error.strerror or error}") from error
 
 
 def _claim(store: Store, model: Model, pairs: Pairs, checked: Checked) -> None:
@@ -146,8 +157,9 @@ class _Evaluation:
             stack.enter_context(as_loaded(self.model.device, self.model.dtype))
             stack.enter_context(frozen(self.model.module))
             for number, rows in enumerate(_chunks(self.pairs, study.limit, study.batch_size)):
+                self._recognise(number, rows)
                 todo = [run for run in runs if not self.store.is_done(_unit(number, *run))]
-                chunk = self._chunk(number, rows) if todo or number == 0 else None
+                chunk = self._chunk(number, rows) if todo else None
                 for place, name, seed in todo:
                     assert chunk is not None
                     found = self._work(chunk, place, name, seed) if chunk.pairs else []
@@ -164,6 +176,19 @@ class _Evaluation:
         if not self.store.scores():
             raise InputError(f"evaluate: no pair of {self.pairs.name!r} can be used: {self._first_reason()}")
         self._finish(runs)
+
+    def _recognise(self, number: int, rows: Sequence[tuple[int, Pair]]) -> None:
+        """Raises :class:`StorageError` where the folder knows other pairs in this place."""
+        pairs = [[pair.id, *(_named(raw) for _, raw in pair.inputs)] for _, pair in rows]
+        known = self.store.fact(f"pairs {number}")
+        if known is None:
+            self.store.set_fact(f"pairs {number}", pairs)
+        elif known != pairs:
+            first = next((new[0] for old, new in zip(known, pairs, strict=False) if old != new), None)
+            which = "more or fewer of them" if first is None else f"another {first!r}"
+            raise StorageError(
+                f"the folder holds an evaluation of other pairs ({which}): use another folder, or begin anew with --force"
+            )
 
     def _first_reason(self) -> str:
         reasons = [*self.store.notes("bad row"), *self.store.notes("bad pair")]
@@ -196,7 +221,10 @@ class _Evaluation:
     def _chunk(self, number: int, rows: Sequence[tuple[int, Pair]]) -> Chunk:
         """Ready inputs and embeddings; a pair that cannot be used is noted and left out."""
         ready = []
+        bad = {name for name, _ in self.store.notes("bad pair")}  # what was bad once stays out of all means
         for place, pair in rows:
+            if pair.id in bad:
+                continue
             try:
                 first, second = (self.model.item(modality, raw) for modality, raw in pair.inputs)
             except InputError as error:
@@ -326,7 +354,7 @@ class _Evaluation:
         ready = self._ready(study.sanity_pairs)
         chosen = together(self.model, modality, place, ready)
         plans = {name: self._plan(name, study.seeds[0], place) for name in names}
-        todo = [name for name in names if not self.store.is_done(f"sanity/{place}/{name}")]
+        todo = [name for name in names if not self.store.is_done(f"sanity/{place}/{name}/{study.seeds[0]}")]
         if todo:
             with as_loaded(self.model.device, self.model.dtype), frozen(self.model.module):
                 rows = [ReadyPair(number, pair, items) for number, pair, items in chosen]
@@ -338,11 +366,11 @@ class _Evaluation:
     def _ready(self, count: int | None) -> Chosen:
         """The first ``count`` pairs that can be used, or all of the study's."""
         found: list[tuple[int, Pair, tuple[Item, Item]]] = []
+        bad = {name for name, _ in self.store.notes("bad pair")}
         for number, pair in enumerate(itertools.islice(iter(self.pairs), self.checked.study.limit)):
-            try:
-                first, second = (self.model.item(modality, raw) for modality, raw in pair.inputs)
-            except InputError:
-                continue  # noted before
+            if pair.id in bad:
+                continue
+            first, second = (self.model.item(modality, raw) for modality, raw in pair.inputs)
             found.append((number, pair, (first, second)))
             if len(found) == count:
                 break
@@ -366,6 +394,7 @@ class _Evaluation:
                         rank_correlation(grid, grids[following][pair]),
                     )
                     for pair, grid in grids[seed].items()
+                    if pair in grids[following]
                 )
 
 
@@ -377,6 +406,11 @@ def _chunks(pairs: Pairs, limit: int | None, size: int) -> Iterator[list[tuple[i
 
 def _unit(chunk: int, place: int, name: str, seed: int) -> str:
     return f"{chunk}/{place}/{name}/{seed}"
+
+
+def _named(raw: Any) -> str | None:
+    """A text, or a file's name wherever its folder is now; None for what has neither."""
+    return Path(raw).name if isinstance(raw, PathLike) else raw if isinstance(raw, str) else None
 
 
 def _stable(name: str) -> int:

@@ -47,7 +47,9 @@ def scores_of(
         original, after = np.array([effect.original]), np.array([effect.degraded])
         found["drop"] = float(confidence_drop(original, after)[0])
         found["increase"] = float(confidence_increase(original, after)[0])
-        if curves:
+        if curves and not len(effect.fractions):  # nothing can be taken out
+            found |= dict.fromkeys(_CURVES, float("nan"))
+        elif curves:
             found["deletion"] = float(area(effect.deletion[None], effect.fractions)[0])
             found["insertion"] = float(area(effect.insertion[None], effect.fractions)[0])
     if wanted & _LOCATED:

@@ -74,7 +74,7 @@ def sanity_of(
                 "grids": [[grid.tolist() for grid in row[:DRAWN]] for row in found.grids(name)],
             },
         )
-        store.set_done(f"sanity/{place}/{name}")
+        store.set_done(f"sanity/{place}/{name}/{study.seeds[0]}")
 
 
 def sanity_summary(

@@ -73,19 +73,22 @@ class Store:
     def __init__(self, folder: Path) -> None:
         """Opens the file, and makes it where there is none. Raises :class:`StorageError`."""
         self._path = folder / FILE
-        try:
+        with self._told("use"):
             self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=30)
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.executescript(_TABLES)
+        try:
+            with self._told("use"):
+                self._connection.execute("PRAGMA journal_mode=WAL")
+                self._connection.executescript(_TABLES)
             known = self.fact("format")
-        except sqlite3.Error as error:
-            raise StorageError(f"cannot use {str(self._path)!r}: {error}") from error
-        if known is None:
-            self.set_fact("format", FORMAT)
-        elif known != FORMAT:
-            raise StorageError(
-                f"{str(self._path)!r} is of format {known!r}, and this version writes {FORMAT}; use another folder"
-            )
+            if known is None:
+                self.set_fact("format", FORMAT)
+            elif known != FORMAT:
+                raise StorageError(
+                    f"{str(self._path)!r} is of format {known!r}, and this version writes {FORMAT}; use another folder"
+                )
+        except StorageError:
+            self.close()
+            raise
 
     def __enter__(self) -> Store:
         return self
@@ -100,40 +103,53 @@ class Store:
     @contextmanager
     def whole(self) -> Iterator[None]:
         """All that is written inside, or nothing of it. Raises :class:`StorageError`."""
-        try:
+        with self._told("write"):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 yield
             except BaseException:
-                self._connection.execute("ROLLBACK")
+                if self._connection.in_transaction:  # SQLite takes some failures back itself
+                    self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
+
+    @contextmanager
+    def _told(self, doing: str) -> Iterator[None]:
+        """SQLite's errors as :class:`StorageError`."""
+        try:
+            yield
         except sqlite3.Error as error:
-            raise StorageError(f"cannot write {str(self._path)!r}: {error}") from error
+            raise StorageError(f"cannot {doing} {str(self._path)!r}: {error}") from error
+
+    def _read(self, command: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._told("read"):
+            return self._connection.execute(command, values).fetchall()
+
+    def _write(self, command: str, *rows: Sequence[Any]) -> None:
+        with self._told("write"):
+            self._connection.executemany(command, rows)
 
     def fact(self, name: str) -> Any:
         """A JSON value; None for nothing."""
-        row = self._connection.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        rows = self._read("SELECT value FROM facts WHERE name = ?", (name,))
+        return json.loads(rows[0][0]) if rows else None
 
     def set_fact(self, name: str, value: Any) -> None:
-        self._connection.execute(
-            "INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value, ensure_ascii=False))
-        )
+        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value, ensure_ascii=False)))
 
     def is_done(self, unit: str) -> bool:
         """Whether a unit of work was finished."""
-        return self._connection.execute("SELECT 1 FROM done WHERE unit = ?", (unit,)).fetchone() is not None
+        return bool(self._read("SELECT 1 FROM done WHERE unit = ?", (unit,)))
 
     def set_done(self, unit: str) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO done VALUES (?)", (unit,))
+        self._write("INSERT OR REPLACE INTO done VALUES (?)", (unit,))
 
     def add(self, found: Iterable[Found]) -> None:
         """Maps and scores, over those of the same place."""
         for each in found:
             grid = np.ascontiguousarray(each.grid, dtype=np.float64)
             place = (each.side, each.method, each.seed, each.pair, each.number)
-            self._connection.execute(
+            self._write(
                 "INSERT OR REPLACE INTO maps VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*place, json.dumps(grid.shape), grid.tobytes(), each.seconds),
             )
@@ -141,9 +157,9 @@ class Store:
 
     def add_scores(self, scores: Iterable[Score]) -> None:
         """Single scores; NaN is kept as nothing."""
-        self._connection.executemany(
+        self._write(
             "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
+            *(
                 (
                     s.side,
                     s.method,
@@ -154,22 +170,20 @@ class Store:
                     None if s.value != s.value else s.value,
                 )
                 for s in scores
-            ],
+            ),
         )
 
     def note(self, kind: str, place: str, text: str) -> None:
         """Something to be told beside the table: a bad row, a method that is not defined for a side."""
-        self._connection.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?)", (kind, place, text))
+        self._write("INSERT OR IGNORE INTO notes VALUES (?, ?, ?)", (kind, place, text))
 
     def notes(self, kind: str) -> list[tuple[str, str]]:
         """(place, text), in order of writing."""
-        return self._connection.execute(
-            "SELECT place, text FROM notes WHERE kind = ? ORDER BY rowid", (kind,)
-        ).fetchall()
+        return self._read("SELECT place, text FROM notes WHERE kind = ? ORDER BY rowid", (kind,))
 
     def scores(self) -> list[Score]:
         """All of them, in an order of their own that does not depend on when they were written."""
-        rows = self._connection.execute(
+        rows = self._read(
             "SELECT side, method, seed, pair, number, metric, value FROM scores "
             "ORDER BY side, method, seed, number, pair, metric"
         )
@@ -180,7 +194,7 @@ class Store:
 
     def grids(self, side: int, method: str, seed: int) -> dict[str, np.ndarray]:
         """Maps by pair, in the pairs' order."""
-        rows = self._connection.execute(
+        rows = self._read(
             "SELECT pair, shape, grid FROM maps WHERE side = ? AND method = ? AND seed = ? ORDER BY number",
             (side, method, seed),
         )
@@ -191,7 +205,7 @@ class Store:
     def scores_of(self, side: int, method: str, seed: int) -> dict[str, dict[str, float]]:
         """By pair and metric."""
         found: dict[str, dict[str, float]] = {}
-        rows = self._connection.execute(
+        rows = self._read(
             "SELECT pair, metric, value FROM scores WHERE side = ? AND method = ? AND seed = ?",
             (side, method, seed),
         )
@@ -201,14 +215,12 @@ class Store:
 
     def numbers(self, side: int) -> dict[str, int]:
         """Each pair's number in its data."""
-        return dict(
-            self._connection.execute("SELECT DISTINCT pair, number FROM maps WHERE side = ?", (side,))
-        )
+        return dict(self._read("SELECT DISTINCT pair, number FROM maps WHERE side = ?", (side,)))
 
     def seconds(self) -> dict[tuple[int, str], Sequence[float]]:
         """By side and method, what each map took."""
         found: dict[tuple[int, str], list[float]] = {}
-        rows = self._connection.execute("SELECT side, method, seconds FROM maps WHERE seconds IS NOT NULL")
+        rows = self._read("SELECT side, method, seconds FROM maps WHERE seconds IS NOT NULL")
         for side, method, seconds in rows:
             found.setdefault((side, method), []).append(seconds)
         return dict(found)

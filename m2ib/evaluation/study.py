@@ -145,7 +145,7 @@ def check(
         ):
             raise SettingError(f"evaluate: {name} {value!r} is out of range; it must be >= {least}")
     if "rank-correlation" in metrics and len(seeds) < 2:
-        if study.metrics != (ALL,):
+        if tuple(study.metrics) != (ALL,):
             raise SettingError(
                 f"evaluate: rank-correlation compares seeds, and there is only {seeds[0]}; give more"
             )
@@ -171,7 +171,7 @@ def check(
             if info.spec.attention and pairs.modalities[place] not in shown
         ]
         for name in methods:
-            if study.methods != (ALL,) and sum(who == name for _, who, _ in undefined) == len(places):
+            if tuple(study.methods) != (ALL,) and sum(who == name for _, who, _ in undefined) == len(places):
                 raise SettingError(
                     f"evaluate: the method {name!r} reads attention, and the model {adapter.name!r} shows none for "
                     f"{' and '.join(pairs.modalities[place] for place in places)}; leave it out"

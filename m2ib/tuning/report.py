@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -93,7 +94,7 @@ def _table(title: str, tuned: Tuned) -> Table:
 
     table = Table(title=title, title_justify="left")
     table.add_column("", no_wrap=True)
-    for name in (*AXES, head(tuned.metric), *_errors(tuned), "mean mass"):
+    for name in (*AXES, head(tuned.metric), *_errors(tuned), "mass"):
         table.add_column(name, justify="right")
     return table
 
@@ -101,7 +102,8 @@ def _table(title: str, tuned: Tuned) -> Table:
 def _errors(tuned: Tuned) -> dict[str, str]:
     """Which standard errors there are: their column, and their name in a score."""
     seeds = {"± seeds": "over_seeds"} if len(tuned.asked["search"]["seeds"]) > 1 else {}
-    return {**seeds, "± pairs": "over_pairs"}
+    pairs = {"± pairs": "over_pairs"} if any(not math.isnan(t.score.over_pairs) for t in tuned.trials) else {}
+    return {**seeds, **pairs}
 
 
 def _chosen(tuned: Tuned) -> dict[str, Trial]:
