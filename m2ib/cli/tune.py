@@ -39,6 +39,7 @@ class TuneConfig:
     options  the adapter's own
     grid     {layer: [...], beta: [...], variance: [...]}, each a list or a dict of lists by modality
     settings of the method, the same in all trials
+    paper    whose Table 2 stands beside, with the metric roar: conceptual-captions or ms-cxr
     The others are those of :class:`m2ib.tuning.search.Search`.
     """
 
@@ -61,6 +62,7 @@ class TuneConfig:
     batch_size: int = 8
     curve_steps: int = 20
     roar: dict[str, Any] = field(default_factory=dict)
+    paper: str | None = None
     out: str = "m2ib-tuning"
     force: bool = False
 
@@ -109,12 +111,18 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     from rich.console import Console
 
+    from m2ib.evaluation.published import PUBLISHED_GRIDS
     from m2ib.registry import default_registry
     from m2ib.tuning.report import save, show
     from m2ib.tuning.run import tune
     from m2ib.tuning.search import check
     from m2ib.tuning.trials import require_optuna
 
+    if config.paper is not None and config.paper not in PUBLISHED_GRIDS:
+        raise SettingError(
+            f"tune: paper {config.paper!r} is unknown{did_you_mean(config.paper, PUBLISHED_GRIDS)} "
+            f"There is {', '.join(PUBLISHED_GRIDS)}"
+        )
     adapter = default_registry().find(config.model)
     pairs = pairs_of(config.data, "tune")
     searches = searches_of(config, pairs)
@@ -126,7 +134,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     for search in searches:
         tuned = tune(model, pairs, search, folder)
         settings = save(tuned, model=config.model, checkpoint=config.checkpoint, options=config.options)
-        show(tuned, Console())
+        show(tuned, Console(), paper=config.paper)
     print(settings.resolve())
 
 

@@ -134,6 +134,7 @@ def roar_plus(
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
     original: Mapping[int, Outcome] | None = None,
     checkpoints: Path | None = None,
+    originals: Path | None = None,
     steps: Callable[[int], Callable[[], None]] | None = None,
 ) -> Roar:
     """Trains once on the original pairs and once for each method, for each seed. The model is left as it was.
@@ -143,6 +144,7 @@ def roar_plus(
     seeds        of the order of the batches, the same for all methods
     original     what is known already of l_o by seed: it is the same for both sides
     checkpoints  a folder with a file for each training, so that a call that was cut off goes on; see :func:`fine_tune`
+    originals    a folder for those trainings that are the same for every method and side; None: ``checkpoints``
     steps        given the number of steps of AdamW, gives what is called after each; less where ``checkpoints`` knows
 
     Raises what :func:`corrupt` and :func:`fine_tune` raise, and :class:`SettingError`.
@@ -158,15 +160,15 @@ def roar_plus(
     runs = len(seeds) * len(grids) + len(set(seeds) - set(known))
     advance = (lambda: None) if steps is None else steps(runs * steps_of(training, len(train[0])))
 
-    def run(name: str, seed: int, pairs: Sides) -> Outcome:
-        path = None if checkpoints is None else checkpoints / f"{quote(name, safe=' ')}-{seed}.pt"
+    def run(name: str, seed: int, pairs: Sides, place: Path | None = checkpoints) -> Outcome:
+        path = None if place is None else place / f"{quote(name, safe=' ')}-{seed}.pt"
         return fine_tune(
             model, modalities, pairs, validation, training, seed=seed, checkpoint=path, advance=advance
         )
 
     for seed in seeds:
         if seed not in known:
-            known[seed] = run("original", seed, train)
+            known[seed] = run("original", seed, train, originals or checkpoints)
     found: dict[str, dict[int, Outcome]] = {}
     for name, items in corrupted.items():
         pairs = (items, train[1]) if side == 0 else (train[0], items)
@@ -195,7 +197,7 @@ def _best(
     shape = degradation.positions(inputs, grid.shape)
     if not np.isfinite(grid).all():
         raise InputError("roar: a map holds NaN or infinite values; give finite ones")
-    wide = spread(torch.from_numpy(grid)[None], shape)[0].numpy()
+    wide = spread(torch.from_numpy(grid.copy())[None], shape)[0].numpy()
     hideable = fill_cells(degradation.hideable(item.layout, grid.shape)[None].cpu(), shape)[0].numpy()
     chosen = np.zeros(shape, bool)
     if grid.min() < grid.max() and hideable.any():  # rounding would make differences of a constant map

@@ -74,9 +74,17 @@ class Chunk:
 
 
 def evaluate(
-    model: Model, pairs: Pairs, study: Study, folder: str | Path, *, show_progress: bool = True
+    model: Model,
+    pairs: Pairs,
+    study: Study,
+    folder: str | Path,
+    *,
+    originals: Path | None = None,
+    show_progress: bool = True,
 ) -> Path:
     """Evaluate methods on pairs; what is found is kept in ``folder``, and what is there already is not done again.
+
+    originals  a folder for ROAR+'s trainings on whole pairs, to share them between evaluations of the same pairs
 
     Gives the folder. :func:`m2ib.evaluation.read_results` reads its tables.
 
@@ -88,7 +96,7 @@ def evaluate(
     prepare_folder(folder, force=True)
     with Store(folder) as store, progress("evaluate", show=show_progress) as bar:
         _claim(store, model, pairs, checked)
-        _Evaluation(model, pairs, checked, store, bar, folder).run()
+        _Evaluation(model, pairs, checked, store, bar, folder, originals).run()
     return folder
 
 
@@ -141,6 +149,7 @@ class _Evaluation:
     store: Store
     bar: Bar
     folder: Path
+    originals: Path | None
 
     def run(self) -> None:
         study = self.checked.study
@@ -334,7 +343,16 @@ class _Evaluation:
                 self._sanity(place, names)
             if "roar" in self.checked.study.metrics and names:
                 ready = self._ready(None)
-                roar_of(self.model, self.store, self.checked.study, place, names, ready, self.folder)
+                roar_of(
+                    self.model,
+                    self.store,
+                    self.checked.study,
+                    place,
+                    names,
+                    ready,
+                    self.folder,
+                    self.originals,
+                )
         self._cases()
 
     def _cases(self) -> None:

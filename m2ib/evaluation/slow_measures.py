@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +122,12 @@ def roar_of(
     names: Sequence[str],
     pairs: Chosen,
     folder: Path,
-    steps: Callable[[int], Callable[[], None]] | None = None,
+    originals: Path | None = None,
 ) -> None:
     """Fine-tune without what each method's maps call most important, and write the scores; each training is kept.
 
-    pairs  all that can be used
+    pairs      all that can be used
+    originals  where the trainings on whole pairs are kept; None: in the folder
     """
     training = Training(**study.roar)
     train, held = split(len(pairs), training)
@@ -136,7 +137,8 @@ def roar_of(
         return [pairs[n][2][0] for n in numbers], [pairs[n][2][1] for n in numbers]
 
     checkpoints = folder / "roar"
-    checkpoints.mkdir(exist_ok=True)
+    for each in (checkpoints, originals or checkpoints):
+        each.mkdir(parents=True, exist_ok=True)
     original: dict[int, Outcome] = {}
     for name in names:
         unit = f"roar/{place}/{name}/{','.join(map(str, study.seeds))}"
@@ -155,7 +157,7 @@ def roar_of(
             seeds=study.seeds,
             original=original,
             checkpoints=checkpoints,
-            steps=steps,
+            originals=originals,
         )
         original |= found.original
         metric = found.metric(name)

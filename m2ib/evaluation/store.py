@@ -135,7 +135,9 @@ class Store:
         return json.loads(rows[0][0]) if rows else None
 
     def set_fact(self, name: str, value: Any) -> None:
-        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value, ensure_ascii=False)))
+        self._write(
+            "INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value, ensure_ascii=False))
+        )
 
     def is_done(self, unit: str) -> bool:
         """Whether a unit of work was finished."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from m2ib.benchmark.words import shares
 from m2ib.contract import Item
 from m2ib.data.pairs import Pair
 from m2ib.raster import grid_axes, on_raster
@@ -31,17 +32,23 @@ def truth_of(pair: Pair, place: int, item: Item) -> Truth | None:
     """What is known of the input at ``place`` (0 or 1), once it is ready; None where nothing is.
 
     Boxes are drawn at the model's input size, where they are cut as the image was, and maps are enlarged to it: the
-    paper's localisation. Regions keep their own raster, and maps are read there.
+    paper's localisation. Regions keep their own raster, and maps are read there: of words, the sum over their tokens;
+    along an axis that maps do not have (the traces of a motion) a region is true where it is true anywhere.
     """
     region = pair.regions.get(place)
+    if region is not None and item.layout.tokens:
+        tokens_of = shares(item.layout.tokens, region.axes[0])  # (words, tokens)
+        return Truth(region.mask, lambda grid: np.asarray(tokens_of @ grid.astype(np.float64)))
     if region is not None:
-        axes = region.axes
+        told = [axis.name for axis in item.layout.axes]
+        lacking = tuple(n for n, axis in enumerate(region.axes) if told and axis.name not in told)
+        axes = tuple(axis for n, axis in enumerate(region.axes) if n not in lacking)
 
         def lay(grid: np.ndarray) -> np.ndarray:
             own = grid_axes(grid.shape, finer(item.layout.axes, grid.shape), axes)
             return np.asarray(on_raster(grid[None].astype(np.float64), own, axes)[0])
 
-        return Truth(region.mask, lay)
+        return Truth(np.asarray(region.mask.any(lacking)) if lacking else region.mask, lay)
     if pair.boxes and isinstance(item.view, ImageView):
         mask = _drawn(pair, item.view)
         return Truth(mask, lambda grid: upsample(grid.astype(np.float64), item.view.size))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2ib.errors import StorageError
+from m2ib.evaluation.published import PUBLISHED_GRIDS
 from m2ib.evaluation.report import head, number
 from m2ib.evaluation.study import MEASURES
 from m2ib.tuning.heatmap import draw, pairs_text
@@ -26,18 +27,29 @@ SETTINGS = "settings.yaml"
 _ROWS = 30  # of a table on a terminal
 
 
-def show(tuned: Tuned, console: Console) -> None:
-    """The trials, the best one first, and the judgement on the held-out pairs."""
+def show(tuned: Tuned, console: Console, *, paper: str | None = None) -> None:
+    """The trials, the best one first, and the judgement on the held-out pairs.
+
+    paper  whose Table 2 stands beside the trials, where the metric is its own: a name in ``PUBLISHED_GRIDS``
+    """
+    published = PUBLISHED_GRIDS.get(paper or "", {}).get(tuned.modality, {}) if tuned.metric == "roar" else {}
     search = tuned.asked["search"]
     trials = sorted(tuned.trials, key=lambda trial: _rank(trial, tuned.metric))
     kept = [trial for n, trial in enumerate(trials) if n < _ROWS or trial is tuned.default]
     table = _table(
         f"Maps of {tuned.modality}: {len(trials)} settings on {pairs_text(search['pairs'])}", tuned
     )
+    if published:
+        table.add_column("Wang et al. 2023", justify="right")
     for trial in kept:
         marks = ", ".join(name for name, which in _chosen(tuned).items() if trial is which)
+        beside = [number(published.get(trial.point, math.nan), "roar")] if published else []
         table.add_row(
-            marks, *_point(trial), *_cells(trial.score, tuned), style="bold" if trial is tuned.best else None
+            marks,
+            *_point(trial),
+            *_cells(trial.score, tuned),
+            *beside,
+            style="bold" if trial is tuned.best else None,
         )
     console.print(table)
     if len(kept) < len(trials):

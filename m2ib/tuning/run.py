@@ -89,7 +89,8 @@ def _evaluated(model: Model, pairs: Pairs, search: Search, point: Point, folder:
     place = "-".join(f"{name}{value!r}" for name, value in point._asdict().items())
     where = folder / EVALUATIONS / f"{search.modality}-{part}-{place}"
     study = search.study(point, controls=part == "held-out")
-    return read_results(evaluate(model, pairs, study, where, show_progress=False))
+    originals = folder / EVALUATIONS / f"original-{part}"  # the same for all settings
+    return read_results(evaluate(model, pairs, study, where, originals=originals, show_progress=False))
 
 
 def _asked(

@@ -49,7 +49,7 @@ def forget(folder: Path) -> None:
         return
     try:
         for found in (folder / EVALUATIONS).glob("*"):
-            if (found / EVALUATION).is_file():
+            if (found / EVALUATION).is_file() or found.name.startswith("original-"):
                 shutil.rmtree(found)
         for name in (
             f"{FILE}-journal",
