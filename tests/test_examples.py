@@ -73,3 +73,14 @@ def test_the_speed_table_is_printed(tmp_path: Path) -> None:
     out = run("tests/benchmarks/speed.py", "--repeats", "1", "--leaks", "0", cwd=tmp_path)
     for row in ("textbook", "float32", "bfloat16"):
         assert row in out
+
+
+def test_photographs_become_pairs(tmp_path: Path) -> None:
+    from m2ib.data import open_pairs
+
+    out = run("examples/photographs.py", "photographs", cwd=tmp_path)
+    assert out.splitlines()[0] == "27 pairs of 6 photographs"
+    pairs = open_pairs(tmp_path / "photographs" / "pairs.jsonl")
+    assert pairs.located
+    assert len(list(pairs)) == 27
+    assert pairs.bad == []

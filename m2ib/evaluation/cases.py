@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from m2ib.attribution import Attribution
 from m2ib.contract import Item
 from m2ib.data.pairs import Pair, Pairs
+from m2ib.errors import InputError
 from m2ib.evaluation.results import Table
 from m2ib.evaluation.store import Store
 from m2ib.evaluation.study import MEASURES
@@ -123,7 +125,8 @@ def attribution_of(
     item, modality = items[side], pair.inputs[side][0]
     renderer, view = model.encoder(modality).renderer, item.view
     if pair.boxes and hasattr(view, "with_boxes"):
-        view = view.with_boxes(pair.boxes)
+        with suppress(InputError):  # of boxes beside the image nothing can be drawn
+            view = view.with_boxes(pair.boxes)
     if side in pair.regions and isinstance(renderer, Outlining):
         view = renderer.outlined(view, [pair.regions[side]], modality)
     return Attribution(
