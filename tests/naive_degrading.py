@@ -70,7 +70,9 @@ def replaced(ids: Tensor, scores: np.ndarray, special: Sequence[bool], padding: 
     """Tokens above the median of those that are not special stay, the others become padding; special ones stay."""
     median = np.median([score for score, fixed in zip(scores, special, strict=True) if not fixed])
     above = [score > median for score in scores]
-    if not any(kept for kept, fixed in zip(above, special, strict=True) if not fixed):  # at least half of them tie
+    if not any(
+        kept for kept, fixed in zip(above, special, strict=True) if not fixed
+    ):  # at least half of them tie
         above = [score >= median for score in scores]
     out = ids.clone()
     for number, fixed in enumerate(special):

@@ -52,7 +52,7 @@ class EvaluateConfig:
     settings: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 8
     curve_steps: int = 20
-    shuffled: bool = True
+    controls: bool = True
     sanity_pairs: int = 8
     sanity_stages: int = 6
     roar: dict[str, Any] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def _hint(key: str) -> str:
 
 READER = Reader(
     EvaluateConfig,
-    free=("seeds", "shuffled"),
+    free=("seeds", "controls"),
     words=_LISTS,
     switches=("force",),
     hidden=("options", "settings", "roar"),
@@ -173,7 +173,7 @@ def study_of(config: EvaluateConfig) -> Study:
         "settings",
         "batch_size",
         "curve_steps",
-        "shuffled",
+        "controls",
         "sanity_pairs",
         "sanity_stages",
         "roar",

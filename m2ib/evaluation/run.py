@@ -160,7 +160,7 @@ class _Evaluation:
                 + "; ".join(why for _, why in self.store.notes("undefined"))
             )
         advance = self.bar.steps(len(runs) * (study.limit or 0))
-        seen = 0
+        seen = chunks = 0
         with ExitStack() as stack:
             stack.enter_context(ONE_AT_A_TIME)
             stack.enter_context(as_loaded(self.model.device, self.model.dtype))
@@ -178,6 +178,8 @@ class _Evaluation:
                 for _ in range(len(runs) * len(rows)):
                     advance()
                 seen += len(rows)
+                chunks += 1
+            self._recognise(chunks, [])  # there are no more of them
             with self.store.whole():
                 for bad in self.pairs.bad:
                     self.store.note("bad row", bad.place, bad.reason)
@@ -272,7 +274,7 @@ class _Evaluation:
                 found.append(Found(place, name, seed, each.pair.id, each.number, grid, own, seconds))
             else:
                 found.append(self._found(each, place, name, seed, grid, target, seconds))
-            if study.shuffled and not spec.control:
+            if study.controls and not spec.control:
                 random = np.random.default_rng((seed, _stable(each.pair.id)))
                 modality = self.pairs.modalities[place]
                 hideable = hideable_cells(self.model, modality, each.items[place], grid.shape)

@@ -13,6 +13,7 @@ from m2ib.metrics import METRICS as OBJECTS
 from m2ib.registry import AdapterInfo, MethodInfo, Registry, default_registry
 
 ALL = "all"
+CONTROLS = ("uniform", "random")
 SHUFFLED = " (shuffled)"  # ends the name of a method's own control
 
 
@@ -68,7 +69,7 @@ class Study:
     limit        the first so many pairs; None: all
     batch_size   pairs whose maps are made together
     curve_steps  of deletion and insertion
-    shuffled     whether each method has its control: the same values in other places
+    controls     whether what knows nothing is shown too: uniform, random, and each method's own values in other places
     sanity_pairs, sanity_stages
                  how many pairs, and how many stages of random weights at most
     roar         fields of :class:`m2ib.evaluation.fine_tune.Training`
@@ -82,7 +83,7 @@ class Study:
     limit: int | None = None
     batch_size: int = 8
     curve_steps: int = 20
-    shuffled: bool = True
+    controls: bool = True
     sanity_pairs: int = 8
     sanity_stages: int = 6
     roar: Mapping[str, Any] = field(default_factory=dict)
@@ -129,7 +130,7 @@ def check(
 
     Raises :class:`SettingError` and :class:`AdapterError`.
     """
-    methods = _methods(study.methods, registry or default_registry())
+    methods = _methods(study, registry or default_registry())
     metrics = _metrics(study.metrics, pairs)
     seeds = _seeds(study.seeds)
     for name, least in (
@@ -151,7 +152,10 @@ def check(
             )
         metrics = tuple(name for name in metrics if name != "rank-correlation")
     places = _places(study.sides, pairs.modalities)
-    _check_settings(study.settings, methods)
+    asked = {
+        name: info for name, info in methods.items() if name in study.methods or study.methods == (ALL,)
+    }
+    _check_settings(study.settings, asked)
     if adapter is not None:
         for modality in pairs.modalities:
             if modality not in adapter.modalities:
@@ -187,12 +191,15 @@ def check(
     return Checked(full, methods, places, tuple(undefined))
 
 
-def _methods(names: Sequence[str], registry: Registry) -> dict[str, MethodInfo]:
-    listed = registry.list_methods()
+def _methods(study: Study, registry: Registry) -> dict[str, MethodInfo]:
+    """By name, in the order asked for, the controls that go with every table last."""
+    listed, names = registry.list_methods(), study.methods
     chosen = listed.names if tuple(names) == (ALL,) else tuple(dict.fromkeys(names))
     if not chosen:
         raise SettingError(f"evaluate: give at least one method of {', '.join(listed.names)}")
-    return {name: registry.find_method(name) for name in chosen}
+    there = {info.name for info in listed}
+    more = tuple(name for name in CONTROLS if name in there and name not in chosen) if study.controls else ()
+    return {name: registry.find_method(name) for name in (*chosen, *more)}
 
 
 def _metrics(names: Sequence[str], pairs: Pairs) -> tuple[str, ...]:

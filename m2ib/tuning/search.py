@@ -85,7 +85,7 @@ class Search:
             sides=(self.modality,),
             batch_size=self.batch_size,
             curve_steps=self.curve_steps,
-            shuffled=False,
+            controls=False,
             roar=self.roar,
         )
 

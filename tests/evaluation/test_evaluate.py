@@ -1,0 +1,448 @@
+"""The table of an evaluation is that of a loop over ``m2ib.explain``; and what happens to bad pairs and old folders."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import m2ib
+from m2ib.data import Pair, Pairs, Row, open_pairs
+from m2ib.errors import InputError, SettingError, StorageError
+from m2ib.evaluation.results import Results, read_results
+from m2ib.evaluation.run import evaluate
+from m2ib.evaluation.store import FILE, Store
+from m2ib.evaluation.study import Study
+from m2ib.pipeline import explain_side
+from m2ib.renderers import Box
+from naive_degrading import multiplied, replaced, similarity
+from scene_model import SceneModel, save_scene_model
+from toy import save_clip_with_words, toy_model
+
+CONFIDENCE = ("drop", "increase")
+
+
+def toy_pairs(count: int = 5, *, bad: Sequence[int] = (), name: str = "toys", located: bool = False) -> Pairs:
+    """Pictures and captions; a bad one holds no picture."""
+
+    def pair(number: int) -> Pair:
+        random = np.random.default_rng(number)
+        words = " ".join(random.choice(["dog", "cat", "red", "sofa", "on", "a"], 2 + number % 3))
+        picture = None if number in bad else random.random((8, 8, 3))
+        boxes = (Box(2, 2, 3, 4),) if located else ()
+        return Pair(str(number), (("image", picture), ("text", words)), boxes)
+
+    def rows() -> Iterator[Row]:
+        for number in range(count):
+            yield Row(f"line {number}", lambda number=number: pair(number))  # type: ignore[misc]
+
+    return Pairs(name, ("image", "text"), rows, located=located)
+
+
+def picky(encoder: m2ib.Encoder) -> m2ib.Encoder:
+    """Refuses what is no picture."""
+
+    def prepare(raw: Any, *, truncate: bool = False) -> m2ib.Item:
+        if raw is None:
+            raise InputError("image: there is no picture")
+        return encoder.prepare(raw, truncate=truncate)
+
+    return replace(encoder, prepare=prepare)
+
+
+@pytest.fixture
+def toy() -> m2ib.Model:
+    return toy_model(image=picky)
+
+
+def study_of(*methods: str, metrics: Sequence[str] = CONFIDENCE, **more: Any) -> Study:
+    return Study(methods=methods, metrics=tuple(metrics), **{"seeds": (0, 1), "batch_size": 2, **more})
+
+
+def run(model: m2ib.Model, pairs: Pairs, study: Study, folder: Path) -> Results:
+    return read_results(evaluate(model, pairs, study, folder, show_progress=False))
+
+
+def cells(results: Results) -> dict[tuple[str, str, str], tuple[float, float, int]]:
+    """(modality, method, metric) -> mean, standard error over seeds, pairs."""
+    return {
+        (table.modality, *key): (cell.found.mean, cell.found.standard_error, len(cell.samples))
+        for table in results.tables
+        for key, cell in table.cells.items()
+    }
+
+
+def same(one: Results, other: Results) -> None:
+    """To the last bit."""
+    assert repr(cells(one)) == repr(cells(other))
+    for first, second in zip(one.tables, other.tables, strict=True):
+        assert first.rows == second.rows
+        for key, cell in first.cells.items():
+            assert repr(dict(cell.samples)) == repr(dict(second.cells[key].samples))
+
+
+def naive_table(
+    model: m2ib.Model,
+    pairs: Pairs,
+    methods: Mapping[str, Mapping[str, Any]],
+    seeds: Sequence[int],
+    padding: int,
+) -> dict[tuple[str, str, str], tuple[float, float]]:
+    """(modality, method, metric) -> mean and standard error, one explanation after the other."""
+    found = {}
+    for method, settings in methods.items():
+        by_seed: dict[tuple[str, str], list[float]] = {}
+        for seed in seeds:
+            scores: dict[tuple[str, str], list[float]] = {}
+            for pair in pairs:
+                (one, raw), (other, text) = pair.inputs
+                explanation = m2ib.explain(
+                    model, *pair.inputs, method=method, seed=seed, settings=settings, show_progress=False
+                )
+                inputs = {one: model.item(one, raw), other: model.item(other, text)}
+                for place, modality in enumerate((one, other)):
+                    item, grid = inputs[modality], explanation[place].grid
+                    against = (one, other)[1 - place]
+                    whole = model.collate(against, [inputs[against]])
+                    with torch.no_grad():
+                        target = model.encoder(against).embed(whole)[0]
+                    ready = model.collate(modality, [item])[0]
+                    if modality == "text":
+                        special = [token.special for token in item.layout.tokens]
+                        after = replaced(ready, grid, special, padding)
+                    else:
+                        after = multiplied(modality, ready, grid)
+                    before = similarity(model, modality, ready, target)
+                    cosine = similarity(model, modality, after, target)
+                    scores.setdefault((modality, "drop"), []).append(100 * max(0.0, before - cosine))
+                    scores.setdefault((modality, "increase"), []).append(100.0 * (before < cosine))
+            for key, values in scores.items():
+                by_seed.setdefault(key, []).append(sum(values) / len(values))
+        for (modality, metric), means in by_seed.items():
+            mean = sum(means) / len(means)
+            spread = math.sqrt(sum((m - mean) ** 2 for m in means) / (len(means) - 1))
+            found[modality, method, metric] = mean, spread / math.sqrt(len(means))
+    return found
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory: pytest.TempPathFactory) -> SceneModel:
+    return save_scene_model(tmp_path_factory.mktemp("scenes") / "weights.safetensors")
+
+
+def agrees(results: Results, naive: Mapping[tuple[str, str, str], tuple[float, float]]) -> None:
+    found = cells(results)
+    for key, (mean, error) in naive.items():
+        assert found[key][0] == pytest.approx(mean, rel=1e-7, abs=1e-7), key
+        assert found[key][1] == pytest.approx(error, rel=1e-6, abs=1e-7), key
+
+
+@pytest.mark.parametrize("modality", ["image", "imu"])
+def test_the_table_of_scenes_is_that_of_a_loop(scene: SceneModel, tmp_path: Path, modality: str) -> None:
+    pairs = open_pairs("scenes", modality=modality, count=3)
+    settings = {"m2ib": {"steps": 2, "samples": 2}, "gradcam": {"layer": {modality: 1, "text": 2}}}
+    study = study_of("m2ib", "gradcam", settings=settings)
+    agrees(run(scene.model, pairs, study, tmp_path), naive_table(scene.model, pairs, settings, (0, 1), 0))
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> m2ib.Model:
+    folder = save_clip_with_words(tmp_path_factory.mktemp("words") / "clip")
+    return m2ib.load_model("clip", checkpoint=folder, device="cpu", dtype="float64")
+
+
+def pictures(folder: Path, texts: Sequence[str], boxes: Sequence[Any] | None = None) -> Path:
+    """A JSONL file of pictures of several sizes with captions."""
+    lines = []
+    for number, text in enumerate(texts):
+        random = np.random.default_rng(number)
+        name = f"picture{number}.png"
+        shape = (40 + 7 * number, 60, 3)
+        Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(folder / name)
+        row = {"id": f"p{number}", "image": name, "text": text}
+        lines.append(json.dumps(row | ({} if boxes is None else {"boxes": boxes[number]})))
+    path = folder / "pairs.jsonl"
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+TEXTS = ("a cat", "the red dog of a cup", "red cup", "a photo of the dog")
+
+
+def test_the_table_of_pictures_is_that_of_a_loop(clip: m2ib.Model, tmp_path: Path) -> None:
+    pairs = open_pairs(pictures(tmp_path, TEXTS))
+    settings = {"m2ib": {"steps": 2, "samples": 2}, "gradcam": {}}
+    padding = clip.encoder("text").degradation.padding  # type: ignore[union-attr]
+    results = run(clip, pairs, study_of("m2ib", "gradcam", settings=settings), tmp_path / "out")
+    agrees(results, naive_table(clip, pairs, settings, (0, 1), padding))
+    assert [table.modality for table in results.tables] == ["image", "text"]
+    assert results.tables[0].rows == (
+        ("m2ib", False),
+        ("m2ib (shuffled)", True),
+        ("gradcam", False),
+        ("gradcam (shuffled)", True),
+        ("uniform", True),
+        ("random", True),
+    )
+    assert (results.pairs, results.notes) == (4, [])
+    assert set(results.tables[1].cells["m2ib", "drop"].samples) == {"p0", "p1", "p2", "p3"}
+
+
+def test_a_bad_picture_is_listed_and_the_others_count(clip: m2ib.Model, tmp_path: Path) -> None:
+    path = pictures(tmp_path, TEXTS)
+    good = run(clip, open_pairs(path), study_of("gradcam"), tmp_path / "good")
+    (tmp_path / "picture1.png").write_bytes(b"no picture at all")
+    found = run(clip, open_pairs(path), study_of("gradcam"), tmp_path / "bad")
+    ((place, reason),) = found.notes
+    assert place == "p1"
+    assert "picture1.png" in reason
+    for table, whole in zip(found.tables, good.tables, strict=True):
+        for key, cell in table.cells.items():
+            wanted = {pair: v for pair, v in whole.cells[key].samples.items() if pair != "p1"}
+            assert dict(cell.samples) == pytest.approx(wanted, rel=1e-9, abs=1e-9)
+
+
+def test_a_line_that_is_no_pair_is_listed(clip: m2ib.Model, tmp_path: Path) -> None:
+    path = pictures(tmp_path, TEXTS[:2])
+    path.write_text(
+        path.read_text() + "{oh dear\n" + '{"id": "p9", "image": "nowhere.png", "text": "a cat"}\n'
+    )
+    found = run(clip, open_pairs(path), study_of("uniform"), tmp_path / "out")
+    assert [place for place, _ in found.notes] == ["line 3", "line 4"]
+    assert found.pairs == 2
+
+
+def test_without_a_usable_pair_there_is_one_clear_error(toy: m2ib.Model, tmp_path: Path) -> None:
+    for _ in range(2):  # when it goes on as well
+        with pytest.raises(InputError) as caught:
+            evaluate(
+                toy, toy_pairs(3, bad=(0, 1, 2)), study_of("uniform"), tmp_path / "out", show_progress=False
+            )
+        assert str(caught.value) == "evaluate: no pair of 'toys' can be used: 0: image: there is no picture"
+    with pytest.raises(InputError, match=r"^evaluate: no pair of 'none' can be used: it has none$"):
+        evaluate(toy, toy_pairs(0, name="none"), study_of("uniform"), tmp_path / "none", show_progress=False)
+
+
+def test_a_bad_pair_that_is_mended_stays_out(tmp_path: Path) -> None:
+    """Every mean of one evaluation is over the same pairs."""
+    first = run(toy_model(image=picky), toy_pairs(4, bad=(1,)), study_of("gradcam", "random"), tmp_path)
+    study = study_of(
+        "gradcam", "random", "uniform", seeds=(0, 1, 2), metrics=(*CONFIDENCE, "rank-correlation")
+    )
+    with pytest.raises(StorageError, match="study metrics"):
+        run(toy_model(image=picky), toy_pairs(4), study, tmp_path)
+    later = run(toy_model(image=picky), toy_pairs(4), replace(study, metrics=CONFIDENCE), tmp_path)
+    for table in (*first.tables, *later.tables):
+        for cell in table.cells.values():
+            assert set(cell.samples) == {"0", "2", "3"}
+
+
+def test_pairs_of_several_shapes_share_a_chunk(toy: m2ib.Model, tmp_path: Path) -> None:
+    study = study_of("saliency", "rise", settings={"masks": 20})
+    for size in (6, 1):
+        run(toy, toy_pairs(6), replace(study, batch_size=size), tmp_path / str(size))
+    with Store(tmp_path / "6") as together, Store(tmp_path / "1") as alone:
+        for side, name, seed in itertools.product((0, 1), study.methods, (0, 1)):
+            grids = alone.grids(side, name, seed)
+            for pair, grid in together.grids(side, name, seed).items():
+                np.testing.assert_allclose(grid, grids.pop(pair), rtol=1e-4, atol=1e-6)
+            assert not grids
+
+
+def test_one_side_alone(toy: m2ib.Model, tmp_path: Path) -> None:
+    both = run(toy, toy_pairs(), study_of("gradcam"), tmp_path / "both")
+    text = run(toy, toy_pairs(), study_of("gradcam", sides=("text",)), tmp_path / "text")
+    assert [table.modality for table in text.tables] == ["text"]
+    wanted = {key: value for key, value in cells(both).items() if key[0] == "text"}
+    assert cells(text) == wanted
+
+
+def test_the_first_pairs_alone(toy: m2ib.Model, tmp_path: Path) -> None:
+    found = run(toy, toy_pairs(), study_of("uniform", limit=3), tmp_path)
+    assert found.pairs == 3
+    assert list(found.tables[0].cells["uniform", "drop"].samples) == ["0", "1", "2"]
+
+
+def test_settings_by_method_and_by_modality(toy: m2ib.Model, tmp_path: Path) -> None:
+    settings = {
+        "masks": 8,
+        "layer": {"image": 0, "text": 2},
+        "rise": {"masks": {"image": 12, "text": 10}},
+        "gradcam": {"layer": 1},
+    }
+    study = study_of("rise", "gradcam", "saliency", "kernelshap", settings=settings)
+    found = run(toy, toy_pairs(2), study, tmp_path).settings
+    assert (found[0, "rise"]["masks"], found[1, "rise"]["masks"]) == (12, 10)
+    assert (found[0, "kernelshap"]["masks"], found[1, "kernelshap"]["masks"]) == (8, 8)
+    assert (found[0, "gradcam"]["layer"], found[1, "gradcam"]["layer"]) == (1, 1)
+    assert (found[0, "saliency"]["layer"], found[1, "saliency"]["layer"]) == (0, 2)
+    wrong = study_of("gradcam", settings={"layer": {"imag": 1}})
+    with pytest.raises(SettingError, match="layer: 'imag' is not a modality of this explanation"):
+        run(toy, toy_pairs(2), wrong, tmp_path / "wrong")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int, int]]:
+    """(method, modality, seed, inputs) of each call that makes maps."""
+    calls: list[tuple[str, str, int, int]] = []
+
+    def counting(model: Any, modality: Any, items: Any, inputs: Any, targets: Any, plan: Any) -> Any:
+        calls.append((plan.name, modality, plan.given["seed"], len(items)))
+        return explain_side(model, modality, items, inputs, targets, plan)
+
+    monkeypatch.setattr("m2ib.evaluation.run.explain_side", counting)
+    return calls
+
+
+def test_what_draws_nothing_is_run_for_one_seed(
+    toy: m2ib.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = counted(monkeypatch)
+    found = run(toy, toy_pairs(4), study_of("gradcam", "random", seeds=(3, 1, 2), controls=False), tmp_path)
+    assert {seed for name, _, seed, _ in calls if name == "gradcam"} == {3}
+    assert {seed for name, _, seed, _ in calls if name == "random"} == {1, 2, 3}
+    table = found.tables[1]
+    assert table.cells["gradcam", "drop"].found.standard_error == 0
+    assert table.cells["gradcam", "drop"].found.count == 3
+    assert table.cells["random", "drop"].found.standard_error > 0
+    assert [name for name, _ in table.rows] == ["gradcam", "random"]  # no control without being asked for
+
+
+def test_more_seeds_and_methods_keep_what_is_there(
+    toy: m2ib.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = (*CONFIDENCE, "deletion", "insertion", "rank-correlation")
+    more = {"metrics": metrics, "settings": {"rise": {"masks": 16}}}
+    run(toy, toy_pairs(), study_of("rise", "saliency", **more), tmp_path / "out")
+    calls = counted(monkeypatch)
+    whole = study_of("rise", "saliency", "gradcam", seeds=(0, 1, 2), **more)
+    grown = run(toy, toy_pairs(), whole, tmp_path / "out")
+    assert {(name, seed) for name, _, seed, _ in calls} == {
+        ("rise", 2),
+        ("gradcam", 0),
+        ("random", 2),  # a control, without being asked for
+    }
+    same(grown, run(toy, toy_pairs(), whole, tmp_path / "at once"))
+    calls.clear()
+    fewer = run(toy, toy_pairs(), study_of("rise", **more), tmp_path / "out")
+    assert calls == []
+    same(fewer, run(toy, toy_pairs(), study_of("rise", **more), tmp_path / "fewer"))
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"batch_size": 3}, "study batch_size"),
+        ({"metrics": ("drop",)}, "study metrics"),
+        ({"settings": {"layer": 0}, "curve_steps": 7}, "study curve_steps, study settings"),
+        ({"sides": ("text",)}, "study sides"),
+        ({"limit": 3}, "study limit"),
+    ],
+)
+def test_a_folder_of_another_study_is_refused(
+    toy: m2ib.Model, tmp_path: Path, change: dict[str, Any], what: str
+) -> None:
+    study = study_of("gradcam")
+    run(toy, toy_pairs(), study, tmp_path)
+    with pytest.raises(StorageError) as caught:
+        run(toy, toy_pairs(), replace(study, **change), tmp_path)
+    assert str(caught.value) == (
+        f"the folder holds an evaluation with another {what}: use another folder, or begin anew with --force"
+    )
+
+
+def test_a_folder_of_another_model_or_of_other_pairs_is_refused(toy: m2ib.Model, tmp_path: Path) -> None:
+    study = study_of("gradcam")
+    before = run(toy, toy_pairs(), study, tmp_path)
+    with pytest.raises(StorageError, match="with another model checkpoint: use another folder"):
+        run(replace(toy, origin={"adapter": "toy", "checkpoint": "b"}), toy_pairs(), study, tmp_path)
+    with pytest.raises(StorageError, match="with another data name: use"):
+        run(toy, toy_pairs(name="others"), study, tmp_path)
+    begin = "the folder holds an evaluation of other pairs "
+    for others, which in (
+        (toy_pairs(7), "(more or fewer of them)"),
+        (toy_pairs(4), "(more or fewer of them)"),
+    ):
+        with pytest.raises(StorageError) as caught:
+            run(toy, others, study, tmp_path)
+        assert str(caught.value).startswith(begin + which)
+
+    def other_words() -> Iterator[Row]:
+        for row in toy_pairs()._rows():
+            pair = row.read()
+            words = "a zebra" if pair.id == "3" else pair.inputs[1][1]
+            yield Row(
+                row.place,
+                lambda pair=pair, words=words: replace(pair, inputs=(pair.inputs[0], ("text", words))),
+            )  # type: ignore[misc]
+
+    with pytest.raises(
+        StorageError, match=r"of other pairs \(another '3'\): use another folder, or begin anew"
+    ):
+        run(toy, Pairs("toys", ("image", "text"), other_words), study, tmp_path)
+    same(before, run(toy, toy_pairs(), study, tmp_path))
+
+
+def test_two_texts(tmp_path: Path) -> None:
+    def rows() -> Iterator[Row]:
+        for number, (one, other) in enumerate([("a dog", "one cat on a sofa"), ("two dogs", "a red cat")]):
+            yield Row(
+                f"line {number}",
+                lambda n=number, a=one, b=other: Pair(str(n), (("text", a), ("text", b))),  # type: ignore[misc]
+            )
+
+    pairs = Pairs("texts", ("text", "text"), rows)
+    found = run(toy_model(), pairs, study_of("saliency", sides=("text",)), tmp_path)
+    assert [(table.side, table.modality) for table in found.tables] == [(0, "text"), (1, "text")]
+    assert len(found.tables[0].cells["saliency", "drop"].samples) == 2
+
+
+def test_the_model_is_left_as_it_was(toy: m2ib.Model, tmp_path: Path) -> None:
+    toy.module.requires_grad_(True)
+    toy.module.train()
+    before = {name: value.clone() for name, value in toy.module.state_dict().items()}
+    run(toy, toy_pairs(2), study_of("m2ib", "saliency", settings={"steps": 1}), tmp_path)
+    assert toy.module.training
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in toy.module.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in toy.module.state_dict().items())
+
+
+def test_a_run_that_was_cut_off_is_read_as_far_as_it_came(
+    toy: m2ib.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_of("saliency", "random")
+    whole = run(toy, toy_pairs(), study, tmp_path / "whole")
+    set_done: Callable[..., None] = Store.set_done
+    done: list[str] = []
+
+    def cut(self: Store, unit: str) -> None:
+        set_done(self, unit)
+        done.append(unit)
+        if len(done) % 4 == 0:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Store, "set_done", cut)
+    for _ in range(40):
+        try:
+            evaluate(toy, toy_pairs(), study, tmp_path / "cut", show_progress=False)
+            break
+        except KeyboardInterrupt:
+            part = read_results(tmp_path / "cut")
+            assert all(
+                set(cell.samples.items()) <= set(whole.tables[table.side].cells[key].samples.items())
+                or len(cell.found.by_seed) < 2
+                for table in part.tables
+                for key, cell in table.cells.items()
+                if key[0] == "saliency"
+            )
+    assert len(done) > 12
+    same(whole, read_results(tmp_path / "cut"))
+    assert (tmp_path / "cut" / FILE).is_file()
