@@ -7,6 +7,11 @@ With the activation a (positions t, channels c) of layer l and the cosine s to t
 
 For a transformer, whose class and end tokens are positions as well, the mean and the map are over the cells of the
 grid: patches, tokens, moments. Values have no unit.
+
+By default l is where the paper looks, at the last layer that still knows places: of maps (N, C, H, W) and of a
+transformer whose tokens are averaged or pooled by attention the last block; the one before it where the embedding is
+read at one position, since none but that one matters after the last block. Of an encoder that does not say how it is
+read: the adapter's default.
 """
 
 from __future__ import annotations
@@ -16,9 +21,12 @@ from collections.abc import Callable
 from torch import Tensor
 
 from m2ib.capture import record
+from m2ib.contract import Encoder
 from m2ib.methods.base import Batch, Begun, Map, Method, Ready
 from m2ib.methods.gradients import gradient_at
 from m2ib.methods.options import Options, layer, resolver
+from m2ib.notices import warn
+from m2ib.reach import content_reached
 
 
 def begin(batch: Batch, settings: Options) -> Begun:
@@ -27,6 +35,7 @@ def begin(batch: Batch, settings: Options) -> Begun:
 
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         gradient, _ = gradient_at(recording, recording.activation, targets, fast=batch.fast)
+        _check_reached(batch, settings.layer, gradient)
         advance()
         axis = batch.encoder.layer(settings.layer).channel_axis
         activation, gradient = recording.activation.movedim(axis, -1), gradient.movedim(axis, -1)
@@ -42,5 +51,25 @@ def begin(batch: Batch, settings: Options) -> Begun:
     return Ready(recording.embedding, maps)
 
 
+def usual_layer(encoder: Encoder) -> int:
+    """The last layer whose cells can matter."""
+    last = len(encoder.layers) - 1
+    if encoder.attention is not None:
+        return last if encoder.attention.pooled is None else last - 1
+    return last if encoder.layer(last).channel_axis == 1 else encoder.defaults.layer
+
+
+def _check_reached(batch: Batch, layer: int, gradient: Tensor) -> None:
+    """Warns of a layer from which no cell has a way to the embedding."""
+    axis = batch.encoder.layer(layer).channel_axis
+    moved = (gradient != 0).any(axis).cpu().numpy()  # (N, *positions)
+    if not any(content_reached(each, row) for each, row in zip(batch.layouts, moved, strict=True)):
+        warn(
+            f"gradcam: no position of {batch.modality} at layer {layer} ({batch.encoder.layer(layer).name}) reaches the "
+            "embedding, so the map is 0; use an earlier layer",
+            stacklevel=2,
+        )
+
+
 def method() -> Method:
-    return Method(begin, resolve=resolver(layer()), additive=False)
+    return Method(begin, resolve=resolver(layer(default=usual_layer)), additive=False)

@@ -113,7 +113,7 @@ def layer(name: str = "layer", default: Default = None, *, optional: bool = Fals
         if not -1 <= number <= last:
             raise SettingError(
                 f"{name} for {encoder.modality}: {value!r} is out of range; this encoder has the blocks 0 to {last}, "
-                f"and -1 for its embedding output (default {encoder.defaults.layer})"
+                f"and -1 for its embedding output (default {usual(encoder) if callable(usual) else usual})"
             )
         return number
 

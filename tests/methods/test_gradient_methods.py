@@ -17,6 +17,7 @@ from torch import Tensor
 
 import m2ib
 from m2ib.degradation import Degradation, Fading
+from m2ib.methods.gradcam import usual_layer
 from scene_model import example, save_scene_model
 from tiny_clip import END, START
 from toy import BOS, EOS, toy_model
@@ -150,7 +151,8 @@ def near(found: np.ndarray, expected: Any, tolerance: float = 1e-9) -> None:
 def test_gradcam_is_the_loop(case: Case, layer: int | None, fast: bool) -> None:
     model, inputs, modality, sight = case
     exp = m2ib.explain(model, **inputs, method="gradcam", layer=layer, fast=fast)
-    number = sight.encoder.defaults.layer if layer is None else layer
+    number = usual_layer(sight.encoder) if layer is None else layer
+    assert exp[modality].settings["layer"] == number
     a = sight.at(number)
     rows, gradients = sight.rows(number, a), sight.rows(number, sight.gradient(number, a))
     cells = sight.cells(len(rows))
@@ -160,6 +162,26 @@ def test_gradcam_is_the_loop(case: Case, layer: int | None, fast: bool) -> None:
     near(exp[modality].grid, expected)
     assert exp[modality].unit == ""
     assert not exp[modality].additive
+
+
+def test_gradcam_looks_at_the_last_layer_that_knows_places(
+    photo64: m2ib.Model, clip64: m2ib.Model, toy64: m2ib.Model
+) -> None:
+    assert usual_layer(photo64.encoder("image")) == len(photo64.encoder("image").layers) - 1
+    assert usual_layer(photo64.encoder("text")) == 5  # of six, averaged
+    for modality in clip64.modalities:
+        assert usual_layer(clip64.encoder(modality)) == len(clip64.encoder(modality).layers) - 2
+        assert usual_layer(toy64.encoder(modality)) == toy64.encoder(modality).defaults.layer
+
+
+def test_gradcam_warns_where_nothing_reaches(clip64: m2ib.Model) -> None:
+    last = len(clip64.encoder("image").layers) - 1
+    with pytest.warns(
+        m2ib.M2IBWarning, match=f"gradcam: no position of image at layer {last} .* the map is 0; use"
+    ):
+        m2ib.explain(
+            clip64, image=pixels(32), text=CLIP_IDS, method="gradcam", layer={"image": last, "text": 0}
+        )
 
 
 # Saliency
@@ -422,11 +444,24 @@ def test_without_captum(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "integrated-gradients",
             {"step": 3},
-            "settings: 'step' is none of this method; did you mean 'steps'? It has at, layer, steps, rule, seed, preset",
+            "settings: 'step' is unknown; did you mean 'steps'? There are at, layer, steps, rule, preset, those of the method "
+            "'integrated-gradients'",
         ),
-        ("saliency", {"masks": 3}, "settings: 'masks' is none of this method. It has layer, seed"),
-        ("gradcam", {"beta": 1}, "settings: 'beta' is none of this method. It has layer, seed"),
-        ("saliency", {"preset": "nib"}, "preset for image: 'nib' is unknown. This method has none"),
+        (
+            "saliency",
+            {"masks": 3},
+            "settings: 'masks' is unknown. There are layer, those of the method 'saliency'",
+        ),
+        (
+            "gradcam",
+            {"beta": 1},
+            "settings: 'beta' is unknown. There are layer, those of the method 'gradcam'",
+        ),
+        (
+            "saliency",
+            {"preset": "nib"},
+            "settings: 'preset' is unknown. There are layer, those of the method 'saliency'",
+        ),
         (
             "gradcam",
             {"layer": 3},

@@ -406,11 +406,24 @@ def test_a_model_that_gives_nan_when_parts_are_hidden(name: str) -> None:
         (
             "rise",
             {"mask": 9},
-            "settings: 'mask' is none of this method; did you mean 'masks'? It has layer, masks, keep, cells, seed",
+            "settings: 'mask' is unknown; did you mean 'masks'? There are layer, masks, keep, cells, those of the method "
+            "'rise'",
         ),
-        ("kernelshap", {"keep": 0.5}, "settings: 'keep' is none of this method. It has layer, masks, seed"),
-        ("rise", {"preset": "sharp"}, "preset for image: 'sharp' is unknown. This method has none"),
-        ("kernelshap", {"preset": "nib"}, "preset for image: 'nib' is unknown. This method has none"),
+        (
+            "kernelshap",
+            {"keep": 0.5},
+            "settings: 'keep' is unknown. There are layer, masks, those of the method 'kernelshap'",
+        ),
+        (
+            "rise",
+            {"preset": "sharp"},
+            "settings: 'preset' is unknown. There are layer, masks, keep, cells, those of the method 'rise'",
+        ),
+        (
+            "kernelshap",
+            {"preset": "nib"},
+            "settings: 'preset' is unknown. There are layer, masks, those of the method 'kernelshap'",
+        ),
     ],
 )
 def test_settings_that_cannot_be(name: str, given: dict[str, Any], message: str) -> None:
