@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import m2ib
+from installed import plugins  # noqa: F401 - a fixture for all
 from tiny_clip import save_tiny_clip
 
 # A busy machine is not a fault of the code.
