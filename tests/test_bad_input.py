@@ -321,7 +321,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "seed large": ({"seed": 2**63}, "seed for image: 9223372036854775808 is out of range"),
     "seed text": ({"seed": "x"}, "seed for image: 'x' is not a whole number"),
     "readout": ({"readout": "best"}, "readout for image: 'best' is unknown; it is 'last' or 'final'"),
-    "method": ({"method": "m2bi"}, "method: 'm2bi' is unknown; did you mean 'm2ib'? There is m2ib, gradcam, "),
+    "method": (
+        {"method": "m2bi"},
+        "method: 'm2bi' is unknown; did you mean 'm2ib'? There is m2ib, gradcam, ",
+    ),
     "foreign modality": (
         {"beta": {"audio": 0.1}},
         "beta: 'audio' is not a modality of this explanation (image, text)",
