@@ -131,7 +131,10 @@ def _strip(table: Table, metric: str) -> Markup:
     )
 
 
-_COLOURS = ("#c2410c", "#1d6fb8", "#2f7d32", "#8a3ea8", "#a16207", "#0f766e", "#be185d", "#4b5563")
+_COLOURS = (
+    "#c2410c", "#1d6fb8", "#2f7d32", "#8a3ea8", "#a16207", "#0f766e", "#be185d", "#4b5563", "#0891b2", "#65a30d",
+    "#7c2d12", "#db2777",
+)  # fmt: skip
 
 
 def _curves(curves: Mapping[str, Any]) -> Markup:

@@ -41,7 +41,8 @@ IGNORES = 0.7
 class Verdict:
     """Of one method, by its maps after the last stage.
 
-    correlation  mean over the inputs of |rank correlation| with the intact map; NaN where no input has one
+    correlation  mean over the inputs of the rank correlation with the intact map, its sign kept: of few cells, such as a
+                 short text's, any two maps correlate one way or the other. NaN where no input has one
     threshold    above it, the method ignores the model
     """
 
@@ -97,7 +98,7 @@ class Cascade:
 
     def verdict(self, method: str, threshold: float = IGNORES) -> Verdict:
         """Whether the method ignores the model. A constant map that stays bit for bit the same counts as 1."""
-        scores = np.abs(self.correlations(method)[-1])  # (N,)
+        scores = self.correlations(method)[-1].copy()  # (N,)
         for number, (before, after) in enumerate(
             zip(self.maps[method][0], self.maps[method][-1], strict=True)
         ):

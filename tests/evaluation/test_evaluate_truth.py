@@ -33,7 +33,8 @@ def by_loop(values: np.ndarray, mask: np.ndarray) -> dict[str, float]:
     for value, there in zip(flat, inside, strict=True):
         both += value > threshold and there
         either += value > threshold or there
-    highest = [there for value, there in zip(flat, inside, strict=True) if value == max(flat)]
+    top = max(flat)
+    highest = [there for value, there in zip(flat, inside, strict=True) if value == top]
     mass = sum(max(value, 0.0) for value in flat)
     in_it = sum(max(value, 0.0) for value, there in zip(flat, inside, strict=True) if there)
     return {
@@ -81,7 +82,8 @@ def test_boxes_are_cut_as_the_picture_was(clip64: m2ib.Model, size: tuple[int, i
     assert truth is not None
     wanted = drawn_by_loop(size, min(size), 32, boxes)
     assert truth.mask.shape == (32, 32)
-    assert (truth.mask != wanted).sum() <= (0 if width % 2 == height % 2 == 0 else 40)
+    whole = max(size) * 32 % min(size) == 0  # otherwise the resized picture is cut to whole pixels
+    assert (truth.mask != wanted).sum() <= (0 if whole else 20)
     assert truth.mask.any()
     assert truth_of(pair, 1, clip64.item("text", torch.tensor([98, 5, 99]))) is None
     for seed in range(3):
@@ -130,11 +132,13 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> SceneModel:
 
 
 def read_at(axis: Axis, cells: np.ndarray, raster: Axis) -> np.ndarray:
-    """(places,) of the cells' values at the middles of a raster's places, where both are evenly spaced in its places."""
-    starts = np.array([start for start, _ in raster.spans])
-    middles = [(start + end) / 2 for start, end in axis.spans]
-    places = [np.interp(m, starts, np.arange(len(starts))) for m in middles]
-    return np.interp(np.arange(len(raster.spans)) + 0.5, places, cells)
+    """(places,) of the cells' values: cells lie where their two ends are in places of the raster, linear in between."""
+    edges = [raster.spans[0][0], *(end for _, end in raster.spans)]
+    centres = []
+    for span in axis.spans:
+        start, end = (np.interp(value, edges, np.arange(len(edges))) for value in span)
+        centres.append((start + end) / 2)
+    return np.interp(np.arange(len(raster.spans)) + 0.5, centres, cells)
 
 
 @pytest.mark.parametrize("modality", ["image", "depth", "thermal"])
@@ -162,7 +166,8 @@ def test_regions_of_sounds_are_read_over_all_clips(scene: SceneModel) -> None:
     frequency, time = item.layout.axes[1:]
     bands = np.apply_along_axis(lambda cells: read_at(time, cells, pair.regions[0].axes[1]), 1, grid[0])
     wanted = np.apply_along_axis(lambda cells: read_at(frequency, cells, pair.regions[0].axes[0]), 0, bands)
-    np.testing.assert_allclose(values, wanted, atol=0.02)
+    # The last cell ends beyond the raster, where its axis goes on as it was.
+    np.testing.assert_allclose(values[:, :180], wanted[:, :180], atol=1e-9)
     found = located(scene.model, "audio", item, grid, truth)
     assert found == pytest.approx(by_loop(values, truth.mask), abs=1e-9)
 
