@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
@@ -234,10 +235,11 @@ def _attribution(
     model: Model, side: Side, plan: Plan, settings: Any, found: Map, opposite: Map | None
 ) -> Attribution:
     """Of one input, out of the method's map."""
+    grid = np.asarray(found.grid)
     return Attribution(
         modality=side.modality,
         method=plan.name,
-        grid=found.grid,
+        grid=grid if np.issubdtype(grid.dtype, np.floating) else grid.astype(np.float64),
         capacity=found.capacity,
         layout=side.item.layout,
         curve=found.curve,

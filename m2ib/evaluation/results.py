@@ -82,7 +82,7 @@ class Results:
 
 
 def read_results(folder: str | Path, *, paper: str | None = None) -> Results:
-    """The results in a folder that :func:`m2ib.evaluation.evaluate` wrote into, finished or not.
+    """The results in a folder that :func:`m2ib.evaluation.run.evaluate` wrote into, finished or not.
 
     paper  a name in ``m2ib.evaluation.published.PUBLISHED``, for the paper's figures beside
 

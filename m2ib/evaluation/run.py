@@ -86,7 +86,7 @@ def evaluate(
 
     originals  a folder for ROAR+'s trainings on whole pairs, to share them between evaluations of the same pairs
 
-    Gives the folder. :func:`m2ib.evaluation.read_results` reads its tables.
+    Gives the folder. :func:`m2ib.evaluation.results.read_results` reads its tables.
 
     Raises :class:`SettingError` for a study that does not hold together, :class:`StorageError` for a folder of
     another evaluation, and :class:`InputError` where no pair can be used.

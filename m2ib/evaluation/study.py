@@ -152,7 +152,11 @@ def check(
             )
         metrics = tuple(name for name in metrics if name != "rank-correlation")
     places = _places(study.sides, pairs.modalities)
-    asked = {name: info for name, info in methods.items() if name in study.methods or study.methods == (ALL,)}
+    asked = {
+        name: info
+        for name, info in methods.items()
+        if name in study.methods or tuple(study.methods) == (ALL,)
+    }
     _check_settings(study.settings, asked)
     if adapter is not None:
         for modality in pairs.modalities:
