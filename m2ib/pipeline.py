@@ -6,7 +6,7 @@ One pair walks it once; a batch walks it side by side. What happens between the 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -234,20 +234,28 @@ def _targets(model: Model, column: Sequence[Side], embedding: Tensor) -> Tensor:
 def _attribution(
     model: Model, side: Side, plan: Plan, settings: Any, found: Map, opposite: Map | None
 ) -> Attribution:
-    """Of one input, out of the method's map."""
+    """Of one input of a pair, what it is contrasted to included."""
+    made = attribution_of(model, side.modality, side.item, plan, found, settings.to_dict())
+    against = None if opposite is None else opposite.grid
+    return replace(made, origin=_origin(side), against=against)
+
+
+def attribution_of(
+    model: Model, modality: str, item: Item, plan: Plan, found: Map, settings: Mapping[str, Any] | None = None
+) -> Attribution:
+    """A method's map of one input as something to look at."""
     grid = np.asarray(found.grid)
     return Attribution(
-        modality=side.modality,
+        modality=modality,
         method=plan.name,
         grid=grid if np.issubdtype(grid.dtype, np.floating) else grid.astype(np.float64),
         capacity=found.capacity,
-        layout=side.item.layout,
+        layout=item.layout,
         curve=found.curve,
-        settings=settings.to_dict(),
-        view=side.item.view,
-        renderer=model.encoder(side.modality).renderer,
-        origin=_origin(side),
-        against=None if opposite is None else opposite.grid,
+        settings=settings or {},
+        view=item.view,
+        renderer=model.encoder(modality).renderer,
+        origin=item.origin,
         unit=plan.method.unit,
         additive=plan.method.additive,
     )

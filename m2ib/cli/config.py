@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from m2ib.cli.options import Reader
+from m2ib.cli.options import Reader, elsewhere
 from m2ib.errors import SettingError
 from m2ib.registry import default_registry
 
@@ -81,21 +81,12 @@ _FREE = (
 FIT_OPTIONS = ("seed", "truncate", "settings", *_FREE)
 
 
-def _hint(key: str) -> str:
-    """That a name is one of an adapter's or of a method's own."""
-    if any(key in info.spec.options for info in default_registry().list()):
-        return f"; did you mean 'options.{key}', an option of the adapter?"
-    if any(key in info.spec.settings for info in default_registry().list_methods()):
-        return f"; did you mean 'settings.{key}', a setting of a method?"
-    return ""
-
-
 READER = Reader(
     ExplainConfig,
     free=_FREE,
     switches=("truncate", "force"),
     hidden=("inputs", "options", "settings"),
-    hint=_hint,
+    hint=elsewhere,
 )
 
 

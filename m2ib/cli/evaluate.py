@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2ib.cli.options import Reader, as_yaml, key_values
+from m2ib.cli.options import Reader, as_yaml, elsewhere, key_values
 from m2ib.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
@@ -64,16 +64,6 @@ class EvaluateConfig:
 _LISTS = ("methods", "metrics", "seeds", "sides")
 
 
-def _hint(key: str) -> str:
-    from m2ib.registry import default_registry
-
-    if any(key in info.spec.settings for info in default_registry().list_methods()):
-        return f"; did you mean 'settings.{key}', a setting of a method?"
-    if any(key in info.spec.options for info in default_registry().list()):
-        return f"; did you mean 'options.{key}', an option of the adapter?"
-    return ""
-
-
 READER = Reader(
     EvaluateConfig,
     free=("seeds", "controls"),
@@ -81,7 +71,7 @@ READER = Reader(
     switches=("force",),
     hidden=("options", "settings", "roar"),
     named=("data",),
-    hint=_hint,
+    hint=elsewhere,
 )
 
 
@@ -106,10 +96,11 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     from rich.console import Console
 
+    from m2ib.evaluation.claim import forget
     from m2ib.evaluation.published import PUBLISHED
     from m2ib.evaluation.report import save, show
     from m2ib.evaluation.results import read_results
-    from m2ib.evaluation.run import evaluate, forget
+    from m2ib.evaluation.run import evaluate
     from m2ib.evaluation.study import check
     from m2ib.registry import default_registry
 

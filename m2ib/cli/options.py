@@ -118,6 +118,17 @@ class Reader:
             ) from error
 
 
+def elsewhere(key: str) -> str:
+    """For ``hint``: that a name is one of an adapter's or of a method's own."""
+    from m2ib.registry import default_registry
+
+    if any(key in info.spec.options for info in default_registry().list()):
+        return f"; did you mean 'options.{key}', an option of the adapter?"
+    if any(key in info.spec.settings for info in default_registry().list_methods()):
+        return f"; did you mean 'settings.{key}', a setting of a method?"
+    return ""
+
+
 def as_yaml(config: Any) -> str:
     """YAML that :meth:`Reader.read` reads back."""
     return OmegaConf.to_yaml(OmegaConf.create(_escaped(dataclasses.asdict(config))))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.evaluate import load, pairs_of
-from m2ib.cli.options import Reader, as_yaml, key_values
+from m2ib.cli.options import Reader, as_yaml, elsewhere, key_values
 from m2ib.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
@@ -68,15 +68,9 @@ class TuneConfig:
 
 
 def _hint(key: str) -> str:
-    from m2ib.registry import default_registry
-
     if key in ("layer", "beta", "variance"):
         return f"; did you mean 'grid.{key}', values to be tried?"
-    if any(key in info.spec.settings for info in default_registry().list_methods()):
-        return f"; did you mean 'settings.{key}', a setting of a method?"
-    if any(key in info.spec.options for info in default_registry().list()):
-        return f"; did you mean 'options.{key}', an option of the adapter?"
-    return ""
+    return elsewhere(key)
 
 
 READER = Reader(

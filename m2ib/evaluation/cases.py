@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,9 @@ from m2ib.errors import InputError
 from m2ib.evaluation.results import Table
 from m2ib.evaluation.store import Store
 from m2ib.evaluation.study import MEASURES
+from m2ib.methods.base import Map
 from m2ib.model import Model
-from m2ib.pipeline import Plan, label
+from m2ib.pipeline import Plan, attribution_of, label
 from m2ib.renderers import Outlining
 
 RANKED = ("drop", "iou", "insertion", "deletion")  # what a case can be worst by, the first two that are there
@@ -99,7 +100,7 @@ def find_cases(
         shown: list[Shown] = []
         for method in methods:
             grid = store.grids(table.side, method, seed)[pair]
-            attribution = attribution_of(model, raw, items, table.side, plans[table.side, method], grid)
+            attribution = outlined(model, raw, items, table.side, plans[table.side, method], grid)
             score = table.cells[method, metric].samples.get(pair, math.nan)
             ident = f"case{number}-{len(shown)}"
             html = str(attribution.renderer.fragment(attribution, ident))
@@ -118,7 +119,7 @@ def _read(model: Model, pairs: Pairs, wanted: set[str]) -> dict[str, tuple[Pair,
     return found
 
 
-def attribution_of(
+def outlined(
     model: Model, pair: Pair, items: tuple[Item, Item], side: int, plan: Plan, grid: np.ndarray
 ) -> Attribution:
     """A map as ``m2ib.explain`` would give it, with what is known of the input drawn over it."""
@@ -129,20 +130,7 @@ def attribution_of(
             view = view.with_boxes(pair.boxes)
     if side in pair.regions and isinstance(renderer, Outlining):
         view = renderer.outlined(view, [pair.regions[side]], modality)
-    return Attribution(
-        modality=modality,
-        method=plan.name,
-        grid=grid,
-        capacity=None,
-        layout=item.layout,
-        curve=None,
-        settings={},
-        view=view,
-        renderer=renderer,
-        origin=item.origin,
-        unit=plan.method.unit,
-        additive=plan.method.additive,
-    )
+    return replace(attribution_of(model, modality, item, plan, Map(grid)), view=view)
 
 
 def _other(model: Model, pair: Pair, items: tuple[Item, Item], side: int, ident: str) -> str:

@@ -12,15 +12,12 @@ of one that was not.
 from __future__ import annotations
 
 import itertools
-import json
 import time
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import version
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +29,14 @@ from torch.nn.functional import normalize
 from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.contract import Item
 from m2ib.data.pairs import Pair, Pairs
-from m2ib.errors import InputError, SettingError, StorageError
+from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.cases import find_cases, to_plain
+from m2ib.evaluation.claim import claim, recognise
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
 from m2ib.evaluation.results import read_tables
 from m2ib.evaluation.scoring import scores_of
 from m2ib.evaluation.slow_measures import Chosen, roar_of, sanity_of, sanity_summary, together
-from m2ib.evaluation.store import FILE, Found, Score, Store
+from m2ib.evaluation.store import Found, Score, Store
 from m2ib.evaluation.study import SHUFFLED, Checked, Study, check
 from m2ib.evaluation.truth import Truth, truth_of
 from m2ib.metrics import rank_correlation
@@ -47,7 +45,6 @@ from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.progress import Bar, progress
 from m2ib.storage import prepare_folder
 
-_MAY_GROW = ("methods", "seeds")  # what is there stays true when others are asked for
 PER_MAP = ("drop", "increase", "deletion", "insertion", "iou", "pointing", "mass-in-region", "mass")
 
 
@@ -95,50 +92,9 @@ def evaluate(
     folder = Path(folder)
     prepare_folder(folder, force=True)
     with Store(folder) as store, progress("evaluate", show=show_progress) as bar:
-        _claim(store, model, pairs, checked)
+        claim(store, model, pairs, checked)
         _Evaluation(model, pairs, checked, store, bar, folder, originals).run()
     return folder
-
-
-def forget(folder: Path) -> None:
-    """Remove what an evaluation has found and kept in a folder. Raises :class:`StorageError`."""
-    kept = [folder / f"{FILE}{end}" for end in ("", "-wal", "-shm")]
-    try:
-        for path in (*kept, *folder.glob("roar/*.pt"), *folder.glob("sanity-[01]-*.png")):
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(f"cannot begin anew in {str(folder)!r}: {error.strerror or error}") from error
-
-
-def _claim(store: Store, model: Model, pairs: Pairs, checked: Checked) -> None:
-    """The store is this evaluation's: a new one, or one that was cut off. Raises :class:`StorageError`."""
-    asked = {
-        "model": {
-            **model.origin,
-            "device": model.device.type,
-            "dtype": str(model.dtype).removeprefix("torch."),
-        },
-        "data": {"name": pairs.name, "modalities": list(pairs.modalities)},
-        "study": checked.study.to_dict(),
-        "versions": {"m2ib": version("m2ib"), "torch": torch.__version__},
-    }
-    asked = json.loads(json.dumps(asked))  # as it is read back
-    known = store.fact("asked")
-    if known is not None:
-        differs = [
-            f"{group} {name}"
-            for group in ("model", "data", "study", "versions")
-            for name in sorted({*known[group], *asked[group]})
-            if known[group].get(name) != asked[group].get(name) and name not in _MAY_GROW
-        ]
-        if differs:
-            raise StorageError(
-                f"the folder holds an evaluation with another {', '.join(differs)}: use another folder, or begin anew "
-                "with --force"
-            )
-    with store.whole():
-        store.set_fact("asked", asked)
-        store.set_fact("controls", [name for name, info in checked.methods.items() if info.spec.control])
 
 
 @dataclass
@@ -166,7 +122,7 @@ class _Evaluation:
             stack.enter_context(as_loaded(self.model.device, self.model.dtype))
             stack.enter_context(frozen(self.model.module))
             for number, rows in enumerate(_chunks(self.pairs, study.limit, study.batch_size)):
-                self._recognise(number, rows)
+                recognise(self.store, number, rows)
                 todo = [run for run in runs if not self.store.is_done(_unit(number, *run))]
                 chunk = self._chunk(number, rows) if todo else None
                 for place, name, seed in todo:
@@ -179,7 +135,7 @@ class _Evaluation:
                     advance()
                 seen += len(rows)
                 chunks += 1
-            self._recognise(chunks, [])  # there are no more of them
+            recognise(self.store, chunks, [])  # there are no more of them
             with self.store.whole():
                 for bad in self.pairs.bad:
                     self.store.note("bad row", bad.place, bad.reason)
@@ -187,19 +143,6 @@ class _Evaluation:
         if not self.store.scores():
             raise InputError(f"evaluate: no pair of {self.pairs.name!r} can be used: {self._first_reason()}")
         self._finish(runs)
-
-    def _recognise(self, number: int, rows: Sequence[tuple[int, Pair]]) -> None:
-        """Raises :class:`StorageError` where the folder knows other pairs in this place."""
-        pairs = [[pair.id, *(_named(raw) for _, raw in pair.inputs)] for _, pair in rows]
-        known = self.store.fact(f"pairs {number}")
-        if known is None:
-            self.store.set_fact(f"pairs {number}", pairs)
-        elif known != pairs:
-            first = next((new[0] for old, new in zip(known, pairs, strict=False) if old != new), None)
-            which = "more or fewer of them" if first is None else f"another {first!r}"
-            raise StorageError(
-                f"the folder holds an evaluation of other pairs ({which}): use another folder, or begin anew with --force"
-            )
 
     def _first_reason(self) -> str:
         reasons = [*self.store.notes("bad row"), *self.store.notes("bad pair")]
@@ -426,11 +369,6 @@ def _chunks(pairs: Pairs, limit: int | None, size: int) -> Iterator[list[tuple[i
 
 def _unit(chunk: int, place: int, name: str, seed: int) -> str:
     return f"{chunk}/{place}/{name}/{seed}"
-
-
-def _named(raw: Any) -> str | None:
-    """A text, or a file's name wherever its folder is now; None for what has neither."""
-    return Path(raw).name if isinstance(raw, PathLike) else raw if isinstance(raw, str) else None
 
 
 def _stable(name: str) -> int:

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -31,7 +31,7 @@ from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.weights import lent, parts, redraw
 from m2ib.metrics import Aggregate, RankCorrelation, aggregate
 from m2ib.model import Model
-from m2ib.pipeline import Plan, explain_side
+from m2ib.pipeline import Plan, attribution_of, explain_side
 
 IGNORES = 0.7
 """A method whose maps still correlate more than this with random weights throughout ignores the model."""
@@ -150,7 +150,7 @@ def cascade(
             rows = explain_side(model, modality, items, inputs, targets, plan)
             maps[name].append(
                 [
-                    _attribution(model, modality, item, name, plan, settings[name], row.grid)
+                    replace(attribution_of(model, modality, item, plan, row, settings[name]), method=name)
                     for item, row in zip(items, rows, strict=True)
                 ]
             )
@@ -178,32 +178,6 @@ def _chosen(count: int, stages: int | None) -> list[int]:
             f"sanity check: stages={stages!r} is out of range; give a whole number from 2, or None for all"
         )
     return sorted({round(place) for place in np.linspace(0, count - 1, min(stages, count)).tolist()})
-
-
-def _attribution(
-    model: Model,
-    modality: str,
-    item: Item,
-    name: str,
-    plan: Plan,
-    settings: Mapping[str, object],
-    grid: np.ndarray,
-) -> Attribution:
-    """What the map is drawn by."""
-    return Attribution(
-        modality=modality,
-        method=name,
-        grid=grid,
-        capacity=None,
-        layout=item.layout,
-        curve=None,
-        settings=settings,
-        view=item.view,
-        renderer=model.encoder(modality).renderer,
-        origin=item.origin,
-        unit=plan.method.unit,
-        additive=plan.method.additive,
-    )
 
 
 def _correlation(intact: Attribution, later: Attribution) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor
 from m2ib.contract import Item
 from m2ib.data.pairs import Pair
 from m2ib.errors import StorageError
-from m2ib.evaluation.cases import attribution_of
+from m2ib.evaluation.cases import outlined
 from m2ib.evaluation.fine_tune import Outcome, Training
 from m2ib.evaluation.roar import roar_plus, split
 from m2ib.evaluation.sanity import Cascade, cascade
@@ -98,7 +98,7 @@ def sanity_summary(
     maps = {
         name: [
             [
-                attribution_of(model, pair, items, place, plans[name], np.array(grid))
+                outlined(model, pair, items, place, plans[name], np.array(grid))
                 for (_, pair, items), grid in zip(shown, row, strict=False)
             ]
             for row in fact["grids"]

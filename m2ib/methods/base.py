@@ -73,10 +73,6 @@ class Batch:
         positions = tuple(length for place, length in enumerate(activation.shape) if place not in (0, axis))
         return [layout.to_grid(np.empty(positions)).shape for layout in self.layouts]
 
-    def generator(self, seed: int) -> np.random.Generator:
-        """Random numbers that depend on the seed alone: not on the batch, nor on the device."""
-        return np.random.default_rng(seed)
-
 
 @dataclass(frozen=True)
 class Map:
@@ -117,14 +113,6 @@ class Ready:
 
     def maps(self, targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         return self.make(targets, advance)
-
-
-class Resolved(Protocol):
-    """The settings of one method for one encoder."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        ...
 
 
 @dataclass(frozen=True)

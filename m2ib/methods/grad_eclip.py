@@ -27,11 +27,10 @@ from torch.nn.functional import normalize
 
 from m2ib.attention import Attended, gradients, watch
 from m2ib.contract import Encoder
-from m2ib.methods.base import Batch, Begun, Map, Method, Ready, needs_attention
+from m2ib.methods.base import Batch, Begun, Map, Method, Ready, degradation_of, needs_attention
 from m2ib.methods.gradients import cosine
 from m2ib.methods.options import Options, count, resolver
 from m2ib.methods.reading import cells, check_pooling, maps, pooled
-from m2ib.renderers import TextRenderer
 
 
 def begin(batch: Batch, settings: Options) -> Begun:
@@ -84,7 +83,7 @@ def _joined(heads: Tensor) -> Tensor:
 
 def _usual(encoder: Encoder) -> int:
     """What the paper takes: eight of twelve for texts, else one."""
-    return max(1, round(len(encoder.layers) * 2 / 3)) if isinstance(encoder.renderer, TextRenderer) else 1
+    return max(1, round(len(encoder.layers) * 2 / 3)) if not degradation_of(encoder).gradual else 1
 
 
 def method() -> Method:

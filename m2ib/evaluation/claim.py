@@ -1,0 +1,80 @@
+"""Whose results a folder holds: an evaluation goes on with its own, and with no other's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from importlib.metadata import version
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from m2ib.data.pairs import Pair, Pairs
+from m2ib.errors import StorageError
+from m2ib.evaluation.store import FILE, Store
+from m2ib.evaluation.study import Checked
+from m2ib.model import Model
+
+_MAY_GROW = ("methods", "seeds")  # what is there stays true when others are asked for
+
+
+def claim(store: Store, model: Model, pairs: Pairs, checked: Checked) -> None:
+    """The store is this evaluation's: a new one, or one that was cut off. Raises :class:`StorageError`."""
+    asked = {
+        "model": {
+            **model.origin,
+            "device": model.device.type,
+            "dtype": str(model.dtype).removeprefix("torch."),
+        },
+        "data": {"name": pairs.name, "modalities": list(pairs.modalities)},
+        "study": checked.study.to_dict(),
+        "versions": {"m2ib": version("m2ib"), "torch": torch.__version__},
+    }
+    asked = json.loads(json.dumps(asked))  # as it is read back
+    known = store.fact("asked")
+    if known is not None:
+        differs = [
+            f"{group} {name}"
+            for group in ("model", "data", "study", "versions")
+            for name in sorted({*known[group], *asked[group]})
+            if known[group].get(name) != asked[group].get(name) and name not in _MAY_GROW
+        ]
+        if differs:
+            raise StorageError(
+                f"the folder holds an evaluation with another {', '.join(differs)}: use another folder, or begin anew "
+                "with --force"
+            )
+    with store.whole():
+        store.set_fact("asked", asked)
+        store.set_fact("controls", [name for name, info in checked.methods.items() if info.spec.control])
+
+
+def recognise(store: Store, number: int, rows: Sequence[tuple[int, Pair]]) -> None:
+    """Raises :class:`StorageError` where the folder knows other pairs in this place."""
+    pairs = [[pair.id, *(_named(raw) for _, raw in pair.inputs)] for _, pair in rows]
+    known = store.fact(f"pairs {number}")
+    if known is None:
+        store.set_fact(f"pairs {number}", pairs)
+    elif known != pairs:
+        first = next((new[0] for old, new in zip(known, pairs, strict=False) if old != new), None)
+        which = "more or fewer of them" if first is None else f"another {first!r}"
+        raise StorageError(
+            f"the folder holds an evaluation of other pairs ({which}): use another folder, or begin anew with --force"
+        )
+
+
+def forget(folder: Path) -> None:
+    """Remove what an evaluation has found and kept in a folder. Raises :class:`StorageError`."""
+    kept = [folder / f"{FILE}{end}" for end in ("", "-wal", "-shm")]
+    try:
+        for path in (*kept, *folder.glob("roar/*.pt"), *folder.glob("sanity-[01]-*.png")):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot begin anew in {str(folder)!r}: {error.strerror or error}") from error
+
+
+def _named(raw: Any) -> str | None:
+    """A text, or a file's name wherever its folder is now; None for what has neither."""
+    return Path(raw).name if isinstance(raw, PathLike) else raw if isinstance(raw, str) else None
