@@ -23,8 +23,8 @@ from m2ib.errors import (
     StorageError,
 )
 from m2ib.hookspecs import hookimpl
-from m2ib.registry import Registry, list_adapters, list_methods
-from m2ib.specs import AdapterSpec, MethodSpec
+from m2ib.registry import Registry, list_adapters, list_methods, list_renderers
+from m2ib.specs import AdapterSpec, MethodSpec, RendererSpec
 
 if TYPE_CHECKING:
     from m2ib.api import contrast, explain, explain_many, good_layers
@@ -115,6 +115,7 @@ __all__ = [
     "Model",
     "Region",
     "Registry",
+    "RendererSpec",
     "Replacing",
     "SettingError",
     "StorageError",
@@ -126,6 +127,7 @@ __all__ = [
     "hookimpl",
     "list_adapters",
     "list_methods",
+    "list_renderers",
     "load_explanation",
     "load_model",
     "read_boxes",

@@ -83,7 +83,7 @@ def watch_run(encoder: Encoder, run: Callable[[], Tensor], first: int) -> Watche
         if encoder.attention.by_sdpa is not None:
             stack.enter_context(encoder.attention.by_sdpa())
         watcher = _Watcher(encoder, first)
-        for number in range(first, len(encoder.layers)):
+        for number in range(first, len(encoder.blocks)):
             watcher.follow(stack, number)
         stack.enter_context(watcher)
         embedding = run()  # (N, D)
@@ -98,14 +98,14 @@ class _Watcher(TorchFunctionMode):
         self._encoder = encoder
         self._first = first
         self._inside: int | None = None  # the block that is running
-        self._over = first == len(encoder.layers)  # the last block has run
-        self._calls: dict[int, list[Attended]] = {n: [] for n in range(first, len(encoder.layers))}
+        self._over = first == len(encoder.blocks)  # the last block has run
+        self._calls: dict[int, list[Attended]] = {n: [] for n in range(first, len(encoder.blocks))}
         self._pooling: list[Attended] = []
         self._outputs: dict[int, Tensor] = {}
 
     def follow(self, stack: ExitStack, number: int) -> None:
         """Know when this block begins and ends, until the stack is closed."""
-        layer = self._encoder.layers[number]
+        layer = self._encoder.blocks[number]
 
         def begin(module: nn.Module, args: Any) -> None:
             self._inside = number
@@ -113,7 +113,7 @@ class _Watcher(TorchFunctionMode):
         def end(module: nn.Module, args: Any, output: Any) -> None:
             self._inside = None
             self._outputs[number] = layer.read(output)
-            self._over = number == len(self._encoder.layers) - 1
+            self._over = number == len(self._encoder.blocks) - 1
 
         for handle in (
             layer.module.register_forward_pre_hook(begin),
@@ -146,7 +146,7 @@ class _Watcher(TorchFunctionMode):
     def _where(self) -> str:
         if self._inside is None:
             return f"{self._encoder.modality}: the pooling after the last block"
-        return f"{self._encoder.modality}: layer {self._inside} ({self._encoder.layers[self._inside].name})"
+        return f"{self._encoder.modality}: layer {self._inside} ({self._encoder.blocks[self._inside].name})"
 
     def seen(self, embedding: Tensor) -> Watched:
         for number, calls in self._calls.items():

@@ -10,14 +10,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from m2ib.errors import InputError
+from m2ib.errors import AdapterError, InputError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -170,11 +170,24 @@ class Layer:
 
 @dataclass(frozen=True)
 class Defaults:
-    """Settings that suit this encoder; ``layer`` must not be one whose grid cannot reach the output."""
+    """Settings that suit this encoder.
 
-    layer: int
+    layer     must not be one whose grid cannot reach the output; None: :func:`usual_layer`
+    beta      weight of the information, see :class:`m2ib.FitSettings`
+    variance  of the noise
+    """
+
+    layer: int | None = None
     beta: float = 0.1
     variance: float = 1.0
+
+
+def usual_layer(blocks: int) -> int:
+    """The paper's block 9 of 12, at the same depth of other encoders; never the last block.
+
+    The last block's patches cannot reach an embedding that is read from one token.
+    """
+    return max(-1, min(round(0.75 * blocks), blocks - 2))
 
 
 @dataclass(frozen=True)
@@ -196,10 +209,14 @@ class Attention:
     by_sdpa: Callable[[], AbstractContextManager[None]] | None = None
 
 
-class Prepare(Protocol):
-    """raw input -> Item; ``truncate=True`` cuts what is longer than the model takes."""
+Prepare = Callable[..., "Item | Inputs"]
+"""``prepare(raw, truncate=False) -> Item``; ``truncate=True`` cuts what is longer than the model takes.
 
-    def __call__(self, raw: Any, *, truncate: bool = False) -> Item: ...
+To :func:`m2ib.adapt` it may be ``prepare(raw)``, and give the inputs alone, without batch axis.
+"""
+
+Layers = Sequence["Layer | str"] | str
+"""The blocks in order of running. Names, or the name of the list that holds them, are for :func:`m2ib.adapt`."""
 
 
 def stack(items: Sequence[Inputs]) -> Inputs:
@@ -210,18 +227,23 @@ def stack(items: Sequence[Inputs]) -> Inputs:
     return {key: torch.stack([item[key] for item in items if isinstance(item, dict)]) for key in first}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Encoder:
     """One branch of a model: everything the core needs to know about a modality.
 
-    modality  its name
-    prepare   raw -> :class:`Item`
-    describe  one already preprocessed input (no batch axis) -> :class:`Item`
+    What may be left out is either not needed, or found out by :func:`m2ib.adapt`, which says how.
+
     embed     inputs (N, ...) -> embeddings (N, D); differentiable, need not be normalised
+    modality  its name; "": the key under which :func:`m2ib.adapt` is given it
+    prepare   raw -> :class:`Item`; ``truncate=True`` cuts what is longer than the model takes. None: takes
+              preprocessed tensors alone
+    describe  one already preprocessed input (no batch axis) -> :class:`Item`. None: takes raw inputs alone
     layers    the blocks in order of running; blocks count from 0
-    stem      layer -1: the embedding output, usually the input of block 0
+    stem      layer -1: the embedding output. None: the input of block 0
+    layout    for :func:`m2ib.adapt`, of every input whose ``prepare`` does not tell its own
     defaults  good settings for this encoder
-    renderer  how an attribution of this modality is looked at and stored
+    renderer  how an attribution of this modality is looked at and stored. None: by the type of the view, see
+              :func:`m2ib.renderers.renderer_for`
     collate   list of ``Item.inputs`` -> inputs (N, ...); pads if it has to. Items that it cannot
               collate because their shapes differ are run apart
     tail      optional fast path from a layer to the embedding:
@@ -235,16 +257,19 @@ class Encoder:
     attention that its blocks attend, for methods that read attention; None for an encoder without
     degradation how parts of an input are taken out, for methods that hide and for metrics: see
               ``m2ib/degradation.py``. None: an input of numbers fades to 0 along its last axes; token ids cannot be hidden
+    examples  gives two raw inputs or more, different ones, of different lengths where lengths differ: what ``m2ib
+              check`` tries the encoder on, and what :func:`m2ib.adapt` looks at layers with; or None
     """
 
-    modality: str
-    prepare: Prepare
-    describe: Callable[[Inputs], Item]
     embed: Callable[[Inputs], Tensor]
-    layers: tuple[Layer, ...]
-    stem: Layer
-    defaults: Defaults
-    renderer: Renderer
+    modality: str = ""
+    prepare: Prepare | None = None
+    describe: Callable[[Inputs], Item] | None = None
+    layers: Layers = ()
+    stem: Layer | str | None = None
+    layout: Layout | None = None
+    defaults: Defaults = Defaults()
+    renderer: Renderer | None = None
     collate: Callable[[Sequence[Inputs]], Inputs] = stack
     tail: Callable[[Tensor, int, Inputs], Tensor] | None = None
     stride: tuple[int, ...] | None = None
@@ -252,10 +277,36 @@ class Encoder:
     reference: Callable[[], Sequence[Any]] | None = None
     attention: Attention | None = None
     degradation: Degradation | None = None
+    examples: Callable[[], Sequence[Any]] | None = None
+
+    @property
+    def blocks(self) -> tuple[Layer, ...]:
+        """The layers from 0 on. Raises :class:`AdapterError` for an encoder whose layers are but named."""
+        found = tuple(layer for layer in self.layers if isinstance(layer, Layer))
+        if len(found) < len(self.layers):
+            raise AdapterError(
+                f"{self.modality or 'encoder'}: its layers are names, {self.layers!r:.80}; m2ib.adapt(module, "
+                "encoders={...}) makes a model of them"
+            )
+        return found
 
     def layer(self, index: int) -> Layer:
-        """The layer with this number: -1 is the stem, 0 .. len(layers) - 1 the blocks."""
-        return self.stem if index == -1 else self.layers[index]
+        """The layer with this number: -1 is the stem, 0 .. len(blocks) - 1 the blocks."""
+        if index != -1:
+            return self.blocks[index]
+        if isinstance(self.stem, Layer):
+            return self.stem
+        if self.stem is None:
+            return replace(self.blocks[0], name=f"{self.blocks[0].name} (input)", at="input")
+        raise AdapterError(
+            f"{self.modality or 'encoder'}: its stem is a name, {self.stem!r}; m2ib.adapt(module, encoders={{...}}) "
+            "makes a model of it"
+        )
+
+    @property
+    def default_layer(self) -> int:
+        """That of the defaults, or the usual one."""
+        return usual_layer(len(self.layers)) if self.defaults.layer is None else self.defaults.layer
 
     def batch_key(self, inputs: Inputs) -> object:
         """Inputs with equal keys can be collated: all of them, or with plain stacking those of one shape."""

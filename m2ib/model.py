@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -62,9 +62,9 @@ class Model:
             raise InputError(f"{modality}: the tensor holds NaN or infinite values")
         with torch.device("cpu"), keeping() as warned:  # whatever the caller's default device is
             if isinstance(raw, Tensor):
-                item = encoder.describe(raw.detach().cpu())
+                item: Item = _ready(encoder.describe, "preprocessed tensors", modality)(raw.detach().cpu())
             else:
-                item = encoder.prepare(raw, truncate=truncate)
+                item = _ready(encoder.prepare, "raw inputs", modality)(raw, truncate=truncate)
         return replace(item, origin={**item.origin, "warnings": warned}) if warned else item
 
     def collate(self, modality: str, items: Sequence[Item]) -> Inputs:
@@ -101,6 +101,14 @@ class Model:
             f"Model({self.origin.get('adapter', '?')}, checkpoint={self.origin.get('checkpoint')!r}, "
             f"modalities={self.modalities}, {self.device}, {str(self.dtype).removeprefix('torch.')})"
         )
+
+
+def _ready(make: Callable[..., Any] | None, what: str, modality: str) -> Callable[..., Any]:
+    """What makes an item. Raises :class:`InputError` for an encoder that takes none of ``what``."""
+    if make is None:
+        other = "a raw input" if what.startswith("pre") else "a preprocessed tensor"
+        raise InputError(f"{modality}: this model takes no {what}; give {other}")
+    return make
 
 
 def resolve_device(device: str | torch.device) -> torch.device:

@@ -24,6 +24,7 @@ from m2ib.methods.base import Batch, Map, Method, refused
 from m2ib.model import Model
 from m2ib.reference import References
 from m2ib.registry import MethodInfo, default_registry
+from m2ib.renderers import renderer_for
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,7 @@ def attribution_of(
         curve=found.curve,
         settings=settings or {},
         view=item.view,
-        renderer=model.encoder(modality).renderer,
+        renderer=model.encoder(modality).renderer or renderer_for(item.view, item.layout),
         origin=item.origin,
         unit=plan.method.unit,
         additive=plan.method.additive,

@@ -48,7 +48,7 @@ def reaching_layers(encoder: Encoder, inputs: Inputs, layout: Layout) -> tuple[i
         return through
 
     with torch.enable_grad(), ExitStack() as stack:
-        for index in range(-1, len(encoder.layers)):
+        for index in range(-1, len(encoder.blocks)):
             stack.enter_context(replaced_value(encoder.layer(index), keep(index)))
         embedding = encoder.embed(inputs)  # (1, D)
     passed = {index: activation for index, activation in passed.items() if activation.requires_grad}

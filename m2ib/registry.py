@@ -1,4 +1,4 @@
-"""Adapters and methods found through the entry-point group ``m2ib``, each plugin on its own.
+"""Adapters, methods and renderers found through the entry-point group ``m2ib``, each plugin on its own.
 
 A plugin that fails is left out, recorded and reported once; everyone else keeps working.
 ``M2IB_STRICT_PLUGINS=1`` raises instead. Nothing here imports a model library or torch.
@@ -18,14 +18,15 @@ import pluggy
 
 from m2ib import hookspecs
 from m2ib.errors import AdapterError, M2IBError, SettingError, did_you_mean
-from m2ib.specs import AdapterSpec, MethodSpec
+from m2ib.specs import AdapterSpec, MethodSpec, RendererSpec
 
 if TYPE_CHECKING:
     from m2ib.methods.base import Method
+    from m2ib.renderers import Renderer
 
 log = logging.getLogger("m2ib")
 
-HOOKS = ("m2ib_register_adapters", "m2ib_register_methods")
+HOOKS = ("m2ib_register_adapters", "m2ib_register_methods", "m2ib_register_renderers")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,31 @@ class MethodInfo:
             install = f"pip install '{self.spec.extra}'" if self.spec.extra else "install what it needs"
             raise SettingError(
                 f"method {self.name!r} needs {error.name or error}, which cannot be imported: {install}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class RendererInfo:
+    """One row of :func:`m2ib.list_renderers`: a usable renderer and the distribution it comes from."""
+
+    name: str
+    summary: str
+    origin: str
+    spec: RendererSpec
+
+    @property
+    def qualified_name(self) -> str:
+        """``dist:name``."""
+        return f"{self.origin}:{self.name}"
+
+    def load(self) -> Renderer:
+        """The renderer itself. Raises :class:`AdapterError` naming what to install where a package is missing."""
+        try:
+            return self.spec.load()
+        except ImportError as error:
+            install = f"pip install '{self.spec.extra}'" if self.spec.extra else "install what it needs"
+            raise AdapterError(
+                f"renderer {self.name!r} needs {error.name or error}, which cannot be imported: {install}"
             ) from error
 
 
@@ -148,6 +174,7 @@ def _called(name: object, rows: Sequence[Info]) -> list[Info]:
 
 AdapterList = Listing[AdapterInfo]
 MethodList = Listing[MethodInfo]
+RendererList = Listing[RendererInfo]
 
 
 class Registry:
@@ -156,6 +183,7 @@ class Registry:
     def __init__(self) -> None:
         self._adapters: list[AdapterInfo] = []
         self._methods: list[MethodInfo] = []
+        self._renderers: list[RendererInfo] = []
         self._failures: list[PluginFailure] = []
 
     @classmethod
@@ -186,29 +214,39 @@ class Registry:
         return registry
 
     def add_plugin(self, plugin: Any, *, origin: str, entry_point: str = "") -> None:
-        """Check a plugin's hooks and take its adapters and methods, all or none of them."""
+        """Check a plugin's hooks and take its adapters, methods and renderers, all or none of them."""
         manager = pluggy.PluginManager(hookspecs.GROUP)
         manager.add_hookspecs(hookspecs)
         manager.register(plugin, name=entry_point or origin)
         manager.check_pending()  # a misspelt hook
         if not any(getattr(manager.hook, hook).get_hookimpls() for hook in HOOKS):
             raise AdapterError(
-                f"{entry_point or origin!r} has no function {HOOKS[0]} decorated with m2ib.hookimpl, nor {HOOKS[1]}"
+                f"{entry_point or origin!r} has no function {HOOKS[0]} decorated with m2ib.hookimpl, nor "
+                + " or ".join(HOOKS[1:])
             )
         adapters: list[AdapterSpec] = []
         methods: list[MethodSpec] = []
+        renderers: list[RendererSpec] = []
         manager.hook.m2ib_register_adapters(register=adapters.append)
         manager.hook.m2ib_register_methods(register=methods.append)
+        manager.hook.m2ib_register_renderers(register=renderers.append)
         _check("adapter", AdapterSpec, adapters, origin, self._adapters)
         _check("method", MethodSpec, methods, origin, self._methods)
+        _check("renderer", RendererSpec, renderers, origin, self._renderers)
         self._adapters += [
             AdapterInfo(s.name, s.summary, s.models, tuple(s.modalities), origin, s) for s in adapters
         ]
         self._methods += [MethodInfo(s.name, s.summary, origin, s) for s in methods]
+        self._renderers += [RendererInfo(s.name, s.summary, origin, s) for s in renderers]
 
     def conflicts(self) -> list[str]:
         """A line for each name that two distributions share."""
-        return [*_conflicts("adapter", self._adapters), *_conflicts("method", self._methods)]
+        kinds: dict[str, Sequence[_Row]] = {
+            "adapter": self._adapters,
+            "method": self._methods,
+            "renderer": self._renderers,
+        }
+        return [line for kind, rows in kinds.items() for line in _conflicts(kind, rows)]
 
     def list(self) -> AdapterList:
         """All adapters that were found, failures included."""
@@ -217,6 +255,18 @@ class Registry:
     def list_methods(self) -> MethodList:
         """All methods that were found, failures included."""
         return Listing(self._methods, self._failures, _conflicts("method", self._methods))
+
+    def list_renderers(self) -> RendererList:
+        """All renderers that were found, failures included."""
+        return Listing(self._renderers, self._failures, _conflicts("renderer", self._renderers))
+
+    def modalities(self) -> dict[str, bool]:
+        """Every kind of input that an adapter takes, and whether one says that it is written out (``inline``)."""
+        known: dict[str, bool] = {}
+        for info in self._adapters:
+            for modality in info.modalities:
+                known[modality] = known.get(modality, False) or modality in info.spec.inline
+        return known
 
     def called(self, method: MethodInfo) -> str:
         """How to ask for a method: its name, or ``dist:name`` where another one has it too."""
@@ -252,9 +302,7 @@ class Registry:
         )
 
 
-def _check(
-    kind: str, wanted: type, specs: Sequence[Any], origin: str, registered: Sequence[AdapterInfo | MethodInfo]
-) -> None:
+def _check(kind: str, wanted: type, specs: Sequence[Any], origin: str, registered: Sequence[_Row]) -> None:
     """Raises :class:`AdapterError` for what is no spec, and for a name that a distribution gives twice."""
     for spec in specs:
         if not isinstance(spec, wanted):
@@ -266,7 +314,7 @@ def _check(
             raise AdapterError(f"{origin!r} registers the {kind} {spec.name!r} more than once")
 
 
-def _conflicts(kind: str, rows: Sequence[AdapterInfo | MethodInfo]) -> list[str]:
+def _conflicts(kind: str, rows: Sequence[_Row]) -> list[str]:
     lines = []
     for name in dict.fromkeys(info.name for info in rows):
         rivals = [info for info in rows if info.name == name]
@@ -309,3 +357,8 @@ def list_adapters() -> AdapterList:
 def list_methods() -> MethodList:
     """The installed methods: names, summaries, origin; ``.failures`` names plugins left out."""
     return default_registry().list_methods()
+
+
+def list_renderers() -> RendererList:
+    """The installed renderers: names, summaries, origin; ``.failures`` names plugins left out."""
+    return default_registry().list_renderers()

@@ -104,7 +104,7 @@ def resolve(encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, A
     own = {name: own_value(name, value, modality, modalities) for name, value in given.items()}
     own = {name: value for name, value in own.items() if value is not None}
     chosen: dict[str, Any] = {
-        "layer": encoder.defaults.layer,
+        "layer": encoder.default_layer,
         "beta": encoder.defaults.beta,
         "variance": encoder.defaults.variance,
     }
@@ -119,11 +119,11 @@ def resolve(encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, A
             raise SettingError(f"{name} for {modality}: {chosen[name]!r} is out of range; it must be >= 1")
     if "seed" in chosen and not 0 <= chosen["seed"] < 2**63:
         raise SettingError(f"seed for {modality}: {chosen['seed']!r} is out of range; it must be >= 0")
-    last = len(encoder.layers) - 1
+    last = len(encoder.blocks) - 1
     if not -1 <= chosen["layer"] <= last:
         raise SettingError(
             f"layer for {modality}: {chosen['layer']!r} is out of range; this encoder has the blocks 0 to {last}, "
-            f"and -1 for its embedding output (default {encoder.defaults.layer})"
+            f"and -1 for its embedding output (default {encoder.default_layer})"
         )
     for name, choices in _CHOICES.items():
         if name in chosen and chosen[name] not in choices:

@@ -1,4 +1,4 @@
-"""What plugins register: adapters and methods. Plain data; making one imports no torch and no model library."""
+"""What plugins register: adapters, methods and renderers. Plain data; making one imports no torch and no model library."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from m2ib.errors import AdapterError, SettingError
+from m2ib.errors import AdapterError, M2IBError, SettingError
 
 if TYPE_CHECKING:
     from m2ib.methods.base import Method
     from m2ib.model import Model
+    from m2ib.renderers import Renderer
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
@@ -31,6 +32,8 @@ class AdapterSpec:
     options     names of the keywords that ``load`` takes besides; () where they are not told
     attention   modalities whose encoders may show attention, so that a method which needs it can be refused before
                 anything is loaded; None where it is not told
+    inline      modalities whose inputs are written out where a table of pairs gives them, as texts are; a table
+                gives all others as the paths of files
     """
 
     name: str
@@ -41,12 +44,10 @@ class AdapterSpec:
     extra: str = ""
     options: tuple[str, ...] = ()
     attention: tuple[str, ...] | None = None
+    inline: tuple[str, ...] = ("text",)
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise AdapterError(
-                f"AdapterSpec: name {self.name!r} is not made of lower-case letters, digits and dashes"
-            )
+        _check_name(self, AdapterError)
         if isinstance(self.modalities, str) or not self.modalities:
             raise AdapterError(
                 f"AdapterSpec {self.name!r}: modalities must be a non-empty tuple of names, "
@@ -57,8 +58,7 @@ class AdapterSpec:
                 raise AdapterError(
                     f"AdapterSpec {self.name!r}: modality {modality!r} is not a lower-case name"
                 )
-        if not callable(self.load):
-            raise AdapterError(f"AdapterSpec {self.name!r}: load {self.load!r} cannot be called")
+        _check_load(self, AdapterError)
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,40 @@ class MethodSpec:
     extra: str = ""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise SettingError(
-                f"MethodSpec: name {self.name!r} is not made of lower-case letters, digits and dashes"
-            )
-        if not callable(self.load):
-            raise SettingError(f"MethodSpec {self.name!r}: load {self.load!r} cannot be called")
+        _check_name(self, SettingError)
+        _check_load(self, SettingError)
+
+
+@dataclass(frozen=True)
+class RendererSpec:
+    """What a plugin registers for one renderer, so that explanations that were saved find it again.
+
+    name     the renderer's own name, as in the manifest of a saved explanation
+    summary  one line for listings
+    load     gives the :class:`m2ib.renderers.Renderer`; the only place that imports anything heavy
+    extra    what to install when a package is missing
+    """
+
+    name: str
+    summary: str
+    load: Callable[[], Renderer]
+    extra: str = ""
+
+    def __post_init__(self) -> None:
+        _check_name(self, AdapterError)
+        _check_load(self, AdapterError)
+
+
+Spec = AdapterSpec | MethodSpec | RendererSpec
+
+
+def _check_name(spec: Spec, error: type[M2IBError]) -> None:
+    if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
+        raise error(
+            f"{type(spec).__name__}: name {spec.name!r} is not made of lower-case letters, digits and dashes"
+        )
+
+
+def _check_load(spec: Spec, error: type[M2IBError]) -> None:
+    if not callable(spec.load):
+        raise error(f"{type(spec).__name__} {spec.name!r}: load {spec.load!r} cannot be called")

@@ -122,7 +122,7 @@ FLAT = """
         from m2ib.methods import Map, Method, Ready
 
         def begin(batch, settings):
-            shapes = batch.grids(batch.encoder.defaults.layer)
+            shapes = batch.grids(batch.encoder.default_layer)
             return Ready(batch.embed(), lambda targets, advance: [Map(np.full(shape, {value})) for shape in shapes])
 
         return Method(begin, additive=False)

@@ -24,7 +24,7 @@ CENTRE = """
             def maps(targets, advance):
                 advance()
                 found = []
-                for grid in batch.grids(batch.encoder.defaults.layer):
+                for grid in batch.grids(batch.encoder.default_layer):
                     values = np.zeros(grid)
                     values[tuple(length // 2 for length in grid)] = settings.height
                     found.append(Map(values))

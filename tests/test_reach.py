@@ -184,4 +184,4 @@ def test_defaults_are_good(clip_folder: Path, photo64: m2ib.Model, clip64: m2ib.
     raws: dict[str, Any] = {"image": torch.randn(3, 64, 64, dtype=torch.float64), "text": "a cat"}
     for model, given in ((photo64, raws), (clip64, {"image": IMAGE, "text": IDS})):
         for modality, encoder in model.encoders.items():
-            assert encoder.defaults.layer in m2ib.good_layers(model, modality, given[modality])
+            assert encoder.default_layer in m2ib.good_layers(model, modality, given[modality])

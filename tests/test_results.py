@@ -253,7 +253,10 @@ def test_figures_draw_every_kind(explanation: m2ib.Explanation, tmp_path: Path) 
 def test_renderers_by_name() -> None:
     assert isinstance(renderer_named("image"), ImageRenderer)
     assert isinstance(renderer_named("text"), TextRenderer)
-    assert isinstance(renderer_named("someone's"), ValuesRenderer)
+    with pytest.warns(
+        m2ib.M2IBWarning, match="there is no renderer 'molecule' here; its maps are shown as plain values"
+    ):
+        assert isinstance(renderer_named("molecule"), ValuesRenderer)
 
 
 def test_an_explanation_is_indexed_by_position_or_modality(explanation: m2ib.Explanation) -> None:

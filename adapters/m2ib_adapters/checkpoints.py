@@ -15,14 +15,6 @@ from m2ib.errors import CheckpointError, M2IBError
 HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach
 
 
-def default_layer(blocks: int) -> int:
-    """The paper's block 9 of 12, at the same depth of other encoders; never the last block.
-
-    The last block's patches cannot reach an embedding that is read from one token.
-    """
-    return max(-1, min(round(0.75 * blocks), blocks - 2))
-
-
 @contextmanager
 def loading(adapter: str, source: str) -> Iterator[None]:
     """Whatever a library raises while it reads weights becomes one :class:`CheckpointError`; it reads quietly."""

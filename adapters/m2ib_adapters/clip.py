@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from m2ib.contract import Attention, Defaults, Encoder, Inputs, Item, Layer, Layout
+from m2ib.contract import Attention, Encoder, Inputs, Item, Layer, Layout
 from m2ib.degradation import Replacing
 from m2ib.errors import CheckpointError, InputError
 from m2ib.model import Model
 from m2ib.renderers import ImageRenderer, TextRenderer
-from m2ib_adapters.checkpoints import default_layer, from_folder_or_hub, loading
+from m2ib_adapters.checkpoints import from_folder_or_hub, loading
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
@@ -186,16 +186,14 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     def describe(pixels: Inputs) -> Item:
         return preparation.describe(tensor_of(pixels, "clip"), layout)
 
-    defaults = Defaults(default_layer(len(blocks)))
     return Encoder(
-        "image",
-        prepare,
-        describe,
-        embed,
-        layers,
-        stem,
-        defaults,
-        ImageRenderer(),
+        modality="image",
+        prepare=prepare,
+        describe=describe,
+        embed=embed,
+        layers=layers,
+        stem=stem,
+        renderer=ImageRenderer(),
         tail=tail,
         stride=(patch, patch),
         attention=Attention(first_position, by_sdpa_of(vision.config)),
@@ -293,18 +291,16 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         longest = max(len(row) for row in rows)
         return torch.stack([torch.cat([row, row[-1:].expand(longest - len(row))]) for row in rows])  # (N, T)
 
-    defaults = Defaults(default_layer(len(blocks)))
     return Encoder(
-        "text",
-        prepare,
-        describe,
-        embed,
-        layers,
-        stem,
-        defaults,
-        TextRenderer(),
-        collate,
-        tail,
+        modality="text",
+        prepare=prepare,
+        describe=describe,
+        embed=embed,
+        layers=layers,
+        stem=stem,
+        renderer=TextRenderer(),
+        collate=collate,
+        tail=tail,
         attention=Attention(lambda ids: pooled_at(tensor_of(ids, "clip")), by_sdpa_of(text.config)),
         degradation=Replacing(_padding(tokenizer, text.eos_token_id)),
     )

@@ -82,9 +82,9 @@ def grid_shape(model: Model, modality: str, item: Item) -> tuple[int, ...]:
     if item.layout.grid is not None:
         return item.layout.grid
     encoder = model.encoder(modality)
-    layer = encoder.layer(encoder.defaults.layer)
+    layer = encoder.layer(encoder.default_layer)
     with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
-        activation = record(encoder, model.collate(modality, [item]), encoder.defaults.layer).activation
+        activation = record(encoder, model.collate(modality, [item]), encoder.default_layer).activation
     shape = list(activation.shape)
     del shape[layer.channel_axis % activation.ndim], shape[0]
     return tuple(shape)

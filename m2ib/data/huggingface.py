@@ -142,7 +142,7 @@ def _pair(
 
 def _raw(value: Any, side: Side, dtype: Any) -> Any:
     """One input, as ``m2ib.explain`` takes it."""
-    if side.modality == "text":
+    if side.inline:
         return text_in(value, side.column)
     if value is None or isinstance(value, str):
         return file_in(value, side.column, side.modality, _HERE)

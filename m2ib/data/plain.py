@@ -71,7 +71,7 @@ def open_jsonl(path: Any, *, columns: Any = None) -> Pairs:
 
 def raw_in(value: Any, side: Side, folder: Path) -> Any:
     """One input, out of a cell."""
-    if side.modality == "text":
+    if side.inline:
         return text_in(value, side.column)
     return file_in(value, side.column, side.modality, folder)
 

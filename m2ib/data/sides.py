@@ -1,4 +1,4 @@
-"""Which two columns hold the inputs of a pair: those that are named by a modality, or those that are chosen."""
+"""Which two columns hold the inputs of a pair: those named by a modality of an installed adapter, or those chosen."""
 
 from __future__ import annotations
 
@@ -8,20 +8,26 @@ from typing import Any
 
 from m2ib.data.files import listed
 from m2ib.errors import InputError, SettingError
-
-MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu", "video")
-"""The columns that are found by their names. Others are chosen."""
+from m2ib.registry import default_registry
 
 
 @dataclass(frozen=True)
 class Side:
-    """One input of a pair: its modality, and the column that holds it."""
+    """One input of a pair: its modality, and the column that holds it.
+
+    inline  whether a cell holds the input itself, as it does of texts, and not the path of its file
+    """
 
     modality: str
     column: str
 
+    @property
+    def inline(self) -> bool:
+        return default_registry().modalities().get(self.modality, False)
+
 
 Sides = tuple[Side, Side]
+_OTHERS = ("id", "boxes")  # columns that hold no input
 
 
 def named_sides(columns: Sequence[str], who: str) -> Sides:
@@ -31,8 +37,9 @@ def named_sides(columns: Sequence[str], who: str) -> Sides:
 
     Raises :class:`InputError` where there are not exactly two.
     """
-    found = [Side(name, name) for name in columns if name in MODALITIES]
-    for modality in MODALITIES:
+    known = [name for name in default_registry().modalities() if name not in _OTHERS]
+    found = [Side(name, name) for name in columns if name in known]
+    for modality in known:
         both = [f"{modality}_{number}" for number in (1, 2)]
         if set(both) <= set(columns):
             found += [Side(modality, column) for column in both]

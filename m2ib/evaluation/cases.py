@@ -21,7 +21,7 @@ from m2ib.evaluation.study import MEASURES
 from m2ib.methods.base import Map
 from m2ib.model import Model
 from m2ib.pipeline import Plan, attribution_of, label
-from m2ib.renderers import Outlining
+from m2ib.renderers import Outlining, Renderer, renderer_for
 
 RANKED = ("drop", "iou", "insertion", "deletion")  # what a case can be worst by, the first two that are there
 CASES = 3  # by each
@@ -124,7 +124,7 @@ def outlined(
 ) -> Attribution:
     """A map as ``m2ib.explain`` would give it, with what is known of the input drawn over it."""
     item, modality = items[side], pair.inputs[side][0]
-    renderer, view = model.encoder(modality).renderer, item.view
+    renderer, view = _renderer(model, modality, item), item.view
     if pair.boxes and hasattr(view, "with_boxes"):
         with suppress(InputError):  # of boxes beside the image nothing can be drawn
             view = view.with_boxes(pair.boxes)
@@ -133,12 +133,16 @@ def outlined(
     return replace(attribution_of(model, modality, item, plan, Map(grid)), view=view)
 
 
+def _renderer(model: Model, modality: str, item: Item) -> Renderer:
+    return model.encoder(modality).renderer or renderer_for(item.view, item.layout)
+
+
 def _other(model: Model, pair: Pair, items: tuple[Item, Item], side: int, ident: str) -> str:
     """What the other input is, as HTML."""
     from markupsafe import Markup
 
     item, modality = items[side], pair.inputs[side][0]
-    renderer = model.encoder(modality).renderer
+    renderer = _renderer(model, modality, item)
     if item.layout.tokens or not isinstance(renderer, Outlining):
         return str(Markup("<q>{}</q>").format(label(item)))
     blank = Attribution(

@@ -49,10 +49,10 @@ def parts(model: Model, modality: str, inputs: Inputs) -> list[Part]:
     named = {name: value for name, value in model.module.named_parameters() if value.is_floating_point()}
     before, after = _dependencies(model, modality, row(inputs, 0), named)
     used = before | after
-    within = [{id(value) for value in layer.module.parameters()} for layer in encoder.layers]
+    within = [{id(value) for value in layer.module.parameters()} for layer in encoder.blocks]
     inside = set().union(*within)
     wanted = [("head", after - inside)]
-    wanted += [(layer.name, own) for layer, own in zip(encoder.layers, within, strict=True)][::-1]
+    wanted += [(layer.name, own) for layer, own in zip(encoder.blocks, within, strict=True)][::-1]
     wanted.append(("stem", before - inside))
     found, taken = [], set[int]()
     for name, members in wanted:
@@ -71,7 +71,7 @@ def _dependencies(
     model: Model, modality: str, inputs: Inputs, named: Mapping[str, nn.Parameter]
 ) -> tuple[set[int], set[int]]:
     """Ids of the weights that the stem's activation depends on, and of those that the embedding does besides."""
-    encoder, place = model.encoder(modality), model.encoder(modality).stem
+    encoder, place = model.encoder(modality), model.encoder(modality).layer(-1)
     activations: list[Tensor] = []
 
     def cut(value: Any) -> Any:

@@ -38,7 +38,7 @@ def begin(batch: Batch, settings: Options) -> Begun:
 
     def make(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         with torch.enable_grad():
-            seen = watch(batch.encoder, batch.inputs, len(batch.encoder.layers) - settings.blocks)
+            seen = watch(batch.encoder, batch.inputs, len(batch.encoder.blocks) - settings.blocks)
             calls = seen.calls[-settings.blocks :]
             found = gradients(cosine(seen.embedding, targets), [call.mixed for call in calls])
         advance()
@@ -83,9 +83,9 @@ def _joined(heads: Tensor) -> Tensor:
 
 def _usual(encoder: Encoder) -> int:
     """What the paper takes: eight of twelve for texts, else one."""
-    return max(1, round(len(encoder.layers) * 2 / 3)) if not degradation_of(encoder).gradual else 1
+    return max(1, round(len(encoder.blocks) * 2 / 3)) if not degradation_of(encoder).gradual else 1
 
 
 def method() -> Method:
-    blocks: Any = count("blocks", _usual, most=lambda encoder: len(encoder.layers))
+    blocks: Any = count("blocks", _usual, most=lambda encoder: len(encoder.blocks))
     return Method(begin, resolve=resolver(blocks), refuse=needs_attention, additive=False)

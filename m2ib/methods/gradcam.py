@@ -53,10 +53,10 @@ def begin(batch: Batch, settings: Options) -> Begun:
 
 def usual_layer(encoder: Encoder) -> int:
     """The last layer whose cells can matter."""
-    last = len(encoder.layers) - 1
+    last = len(encoder.blocks) - 1
     if encoder.attention is not None:
         return last if encoder.attention.pooled is None else last - 1
-    return last if encoder.layer(last).channel_axis == 1 else encoder.defaults.layer
+    return last if encoder.layer(last).channel_axis == 1 else encoder.default_layer
 
 
 def _check_reached(batch: Batch, layer: int, gradient: Tensor) -> None:

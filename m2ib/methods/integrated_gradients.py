@@ -138,7 +138,7 @@ def _along(line: Line, target: Tensor, settings: Options, integrated: Any) -> Te
 
 
 def _nib(encoder: Encoder) -> Mapping[str, Any]:
-    return {"at": "layer", "layer": max(encoder.defaults.layer - 1, -1), "steps": 10, "rule": "right"}
+    return {"at": "layer", "layer": max(encoder.default_layer - 1, -1), "steps": 10, "rule": "right"}
 
 
 def method() -> Method:

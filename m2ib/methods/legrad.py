@@ -33,7 +33,7 @@ from m2ib.methods.reading import check_pooling, clips, maps, read
 
 def begin(batch: Batch, settings: Options) -> Begun:
     """One forward pass, for what comes after the last block."""
-    recording = record(batch.encoder, batch.inputs, len(batch.encoder.layers) - 1)
+    recording = record(batch.encoder, batch.inputs, len(batch.encoder.blocks) - 1)
 
     def make(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         with torch.enable_grad():
@@ -66,7 +66,7 @@ def _by_pooling(batch: Batch, recording: Recording, seen: Watched, number: int, 
     """E of the pooling attention, applied to one block's output: (rows, T)."""
     with Tail(recording, 1, fast=batch.fast) as tail:
         z = seen.outputs[number].detach()  # (N, positions, C)
-        pooling = watch_run(batch.encoder, lambda: tail(z), len(batch.encoder.layers))
+        pooling = watch_run(batch.encoder, lambda: tail(z), len(batch.encoder.blocks))
     assert pooling.pooling is not None
     check_pooling(batch, pooling.pooling, seen.blocks[0].query.shape[2])
     similarity = cosine(pooling.embedding, targets)  # (N,)

@@ -74,7 +74,7 @@ def count(
 
 def block(name: str, default: Default) -> Option:
     """One of the encoder's blocks, counted from 0."""
-    return count(name, default, least=0, most=lambda encoder: len(encoder.layers) - 1)
+    return count(name, default, least=0, most=lambda encoder: len(encoder.blocks) - 1)
 
 
 def share(name: str, default: Default) -> Option:
@@ -109,7 +109,7 @@ def layer(name: str = "layer", default: Default = None, *, optional: bool = Fals
     def check(value: Any, encoder: Encoder) -> int | None:
         if value is None and optional:
             return None
-        number, last = integer(name, value, encoder.modality), len(encoder.layers) - 1
+        number, last = integer(name, value, encoder.modality), len(encoder.blocks) - 1
         if not -1 <= number <= last:
             raise SettingError(
                 f"{name} for {encoder.modality}: {value!r} is out of range; this encoder has the blocks 0 to {last}, "
@@ -117,7 +117,7 @@ def layer(name: str = "layer", default: Default = None, *, optional: bool = Fals
             )
         return number
 
-    usual = default if default is not None or optional else (lambda encoder: encoder.defaults.layer)
+    usual = default if default is not None or optional else (lambda encoder: encoder.default_layer)
     return Option(name, usual, check)
 
 

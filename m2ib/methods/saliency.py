@@ -60,7 +60,7 @@ def _at_embedding(batch: Batch, grids: list[tuple[int, ...]]) -> Begun:
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         gradient, _ = gradient_at(recording, recording.activation, targets, fast=batch.fast)
         advance()
-        lengths = gradient.cpu().double().norm(dim=batch.encoder.stem.channel_axis)  # (N, *positions)
+        lengths = gradient.cpu().double().norm(dim=batch.encoder.layer(-1).channel_axis)  # (N, *positions)
         found = []
         for layout, grid, values in zip(batch.layouts, grids, lengths, strict=True):
             own = torch.from_numpy(layout.to_grid(values.numpy()))

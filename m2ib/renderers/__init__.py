@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from m2ib.contract import Layout
+from m2ib.errors import AdapterError
+from m2ib.notices import warn
+from m2ib.registry import default_registry
 from m2ib.renderers.base import Outlining, Renderer, scale
 from m2ib.renderers.field import FieldRenderer, FieldView
 from m2ib.renderers.film import FilmRenderer, FilmView
@@ -12,20 +19,40 @@ from m2ib.renderers.text import TextRenderer
 from m2ib.renderers.traces import TracesRenderer, TracesView
 from m2ib.renderers.values import ValuesRenderer
 
-_BUILT_IN: tuple[Renderer, ...] = (
-    ImageRenderer(),
-    TextRenderer(),
-    SoundRenderer(),
-    FieldRenderer(),
-    TracesRenderer(),
-    FilmRenderer(),
-    ValuesRenderer(),
-)
-
 
 def renderer_named(name: str) -> Renderer:
-    """The renderer of a stored attribution; plain values for one that is not installed here."""
-    return next((renderer for renderer in _BUILT_IN if renderer.name == name), _BUILT_IN[-1])
+    """The renderer of a stored attribution; plain values, with a warning, for one that is not to be had here."""
+    rows = default_registry().list_renderers()
+    if name in rows.names:
+        try:
+            return rows[name].load()
+        except AdapterError as error:
+            reason = str(error)
+    else:
+        reason = next(
+            (line for line in rows.conflicts if repr(name) in line), f"there is no renderer {name!r} here"
+        )
+    warn(f"{reason}; its maps are shown as plain values")
+    return ValuesRenderer()
+
+
+def renderer_for(view: Any, layout: Layout) -> Renderer:
+    """The renderer of a view by its type; words for the view ``{"text": ...}`` of tokens, else plain values."""
+    for kind, renderer in _BY_VIEW.items():
+        if isinstance(view, kind):
+            return renderer()
+    if layout.tokens and isinstance(view, Mapping) and "text" in view:
+        return TextRenderer()
+    return ValuesRenderer()
+
+
+_BY_VIEW: Mapping[type, Callable[[], Renderer]] = {
+    ImageView: ImageRenderer,
+    SoundView: SoundRenderer,
+    FieldView: FieldRenderer,
+    TracesView: TracesRenderer,
+    FilmView: FilmRenderer,
+}
 
 
 __all__ = [
@@ -45,6 +72,7 @@ __all__ = [
     "TracesRenderer",
     "TracesView",
     "ValuesRenderer",
+    "renderer_for",
     "renderer_named",
     "scale",
 ]

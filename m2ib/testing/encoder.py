@@ -99,9 +99,9 @@ def _check_batch(subject: Subject) -> None:
 def _check_layers(subject: Subject) -> None:
     """Every layer runs once and in order, reads batch first, and writes back what was read."""
     encoder = subject.encoder
-    require(len(encoder.layers) > 0, "layers is empty")
+    require(len(encoder.blocks) > 0, "layers is empty")
     inputs = subject.batch(subject.items[0])
-    for number in range(-1, len(encoder.layers)):
+    for number in range(-1, len(encoder.blocks)):
         layer, name = encoder.layer(number), subject.named(number)
         require(layer.at in ("output", "input"), f"{name}: at is {layer.at!r}; it is 'output' or 'input'")
         recording = record(encoder, inputs, number)
@@ -128,7 +128,7 @@ def _check_tail(subject: Subject) -> None:
     """The tail gives the model's own embedding for the model's own activation, and another one for another."""
     encoder = subject.encoder
     inputs = subject.batch(subject.items[0])
-    for number in range(-1, len(encoder.layers)):
+    for number in range(-1, len(encoder.blocks)):
         recording = record(encoder, inputs, number)
         a = recording.activation
         noise = torch.randn(a.shape, generator=torch.Generator().manual_seed(1)).to(a)
@@ -169,7 +169,7 @@ def _check_layout(subject: Subject) -> None:
         require(isinstance(layout, Layout), f"example {number}: the layout is a {type(layout).__name__}")
         inputs = subject.batch(item)
         outputs = (
-            record(encoder, inputs, -1).outputs | record(encoder, inputs, len(encoder.layers) - 1).outputs
+            record(encoder, inputs, -1).outputs | record(encoder, inputs, len(encoder.blocks) - 1).outputs
         )
         for depth, output in outputs.items():
             _check_fits(f"example {number}, {subject.named(depth)}", layout, encoder, depth, output)
@@ -220,7 +220,7 @@ def _check_tokens(where: str, item: Item) -> None:
 def _check_padding(subject: Subject) -> None:
     """What the layout calls unread must not move the embedding, alone or padded in a batch."""
     encoder = subject.encoder
-    depth = encoder.defaults.layer if -1 <= encoder.defaults.layer < len(encoder.layers) else 0
+    depth = encoder.default_layer if -1 <= encoder.default_layer < len(encoder.blocks) else 0
     for numbers in subject.collatable():
         items = [subject.items[n] for n in numbers]
         recording = record(encoder, subject.batch(*items), depth)
@@ -240,7 +240,10 @@ def _check_padding(subject: Subject) -> None:
 def _check_described(subject: Subject) -> None:
     """A preprocessed tensor without batch axis is taken as the raw input it came from."""
     item = subject.items[0]
-    described = subject.encoder.describe(item.inputs)
+    describe = subject.encoder.describe
+    if describe is None:
+        raise Broken("describe is None: users cannot give preprocessed tensors (m2ib.adapt makes one)")
+    described = describe(item.inputs)
     require(isinstance(described, Item), f"describe gives a {type(described).__name__}, not an Item")
     with torch.no_grad():
         first, second = (subject.encoder.embed(subject.batch(each)) for each in (item, described))

@@ -52,7 +52,7 @@ def check_degradation(subject: Subject) -> None:
     if encoder.degradation is None and ids:
         return  # nothing is said, and there is no default for it: such inputs are not hidden
     degradation = degradation_of(encoder)
-    (grid,) = Batch(subject.model, encoder.modality, [item], inputs).grids(encoder.defaults.layer)
+    (grid,) = Batch(subject.model, encoder.modality, [item], inputs).grids(encoder.default_layer)
     try:
         positions = degradation.positions(inputs, grid)
     except M2IBError as error:

@@ -16,27 +16,27 @@ from m2ib.testing.subject import Subject
 
 def check_defaults(subject: Subject) -> None:
     """The default settings are in range, and the default layer's grid reaches the embedding."""
-    encoder, defaults = subject.encoder, subject.encoder.defaults
-    last = len(encoder.layers) - 1
-    require(-1 <= defaults.layer <= last, f"the default layer {defaults.layer} is not one of -1 to {last}")
+    encoder, defaults, layer = subject.encoder, subject.encoder.defaults, subject.encoder.default_layer
+    last = len(encoder.blocks) - 1
+    require(-1 <= layer <= last, f"the default layer {layer} is not one of -1 to {last}")
     require(defaults.beta >= 0 and defaults.variance > 0, f"the defaults {defaults} are out of range")
     item = subject.items[0]
-    recording = record(encoder, subject.batch(item), defaults.layer)
-    axis = encoder.layer(defaults.layer).channel_axis
+    recording = record(encoder, subject.batch(item), layer)
+    axis = encoder.layer(layer).channel_axis
     for which, fast in subject.tails().items():
         z = recording.activation.clone().requires_grad_()
         with torch.enable_grad(), Tail(recording, 1, fast=fast) as tail:
             out = tail(z)
             require(
                 out.requires_grad,
-                f"no gradient comes back through {which} to layer {defaults.layer}: "
+                f"no gradient comes back through {which} to layer {layer}: "
                 "something is detached, or runs under no_grad",
             )
             (grad,) = torch.autograd.grad(out.square().sum() + out.sum(), z)
         require(
             content_reached(item.layout, (grad != 0).any(axis)[0].cpu().numpy()),
-            f"no cell of the grid at the default layer {defaults.layer} reaches the embedding through {which}; "
-            f"choose an earlier layer{_nearest(subject, defaults.layer)}",
+            f"no cell of the grid at the default layer {layer} reaches the embedding through {which}; "
+            f"choose an earlier layer{_nearest(subject, layer)}",
         )
 
 

@@ -192,7 +192,7 @@ def layers_around(encoder: Encoder) -> tuple[int, ...]:
     Where there are fewer before it, some of those that follow, but not the last block: beyond it an encoder may read
     one position only.
     """
-    default, last = encoder.defaults.layer, len(encoder.layers) - 1
+    default, last = encoder.default_layer, len(encoder.blocks) - 1
     start = max(min(default, 0), default - _LAYERS + 1)
     return tuple(range(start, min(start + _LAYERS, max(default, last - 1) + 1)))
 

@@ -80,14 +80,14 @@ def model_of(*blocks: nn.Module, pool: nn.Module | None = None, **attention: Any
 
     pooled = None if pool is not None else lambda x: torch.zeros(len(x), dtype=torch.long)
     encoder = Encoder(
-        "waves",
-        lambda raw, truncate=False: describe(torch.as_tensor(raw)),
-        describe,
-        embed,
-        tuple(Layer(block, f"blocks.{n}") for n, block in enumerate(blocks)),
-        Layer(blocks[0], "blocks.0 (input)", at="input"),
-        Defaults(0),
-        ValuesRenderer(),
+        modality="waves",
+        prepare=lambda raw, truncate=False: describe(torch.as_tensor(raw)),
+        describe=describe,
+        embed=embed,
+        layers=tuple(Layer(block, f"blocks.{n}") for n, block in enumerate(blocks)),
+        stem=Layer(blocks[0], "blocks.0 (input)", at="input"),
+        defaults=Defaults(0),
+        renderer=ValuesRenderer(),
         attention=Attention(pooled, **attention),
     )
     return m2ib.Model(module, {"waves": encoder}, torch.device("cpu"), torch.float64, {"adapter": "plain"})

@@ -171,7 +171,7 @@ def test_gradcam_looks_at_the_last_layer_that_knows_places(
     assert usual_layer(photo64.encoder("text")) == 5  # of six, averaged
     for modality in clip64.modalities:
         assert usual_layer(clip64.encoder(modality)) == len(clip64.encoder(modality).layers) - 2
-        assert usual_layer(toy64.encoder(modality)) == toy64.encoder(modality).defaults.layer
+        assert usual_layer(toy64.encoder(modality)) == toy64.encoder(modality).default_layer
 
 
 def test_gradcam_warns_where_nothing_reaches(clip64: m2ib.Model) -> None:
@@ -316,7 +316,7 @@ def test_integrated_gradients_at_a_layer_are_the_loop(case: Case, rule: str, lay
 def test_the_nib_preset_is_ten_right_steps_at_the_input_of_the_block(case: Case) -> None:
     model, inputs, modality, sight = case
     exp = m2ib.explain(model, **inputs, method="integrated-gradients", preset="nib")
-    number = sight.encoder.defaults.layer - 1
+    number = sight.encoder.default_layer - 1
     a = sight.at(number)
     if (
         modality == "text" or model.origin["adapter"] != "photo"

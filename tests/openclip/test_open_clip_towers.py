@@ -109,7 +109,7 @@ def test_resnet_maps_are_the_layers_own(loaded: Callable[[str], Loaded]) -> None
         "visual.layer3.0",
         "visual.layer4.0",
     ]
-    assert model.encoder("image").defaults.layer == 3  # the end of layer3
+    assert model.encoder("image").default_layer == 3  # the end of layer3
     for layer, grid in ((-1, (16, 16)), (0, (16, 16)), (2, (8, 8)), (3, (4, 4)), (4, (2, 2))):
         settings = {"image": layer, "text": 0}
         explanation = m2ib.explain(
@@ -162,7 +162,7 @@ def test_swin_maps_have_their_channels_last() -> None:
         model = m2ib.load_model(
             "open-clip", architecture={**VIT, "vision_cfg": vision | {"image_size": 224}}, **CPU
         )
-    assert model.encoder("image").defaults.layer == 9  # 2 + 2 + 6 blocks, the last two left out
+    assert model.encoder("image").default_layer == 9  # 2 + 2 + 6 blocks, the last two left out
     explanation = m2ib.explain(model, image=photo(), text="a dog", steps=2, samples=1, **QUIET)
     assert explanation["image"].grid.shape == (14, 14)
     assert difference(explanation["image"].capacity, naive_image(model, explanation, 1)) < 1e-11

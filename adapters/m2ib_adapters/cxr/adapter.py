@@ -23,8 +23,7 @@ from m2ib_adapters.state_dicts import differences, listed, read_state
 
 _WHO = "cxr-repair"
 # The paper's Table 2, for CXR-RePaiR on MS-CXR: twelve blocks on either side.
-_IMAGE = Defaults(layer=9, beta=0.1, variance=1.0)
-_TEXT = Defaults(layer=7, beta=1.0, variance=1.0)
+_DEFAULTS = {"image": (9, Defaults(beta=0.1, variance=1.0)), "text": (7, Defaults(beta=1.0, variance=1.0))}
 
 
 def load(
@@ -107,10 +106,10 @@ def _with_defaults(model: Model, *, resnet: bool) -> Model:
     A ResNet keeps its own layer, for its blocks are not those that the paper counts.
     """
     encoders = {}
-    for name, defaults in (("image", _IMAGE), ("text", _TEXT)):
+    for name, (paper, defaults) in _DEFAULTS.items():
         encoder = model.encoders[name]
-        layer = max(-1, min(defaults.layer, len(encoder.layers) - 2))
+        layer = max(-1, min(paper, len(encoder.layers) - 2))
         if name == "image" and resnet:
-            layer = encoder.defaults.layer
+            layer = encoder.default_layer
         encoders[name] = replace(encoder, defaults=replace(defaults, layer=layer))
     return replace(model, encoders=encoders)

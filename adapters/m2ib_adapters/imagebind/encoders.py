@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from m2ib import contract
-from m2ib.contract import Defaults, Encoder, Inputs, Item, Layer, read_first
+from m2ib.contract import Encoder, Inputs, Item, Layer, read_first
 from m2ib.renderers import FieldRenderer, FilmRenderer, ImageRenderer, Renderer, SoundRenderer, TracesRenderer
-from m2ib_adapters.checkpoints import default_layer
 from m2ib_adapters.imagebind.blocks import Attention, Block
 from m2ib_adapters.imagebind.network import CLIP_DIMENSIONS, ImageBind
 from m2ib_adapters.imagebind.preparations import Preparations, Ready
@@ -65,17 +64,15 @@ def _encoder(module: ImageBind, modality: str, name: str, preparation: Ready, re
             features = features.unflatten(0, (-1, clips))  # (M, clips, D)
         return module.finish(name, features, clips is not None)  # (M, D)
 
-    defaults = Defaults(default_layer(len(layers)))
     stride = module.architecture.patches(name).stride
     return Encoder(
-        modality,
-        prepare,
-        describe,
-        embed,
-        layers,
-        stem,
-        defaults,
-        renderer,
+        modality=modality,
+        prepare=prepare,
+        describe=describe,
+        embed=embed,
+        layers=layers,
+        stem=stem,
+        renderer=renderer,
         tail=tail,
         stride=stride,
         attention=contract.Attention(first_position),

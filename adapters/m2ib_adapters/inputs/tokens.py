@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from m2ib.contract import Token
-from m2ib.errors import InputError
+from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.inputs.texts import tokens_of_ids, tokens_of_text, too_long
 
 
@@ -178,6 +178,52 @@ class HuggingFaceCoder:
         ]
         text, tokens = tokens_of_ids(ids, [value in known for value in ids], names, self._inner.decode)
         return Coded(text, ids, tokens)
+
+
+class TokenizerCoder:
+    """A transformers tokenizer that gives offsets (a fast one). Texts are tokenized as they are.
+
+    Raises :class:`CheckpointError` for a slow one.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        if not tokenizer.is_fast:
+            raise CheckpointError(
+                f"text: the tokenizer {type(tokenizer).__name__} gives no offsets; save a tokenizer.json beside the "
+                "weights (the fast tokenizer's save_pretrained)"
+            )
+        self._tokenizer = tokenizer
+
+    @property
+    def pad(self) -> int:
+        return int(self._tokenizer.pad_token_id or 0)
+
+    def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
+        count = len(self._tokenizer(raw, verbose=False)["input_ids"])
+        if count > limit and not truncate:
+            raise too_long(raw, count, limit)
+        coded = self._tokenizer(
+            raw,
+            truncation=True,
+            max_length=limit,
+            padding="max_length" if padded else False,
+            return_offsets_mapping=True,
+            return_special_tokens_mask=True,
+        )
+        ids = list(coded["input_ids"])
+        special = [bool(flag) for flag in coded["special_tokens_mask"]]
+        tokens = tokens_of_text(raw, self._names(ids), coded["offset_mapping"], special)
+        return Coded(raw, ids, tokens, count > limit)
+
+    def read(self, ids: list[int]) -> Coded:
+        known = set(self._tokenizer.all_special_ids)
+        special = [value in known for value in ids]
+        text, tokens = tokens_of_ids(ids, special, self._names(ids), self._tokenizer.decode)
+        return Coded(text, ids, tokens)
+
+    def _names(self, ids: list[int]) -> list[str]:
+        names = self._tokenizer.convert_ids_to_tokens(ids)
+        return [f"id{value}" if name is None else name for name, value in zip(names, ids, strict=True)]
 
 
 class NoCoder:

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.contract import Attention, Defaults, Encoder, Inputs, Item, Layer, Layout, read_first
+from m2ib.contract import Attention, Defaults, Encoder, Inputs, Item, Layer, Layout, read_first, usual_layer
 from m2ib.errors import AdapterError, CheckpointError
 from m2ib.renderers import ImageRenderer
-from m2ib_adapters.checkpoints import default_layer
 from m2ib_adapters.inputs.images import Preparation
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.openclip.blocks import attends_by_sdpa, run_pooled, token_layers, transformer_layers
@@ -50,14 +49,14 @@ def image_encoder(visual: Any, preparation: Preparation) -> Encoder:
         return preparation.describe(tensor_of(pixels, "image"), tower.layout)
 
     return Encoder(
-        "image",
-        prepare,
-        describe,
-        embed,
-        tower.layers,
-        tower.stem,
-        Defaults(tower.default),
-        ImageRenderer(),
+        modality="image",
+        prepare=prepare,
+        describe=describe,
+        embed=embed,
+        layers=tower.layers,
+        stem=tower.stem,
+        defaults=Defaults(tower.default),
+        renderer=ImageRenderer(),
         tail=tower.tail,
         stride=tower.stride,
         attention=tower.attention,
@@ -107,7 +106,7 @@ def _vision_transformer(visual: Any) -> ImageTower:
         layers,
         stem,
         layout,
-        default_layer(len(layers)),
+        usual_layer(len(layers)),
         tail if simple else None,
         _stride(visual.image_size, (rows, columns)),
         _attention(visual),
@@ -163,7 +162,7 @@ def _timm_tokens(visual: Any) -> ImageTower:
         layers,
         stem,
         Layout((rows, columns), index),
-        default_layer(len(layers)),
+        usual_layer(len(layers)),
         stride=_stride(wanted, (rows, columns)),
         attention=_timm_attention(visual),
     )
@@ -245,7 +244,7 @@ def _default_stage(stages: list[Stage]) -> int:
     RN50 it is block 12 of 16, 14x14.
     """
     if len(stages) < 2:
-        return default_layer(sum(len(stage) for stage in stages))
+        return usual_layer(sum(len(stage) for stage in stages))
     return sum(len(stage) for stage in stages[:-1]) - 1
 
 

@@ -95,7 +95,17 @@ def _image_encoder(module: JoinedModel, size: int) -> Encoder:
         return preparation.describe(tensor_of(pixels, "photo"), Layout())
 
     defaults = Defaults(layer=14)
-    return Encoder("image", prepare, describe, embed, layers, stem, defaults, ImageRenderer(), tail=tail)
+    return Encoder(
+        modality="image",
+        prepare=prepare,
+        describe=describe,
+        embed=embed,
+        layers=layers,
+        stem=stem,
+        defaults=defaults,
+        renderer=ImageRenderer(),
+        tail=tail,
+    )
 
 
 def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
@@ -146,15 +156,15 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
         return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)  # (N, T)
 
     return Encoder(
-        "text",
-        prepare,
-        describe,
-        embed,
-        layers,
-        stem,
-        Defaults(layer=3),
-        TextRenderer(),
-        collate,
+        modality="text",
+        prepare=prepare,
+        describe=describe,
+        embed=embed,
+        layers=layers,
+        stem=stem,
+        defaults=Defaults(layer=3),
+        renderer=TextRenderer(),
+        collate=collate,
         attention=Attention(None, by_sdpa_of(network.config)),  # the mean of what is not padding
         degradation=Replacing(padding),  # masked out of attention and of the mean, as if it were not there
     )

@@ -9,11 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.contract import Attention, Defaults, Encoder, Inputs, Item, Layer, Layout, Token, stack
+from m2ib.contract import Attention, Encoder, Inputs, Item, Layer, Layout, Token, stack
 from m2ib.degradation import Replacing
 from m2ib.errors import InputError
 from m2ib.renderers import TextRenderer
-from m2ib_adapters.checkpoints import default_layer
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text
 from m2ib_adapters.inputs.tokens import Coded, Coder
@@ -81,16 +80,15 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
         return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tower.pad or 0)  # (N, T)
 
     return Encoder(
-        "text",
-        prepare,
-        describe,
-        lambda ids: tower.embed(tensor_of(ids, "text")),
-        tower.layers,
-        tower.stem,
-        Defaults(default_layer(len(tower.layers))),
-        TextRenderer(),
-        stack if tower.pad is None else collate,
-        tower.tail,
+        modality="text",
+        prepare=prepare,
+        describe=describe,
+        embed=lambda ids: tower.embed(tensor_of(ids, "text")),
+        layers=tower.layers,
+        stem=tower.stem,
+        renderer=TextRenderer(),
+        collate=stack if tower.pad is None else collate,
+        tail=tower.tail,
         attention=tower.attention,
         degradation=Replacing(coder.pad if tower.pad is None else tower.pad),
     )

@@ -1,4 +1,4 @@
-"""Registers the methods that come with m2ib, as any plugin does. Imports nothing heavy: each ``load`` does."""
+"""Registers the methods and renderers that come with m2ib, as any plugin does. Imports nothing heavy: each ``load`` does."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from m2ib.hookspecs import hookimpl
-from m2ib.specs import MethodSpec
+from m2ib.specs import MethodSpec, RendererSpec
 
 if TYPE_CHECKING:
     from m2ib.methods.base import Method
+    from m2ib.renderers import Renderer
 
 
 def _loader(module: str, function: str = "method") -> Callable[[], Method]:
@@ -110,5 +111,28 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
             settings=("layer",),
             control=True,
         ),
+    ):
+        register(spec)
+
+
+def _renderer(name: str) -> Callable[[], Renderer]:
+    def load() -> Renderer:
+        made: Renderer = getattr(importlib.import_module("m2ib.renderers"), name)()
+        return made
+
+    return load
+
+
+@hookimpl
+def m2ib_register_renderers(register: Callable[[RendererSpec], None]) -> None:
+    """What is looked at: pictures, words, sounds, fields of measured values, traces, films, and plain numbers."""
+    for spec in (
+        RendererSpec("image", "a picture under its heat", _renderer("ImageRenderer")),
+        RendererSpec("text", "words shaded by their value", _renderer("TextRenderer")),
+        RendererSpec("sound", "a spectrogram under its heat, with the sound", _renderer("SoundRenderer")),
+        RendererSpec("field", "measured values under their heat: depth, warmth", _renderer("FieldRenderer")),
+        RendererSpec("traces", "curves over time, shaded", _renderer("TracesRenderer")),
+        RendererSpec("film", "moments of a video under their heat", _renderer("FilmRenderer")),
+        RendererSpec("values", "a grid of any shape as numbers", _renderer("ValuesRenderer")),
     ):
         register(spec)

@@ -1,0 +1,62 @@
+"""What the first-party adapters are made of, for other packages' adapters as well.
+
+============================== ==============================================================================
+``from_folder_or_hub``         options for ``from_pretrained`` of a local folder or a hub id that is within reach
+``loading``                    whatever a library raises while it reads weights becomes one ``CheckpointError``
+``ImagePreparation``           paths, PIL images and arrays -> a model's pixels, with what the renderer shows
+``open_image``                 a path, PIL image or array -> an upright RGB image, and where it came from
+``open_sound``                 a file or ``(waveform, rate)`` -> a sound that can be read in parts
+``resample``, ...              what goes with it
+``TextTower``, ``text_encoder`` a text encoder from what is particular to it
+``TokenizerCoder``             a transformers tokenizer as ``text_encoder`` takes it
+``check_text``, ...            texts and token ids checked, tokens with their places in a text
+``by_sdpa_of``                 for ``m2ib.Attention``, of a transformers model
+``first_position``             for ``m2ib.Attention``, of an encoder that is read at a class token
+``optional``                   a package that may be missing, with what to install
+============================== ==============================================================================
+
+It is part of the public interface: names here are kept.
+"""
+
+from __future__ import annotations
+
+from m2ib_adapters.checkpoints import from_folder_or_hub, loading
+from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation, open_image
+from m2ib_adapters.inputs.media import called, existing_file, optional
+from m2ib_adapters.inputs.sound_files import Sound, open_sound, resample, resampled_length, source_range
+from m2ib_adapters.inputs.tensors import array_of, tensor_of
+from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.inputs.tokens import Coded, Coder, TokenizerCoder
+from m2ib_adapters.towers.attention import by_sdpa_of, first_position
+from m2ib_adapters.towers.text import TextTower, text_encoder
+
+__all__ = [
+    "OPENAI_MEAN",
+    "OPENAI_STD",
+    "Coded",
+    "Coder",
+    "ImagePreparation",
+    "Sound",
+    "TextTower",
+    "TokenizerCoder",
+    "array_of",
+    "by_sdpa_of",
+    "called",
+    "check_ids",
+    "check_text",
+    "existing_file",
+    "first_position",
+    "from_folder_or_hub",
+    "loading",
+    "open_image",
+    "open_sound",
+    "optional",
+    "resample",
+    "resampled_length",
+    "source_range",
+    "tensor_of",
+    "text_encoder",
+    "tokens_of_ids",
+    "tokens_of_text",
+    "too_long",
+]
