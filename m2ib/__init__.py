@@ -27,6 +27,7 @@ from m2ib.registry import Registry, list_adapters, list_methods, list_renderers
 from m2ib.specs import AdapterSpec, MethodSpec, RendererSpec
 
 if TYPE_CHECKING:
+    from m2ib.adapting import adapt
     from m2ib.api import contrast, explain, explain_many, good_layers
     from m2ib.attribution import Attribution
     from m2ib.boxes import read_boxes
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from m2ib.storage import load_explanation
 
 _HOMES = {
+    "adapt": "adapting",
     "Attention": "contract",
     "Attribution": "attribution",
     "Axis": "contract",
@@ -120,6 +122,7 @@ __all__ = [
     "SettingError",
     "StorageError",
     "Token",
+    "adapt",
     "contrast",
     "explain",
     "explain_many",

@@ -205,7 +205,7 @@ class Attention:
     by_sdpa context manager inside which blocks attend by that function; None: they always do
     """
 
-    pooled: Callable[[Inputs], Tensor] | None
+    pooled: Callable[[Any], Tensor] | None
     by_sdpa: Callable[[], AbstractContextManager[None]] | None = None
 
 
@@ -231,7 +231,8 @@ def stack(items: Sequence[Inputs]) -> Inputs:
 class Encoder:
     """One branch of a model: everything the core needs to know about a modality.
 
-    What may be left out is either not needed, or found out by :func:`m2ib.adapt`, which says how.
+    What may be left out is either not needed, or found out by :func:`m2ib.adapt`, which says how. ``inputs`` are what
+    ``prepare`` gives, batched: one tensor, or several by name (:data:`m2ib.Inputs`).
 
     embed     inputs (N, ...) -> embeddings (N, D); differentiable, need not be normalised
     modality  its name; "": the key under which :func:`m2ib.adapt` is given it
@@ -261,17 +262,17 @@ class Encoder:
               check`` tries the encoder on, and what :func:`m2ib.adapt` looks at layers with; or None
     """
 
-    embed: Callable[[Inputs], Tensor]
+    embed: Callable[[Any], Tensor]
     modality: str = ""
     prepare: Prepare | None = None
-    describe: Callable[[Inputs], Item] | None = None
+    describe: Callable[[Any], Item] | None = None
     layers: Layers = ()
     stem: Layer | str | None = None
     layout: Layout | None = None
     defaults: Defaults = Defaults()
     renderer: Renderer | None = None
-    collate: Callable[[Sequence[Inputs]], Inputs] = stack
-    tail: Callable[[Tensor, int, Inputs], Tensor] | None = None
+    collate: Callable[[Sequence[Any]], Inputs] = stack
+    tail: Callable[[Tensor, int, Any], Tensor] | None = None
     stride: tuple[int, ...] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference: Callable[[], Sequence[Any]] | None = None

@@ -71,6 +71,12 @@ class Model:
         """Items as one batch on the model's device and in its dtype."""
         return self._move(self.encoder(modality).collate([item.inputs for item in items]))
 
+    def collate_one(self, inputs: Inputs) -> Inputs:
+        """Inputs without batch axis as a batch of one, on the model's device and in its dtype."""
+        if isinstance(inputs, dict):
+            return self._move({name: tensor[None] for name, tensor in inputs.items()})
+        return self._move(inputs[None])
+
     def preprocess(self, modality: str, raws: Sequence[Any], *, truncate: bool = False) -> Inputs:
         """Raw inputs as the encoder takes them, batch axis first, on the model's device.
 
@@ -180,7 +186,9 @@ def load_model(
     missing = [modality for modality in info.modalities if modality not in model.encoders]
     if missing:
         raise AdapterError(f"adapter {info.name!r}: load brought no encoder for {', '.join(missing)}")
-    origin = {"adapter": info.name, "distribution": info.origin, **model.origin}
+    origin = {"adapter": info.name, "distribution": info.origin} | {
+        name: value for name, value in model.origin.items() if name != "adapter"
+    }
     return Model(model.module, model.encoders, place, precision, origin)
 
 

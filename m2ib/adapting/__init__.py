@@ -1,0 +1,146 @@
+"""A model of any module, without an adapter: ``m2ib.adapt``.
+
+What is not told is found out, and nothing is assumed that cannot be shown to be so: ``layers.py`` finds the blocks,
+``layouts.py`` proves which position is which part of the input.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from m2ib.adapting.layers import find_layers, looked_at, named_layer, run_order
+from m2ib.adapting.layouts import Proof
+from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
+from m2ib.contract import Encoder, Inputs, Item, Layer, Prepare
+from m2ib.errors import AdapterError
+from m2ib.model import Model
+from m2ib.reach import nearest, reaching_layers
+
+
+def adapt(
+    module: nn.Module,
+    encoders: Mapping[str, Encoder],
+    *,
+    examples: Mapping[str, Any] | None = None,
+    name: str = "adapted",
+) -> Model:
+    """A model of ``module``: what its encoders leave out is found out, or asked for with the shapes that were seen.
+
+    module    as it is: on its device, in its dtype. It is not changed
+    encoders  by modality. ``embed`` is all that every one needs
+    examples  one input by modality, raw or preprocessed, to look at the shapes with; None: ``Encoder.examples``
+    name      what listings and the provenance call it
+
+    ``layers`` are names of blocks, or of the list that holds them (``"visual.blocks"``). Left out, they are the children of
+    the longest ``ModuleList`` or ``Sequential`` with at least two of one class, each of which runs once, in order,
+    when the example is embedded; without an example, those of the only such list. A block's first tensor is its
+    activation: the axis that grows with the batch is the batch, channels come last in (N, T, C), and of four axes they
+    are the ones without which the others keep the input's proportions.
+
+    ``prepare(raw)`` may give the inputs alone, without batch axis. ``layout`` or the :class:`m2ib.Item` of ``prepare`` says
+    what the positions are. Left out, it is proven: positions that keep the input's proportions are its cells
+    (convolutions); tokens are patches of the input where changing a patch changes one token and none but its own, as
+    the tokens enter the first block; token ids are their own tokens where there are as many.
+
+    >>> model = m2ib.adapt(net, {"image": m2ib.Encoder(embed=net.encode_image, prepare=transform),
+    ...                          "text": m2ib.Encoder(embed=net.encode_text, layers="text.blocks")},
+    ...                    examples={"image": photo})
+
+    Raises :class:`AdapterError` for layers that cannot be found or told apart, with what was seen and what to give; so does
+    the first use of an input whose layout cannot be proven.
+    """
+    if not isinstance(module, nn.Module):
+        raise AdapterError(f"adapt: takes a torch.nn.Module first, not {type(module).__name__}")
+    unknown = set(examples or {}) - set(encoders)
+    if unknown:
+        raise AdapterError(f"adapt: examples of {sorted(unknown)}, but encoders of {sorted(encoders)}")
+    weight = next(module.parameters(), torch.zeros(0))
+    place = weight.device
+    dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
+    model = Model(module, {}, place, dtype, {"adapter": name})
+    finished = {
+        modality: _finished(model, modality, encoder, (examples or {}).get(modality))
+        for modality, encoder in encoders.items()
+    }
+    return replace(model, encoders=finished)
+
+
+def _finished(model: Model, modality: str, encoder: Encoder, example: Any) -> Encoder:
+    """With all that was left out."""
+    if not isinstance(encoder, Encoder):
+        raise AdapterError(f"adapt: {modality!r} is no m2ib.Encoder but {type(encoder).__name__}")
+    who = f"adapt: {modality}"
+    encoder = replace(encoder, modality=encoder.modality or modality)
+    if example is None and encoder.examples is not None:
+        example = next(iter(encoder.examples()), None)
+    batch = None if example is None else model.collate_one(_inputs(encoder, example, who))
+    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+        encoder = _with_layers(model.module, encoder, batch, who)
+    proof = Proof(model, encoder)
+    finished = replace(
+        encoder,
+        prepare=None if encoder.prepare is None else _preparing(encoder.prepare, proof),
+        describe=encoder.describe or (lambda given: proof.item(given, {"source": "tensor"})),
+    )
+    if example is None:
+        return finished
+    item = replace(model, encoders={modality: finished}).item(modality, example)
+    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+        good = reaching_layers(finished, model.collate_one(item.inputs), item.layout)
+    usual = encoder.default_layer
+    layer = usual if usual in good or encoder.defaults.layer is not None else nearest(usual, good)
+    return replace(
+        finished,
+        defaults=replace(encoder.defaults, layer=layer),
+        stride=encoder.stride or proof.stride(item.inputs),
+    )
+
+
+def _with_layers(module: nn.Module, encoder: Encoder, batch: Inputs | None, who: str) -> Encoder:
+    """Its stem and blocks found, and looked at with one input where there is one."""
+    given = encoder.layers, encoder.stem
+    ran = None if batch is None else run_order(module, encoder.embed, batch, who)
+    stem = named_layer(module, encoder.stem, who) if isinstance(encoder.stem, str) else encoder.stem
+    encoder = replace(encoder, layers=find_layers(module, encoder.layers, ran, who), stem=stem)
+    if batch is None:
+        return encoder
+    told = [layer for layer in (given[1], *given[0]) if isinstance(layer, Layer)]
+    named = [all(layer is not each for each in told) for layer in (encoder.stem, *encoder.blocks)]
+    if isinstance(encoder.blocks[0], Layer) and encoder.stem is None:
+        named[0] = named[1]  # the input of block 0, which is read as its output
+    stem, *blocks = looked_at(encoder, batch, named, who)
+    return replace(encoder, stem=stem, layers=tuple(blocks))
+
+
+def _inputs(encoder: Encoder, example: Any, who: str) -> Inputs:
+    """An example as the encoder takes it, without the batch axis."""
+    if isinstance(example, Tensor):
+        return example
+    if encoder.prepare is None:
+        raise AdapterError(
+            f"{who}: the example is a {type(example).__name__}, and the encoder has no `prepare`; give a preprocessed tensor"
+        )
+    made = encoder.prepare(example)
+    return made.inputs if isinstance(made, Item) else made
+
+
+def _preparing(given: Prepare, proof: Proof) -> Callable[..., Item]:
+    """``prepare`` as the core calls it."""
+    kinds = inspect.signature(given).parameters
+    cuts = "truncate" in kinds or any(each.kind is each.VAR_KEYWORD for each in kinds.values())
+
+    def prepare(raw: Any, *, truncate: bool = False) -> Item:
+        made = given(raw, truncate=truncate) if cuts else given(raw)
+        return made if isinstance(made, Item) else proof.item(made, {"source": _source(raw)})
+
+    return prepare
+
+
+def _source(raw: Any) -> str:
+    return raw if isinstance(raw, str) else type(raw).__name__

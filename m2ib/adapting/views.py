@@ -1,0 +1,68 @@
+"""What is shown of inputs about which no more is known than their numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from m2ib.contract import Axis, Inputs, Layout, Token
+
+
+def token_texts(inputs: Inputs) -> list[str]:
+    """Token ids (T,) as words; [] for any other inputs."""
+    if not isinstance(inputs, Tensor) or inputs.is_floating_point() or inputs.ndim != 1:
+        return []
+    return [str(value) for value in inputs.tolist()]
+
+
+def view_of(inputs: Inputs, layout: Layout) -> tuple[Layout, Any]:
+    """The layout with tokens or axes where they are plain to see, and what a renderer shows.
+
+    Token ids are shown as numbers, (3, H, W) and (1, H, W) as a picture from their lowest value to their highest; of
+    anything else the map alone is shown.
+    """
+    words = token_texts(inputs)
+    if words and layout.grid == (len(words),):
+        return _text(words, layout)
+    flat = layout.grid is None or len(layout.grid) == 2
+    if flat and isinstance(inputs, Tensor) and inputs.ndim == 3 and inputs.shape[0] in (1, 3):
+        return _picture(inputs, layout)
+    return layout, None
+
+
+def _text(words: list[str], layout: Layout) -> tuple[Layout, Any]:
+    if layout.tokens:
+        return layout, {"text": " ".join(token.text for token in layout.tokens)}
+    tokens, place = [], 0
+    for word in words:
+        tokens.append(Token(word, place, place + len(word)))
+        place += len(word) + 1
+    return replace(layout, tokens=tuple(tokens)), {"text": " ".join(words)}
+
+
+def _picture(pixels: Tensor, layout: Layout) -> tuple[Layout, Any]:
+    from PIL import Image
+
+    from m2ib.renderers import ImageView
+
+    values = pixels.detach().cpu().float()
+    low, high = float(values.min()), float(values.max())
+    grey = ((values - low) / ((high - low) or 1.0) * 255).round().byte().numpy()  # (1 or 3, H, W)
+    colours = np.ascontiguousarray(
+        np.broadcast_to(grey, (3, *grey.shape[1:])).transpose(1, 2, 0)
+    )  # (H, W, 3)
+    rows, columns = colours.shape[:2]
+    if layout.grid is not None and not layout.axes:
+        steps = [size / cells for size, cells in zip((rows, columns), layout.grid, strict=True)]
+        layout = replace(
+            layout,
+            axes=tuple(
+                Axis(name, "px", tuple((step * n, step * (n + 1)) for n in range(cells)))
+                for name, step, cells in zip(("row", "column"), steps, layout.grid, strict=True)
+            ),
+        )
+    view = ImageView.of(Image.fromarray(colours), (0, 0, columns, rows), (rows, columns))
+    return layout, view

@@ -1,0 +1,1 @@
+"""The smallest adapter for m2ib."""
