@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn, TextIO
 
-from m2ib.cli import adapters, benchmark, demo, evaluate, explain, methods, tune
+from m2ib.cli import adapters, benchmark, demo, evaluate, explain, methods, new_plugin, tune
 from m2ib.errors import M2IBError, M2IBWarning, SettingError
 
 _COMMANDS = {
@@ -23,6 +23,7 @@ _COMMANDS = {
     "benchmark": benchmark,
     "adapters": adapters,
     "methods": methods,
+    "new-plugin": new_plugin,
 }
 
 
