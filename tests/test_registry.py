@@ -232,6 +232,36 @@ def test_importing_and_listing_import_no_model_library() -> None:
 
 def test_that_test_would_notice() -> None:
     assert "torch" in imported_by(f"{LISTING}; m2ib.Model")
+    assert "transformers" in imported_by(f"{LISTING}; import transformers")
+
+
+def adapters_imported_by(code: str) -> set[str]:
+    report = code + "; import sys; print(*(m for m in sys.modules if m.startswith('m2ib_adapters.')))"
+    done = subprocess.run([sys.executable, "-c", report], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_listing_imports_no_adapter() -> None:
+    assert adapters_imported_by(LISTING) == {"m2ib_adapters.plugin"}
+    assert "m2ib_adapters.clip" in adapters_imported_by(f"{LISTING}; import m2ib_adapters.clip")
+
+
+def seconds_of(code: str) -> float:
+    """What running it costs in processor time, which a busy machine does not change; the best of three."""
+    timed = f"import time; {code}; print(time.process_time())"  # from the start of the process
+    runs = (
+        subprocess.run([sys.executable, "-c", timed], capture_output=True, text=True, check=True)
+        for _ in range(3)
+    )
+    return min(float(run.stdout) for run in runs)
+
+
+def test_importing_and_listing_take_less_than_half_a_second() -> None:
+    assert seconds_of(LISTING) < 0.5
+
+
+def test_that_a_heavy_import_would_be_noticed() -> None:
+    assert seconds_of(f"{LISTING}; m2ib.Model") > 0.5
 
 
 def test_every_public_name_resolves() -> None:
