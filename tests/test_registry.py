@@ -15,6 +15,7 @@ import pytest
 import m2ib
 from installed import Plugins
 from m2ib.registry import Registry
+from m2ib.renderers import renderer_named
 
 GOOD = """
     import m2ib
@@ -287,3 +288,81 @@ def test_first_party_adapters_name_all_their_options(info: Any) -> None:
         name for name in inspect.signature(load).parameters if name not in ("checkpoint", "device", "dtype")
     ]
     assert list(info.spec.options) == named
+
+
+# Renderers.
+
+BARS = """
+    import m2ib
+    from m2ib.renderers import ValuesRenderer
+
+    class Bars(ValuesRenderer):
+        name = "bars"
+
+    def missing():
+        import plotly_of_the_future
+
+    @m2ib.hookimpl
+    def m2ib_register_renderers(register):
+        register(m2ib.RendererSpec("bars", "a bar for each cell", Bars))
+        register(m2ib.RendererSpec("late", "needs a package", missing, extra="m2ib-bars[plot]"))
+"""
+
+
+def test_renderers_of_plugins_are_found(plugins: Plugins, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugins.add("m2ib-bars", BARS)
+    registry = Registry.discover()
+    assert registry.list_renderers()["bars"].origin == "m2ib-bars"
+    assert {"image", "text", "sound", "field", "traces", "film", "values"} < set(
+        registry.list_renderers().names
+    )
+    monkeypatch.setattr("m2ib.registry._default", registry)
+    assert m2ib.list_renderers().names == registry.list_renderers().names
+    assert renderer_named("bars").name == "bars"
+    with pytest.warns(
+        m2ib.M2IBWarning,
+        match=r"renderer 'late' needs plotly_of_the_future, which cannot be imported: pip install 'm2ib-bars\[plot\]'; "
+        "its maps are shown as plain values",
+    ):
+        assert renderer_named("late").name == "values"
+
+
+def test_a_renderer_of_two_plugins_is_neither(plugins: Plugins, monkeypatch: pytest.MonkeyPatch) -> None:
+    plugins.add("m2ib-bars", BARS)
+    plugins.add("other-bars", BARS)
+    registry = Registry.discover()
+    (line,) = (line for line in registry.conflicts() if "'bars'" in line)
+    assert {"'m2ib-bars'", "'other-bars'"} <= set(line.partition(":")[0].split())
+    monkeypatch.setattr("m2ib.registry._default", registry)
+    with pytest.warns(
+        m2ib.M2IBWarning, match="the renderer 'bars' is registered by '[a-z-]*' and '[a-z-]*'; its maps are"
+    ):
+        assert renderer_named("bars").name == "values"
+
+
+def test_specifications_of_renderers_are_checked() -> None:
+    with pytest.raises(
+        m2ib.AdapterError, match="RendererSpec: name 'No Name' is not made of lower-case letters"
+    ):
+        m2ib.RendererSpec("No Name", "", lambda: None)  # type: ignore[arg-type, return-value]
+    with pytest.raises(m2ib.AdapterError, match="RendererSpec 'x': load None cannot be called"):
+        m2ib.RendererSpec("x", "", None)  # type: ignore[arg-type]
+
+
+# Modalities.
+
+
+def test_what_a_table_writes_out_is_what_any_adapter_says(plugins: Plugins) -> None:
+    for name, inline in (("one", "()"), ("two", "('smell',)")):
+        plugins.add(
+            f"m2ib-{name}",
+            f"""
+            import m2ib
+
+            @m2ib.hookimpl
+            def m2ib_register_adapters(register):
+                register(m2ib.AdapterSpec("{name}", "", ("smell", "taste"), print, inline={inline}))
+            """,
+        )
+    known = Registry.discover().modalities()
+    assert (known["smell"], known["taste"], known["text"], known["image"]) == (True, False, True, False)

@@ -29,9 +29,8 @@ def renderer_named(name: str) -> Renderer:
         except AdapterError as error:
             reason = str(error)
     else:
-        reason = next(
-            (line for line in rows.conflicts if repr(name) in line), f"there is no renderer {name!r} here"
-        )
+        shared = (line.partition(": ask")[0] for line in rows.conflicts if repr(name) in line)
+        reason = next(shared, f"there is no renderer {name!r} here")
     warn(f"{reason}; its maps are shown as plain values")
     return ValuesRenderer()
 
