@@ -74,7 +74,8 @@ class Layout:
     read    the number of leading positions the model reads: the rest is padding and carries nothing.
             None: all of them
     tokens  for texts: one :class:`Token` for each cell of the grid
-    axes    for everything that is measured: one :class:`Axis` for each axis of the grid; () where unknown
+    axes    for everything that is measured: one :class:`Axis` for each axis of the grid; () where unknown. Where the grid
+            depends on the layer, those of the finest one: the cells of the others are runs of these
     """
 
     grid: tuple[int, ...] | None = None

@@ -112,14 +112,26 @@ def _shares(cells: int, count: int, step: int) -> np.ndarray:
     return np.asarray(shares / shares.sum((0, 2), keepdims=True))
 
 
-def finer(axes: tuple[Axis, ...], shape: Sequence[int]) -> tuple[Axis, ...]:
-    """The axes of a grid of this shape, whose cells may have been split by shifts; as they are if they do not fit."""
+def fitted(axes: tuple[Axis, ...], shape: Sequence[int]) -> tuple[Axis, ...]:
+    """The axes of a grid of this shape: cells may have been split by shifts, or lie at a layer of fewer ones.
+
+    As they are where they do not fit.
+    """
     if len(axes) != len(shape):
         return axes
-    return tuple(
-        refined(axis, size // len(axis.spans)) if size > len(axis.spans) else axis
-        for axis, size in zip(axes, shape, strict=True)
-    )
+    return tuple(_fitted(axis, size) for axis, size in zip(axes, shape, strict=True))
+
+
+def _fitted(axis: Axis, size: int) -> Axis:
+    cells = len(axis.spans)
+    if size > cells:
+        return refined(axis, size // cells)
+    if size == cells or cells % size:
+        return axis
+    run = cells // size
+    runs = (axis.spans[start : start + run] for start in range(0, cells, run))
+    spans = tuple((min(map(min, spans)), max(map(max, spans))) for spans in runs)
+    return Axis(axis.name, axis.unit, spans)
 
 
 def refined(axis: Axis, count: int) -> Axis:
