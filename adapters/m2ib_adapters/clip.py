@@ -14,7 +14,6 @@ from m2ib.contract import Attention, Encoder, Inputs, Item, Layer, Layout
 from m2ib.degradation import Replacing
 from m2ib.errors import CheckpointError, InputError
 from m2ib.model import Model
-from m2ib.renderers import ImageRenderer, TextRenderer
 from m2ib_adapters.checkpoints import from_folder_or_hub, loading
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
 from m2ib_adapters.inputs.tensors import tensor_of
@@ -159,9 +158,8 @@ def _run_pooled(blocks: Sequence[nn.Module], z: Tensor, mask: Tensor | None, ind
     return run_pooled(blocks, lambda block, x: block(x, mask), z, index, shortcut, causal=mask is not None)
 
 
-def _layers(blocks: Sequence[nn.Module], prefix: str) -> tuple[tuple[Layer, ...], Layer]:
-    layers = tuple(Layer(block, f"{prefix}.{number}") for number, block in enumerate(blocks))
-    return layers, Layer(blocks[0], f"{prefix}.0 (input)", at="input")
+def _layers(blocks: Sequence[nn.Module], prefix: str) -> tuple[Layer, ...]:
+    return tuple(Layer(block, f"{prefix}.{number}") for number, block in enumerate(blocks))
 
 
 def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
@@ -170,7 +168,7 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     patch = module.config.vision_config.patch_size
     side = module.config.vision_config.image_size // patch
     layout = Layout(grid=(side, side), index=tuple(range(1, side * side + 1)))  # the class token comes first
-    layers, stem = _layers(blocks, "vision_model.encoder.layers")
+    layers = _layers(blocks, "vision_model.encoder.layers")
 
     def embed(pixels: Inputs) -> Tensor:
         return _features(module.get_image_features(pixel_values=pixels))  # (N, D)
@@ -192,8 +190,6 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
         describe=describe,
         embed=embed,
         layers=layers,
-        stem=stem,
-        renderer=ImageRenderer(),
         tail=tail,
         stride=(patch, patch),
         attention=Attention(first_position, by_sdpa_of(vision.config)),
@@ -204,7 +200,7 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
     text = module.text_model
     config = module.config.text_config
     blocks = text.encoder.layers
-    layers, stem = _layers(blocks, "text_model.encoder.layers")
+    layers = _layers(blocks, "text_model.encoder.layers")
     limit = config.max_position_embeddings
 
     def pooled_at(ids: Tensor) -> Tensor:
@@ -297,8 +293,6 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         describe=describe,
         embed=embed,
         layers=layers,
-        stem=stem,
-        renderer=TextRenderer(),
         collate=collate,
         tail=tail,
         attention=Attention(lambda ids: pooled_at(tensor_of(ids, "clip")), by_sdpa_of(text.config)),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import NoReturn, TextIO
 
-from m2ib.cli import adapters, benchmark, demo, evaluate, explain, methods, new_plugin, tune
+from m2ib.cli import adapters, benchmark, check, demo, evaluate, explain, methods, new_plugin, tune
 from m2ib.errors import M2IBError, M2IBWarning, SettingError
 
 _COMMANDS = {
@@ -21,6 +21,7 @@ _COMMANDS = {
     "evaluate": evaluate,
     "tune": tune,
     "benchmark": benchmark,
+    "check": check,
     "adapters": adapters,
     "methods": methods,
     "new-plugin": new_plugin,
@@ -35,7 +36,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, or 2 for bad input, or 130 when interrupted."""
+    """Run one command; the exit code is 0, or 1 where ``check`` finds a broken adapter, 2 for bad input, 130 when interrupted."""
     parser = _Parser(
         prog="m2ib",
         description="Why does a shared-embedding model put two things close together?",
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         warnings.showwarning = _show_warning
         try:
             parsed, rest = parser.parse_known_args(arguments)
-            _COMMANDS[parsed.command].run(parsed, rest)
+            return int(_COMMANDS[parsed.command].run(parsed, rest) or 0)
         except M2IBError as error:
             return _fail(str(error))
         except KeyboardInterrupt:
@@ -61,7 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except BrokenPipeError:  # the reader of our output went away
             sys.stderr.close()
             return 0
-    return 0
 
 
 def _fail(message: str) -> int:

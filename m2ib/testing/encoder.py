@@ -12,17 +12,27 @@ from torch import Tensor
 
 from m2ib.bottleneck import mix
 from m2ib.capture import Tail, frozen, record
-from m2ib.contract import Encoder, Inputs, Item, Layout
+from m2ib.contract import Encoder, Item, Layout
 from m2ib.errors import InputError
 from m2ib.model import Model
-from m2ib.testing.findings import Broken, Result, difference, require, run, shape_of
+from m2ib.testing.examples import check_differ, check_examples
+from m2ib.testing.findings import Broken, Checked, LeftOut, difference, require, run, shape_of
 from m2ib.testing.optional import check_attention, check_degradation
 from m2ib.testing.settings import check_defaults, check_presets, check_reference, check_stride
 from m2ib.testing.subject import FULL, OWN, Subject
 
 
-def check_encoder(model: Model, encoder: Encoder, raws: Sequence[Any], tolerance: float) -> list[Result]:
-    """All checks, in order; those that would fail for the reason of an earlier one are left out."""
+def check_encoder(
+    model: Model,
+    encoder: Encoder,
+    raws: Sequence[Any],
+    tolerance: float,
+    advance: Callable[[], None] = lambda: None,
+) -> Checked:
+    """All checks, in order; those that would fail for the reason of an earlier one are left out.
+
+    advance  called once for each of ``ENCODER_CHECKS`` that is done
+    """
     items: list[Item] = []
 
     def prepare() -> None:
@@ -30,36 +40,26 @@ def check_encoder(model: Model, encoder: Encoder, raws: Sequence[Any], tolerance
             item = model.item(encoder.modality, raw)
             require(isinstance(item, Item), f"prepare gives a {type(item).__name__}, not an Item")
             items.append(item)
-        _check_examples(encoder, items)
+        check_differ(items)
 
     results = [run(encoder.modality, "prepare", prepare)]
-    if results[0].failure:
-        return results
-    subject = Subject(model, encoder, tuple(items), tolerance)
-    for name, check in _CHECKS.items():
-        results.append(run(encoder.modality, name, partial(_as_found, subject, check)))
-        if results[-1].failure and name in _VITAL:
-            break
-    return results
+    if not results[0].failure:
+        subject = Subject(model, encoder, tuple(items), tolerance)
+        for name, check in _CHECKS.items():
+            advance()
+            results.append(run(encoder.modality, name, partial(_as_found, subject, check)))
+            if results[-1].failure and name in _VITAL:
+                break
+    advance()
+    reason = f"{results[-1].check!r} failed"
+    return Checked(
+        results, [LeftOut(encoder.modality, name, reason) for name in ENCODER_CHECKS[len(results) :]]
+    )
 
 
 def _as_found(subject: Subject, check: Callable[[Subject], None]) -> None:
     with frozen(subject.model.module):
         check(subject)
-
-
-def _check_examples(encoder: Encoder, items: Sequence[Item]) -> None:
-    """Examples that differ, so that there is something to find."""
-    first, second = (_tensors(item.inputs) for item in items[:2])
-    require(
-        first.keys() != second.keys() or any(not torch.equal(first[key], second[key]) for key in first),
-        "examples 0 and 1 have the same inputs: give two that differ, or prepare does not use the raw input",
-    )
-    reads = {item.layout.read for item in items if isinstance(item.layout, Layout)}
-    require(
-        len(reads) != 1 or None in reads,
-        f"all examples have {next(iter(reads), 0)} positions: give some of different lengths, or padding stays unchecked",
-    )
 
 
 def _check_embedding(subject: Subject) -> None:
@@ -265,10 +265,6 @@ def _check_described(subject: Subject) -> None:
     )
 
 
-def _tensors(inputs: Inputs) -> dict[str, Tensor]:
-    return inputs if isinstance(inputs, dict) else {"": inputs}
-
-
 _CHECKS: dict[str, Callable[[Subject], None]] = {
     "embedding": _check_embedding,
     "batch": _check_batch,
@@ -282,6 +278,8 @@ _CHECKS: dict[str, Callable[[Subject], None]] = {
     "reference": check_reference,
     "attention": check_attention,
     "degradation": check_degradation,
+    "examples": check_examples,
     "preprocessed input": _check_described,
 }
 _VITAL = ("embedding", "layers", "layout")
+ENCODER_CHECKS = ("prepare", *_CHECKS)

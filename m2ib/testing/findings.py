@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,18 +17,53 @@ class ConformanceError(AssertionError):
 
 @dataclass(frozen=True)
 class Result:
-    """One check of one modality: ``failure`` is empty if it passed, else it says why."""
+    """One check of one modality: ``failure`` is empty if it passed, else it says why.
+
+    applies  False where there was nothing to look at: the encoder does not have what the check is of
+    """
 
     modality: str
     check: str
     failure: str = ""
+    applies: bool = True
+
+    @property
+    def outcome(self) -> str:
+        """In a word or three."""
+        return "failed" if self.failure else "passed" if self.applies else "nothing to check"
 
     def __str__(self) -> str:
         return f"{self.modality}: {self.check}: {self.failure or 'passed'}"
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """What was not done, and why: mostly because it would have failed for the reason of an earlier failure."""
+
+    modality: str
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Checked:
+    """All that was checked, in order, and what was not."""
+
+    results: Sequence[Result]
+    left_out: Sequence[LeftOut] = ()
+
+    @property
+    def failures(self) -> list[Result]:
+        """Those that say why."""
+        return [result for result in self.results if result.failure]
+
+
 class Broken(Exception):
     """A check found something."""
+
+
+class Absent(Exception):
+    """The encoder does not have what a check is of."""
 
 
 def require(condition: bool, message: str) -> None:
@@ -41,6 +76,8 @@ def run(modality: str, name: str, check: Callable[[], None]) -> Result:
     """The result of one check, whatever it raises."""
     try:
         check()
+    except Absent:
+        return Result(modality, name, applies=False)
     except (Broken, M2IBError) as finding:
         return Result(modality, name, str(finding).removeprefix(f"{modality}: "))
     except Exception as error:  # a stranger's code may raise anything: that, too, is a finding

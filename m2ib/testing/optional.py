@@ -9,7 +9,7 @@ from m2ib.attention import watch
 from m2ib.contract import Inputs
 from m2ib.errors import M2IBError
 from m2ib.methods.base import Batch, degradation_of
-from m2ib.testing.findings import Broken, difference, require, shape_of
+from m2ib.testing.findings import Absent, Broken, difference, require, shape_of
 from m2ib.testing.subject import Subject
 
 
@@ -17,7 +17,7 @@ def check_attention(subject: Subject) -> None:
     """Watched, the encoder gives the embedding that it gives otherwise, and is read where it says."""
     encoder = subject.encoder
     if encoder.attention is None:
-        return
+        raise Absent
     inputs = subject.batch(subject.items[0])
     with torch.no_grad():
         plain = encoder.embed(inputs)  # (1, D)
@@ -50,7 +50,7 @@ def check_degradation(subject: Subject) -> None:
     inputs = subject.batch(item)
     ids = not isinstance(inputs, Tensor) or not inputs.is_floating_point()
     if encoder.degradation is None and ids:
-        return  # nothing is said, and there is no default for it: such inputs are not hidden
+        raise Absent  # nothing is said, and there is no default for it: such inputs are not hidden
     degradation = degradation_of(encoder)
     (grid,) = Batch(subject.model, encoder.modality, [item], inputs).grids(encoder.default_layer)
     try:

@@ -10,7 +10,7 @@ from torch import Tensor
 from m2ib.capture import Tail, record
 from m2ib.reach import content_reached, nearest, reaching_layers
 from m2ib.settings import PRESETS, resolve
-from m2ib.testing.findings import require, shape_of
+from m2ib.testing.findings import Absent, require, shape_of
 from m2ib.testing.subject import Subject
 
 
@@ -64,7 +64,7 @@ def check_stride(subject: Subject) -> None:
     """The step of the grid's cells fits the input."""
     stride = subject.encoder.stride
     if stride is None:
-        return
+        raise Absent
     for number, item in enumerate(subject.items):
         inputs, grid = item.inputs, item.layout.grid
         require(
@@ -90,7 +90,7 @@ def check_reference(subject: Subject) -> None:
     """The reference inputs can be made ready."""
     reference = subject.encoder.reference
     if reference is None:
-        return
+        raise Absent
     raws = reference()
     require(isinstance(raws, Sequence) and len(raws) > 0, "reference gives no raw inputs")
     for raw in raws:

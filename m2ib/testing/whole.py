@@ -53,13 +53,22 @@ def check_model(model: Model, examples: Mapping[str, Sequence[Any]]) -> None:
 
 def check_pairs(model: Model, examples: Mapping[str, Sequence[Any]]) -> list[Result]:
     """Explain every modality with the next one, look at the result, save and load it."""
-    modalities = model.modalities
     results = []
-    for number, modality in enumerate(modalities):
-        other = modalities[(number + 1) % len(modalities)]
+    for modality, other in pairs_of(model):
         pair = (modality, examples[modality][0]), (other, examples[other][1])
-        results.append(run(modality, f"explain with {other}", partial(_check_pair, model, pair)))
+        results.append(run(modality, pair_check(other), partial(_check_pair, model, pair)))
     return results
+
+
+def pairs_of(model: Model) -> list[tuple[str, str]]:
+    """Every modality with the next one."""
+    modalities = model.modalities
+    return [(one, modalities[(number + 1) % len(modalities)]) for number, one in enumerate(modalities)]
+
+
+def pair_check(other: str) -> str:
+    """The name of the check."""
+    return f"explain with {other}"
 
 
 def _check_pair(model: Model, pair: Sequence[tuple[str, Any]]) -> None:
