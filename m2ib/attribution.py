@@ -11,7 +11,7 @@ import numpy as np
 
 from m2ib.contract import Axis, Layout, Token
 from m2ib.fit import Curve
-from m2ib.shifts import fitted
+from m2ib.shifts import axes_at
 
 if TYPE_CHECKING:
     from m2ib.renderers import Renderer
@@ -64,7 +64,7 @@ class Attribution:
     @property
     def axes(self) -> tuple[Axis, ...]:
         """The grid's axes in the raw input's own units (seconds, hertz, pixels, ...); () where unknown."""
-        return fitted(self.layout.axes, self.grid.shape)
+        return axes_at(self.layout.axes, self.grid.shape)
 
     @property
     def tokens(self) -> tuple[str, ...]:

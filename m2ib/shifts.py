@@ -112,17 +112,17 @@ def _shares(cells: int, count: int, step: int) -> np.ndarray:
     return np.asarray(shares / shares.sum((0, 2), keepdims=True))
 
 
-def fitted(axes: tuple[Axis, ...], shape: Sequence[int]) -> tuple[Axis, ...]:
+def axes_at(axes: tuple[Axis, ...], shape: Sequence[int]) -> tuple[Axis, ...]:
     """The axes of a grid of this shape: cells may have been split by shifts, or lie at a layer of fewer ones.
 
     As they are where they do not fit.
     """
     if len(axes) != len(shape):
         return axes
-    return tuple(_fitted(axis, size) for axis, size in zip(axes, shape, strict=True))
+    return tuple(_at_size(axis, size) for axis, size in zip(axes, shape, strict=True))
 
 
-def _fitted(axis: Axis, size: int) -> Axis:
+def _at_size(axis: Axis, size: int) -> Axis:
     cells = len(axis.spans)
     if size > cells:
         return refined(axis, size // cells)

@@ -23,7 +23,7 @@ from m2ib.contract import Axis, Layout
 from m2ib.page import render_page
 from m2ib.reference import References
 from m2ib.settings import resolve
-from m2ib.shifts import Shifts, fitted, offsets, refined
+from m2ib.shifts import Shifts, axes_at, offsets, refined
 from m2ib.smooth import smoothed
 from tiny_clip import END, START
 from toy import EXAMPLES, save_clip_with_words, toy_model
@@ -660,13 +660,13 @@ def test_the_settings_on_the_command_line(
 def test_axes_of_a_layer_with_fewer_cells_are_runs_of_the_finest_ones() -> None:
     seconds = m2ib.Axis("time", "s", tuple((n / 10, n / 10 + 0.15) for n in range(12)))  # they overlap
     hertz = m2ib.Axis("frequency", "Hz", ((20.0, 50.0), (50.0, 110.0), (110.0, 250.0), (250.0, 600.0)))
-    frequency, time = fitted((hertz, seconds), (2, 3))
+    frequency, time = axes_at((hertz, seconds), (2, 3))
     assert frequency == m2ib.Axis("frequency", "Hz", ((20.0, 110.0), (110.0, 600.0)))
     assert [tuple(round(edge, 9) for edge in span) for span in time.spans] == [
         (0, 0.45),
         (0.4, 0.85),
         (0.8, 1.25),
     ]
-    assert fitted((hertz, seconds), (4, 12)) == (hertz, seconds)
-    assert fitted((hertz, seconds), (3, 12)) == (hertz, seconds)  # three of four are no runs
-    assert fitted((hertz, seconds), (12,)) == (hertz, seconds)
+    assert axes_at((hertz, seconds), (4, 12)) == (hertz, seconds)
+    assert axes_at((hertz, seconds), (3, 12)) == (hertz, seconds)  # three of four are no runs
+    assert axes_at((hertz, seconds), (12,)) == (hertz, seconds)

@@ -20,7 +20,7 @@ from m2ib.contract import Axis, Inputs, Item
 from m2ib.methods.rise import CELLS
 from m2ib.model import Model
 from m2ib.pipeline import explain_side, plan_of
-from m2ib.shifts import fitted
+from m2ib.shifts import axes_at
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def bottleneck(batch: Batch, *, reference: Any = None, **given: object) -> Maps:
     plan = plan_of("m2ib", {"seed": batch.seed, **given}, reference=reference)
     found = explain_side(batch.model, batch.modality, batch.items, batch.inputs, batch.targets, plan)
     grids = [each.grid for each in found]
-    return Maps(grids, fitted(batch.items[0].layout.axes, grids[0].shape))
+    return Maps(grids, axes_at(batch.items[0].layout.axes, grids[0].shape))
 
 
 def coarse_cells(batch: Batch) -> list[int]:

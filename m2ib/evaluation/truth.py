@@ -13,7 +13,7 @@ from m2ib.data.pairs import Pair
 from m2ib.raster import grid_axes, on_raster
 from m2ib.renderers.image import ImageView
 from m2ib.renderers.place import upsample
-from m2ib.shifts import fitted
+from m2ib.shifts import axes_at
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def truth_of(pair: Pair, place: int, item: Item) -> Truth | None:
         axes = tuple(axis for n, axis in enumerate(region.axes) if n not in lacking)
 
         def lay(grid: np.ndarray) -> np.ndarray:
-            own = grid_axes(grid.shape, fitted(item.layout.axes, grid.shape), axes)
+            own = grid_axes(grid.shape, axes_at(item.layout.axes, grid.shape), axes)
             return np.asarray(on_raster(grid[None].astype(np.float64), own, axes)[0])
 
         return Truth(np.asarray(region.mask.any(lacking)) if lacking else region.mask, lay)

@@ -1,0 +1,164 @@
+"""``m2ib check my-adapter --smiles CCO --smiles c1ccccc1``: does an adapter keep the contract, and what does it not tell?"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from m2ib.cli.options import Reader, as_yaml, elsewhere
+from m2ib.errors import M2IBError, SettingError, StorageError, did_you_mean
+
+_MORE = """the adapter's name comes first. Two examples or more of a modality, different ones and of different lengths, are
+given as --text "a dog" --text "a longer text"; without them the encoder's own are used, or made-up scenes. Options of
+the adapter are written options.NAME=VALUE.
+
+  m2ib check photo
+  m2ib check clip --checkpoint folder --image a.png --image b.png
+  m2ib check my-adapter --smiles CCO --smiles c1ccccc1 --json report.json
+
+The exit code is 1 where a check failed, and 2 for what is no fault of the adapter.
+"""
+
+
+@dataclass
+class CheckConfig:
+    """All options of ``m2ib check``.
+
+    tolerance  relative error between two ways of computing the same embedding
+    examples   by modality, ``{smiles: [CCO, c1ccccc1]}``; flags stand over them
+    json       a file for the report
+    options    the adapter's own
+    """
+
+    checkpoint: str | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    tolerance: float = 1e-4
+    examples: dict[str, Any] = field(default_factory=dict)
+    json: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+READER = Reader(CheckConfig, hidden=("examples", "options"), hint=elsewhere)
+
+
+def add_parser(commands: Any, name: str) -> None:
+    """Add the command to argparse's sub-commands."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help="check an adapter against the contract",
+        description="Checks an installed adapter against the contract; says what it does not tell, and how long a step of a "
+        "fit takes.",
+        epilog=_MORE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("adapter", metavar="NAME", help="of the adapter; `m2ib adapters` lists them")
+    READER.add_options(parser)
+
+
+def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Check it; print the report, and write it where it is asked for. 1 where a check failed."""
+    import sys
+
+    takes = _modalities(parsed.adapter, rest)
+    given, overrides = _split(rest, parsed.adapter, takes)
+    plain = READER.read(parsed, overrides)
+    plain["examples"] = {**plain["examples"], **given}
+    config = CheckConfig(**plain)
+    if parsed.print_config:
+        sys.stdout.write(as_yaml(config))
+        return 0
+    file = None if config.json is None else _writable(Path(config.json))
+
+    from rich.console import Console
+
+    from m2ib.testing.report import report_on
+    from m2ib.testing.shown import show
+
+    report = report_on(
+        parsed.adapter,
+        given=config.examples,
+        tolerance=config.tolerance,
+        checkpoint=config.checkpoint,
+        device=config.device,
+        dtype=config.dtype,
+        **config.options,
+    )
+    show(report, Console())
+    if file is not None:
+        _write(file, json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n")
+    return 0 if report.passed else 1
+
+
+def _modalities(name: str, rest: Sequence[str]) -> tuple[str, ...]:
+    """What the adapter takes. Raises :class:`AdapterError` for an unknown one."""
+    from m2ib.registry import default_registry
+
+    registry = default_registry()
+    try:
+        return registry.find(name).modalities
+    except M2IBError:
+        late = next((word for word in rest if word in registry.list().names), None)
+        if late is None:
+            raise
+        raise SettingError(f"check: the adapter's name comes first, as in m2ib check {late} ...") from None
+
+
+def _split(rest: Sequence[str], adapter: str, takes: Sequence[str]) -> tuple[dict[str, list[Any]], list[str]]:
+    """Examples by modality, and ``key=value`` words. Raises :class:`SettingError`."""
+    given: dict[str, list[Any]] = {}
+    overrides: list[str] = []
+    words = iter(rest)
+    for word in words:
+        if not word.startswith("--") or len(word) == 2:
+            if "=" not in word:
+                raise SettingError(
+                    f"check: {word!r} is neither an option nor key=value; see m2ib check --help"
+                )
+            overrides.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        if name not in takes:
+            hint = did_you_mean(f"--{name}", [f"--{known}" for known in (*takes, *READER.flags)])
+            flags = ", ".join(f"--{modality}" for modality in takes)
+            raise SettingError(f"options: --{name} is unknown{hint} The adapter {adapter!r} takes {flags}")
+        following = value if equals else next(words, None)
+        if following is None:
+            raise SettingError(f"options: --{name} needs a value")
+        given.setdefault(name, []).append(_with_options(name, following))
+    return given, overrides
+
+
+def _with_options(name: str, value: str) -> Any:
+    """``{depth: room.png, unit: mm}`` as a mapping: an input with options of its own. Anything else as it is."""
+    if not value.startswith("{"):
+        return value
+    try:
+        given = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return given if isinstance(given, dict) and name in given else value
+
+
+def _writable(file: Path) -> Path:
+    """Raises :class:`StorageError` before anything long is begun."""
+    if file.is_dir() or not file.absolute().parent.is_dir():
+        why = "it is a folder" if file.is_dir() else "its folder does not exist"
+        raise StorageError(
+            f"json: {str(file)!r} cannot be written: {why}; name a file in a folder that exists"
+        )
+    return file
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"json: {str(file)!r} cannot be written: {error.strerror or error}") from error

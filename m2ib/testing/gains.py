@@ -1,0 +1,207 @@
+"""What an adapter may say and does not, and what there would be if it did. Nothing of this breaks the contract."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen, record
+from m2ib.contract import Attention, Encoder, Inputs, Item
+from m2ib.degradation import holds_numbers
+from m2ib.metrics import (
+    ConfidenceDrop,
+    ConfidenceIncrease,
+    DeletionAUC,
+    InsertionAUC,
+    LocalisationIoU,
+    MassInRegion,
+    PointingGame,
+    RoarPlus,
+)
+from m2ib.model import Model
+from m2ib.registry import AdapterInfo, MethodInfo, default_registry
+from m2ib.renderers import ValuesRenderer, renderer_for
+
+ADAPTER = "adapter"  # in place of a modality, for what is said once
+_DEGRADING = (ConfidenceDrop, ConfidenceIncrease, DeletionAUC, InsertionAUC, RoarPlus)
+_LOCATED = (LocalisationIoU, PointingGame, MassInRegion)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """Something that is not told.
+
+    modalities  of the encoders that do not tell it; ``("adapter",)`` for what an :class:`m2ib.AdapterSpec` tells
+    what        the field that would tell it
+    gain        what there would be
+    """
+
+    modalities: tuple[str, ...]
+    what: str
+    gain: str
+
+
+def encoder_gains(model: Model, modality: str, raw: Any) -> list[Gain]:
+    """Of one encoder. ``raw`` is an input that can be made ready."""
+    encoder, item = model.encoder(modality), model.item(modality, raw)
+    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+        found = _of_encoder(encoder, item, model.collate(modality, [item]))
+    return [Gain((modality,), what, gain) for what, gain in found]
+
+
+def merged(gains: Sequence[Gain]) -> list[Gain]:
+    """What several encoders lack, said once."""
+    found: dict[tuple[str, str], tuple[str, ...]] = {}
+    for each in gains:
+        key = each.what, each.gain
+        found[key] = found.get(key, ()) + each.modalities
+    return [Gain(modalities, *key) for key, modalities in found.items()]
+
+
+def spec_gains(info: AdapterInfo, model: Model, examples: Mapping[str, Sequence[Any]]) -> list[Gain]:
+    """Of what the adapter was registered with."""
+    spec, found = info.spec, []
+    if options := _untold(info):
+        found.append(("AdapterSpec.options", options))
+    showing = tuple(modality for modality, encoder in model.encoders.items() if encoder.attention is not None)
+    if spec.attention is None:
+        found.append(
+            (
+                "AdapterSpec.attention",
+                f"methods that read attention refused before anything is loaded: attention={showing!r}",
+            )
+        )
+    elif hidden := [modality for modality in showing if modality not in spec.attention]:
+        found.append(
+            (
+                "AdapterSpec.attention",
+                f"methods that read attention for {_listed(hidden)}: it leaves out what the encoders show, so they are "
+                f"refused; attention={showing!r}",
+            )
+        )
+    written = tuple(
+        modality
+        for modality in model.modalities
+        if modality not in spec.inline and any(_is_written(raw) for raw in examples[modality])
+    )
+    if written:
+        found.append(
+            (
+                "AdapterSpec.inline",
+                f"tables of pairs with {_listed(written)} written out, which are now taken for paths of files: "
+                f"inline={(*spec.inline, *written)!r}",
+            )
+        )
+    return [Gain((ADAPTER,), what, gain) for what, gain in found]
+
+
+def _of_encoder(encoder: Encoder, item: Item, inputs: Inputs) -> list[tuple[str, str]]:
+    layout, numbers = item.layout, holds_numbers(inputs)
+    found = _of_methods(encoder, inputs)
+    if encoder.tail is None:
+        found.append(
+            ("tail", "a path of its own from a layer to the embedding; each step of a fit now runs `embed`")
+        )
+    if encoder.stride is None and numbers and layout.grid is not None and not layout.tokens:
+        found.append(("stride", "the settings shifts and smooth, and with them all of the preset sharp"))
+    if encoder.reference is None:
+        found.append(("reference", "the setting standardize without reference inputs of the caller's own"))
+    if encoder.degradation is None and not numbers:
+        hiding = [_called(info) for info in default_registry().list_methods() if info.spec.hides]
+        metrics = _listed([metric.name for metric in _DEGRADING])
+        kind = "several tensors by name" if isinstance(inputs, dict) else "token ids"
+        found.append(
+            (
+                "degradation",
+                f"the methods {_listed(sorted(hiding))}, and the metrics {metrics}: {kind} cannot fade",
+            )
+        )
+    found += _of_renderer(encoder, item)
+    if layout.grid is not None and not layout.axes and not layout.tokens:
+        metrics = _listed([metric.name for metric in _LOCATED])
+        found.append(
+            (
+                "Layout.axes",
+                f"where cells lie in the raw input's own units, for regions and the metrics {metrics}",
+            )
+        )
+    if encoder.examples is None:
+        found.append(("examples", "inputs of its own for m2ib check and m2ib.adapt"))
+    return found
+
+
+def _of_methods(encoder: Encoder, inputs: Inputs) -> list[tuple[str, str]]:
+    """Methods that refuse the encoder: those that would take it if it showed its attention, and others."""
+    shown = encoder if encoder.attention is not None else replace(encoder, attention=Attention(None))
+    attending, found = [], []
+    for info in default_registry().list_methods():
+        try:
+            refuse = info.load().refuse
+            reason, then = refuse(encoder), refuse(shown)
+        except Exception:  # a package is missing, or a stranger's code fails: only what was declared is known
+            reason = "it reads attention" if info.spec.attention and encoder.attention is None else None
+            then = None
+        if reason is not None and then is None:
+            attending.append(_called(info))
+        elif reason is not None:
+            found.append((f"method {_called(info)}", f"is not defined for it: {reason}"))
+    if attending and _may_attend(encoder, inputs):
+        found.insert(0, ("attention", f"the methods {_listed(sorted(attending))}, if its blocks attend"))
+    return found
+
+
+def _may_attend(encoder: Encoder, inputs: Inputs) -> bool:
+    """Whether its activations are positions by channels, (N, T, C): maps of convolutions do not attend."""
+    layer = encoder.default_layer
+    activation = record(encoder, inputs, layer).activation
+    return activation.ndim == 3 and encoder.layer(layer).channel_axis in (-1, 2)
+
+
+def _of_renderer(encoder: Encoder, item: Item) -> list[tuple[str, str]]:
+    renderer = encoder.renderer or renderer_for(item.view, item.layout)
+    if isinstance(renderer, ValuesRenderer):
+        return [("renderer", "maps over the input itself; they are shown as plain values")]
+    rows = default_registry().list_renderers()
+    if renderer.name in rows.names:
+        return []
+    why = next((line for line in rows.conflicts if repr(renderer.name) in line), "")
+    return [
+        (
+            "RendererSpec",
+            f"saved explanations that load as they were: {why or f'no plugin registers the renderer {renderer.name!r}'}, so "
+            "their maps load as plain values",
+        )
+    ]
+
+
+def _untold(info: AdapterInfo) -> str:
+    """What naming the options of ``load`` would gain; "" where all that can be seen are named."""
+    try:
+        parameters = inspect.signature(info.spec.load).parameters.values()
+    except (TypeError, ValueError):
+        return ""
+    usual = ("checkpoint", "device", "dtype")
+    named = [each.name for each in parameters if each.kind not in (each.VAR_KEYWORD, each.VAR_POSITIONAL)]
+    more = [name for name in named if name not in (*usual, *info.spec.options)]
+    if more and info.spec.options:
+        return f"the use of {_listed(more)}: an option that is not named is refused"
+    if more:
+        return f"a hint where one is misspelt: options={tuple(more)!r}"
+    if not info.spec.options and any(each.kind is each.VAR_KEYWORD for each in parameters):
+        return "a hint where one is misspelt, if load takes options of its own; none are named"
+    return ""
+
+
+def _is_written(raw: Any) -> bool:
+    return isinstance(raw, str) and not os.path.isfile(raw)
+
+
+def _called(info: MethodInfo) -> str:
+    return default_registry().called(info)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)

@@ -1,0 +1,194 @@
+"""An adapter's report: what passed and what failed, what is missing and what it would gain, and how long a step takes."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from m2ib.errors import AdapterError, M2IBError, M2IBWarning, SettingError
+from m2ib.model import Model, load_model
+from m2ib.progress import progress
+from m2ib.registry import AdapterInfo, default_registry
+from m2ib.testing.course import check_all, steps
+from m2ib.testing.examples import Examples, find_examples
+from m2ib.testing.findings import Checked, LeftOut, Result, run
+from m2ib.testing.gains import ADAPTER, Gain, encoder_gains, merged, spec_gains
+from m2ib.testing.timings import COPIES, Timing, time_encoder
+
+GAINS, TIMINGS = "what is missing", "timings"
+
+
+@dataclass(frozen=True)
+class Report:
+    """Of one adapter.
+
+    about     what was checked: adapter, distribution, checkpoint, device, dtype, tolerance, versions; JSON-able
+    sources   by modality, where its examples came from
+    results   of the checks, in order
+    left_out  what was not done, and why
+    gains     what is not told; none of it breaks the contract
+    timings   by modality
+    warnings  that were given on the way
+    """
+
+    about: Mapping[str, Any]
+    results: Sequence[Result]
+    sources: Mapping[str, str]
+    left_out: Sequence[LeftOut] = ()
+    gains: Sequence[Gain] = ()
+    timings: Sequence[Timing] = ()
+    warnings: Sequence[str] = ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether no check failed."""
+        return not any(result.failure for result in self.results)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able; times in milliseconds."""
+        return {
+            **self.about,
+            "passed": self.passed,
+            "examples": dict(self.sources),
+            "checks": [
+                {
+                    "modality": result.modality,
+                    "check": result.check,
+                    "outcome": result.outcome,
+                    **({"reason": result.failure} if result.failure else {}),
+                }
+                for result in self.results
+            ],
+            "left_out": [asdict(each) for each in self.left_out],
+            "missing": [{**asdict(each), "modalities": list(each.modalities)} for each in self.gains],
+            "timings": [
+                {
+                    "modality": each.modality,
+                    "layer": each.layer,
+                    "forward_ms": rounded(each.forward),
+                    "whole_step_ms": rounded(each.whole),
+                    "tail_step_ms": rounded(each.tail),
+                    "own_tail_step_ms": None if each.own is None else rounded(each.own),
+                    "ratio": rounded(each.ratio),
+                }
+                for each in self.timings
+            ],
+            "warnings": list(self.warnings),
+        }
+
+
+def report_on(
+    name: str,
+    *,
+    given: Mapping[str, Sequence[Any]] | None = None,
+    tolerance: float = 1e-4,
+    checkpoint: Any = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    show_progress: bool = True,
+    **options: Any,
+) -> Report:
+    """Load the adapter called ``name``, check it, and look at what it does not tell and how long it takes.
+
+    given      examples by modality; for the others see :func:`m2ib.testing.examples.find_examples`
+    tolerance  as for :func:`m2ib.testing.check_adapter`, the other arguments as for :func:`m2ib.load_model`
+
+    Whatever an adapter's code raises becomes part of the report. Raises :class:`m2ib.M2IBError` for what is no fault of
+    its: an unknown name, a missing package or checkpoint, examples that cannot be used.
+    """
+    if isinstance(tolerance, bool) or not 0 < tolerance < 1:
+        raise SettingError(f"check: tolerance={tolerance!r} is out of range; it must be between 0 and 1")
+    if str(device).startswith("meta"):
+        raise SettingError("check: on the device 'meta' there are no values to check; use 'cpu' or 'cuda'")
+    info = default_registry().find(name)
+    about: dict[str, Any] = {
+        "adapter": info.name,
+        "distribution": info.origin,
+        "checkpoint": None if checkpoint is None else str(checkpoint),
+        "device": str(device),
+        "dtype": str(dtype),
+        "tolerance": float(tolerance),
+        "threads": torch.get_num_threads(),
+        "copies": COPIES,
+        "m2ib": version("m2ib"),
+        "torch": torch.__version__,
+    }
+    with warnings.catch_warnings(record=True) as said, progress("check", show=show_progress) as bar:
+        warnings.simplefilter("always", M2IBWarning)
+        model, loaded = _load(name, checkpoint=checkpoint, device=device, dtype=dtype, **options)
+        if model is None:
+            left = [LeftOut("model", what, "'load' failed") for what in ("all other checks", GAINS, TIMINGS)]
+            return Report(about, [loaded], {}, left)
+        about["device"] = str(model.device)
+        about["checkpoint"] = model.origin.get("checkpoint", about["checkpoint"])
+        bar.steps(steps(model))
+        examples = find_examples(model, given or {})
+        if isinstance(examples, Examples):
+            checked = check_all(model, examples.raws, tolerance, bar.advance)
+            gains, timings, left = _more(model, info, examples.raws, checked)
+            sources = examples.sources
+        else:
+            checked, gains, timings, sources = examples, [], [], {}
+            left = [LeftOut("model", what, examples.left_out[0].reason) for what in (GAINS, TIMINGS)]
+    for warning in said:
+        if not issubclass(warning.category, M2IBWarning):
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    told = dict.fromkeys(str(each.message) for each in said if issubclass(each.category, M2IBWarning))
+    return Report(
+        about, [loaded, *checked.results], sources, [*checked.left_out, *left], gains, timings, tuple(told)
+    )
+
+
+def _load(name: str, **how: Any) -> tuple[Model | None, Result]:
+    """The model, and that loading it works. Raises :class:`M2IBError` for what is missing here, not in the adapter."""
+    found: list[Model] = []
+
+    def load() -> None:
+        found.append(load_model(name, **how))
+
+    try:
+        load()
+    except AdapterError as error:
+        if isinstance(error.__cause__, ImportError):
+            raise
+        return None, Result("model", "load", str(error))
+    except M2IBError:
+        raise
+    except Exception as error:
+        return None, Result("model", "load", f"raised {type(error).__name__}: {error}")
+    return found[0], Result("model", "load")
+
+
+def _more(
+    model: Model, info: AdapterInfo, raws: Mapping[str, Sequence[Any]], checked: Checked
+) -> tuple[list[Gain], list[Timing], list[LeftOut]]:
+    """What comes after the checks, of encoders without a failure."""
+    gains: list[Gain] = []
+    timings: list[Timing] = []
+    left: list[LeftOut] = []
+    first: dict[str, str] = {}
+    for failure in checked.failures:
+        first.setdefault(failure.modality, f"{failure.check!r} failed")
+    unusable = "'model' failed" if checked.results[0].failure else None
+
+    def attempt(modality: str, what: str, make: Callable[[], None]) -> None:
+        reason = unusable or first.get(modality) or run(modality, what, make).failure
+        if reason:
+            left.append(LeftOut(modality, what, reason))
+
+    for modality in model.modalities:
+        raw = next(iter(raws.get(modality, ())), None)
+        attempt(modality, GAINS, lambda m=modality, r=raw: gains.extend(encoder_gains(model, m, r)))  # type: ignore[misc]
+        attempt(modality, TIMINGS, lambda m=modality, r=raw: timings.append(time_encoder(model, m, r)))  # type: ignore[misc]
+    attempt(ADAPTER, GAINS, lambda: gains.extend(spec_gains(info, model, raws)))
+    return merged(gains), timings, left
+
+
+def rounded(value: float) -> float:
+    """To two digits after the point, as it is printed."""
+    return round(value, 2)
