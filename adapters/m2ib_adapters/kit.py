@@ -5,6 +5,7 @@
 ``loading``                    whatever a library raises while it reads weights becomes one ``CheckpointError``
 ``ImagePreparation``           paths, PIL images and arrays -> a model's pixels, with what the renderer shows
 ``open_image``                 a path, PIL image or array -> an upright RGB image, and where it came from
+``placed``                     a layout with its axes in pixels of the raw image
 ``open_sound``                 a file or ``(waveform, rate)`` -> a sound that can be read in parts
 ``resample``, ...              what goes with it
 ``TextTower``, ``text_encoder`` a text encoder from what is particular to it
@@ -21,7 +22,7 @@ It is part of the public interface: names here are kept.
 from __future__ import annotations
 
 from m2ib_adapters.checkpoints import from_folder_or_hub, loading
-from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation, open_image
+from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation, open_image, placed
 from m2ib_adapters.inputs.media import called, existing_file, optional
 from m2ib_adapters.inputs.sound_files import Sound, open_sound, resample, resampled_length, source_range
 from m2ib_adapters.inputs.tensors import array_of, tensor_of
@@ -51,6 +52,7 @@ __all__ = [
     "open_image",
     "open_sound",
     "optional",
+    "placed",
     "resample",
     "resampled_length",
     "source_range",

@@ -18,7 +18,7 @@ from m2ib.testing.findings import Absent, Broken, Checked, LeftOut, Result, requ
 from m2ib.testing.subject import Subject
 
 GIVEN, OWN, SCENES = "given", "the encoder's own", "made-up scenes"
-_SEEDS = (2, 4)  # of the scenes, each with one object
+_SEEDS = (7, 10)  # of the scenes, each with one object
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,10 @@ def _drawn(model: Model, modality: str) -> Sequence[Any]:
     raws = [scene.inputs[modality] for scene in made]
     if modality == "text":  # of different lengths, and short enough for any model
         first, second = made
-        raws = [f"a {first.kinds[0]}", f"a {second.sizes[0]} {second.colours[0]} {second.kinds[0]}"]
+        raws = [
+            f"a {first.colours[0]} {first.kinds[0]}",
+            f"a {second.sizes[0]} {second.colours[0]} {second.kinds[0]}",
+        ]
     try:
         _prepared(model, modality, raws)
     except InputError as error:

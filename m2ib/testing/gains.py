@@ -120,7 +120,7 @@ def _of_encoder(encoder: Encoder, item: Item, inputs: Inputs) -> list[tuple[str,
             )
         )
     found += _of_renderer(encoder, item)
-    if layout.grid is not None and not layout.axes and not layout.tokens:
+    if not layout.axes and not layout.tokens:
         metrics = _listed([metric.name for metric in _LOCATED])
         found.append(
             (

@@ -123,9 +123,10 @@ def report_on(
         model, loaded = _load(name, checkpoint=checkpoint, device=device, dtype=dtype, **options)
         if model is None:
             left = [LeftOut("model", what, "'load' failed") for what in ("all other checks", GAINS, TIMINGS)]
-            return Report(about, [loaded], {}, left)
+            return Report(about, [loaded], {}, left, warnings=_told(said))
         about["device"] = str(model.device)
-        about["checkpoint"] = model.origin.get("checkpoint", about["checkpoint"])
+        found = model.origin.get("checkpoint", checkpoint)
+        about["checkpoint"] = None if found is None else str(found)
         bar.steps(steps(model))
         examples = find_examples(model, given or {})
         if isinstance(examples, Examples):
@@ -138,10 +139,13 @@ def report_on(
     for warning in said:
         if not issubclass(warning.category, M2IBWarning):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    told = dict.fromkeys(str(each.message) for each in said if issubclass(each.category, M2IBWarning))
-    return Report(
-        about, [loaded, *checked.results], sources, [*checked.left_out, *left], gains, timings, tuple(told)
-    )
+    results, left = [loaded, *checked.results], [*checked.left_out, *left]
+    return Report(about, results, sources, left, gains, timings, _told(said))
+
+
+def _told(said: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
+    """What was warned of, once each."""
+    return tuple(dict.fromkeys(str(each.message) for each in said if issubclass(each.category, M2IBWarning)))
 
 
 def _load(name: str, **how: Any) -> tuple[Model | None, Result]:
