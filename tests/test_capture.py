@@ -14,7 +14,7 @@ import torch
 
 import m2ib
 from m2ib.capture import Tail, frozen, record, repeat, replaced_forward
-from m2ib.testing import state
+from m2ib.testing.whole import state
 from naive import capacity
 from tiny_clip import END, START
 
