@@ -1,4 +1,4 @@
-"""``m2ib check my-adapter --smiles CCO --smiles c1ccccc1``: does an adapter keep the contract, and what does it not tell?"""
+"""``m2ib check my-adapter --audio bark.wav --audio bell.wav``: does an adapter keep the contract, and what does it not tell?"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ the adapter are written options.NAME=VALUE.
 
   m2ib check photo
   m2ib check clip --checkpoint folder --image a.png --image b.png
-  m2ib check my-adapter --smiles CCO --smiles c1ccccc1 --json report.json
+  m2ib check my-adapter --audio bark.wav --audio bell.wav --json report.json
 
 The exit code is 1 where a check failed, and 2 for what is no fault of the adapter.
 """
@@ -31,7 +31,7 @@ class CheckConfig:
     """All options of ``m2ib check``.
 
     tolerance  relative error between two ways of computing the same embedding
-    examples   by modality, ``{smiles: [CCO, c1ccccc1]}``; flags stand over them
+    examples   by modality, ``{audio: [bark.wav, bell.wav]}``; flags stand over them
     json       a file for the report
     options    the adapter's own
     """

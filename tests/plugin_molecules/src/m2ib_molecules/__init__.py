@@ -1,0 +1,1 @@
+"""Molecules as SMILES, and what they are called, for m2ib."""

@@ -1,0 +1,291 @@
+"""Molecules as SMILES strings, brought by a package that m2ib knows nothing of (``plugin_molecules/``), in all that m2ib does."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cosine_similarity
+
+import m2ib
+import m2ib.registry
+from installed import Plugins
+from m2ib.cli import main
+from m2ib.evaluation.results import read_results
+from m2ib.registry import Registry
+from m2ib.testing import check_adapter
+from naive import capacity
+
+ROOT = Path(__file__).parent.parent
+SOURCE = Path(__file__).parent / "plugin_molecules" / "src" / "m2ib_molecules"
+CHLORIDE = "OCC(CN)CCCl"
+ATOMS = ["O", "C", "C", "C", "N", "C", "C", "Cl"]
+PAIRS = [
+    ("OCCCl", "a chloride"),
+    ("OCCCl", "an alcohol"),
+    ("NCC(Br)CC", "some bromide here"),
+    ("c1ccccc1S", "thiol"),
+]
+
+
+@pytest.fixture
+def installed(plugins: Plugins, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The package as an installer puts it; the folder."""
+    shutil.copytree(SOURCE, plugins.folder / "m2ib_molecules")
+    info = plugins.folder / "m2ib_molecules-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: m2ib-molecules\nVersion: 0.1.0\n")
+    (info / "entry_points.txt").write_text("[m2ib]\nmolecules = m2ib_molecules.plugin\n")
+    monkeypatch.setattr(m2ib.registry, "_default", Registry.discover())
+    return plugins.folder
+
+
+@pytest.fixture
+def model(installed: Path) -> m2ib.Model:
+    return m2ib.load_model("molecules", device="cpu", dtype="float64")
+
+
+def test_the_core_does_not_know_them() -> None:
+    sources = [path for folder in ("m2ib", "adapters") for path in (ROOT / folder).rglob("*.py")]
+    assert len(sources) > 200
+    assert [path for path in sources if re.search("smiles|molecul", path.read_text(), re.IGNORECASE)] == []
+
+
+def test_they_are_listed(installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert m2ib.list_adapters()["molecules"].modalities == ("smiles", "text")
+    assert m2ib.list_renderers()["molecule"].origin == "m2ib-molecules"
+    assert m2ib.list_methods()["heavy"].origin == "m2ib-molecules"
+    assert main(["adapters"]) == 0
+    assert re.search(r"molecules +smiles, text", capsys.readouterr().out)
+
+
+def test_the_contract_is_kept(installed: Path) -> None:
+    examples = {"smiles": ["CCCl", CHLORIDE, "c1ccccc1O"], "text": ["a chloride", "alcohol"]}
+    results = check_adapter("molecules", examples)
+    assert {("smiles", "degradation"), ("smiles", "padding"), ("smiles", "batch")} <= {
+        (result.modality, result.check) for result in results if not result.failure
+    }
+
+
+def test_check_finds_its_examples(installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "molecules", "--device", "cpu"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "molecules keeps the contract"
+    assert main(["check", "molecules", "--smiles", "CCO", "--smiles", "CC(=O)Cl"]) == 0
+
+
+def test_the_map_is_that_of_the_textbook_loop(model: m2ib.Model) -> None:
+    explanation = m2ib.explain(
+        model, smiles=CHLORIDE, text="a chloride", layer={"smiles": 1, "text": 0}, beta=0.1
+    )
+    encoders = model.encoders
+    smiles, text = model.preprocess("smiles", [CHLORIDE]), model.preprocess("text", ["a chloride"])
+    with torch.no_grad():
+        targets = {"smiles": encoders["text"].embed(text), "text": encoders["smiles"].embed(smiles)}
+    for modality, inputs, layer in (("smiles", smiles, 1), ("text", text, 0)):
+        encoder = encoders[modality]
+        nats = capacity(
+            lambda encoder=encoder, inputs=inputs: encoder.embed(inputs),  # type: ignore[misc]
+            encoder.blocks[layer].module,
+            targets[modality],
+            beta=0.1,
+            variance=1.0,
+        )
+        np.testing.assert_allclose(explanation[modality].grid, nats.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("word", "atom"), [("chloride", 7), ("amine", 4), ("alcohol", 0)])
+def test_the_map_points_at_the_atom_that_is_named(model: m2ib.Model, word: str, atom: int) -> None:
+    for method in ("m2ib", "rise", "kernelshap", "gradcam", "integrated-gradients"):
+        settings = {"masks": 200} if method in ("rise", "kernelshap") else {}
+        found = m2ib.explain(model, smiles=CHLORIDE, text=f"an {word}", method=method, settings=settings)
+        assert found["smiles"].grid.argmax() == atom, method
+    rise = m2ib.explain(
+        model, smiles=CHLORIDE, text=f"simple {word} thing", method="rise", settings={"masks": 200}
+    )
+    words = dict(rise["text"].words)
+    assert max(words, key=words.__getitem__) == word
+
+
+def test_places_are_those_of_the_string(model: m2ib.Model) -> None:
+    (axis,) = m2ib.explain(model, smiles="CC(=O)Cl", text="chloride")["smiles"].axes
+    assert ["CC(=O)Cl"[int(start) : int(end)] for start, end in axis.spans] == ["C", "C", "O", "Cl"]
+
+
+def test_batches_give_what_each_gives_alone(model: m2ib.Model) -> None:
+    pairs = [{"smiles": smiles, "text": text} for smiles, text in PAIRS]
+    for pair, found in zip(pairs, m2ib.explain_many(model, pairs, batch_size=4), strict=True):
+        for mine, alone in zip(found, m2ib.explain(model, **pair), strict=True):
+            np.testing.assert_allclose(mine.grid, alone.grid, rtol=1e-9, atol=1e-12)
+
+
+def test_contrasts(model: m2ib.Model) -> None:
+    found = m2ib.explain(model, smiles=CHLORIDE, text=m2ib.contrast("chloride", "alcohol"))["smiles"]
+    assert (found.grid.argmax(), found.against.argmax()) == (7, 0)  # type: ignore[union-attr]
+
+
+def test_bad_ones_are_told(model: m2ib.Model, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--model", "molecules", "--smiles", "CC(C", "--text", "x"]) == 2
+    assert capsys.readouterr().err == (
+        "m2ib: error: smiles 'CC(C': a branch is left open at character 5; atoms are B C N O P S F I Cl Br, aromatic ones "
+        "b c n o p s\n"
+    )
+
+
+# On the command line, on a page, on disk.
+
+
+def test_the_command_line(installed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "report"
+    assert (
+        main(
+            [
+                "explain",
+                "--model",
+                "molecules",
+                "--smiles",
+                CHLORIDE,
+                "--text",
+                "a chloride",
+                "--out",
+                str(out),
+            ]
+        )
+        == 0
+    )
+    assert capsys.readouterr().out.splitlines()[-1] == str((out / "index.html").resolve())
+    page = (out / "index.html").read_text()
+    assert page.count('<figure class="molecule"') == 1
+    assert page.count("<circle") - page.count('r="2"') == len(ATOMS)  # the others are the curves' points
+    assert page.count('atom.classList.toggle("picked")') == 1
+    assert "<h3>smiles" in page
+    assert (out / "figure.png").stat().st_size > 5000
+    methods = ["--method", "m2ib,heavy,rise", "settings.masks=50", "--out", str(tmp_path / "several")]
+    assert main(["explain", "--model", "molecules", "--smiles", CHLORIDE, "--smiles", "CCCl", *methods]) == 0
+    assert (tmp_path / "several" / "index.html").read_text().count('<figure class="molecule"') == 6
+
+
+def test_the_plugin_is_found_by_the_program(installed: Path, tmp_path: Path) -> None:
+    program = f"import sys; sys.path.insert(0, {str(installed)!r}); from m2ib.cli import main; sys.exit(main(sys.argv[1:]))"
+    words = [
+        "explain",
+        "--smiles",
+        "CCCl",
+        "--text",
+        "chloride",
+        "--model",
+        "molecules",
+        "--out",
+        str(tmp_path / "x"),
+    ]
+    done = subprocess.run([sys.executable, "-c", program, *words], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Path(done.stdout.splitlines()[-1]).read_text().count('<figure class="molecule"') == 1
+
+
+def test_methods_of_the_plugin_are_refused_elsewhere(model: m2ib.Model) -> None:
+    found = m2ib.explain(model, ("smiles", CHLORIDE), ("smiles", "CCO"), method="heavy")
+    assert found[0].grid.tolist() == [16, 12, 12, 12, 14, 12, 12, 35.5]
+    assert found[0].unit == "u"
+    with pytest.raises(
+        m2ib.SettingError, match="method 'heavy' is not defined for text of the model 'molecules': it weighs"
+    ):
+        m2ib.explain(model, smiles=CHLORIDE, text="chloride", method="heavy")
+
+
+def test_what_was_saved_comes_back_with_its_renderer(
+    model: m2ib.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explanation = m2ib.explain(model, smiles=CHLORIDE, text="a chloride")
+    folder = explanation.save(tmp_path / "saved")
+    assert json.loads((folder / "manifest.json").read_text())["attributions"][0]["renderer"] == "molecule"
+    loaded = m2ib.load_explanation(folder)
+    assert loaded["smiles"].renderer.name == "molecule"
+    assert loaded["smiles"].view == explanation["smiles"].view
+    np.testing.assert_array_equal(loaded["smiles"].grid, explanation["smiles"].grid)
+    pages = [
+        each.to_html(tmp_path / name).read_text()
+        for each, name in ((explanation, "a.html"), (loaded, "b.html"))
+    ]
+    assert pages[0] == pages[1]
+
+    without = Registry.discover(point for point in _points() if point.name != "molecules")
+    monkeypatch.setattr(m2ib.registry, "_default", without)
+    with pytest.warns(
+        m2ib.M2IBWarning, match="there is no renderer 'molecule' here; its maps are shown as plain values"
+    ) as told:
+        plain = m2ib.load_explanation(folder)
+    assert len(told) == 1
+    np.testing.assert_array_equal(plain["smiles"].grid, explanation["smiles"].grid)
+    assert '<figure class="values"' in plain.to_html(tmp_path / "c.html").read_text()
+
+
+def _points() -> Iterator[Any]:
+    from importlib.metadata import entry_points
+
+    yield from entry_points(group="m2ib")
+
+
+# Evaluated.
+
+
+def write_table(path: Path, rows: list[tuple[str, str]]) -> Path:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "smiles", "text"), *((n, *row) for n, row in enumerate(rows))])
+    return path
+
+
+def cosine_of(model: m2ib.Model, symbols: list[str], bonds: torch.Tensor, target: torch.Tensor) -> float:
+    """Of a molecule whose atoms were changed."""
+    known = sys.modules["m2ib_molecules.model"].SYMBOLS
+    inputs = {"atoms": torch.tensor([[known.index(symbol) for symbol in symbols]]), "bonds": bonds}
+    with torch.no_grad():
+        return float(cosine_similarity(model.encoders["smiles"].embed(inputs), target))
+
+
+def test_evaluate_hides_atoms_as_the_plugin_says(
+    model: m2ib.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_table(tmp_path / "pairs.csv", [*PAIRS, ("CC(", "a broken one")])
+    words = f"evaluate --model molecules --dtype float64 --data {table} --methods m2ib rise --seeds 0 --curve-steps 50 --metrics"
+    words += f" drop deletion insertion mass --out {tmp_path / 'out'} settings.masks=64"
+    assert main(words.split()) == 0
+    assert "smiles" in capsys.readouterr().out
+    results = read_results(tmp_path / "out")
+    assert [place for place, reason in results.notes if "a branch is left open" in reason] == ["4"]  # its id
+    side = next(each for each in results.tables if each.modality == "smiles")
+    found = {name: side.cells["m2ib", name].found.mean for name in ("drop", "deletion", "insertion")}
+    drops, gone, come = [], [], []
+    for smiles, text in PAIRS:
+        grid = m2ib.explain(model, smiles=smiles, text=text)["smiles"].grid
+        inputs = model.preprocess("smiles", [smiles])
+        with torch.no_grad():
+            target = model.encoders["text"].embed(model.preprocess("text", [text]))
+        symbols = model.item("smiles", smiles).view["atoms"]
+        ranked = np.argsort(-grid)
+        original = cosine_of(model, symbols, inputs["bonds"], target)
+        kept = [s if value > np.median(grid) else "*" for s, value in zip(symbols, grid, strict=True)]
+        drops.append(100 * max(0.0, original - cosine_of(model, kept, inputs["bonds"], target)) / original)
+        curves: list[list[float]] = [[], []]
+        for count in range(len(symbols) + 1):
+            for curve, out in zip(curves, (ranked[:count], ranked[count:]), strict=True):
+                left = ["*" if n in out else s for n, s in enumerate(symbols)]
+                curve.append(cosine_of(model, left, inputs["bonds"], target))
+        gone.append(np.trapezoid(curves[0], dx=1 / len(symbols)))
+        come.append(np.trapezoid(curves[1], dx=1 / len(symbols)))
+    assert found == pytest.approx(
+        {"drop": np.mean(drops), "deletion": np.mean(gone), "insertion": np.mean(come)}, rel=1e-6
+    )
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert '<figure class="molecule"' in page
+    uniform = side.cells["uniform", "deletion"].found.mean
+    assert found["deletion"] < uniform
