@@ -84,6 +84,12 @@ class Layout:
     tokens: tuple[Token, ...] = ()
     axes: tuple[Axis, ...] = ()
 
+    def __post_init__(self) -> None:
+        for name, kind in (("tokens", Token), ("axes", Axis)):
+            for each in getattr(self, name):
+                if not isinstance(each, kind):
+                    raise AdapterError(f"Layout: {name} holds {each!r:.60}, which is no m2ib.{kind.__name__}")
+
     def cells(self, positions: tuple[int, ...]) -> np.ndarray:
         """(cells,) which of the flattened ``positions`` are the grid's, in its order."""
         every = np.arange(np.prod(positions, dtype=int))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import m2ib
 from m2ib.adapting.shapes import keeps_proportions
-from m2ib.testing import check_adapter
+from m2ib.testing import ConformanceError, check_adapter
 from toy import EXAMPLES, Toy, prepare_image, prepare_text, toy_model
 
 IDS = torch.tensor([1, 5, 9, 2])
@@ -385,3 +385,53 @@ def test_other_things_that_cannot_be() -> None:
         m2ib.AdapterError, match=r"encoder: its layers are names, 'image_blocks'; m2ib.adapt\(module"
     ):
         m2ib.explain(named, image=torch.zeros(3, 8, 8), text=IDS)
+
+
+# What the first readers of the tutorial tripped over.
+
+
+def test_a_layout_holds_tokens_and_axes() -> None:
+    with pytest.raises(m2ib.AdapterError, match=r"Layout: axes holds 'time', which is no m2ib\.Axis"):
+        m2ib.Layout((3,), axes=("time",))  # type: ignore[arg-type]
+    with pytest.raises(m2ib.AdapterError, match=r"Layout: tokens holds 'a', which is no m2ib\.Token"):
+        m2ib.Layout((3,), tokens=("a", "b", "c"))  # type: ignore[arg-type]
+
+
+def test_whose_describe_it_is_that_differs() -> None:
+    module, _ = toy_encoders(layers="image_blocks")
+
+    def shifted(raw: Any) -> m2ib.Item:
+        return m2ib.Item(prepare_image(raw).inputs, m2ib.Layout((4, 4), tuple(range(16))), None)
+
+    image = m2ib.Encoder(embed=module.embed_image, layers="image_blocks", prepare=shifted)
+    text = m2ib.Encoder(embed=module.embed_text, prepare=prepare_text)
+    model = m2ib.adapt(module, {"image": image, "text": text}, examples={"text": EXAMPLES["text"][0]})
+    with pytest.raises(ConformanceError) as caught:
+        check_adapter(model, EXAMPLES)
+    assert (
+        "image: preprocessed input: the layout's index is (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15) after "
+        "prepare(raw) and (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16) after describe(inputs). This describe is what "
+        "m2ib.adapt proves of a tensor; look at the layout of prepare" in str(caught.value)
+    )
+    assert (
+        "This describe is m2ib.adapt's, which knows no special tokens: give Encoder(describe=...), ids -> Item"
+        in str(caught.value)
+    )
+
+
+def test_a_batch_axis_too_many_is_told_by_the_kit() -> None:
+    module, _ = toy_encoders(layers="image_blocks")
+    given = m2ib.Encoder(
+        embed=module.embed_image,
+        layers="image_blocks",
+        prepare=lambda raw: m2ib.Item(
+            prepare_image(raw).inputs[None], m2ib.Layout((4, 4), tuple(range(1, 17))), None
+        ),
+    )
+    model = m2ib.adapt(module, {"image": given})
+    with pytest.raises(
+        ConformanceError,
+        match=r"image: embed raised RuntimeError on inputs \(1, 1, 3, 8, 8\) float32, which is what prepare gives with a batch axis "
+        "before it: ",
+    ):
+        check_adapter(model, {"image": EXAMPLES["image"]})

@@ -41,6 +41,7 @@ from m2ib.renderers import (
 )
 from m2ib.renderers.pictures import hatch, outline
 from m2ib.renderers.place import clock, figures, flatness, moments, ticks
+from m2ib.renderers.values import ValuesRenderer
 
 EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 VOID = {"img", "input"}
@@ -770,3 +771,22 @@ def test_ticks_are_round_numbers_inside() -> None:
     assert ticks(3.97, 6.01, 5) == [4, 4.5, 5, 5.5, 6]
     assert ticks(0, 0.9, 6) == [0, 0.2, 0.4, 0.6, 0.8]
     assert ticks(1, 1, 5) == []
+
+
+def test_values_of_many_cells_are_shades_with_their_ends() -> None:
+    values = np.arange(20, dtype=np.float32)
+    found = Attribution(
+        "wave", "m2ib", values, None, Layout((20,)), None, {}, {"wave": np.zeros(3)}, ValuesRenderer()
+    )
+    html = found.renderer.fragment(found, "x")
+    assert html.count("<td") == html.count("></td>") == 20
+    assert "<figcaption>0 to 19 nats</figcaption>" in html
+    few = dataclasses.replace(found, grid=values[:6])
+    assert few.renderer.fragment(few, "x").count("></td>") == 0
+
+
+def test_a_view_that_is_for_another_renderer_is_not_stored(tmp_path: Path) -> None:
+    renderer = ValuesRenderer()
+    assert renderer.store({"wave": np.zeros(3)}, tmp_path, "0") == {}
+    assert renderer.store(["a"], tmp_path, "0") == {}
+    assert renderer.store({"names": ["a", "b"]}, tmp_path, "0") == {"names": ["a", "b"]}

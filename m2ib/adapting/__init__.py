@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from m2ib.adapting.layers import find_layers, looked_at, named_layer, run_order
-from m2ib.adapting.layouts import Proof
+from m2ib.adapting.layouts import Described, Proof
 from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.contract import Encoder, Inputs, Item, Layer, Prepare
 from m2ib.errors import AdapterError
@@ -86,7 +86,7 @@ def _finished(model: Model, modality: str, encoder: Encoder, example: Any) -> En
     finished = replace(
         encoder,
         prepare=None if encoder.prepare is None else _preparing(encoder.prepare, proof),
-        describe=encoder.describe or (lambda given: proof.item(given, {"source": "tensor"})),
+        describe=encoder.describe or Described(proof),
     )
     if example is None:
         return finished

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -145,6 +146,16 @@ class Proof:
         with torch.no_grad(), replaced_value(layer, stop), suppress(_Seen):
             self._encoder.embed(batch)
         return seen[0].float()
+
+
+@dataclass(frozen=True)
+class Described:
+    """The ``describe`` of an encoder that tells none: what is proven of a tensor, and no more."""
+
+    proof: Proof
+
+    def __call__(self, inputs: Any) -> Item:
+        return self.proof.item(inputs, {"source": "tensor"})
 
 
 class _Seen(Exception):

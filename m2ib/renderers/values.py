@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +19,11 @@ if TYPE_CHECKING:
     from m2ib.attribution import Attribution
 
 
+_READABLE = 12  # cells in a row that leave room for a number each
+
+
 class ValuesRenderer:
-    """A grid of any shape; the view is a JSON-able dict, or None."""
+    """A grid of any shape, for any view; one that is no JSON-able dict is not stored."""
 
     name = "values"
     script = ""
@@ -30,20 +34,23 @@ class ValuesRenderer:
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
         rows = attribution.grid.reshape(-1, attribution.grid.shape[-1])
-        shades = scale(rows)
+        small = rows.shape[1] > _READABLE
         body = Markup("").join(
             Markup("<tr>{}</tr>").format(
                 Markup("").join(
-                    Markup('<td class="figure cell" style="--value:{:.3f}">{}</td>').format(
-                        shade, figures(value)
+                    Markup('<td class="figure cell" style="--value:{:.3f}" title="{}">{}</td>').format(
+                        shade, figures(value), "" if small else figures(value)
                     )
                     for value, shade in zip(row, line, strict=True)
                 )
             )
-            for row, line in zip(rows, shades, strict=True)
+            for row, line in zip(rows, scale(rows), strict=True)
         )
-        return Markup('<figure class="values" id="{}"><table><tbody>{}</tbody></table></figure>').format(
-            ident, body
+        ends = Markup("<figcaption>{} to {} {}</figcaption>").format(
+            figures(rows.min()), figures(rows.max()), attribution.unit
+        )
+        return Markup('<figure class="values{}" id="{}"><table><tbody>{}</tbody></table>{}</figure>').format(
+            " small" if small else "", ident, body, ends if small else ""
         )
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
@@ -54,7 +61,10 @@ class ValuesRenderer:
         )
 
     def store(self, view: Any, folder: Path, stem: str) -> Mapping[str, Any]:
-        return {} if view is None else dict(view)
+        try:
+            return dict(json.loads(json.dumps(view))) if isinstance(view, Mapping) else {}
+        except (TypeError, ValueError):  # what is in it is for another renderer
+            return {}
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         return dict(stored)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from m2ib.adapting.layouts import Described
 from m2ib.bottleneck import mix
 from m2ib.capture import Tail, frozen, record
 from m2ib.contract import Encoder, Item, Layout
@@ -254,15 +255,25 @@ def _check_described(subject: Subject) -> None:
     )
     for part in ("grid", "index", "read"):
         one, other = getattr(item.layout, part), getattr(described.layout, part)
+        every = part == "read" and {one, other} == {None, int(np.prod(item.layout.grid or (0,)))}
         require(
-            one == other,
-            f"the layout's {part} is {one} after prepare(raw) and {other} after describe(inputs)",
+            one == other or every,  # None reads all there are
+            f"the layout's {part} is {one!s:.60} after prepare(raw) and {other!s:.60} after describe(inputs)"
+            + _of_whom(describe, "what m2ib.adapt proves of a tensor; look at the layout of prepare"),
         )
     special = [[token.special for token in each.layout.tokens] for each in (item, described)]
     require(
         special[0] == special[1],
-        f"prepare(raw) and describe(inputs) do not agree on the tokens, or on which are special: {special}",
+        f"prepare(raw) and describe(inputs) do not agree on the tokens, or on which are special: {special}"
+        + _of_whom(
+            describe, "m2ib.adapt's, which knows no special tokens: give Encoder(describe=...), ids -> Item"
+        ),
     )
+
+
+def _of_whom(describe: Any, said: str) -> str:
+    """Of a ``describe`` that the author did not write."""
+    return f". This describe is {said}" if isinstance(describe, Described) else ""
 
 
 _CHECKS: dict[str, Callable[[Subject], None]] = {

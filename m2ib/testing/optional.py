@@ -81,5 +81,6 @@ def check_degradation(subject: Subject) -> None:
         )
     require(
         difference(out[1], plain[0]) > 1e-6,
-        "degradation.apply takes out everything, and the embedding is the same: what `keep` says is not used",
+        "degradation.apply takes out everything, and the embedding is the same: what `keep` says is not used, or what the "
+        "embedding is read from goes with the rest (are all special tokens marked as special?)",
     )

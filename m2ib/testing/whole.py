@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from m2ib.adapting.shapes import shape_text
 from m2ib.api import explain
 from m2ib.capture import frozen
 from m2ib.errors import M2IBWarning
 from m2ib.model import Model
 from m2ib.page import render_page
 from m2ib.storage import load_explanation
-from m2ib.testing.findings import Result, require, run, shape_of
+from m2ib.testing.findings import Broken, Result, require, run, shape_of
 
 
 def check_model(model: Model, examples: Mapping[str, Sequence[Any]]) -> None:
@@ -39,8 +40,15 @@ def check_model(model: Model, examples: Mapping[str, Sequence[Any]]) -> None:
             f"no two examples for {modality!r} were given; the model takes {', '.join(model.modalities)}",
         )
         item = model.item(modality, examples[modality][0])
-        with frozen(model.module), torch.no_grad():
-            out = encoder.embed(model.collate(modality, [item]))
+        inputs = model.collate(modality, [item])
+        try:
+            with frozen(model.module), torch.no_grad():
+                out = encoder.embed(inputs)
+        except Exception as error:  # a stranger's code may raise anything
+            raise Broken(
+                f"{modality}: embed raised {type(error).__name__} on inputs {shape_text(inputs)}, which is what prepare gives "
+                f"with a batch axis before it: {' '.join(str(error).split())}"
+            ) from error
         require(
             isinstance(out, Tensor) and out.ndim == 2 and out.shape[0] == 1,
             f"{modality}: embed gives {shape_of(out)} for one input; it must be (1, D)",
