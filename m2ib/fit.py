@@ -190,6 +190,13 @@ def _warn_of_deafness(recording: Recording, layouts: Sequence[Layout], number: i
     """The last block of an encoder that reads one pooled token is the common case; see ``reach.py``."""
     encoder, layer = recording.encoder, recording.layer
     good = nearest(layer, reaching_layers(encoder, row(recording.inputs, number), layouts[number]))
+    if good == layer:  # positions do reach the embedding; it is the cosine that does not move
+        warn(
+            f"{encoder.modality}: no position at layer {layer} ({encoder.layer(layer).name}) moves the similarity, so the "
+            "map shows the size of the activations, not evidence; see whether the other side's embedding is all zeros",
+            stacklevel=2,
+        )
+        return
     way_out = (
         "no layer of this encoder does better" if good is None else f"use layer {good}, the nearest that does"
     )

@@ -335,7 +335,8 @@ def test_a_renderer_of_two_plugins_is_neither(plugins: Plugins, monkeypatch: pyt
     assert {"'m2ib-bars'", "'other-bars'"} <= set(line.partition(":")[0].split())
     monkeypatch.setattr("m2ib.registry._default", registry)
     with pytest.warns(
-        m2ib.M2IBWarning, match="the renderer 'bars' is registered by '[a-z0-9-]*' and '[a-z0-9-]*'; its maps are"
+        m2ib.M2IBWarning,
+        match="the renderer 'bars' is registered by '[a-z0-9-]*' and '[a-z0-9-]*'; its maps are",
     ):
         assert renderer_named("bars").name == "values"
 

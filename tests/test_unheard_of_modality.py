@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from torch.nn.functional import cosine_similarity
 
 import m2ib
@@ -24,30 +25,16 @@ from m2ib.cli import main
 from m2ib.evaluation.results import read_results
 from m2ib.registry import Registry
 from m2ib.testing import check_adapter
+from molecules import ATOMS, CHLORIDE, PAIRS, SCRIPT, install
 from naive import capacity
 
 ROOT = Path(__file__).parent.parent
-SOURCE = Path(__file__).parent / "plugin_molecules" / "src" / "m2ib_molecules"
-CHLORIDE = "OCC(CN)CCCl"
-ATOMS = ["O", "C", "C", "C", "N", "C", "C", "Cl"]
-PAIRS = [
-    ("OCCCl", "a chloride"),
-    ("OCCCl", "an alcohol"),
-    ("NCC(Br)CC", "some bromide here"),
-    ("c1ccccc1S", "thiol"),
-]
 
 
 @pytest.fixture
 def installed(plugins: Plugins, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The package as an installer puts it; the folder."""
-    shutil.copytree(SOURCE, plugins.folder / "m2ib_molecules")
-    info = plugins.folder / "m2ib_molecules-0.1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: m2ib-molecules\nVersion: 0.1.0\n")
-    (info / "entry_points.txt").write_text("[m2ib]\nmolecules = m2ib_molecules.plugin\n")
-    monkeypatch.setattr(m2ib.registry, "_default", Registry.discover())
-    return plugins.folder
+    return install(plugins, monkeypatch)
 
 
 @pytest.fixture
@@ -56,9 +43,16 @@ def model(installed: Path) -> m2ib.Model:
 
 
 def test_the_core_does_not_know_them() -> None:
-    sources = [path for folder in ("m2ib", "adapters") for path in (ROOT / folder).rglob("*.py")]
-    assert len(sources) > 200
-    assert [path for path in sources if re.search("smiles|molecul", path.read_text(), re.IGNORECASE)] == []
+    found, kinds = [], set()
+    for path in [*(ROOT / "m2ib").rglob("*"), *(ROOT / "adapters").rglob("*")]:
+        if path.is_file() and not any(
+            part.startswith((".", "__pycache__")) for part in path.relative_to(ROOT).parts
+        ):
+            kinds.add(path.suffix)
+            if re.search(rb"smiles|molecul", path.read_bytes(), re.IGNORECASE):
+                found.append(path)
+    assert {".py", ".jinja", ".css", ".js"} <= kinds
+    assert found == []
 
 
 def test_they_are_listed(installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -70,7 +64,7 @@ def test_they_are_listed(installed: Path, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_contract_is_kept(installed: Path) -> None:
-    examples = {"smiles": ["CCCl", CHLORIDE, "c1ccccc1O"], "text": ["a chloride", "alcohol"]}
+    examples = {"smiles": ["CCCl", CHLORIDE, "c1ccccc1O", "[Na+].[Cl-]"], "text": ["a chloride", "alcohol"]}
     results = check_adapter("molecules", examples)
     assert {("smiles", "degradation"), ("smiles", "padding"), ("smiles", "batch")} <= {
         (result.modality, result.check) for result in results if not result.failure
@@ -109,6 +103,9 @@ def test_the_map_points_at_the_atom_that_is_named(model: m2ib.Model, word: str, 
         settings = {"masks": 200} if method in ("rise", "kernelshap") else {}
         found = m2ib.explain(model, smiles=CHLORIDE, text=f"an {word}", method=method, settings=settings)
         assert found["smiles"].grid.argmax() == atom, method
+    for seed in range(5):
+        grid = m2ib.explain(model, smiles=CHLORIDE, text=f"an {word}", seed=seed)["smiles"].grid
+        assert grid[atom] > 2 * np.delete(grid, atom).max()
     rise = m2ib.explain(
         model, smiles=CHLORIDE, text=f"simple {word} thing", method="rise", settings={"masks": 200}
     )
@@ -116,9 +113,35 @@ def test_the_map_points_at_the_atom_that_is_named(model: m2ib.Model, word: str, 
     assert max(words, key=words.__getitem__) == word
 
 
-def test_places_are_those_of_the_string(model: m2ib.Model) -> None:
-    (axis,) = m2ib.explain(model, smiles="CC(=O)Cl", text="chloride")["smiles"].axes
-    assert ["CC(=O)Cl"[int(start) : int(end)] for start, end in axis.spans] == ["C", "C", "O", "Cl"]
+def test_every_method_explains_them_or_says_why_not(model: m2ib.Model) -> None:
+    reads_attention = []
+    for info in m2ib.list_methods():
+        pair = ("smiles", CHLORIDE), ("smiles", "CC[Cl]")
+        if info.spec.attention:
+            reads_attention.append(info.name)
+            with pytest.raises(m2ib.SettingError) as caught:
+                m2ib.explain(model, *pair, method=info.name)
+            assert str(caught.value) == (
+                f"method {info.name!r} is not defined for smiles of the model 'molecules': it reads attention, and this "
+                "encoder shows none"
+            )
+        else:
+            found = m2ib.explain(model, *pair, method=info.name)
+            assert [attribution.grid.shape for attribution in found] == [(8,), (3,)], info.name
+            assert all(np.isfinite(attribution.grid).all() for attribution in found), info.name
+    assert reads_attention
+
+
+def test_saliency_is_the_length_of_the_gradient_at_the_atoms(model: m2ib.Model) -> None:
+    found = m2ib.explain(model, smiles=CHLORIDE, text="chloride", method="saliency")["smiles"]
+    inputs, module = model.preprocess("smiles", [CHLORIDE]), model.module
+    target = model.encoders["text"].embed(model.preprocess("text", ["chloride"]))
+    atoms = module.atoms(inputs["atoms"]).detach().requires_grad_()  # (1, A, C)
+    x = atoms
+    for block in module.passing:
+        x = block(x, inputs["bonds"])
+    (gradient,) = torch.autograd.grad(cosine_similarity(x.mean(1), target).sum(), atoms)
+    np.testing.assert_allclose(found.grid, gradient[0].norm(dim=-1).numpy(), rtol=1e-9)
 
 
 def test_batches_give_what_each_gives_alone(model: m2ib.Model) -> None:
@@ -133,11 +156,12 @@ def test_contrasts(model: m2ib.Model) -> None:
     assert (found.grid.argmax(), found.against.argmax()) == (7, 0)  # type: ignore[union-attr]
 
 
-def test_bad_ones_are_told(model: m2ib.Model, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["explain", "--model", "molecules", "--smiles", "CC(C", "--text", "x"]) == 2
-    assert capsys.readouterr().err == (
-        "m2ib: error: smiles 'CC(C': a branch is left open at character 5; atoms are B C N O P S F I Cl Br, aromatic ones "
-        "b c n o p s\n"
+def test_another_side_that_says_nothing(model: m2ib.Model) -> None:
+    with pytest.warns(m2ib.M2IBWarning) as told:
+        m2ib.explain(model, smiles="CCO", text=torch.tensor([0, 0]))
+    assert str(told[0].message) == (
+        "smiles: no position at layer 1 (passing.1) moves the similarity, so the map shows the size of the activations, "
+        "not evidence; see whether the other side's embedding is all zeros"
     )
 
 
@@ -146,32 +170,50 @@ def test_bad_ones_are_told(model: m2ib.Model, capsys: pytest.CaptureFixture[str]
 
 def test_the_command_line(installed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "report"
-    assert (
-        main(
-            [
-                "explain",
-                "--model",
-                "molecules",
-                "--smiles",
-                CHLORIDE,
-                "--text",
-                "a chloride",
-                "--out",
-                str(out),
-            ]
-        )
-        == 0
-    )
+    pair = ["--model", "molecules", "--smiles", CHLORIDE, "--text", "a chloride"]
+    assert main(["explain", *pair, "--out", str(out)]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str((out / "index.html").resolve())
     page = (out / "index.html").read_text()
-    assert page.count('<figure class="molecule"') == 1
-    assert page.count("<circle") - page.count('r="2"') == len(ATOMS)  # the others are the curves' points
-    assert page.count('atom.classList.toggle("picked")') == 1
+    (figure,) = re.findall(r'<figure class="molecule".*?</figure>', page, re.DOTALL)
+    assert len(re.findall("<line ", figure)) == len(ATOMS) - 1
+    discs = re.findall(r' (\d+)%\)" tabindex="0"><title>(\w+): ', figure)
+    assert [name for _, name in discs] == ATOMS
+    assert min(discs, key=lambda disc: int(disc[0])) == ("50", "Cl")  # the darkest
+    assert page.count(SCRIPT) == 1
     assert "<h3>smiles" in page
     assert (out / "figure.png").stat().st_size > 5000
-    methods = ["--method", "m2ib,heavy,rise", "settings.masks=50", "--out", str(tmp_path / "several")]
-    assert main(["explain", "--model", "molecules", "--smiles", CHLORIDE, "--smiles", "CCCl", *methods]) == 0
-    assert (tmp_path / "several" / "index.html").read_text().count('<figure class="molecule"') == 6
+
+
+def test_bad_input_on_the_command_line(installed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "--model", "molecules", "--smiles", "CC(C", "--text", "amine"]) == 2
+    assert capsys.readouterr().err == (
+        "m2ib: error: smiles 'CC(C': the branch is left open that begins at character 3; atoms are B C N O F Na P S Cl Br "
+        "I b c n o p s *\n"
+    )
+
+
+def test_methods_side_by_side(installed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = ["--model", "molecules", "--smiles", CHLORIDE, "--smiles", "[Na+].[Cl-]"]
+    methods = [
+        "--method",
+        "m2ib,heavy,rise,saliency",
+        "settings.masks=50",
+        "--out",
+        str(tmp_path / "several"),
+    ]
+    assert main(["explain", *pair, *methods]) == 0
+    page = (tmp_path / "several" / "index.html").read_text()
+    assert [page.count(f"<h3>{name} ") for name in ("m2ib", "heavy", "rise", "saliency")] == [2, 2, 2, 2]
+    assert page.count('<figure class="molecule"') == 8
+    assert page.count(SCRIPT) == 1
+    assert page.count("<title>Cl: 35.5 u</title>") == 2
+    assert m2ib.load_explanation(tmp_path / "several" / "heavy")[1].grid.tolist() == [23, 35.5]
+
+
+def test_a_page_of_many_has_the_script_once(model: m2ib.Model, tmp_path: Path) -> None:
+    found = [m2ib.explain(model, smiles=smiles, text=text) for smiles, text in PAIRS]
+    page = m2ib.write_page(found, tmp_path / "many.html").read_text()
+    assert (page.count('<figure class="molecule"'), page.count(SCRIPT)) == (len(PAIRS), 1)
 
 
 def test_the_plugin_is_found_by_the_program(installed: Path, tmp_path: Path) -> None:
@@ -261,7 +303,9 @@ def test_evaluate_hides_atoms_as_the_plugin_says(
     assert main(words.split()) == 0
     assert "smiles" in capsys.readouterr().out
     results = read_results(tmp_path / "out")
-    assert [place for place, reason in results.notes if "a branch is left open" in reason] == ["4"]  # its id
+    assert [place for place, reason in results.notes if "the branch is left open" in reason] == [
+        "4"
+    ]  # its id
     side = next(each for each in results.tables if each.modality == "smiles")
     found = {name: side.cells["m2ib", name].found.mean for name in ("drop", "deletion", "insertion")}
     drops, gone, come = [], [], []
@@ -289,3 +333,42 @@ def test_evaluate_hides_atoms_as_the_plugin_says(
     assert '<figure class="molecule"' in page
     uniform = side.cells["uniform", "deletion"].found.mean
     assert found["deletion"] < uniform
+
+
+def test_evaluate_takes_the_method_of_the_plugin(
+    model: m2ib.Model, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_table(tmp_path / "pairs.csv", PAIRS)
+    words = (
+        f"evaluate --model molecules --dtype float64 --data {table} --methods heavy --sides smiles --seeds 0"
+    )
+    assert main(f"{words} --metrics drop --out {tmp_path / 'out'}".split()) == 0
+    side = read_results(tmp_path / "out").tables[0]
+    drops = []
+    for smiles, text in PAIRS:
+        (heavy, _) = m2ib.explain(model, ("smiles", smiles), ("smiles", smiles), method="heavy")
+        with torch.no_grad():
+            target = model.encoders["text"].embed(model.preprocess("text", [text]))
+        symbols, bonds = heavy.view["atoms"], model.preprocess("smiles", [smiles])["bonds"]
+        median = np.median(heavy.grid)
+        above = heavy.grid > median if (heavy.grid > median).any() else heavy.grid >= median
+        original = cosine_of(model, symbols, bonds, target)
+        left = cosine_of(model, [s if k else "*" for s, k in zip(symbols, above, strict=True)], bonds, target)
+        drops.append(100 * max(0.0, original - left) / original)
+    assert side.cells["heavy", "drop"].found.mean == pytest.approx(np.mean(drops), rel=1e-6)
+
+
+def test_tune_finds_settings_for_them(
+    installed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = write_table(tmp_path / "pairs.csv", PAIRS * 2)
+    words = f"tune --model molecules --data {table} --side smiles --metric deletion --pairs 4 --held-out 4 --out {tmp_path / 'out'}"
+    assert main([*words.split(), "grid.layer=[0,1]", "grid.beta=[0.1,1.0]", "grid.variance=[1.0]"]) == 0
+    found = yaml.safe_load((tmp_path / "out" / "settings.yaml").read_text())
+    assert found["model"] == "molecules"
+    assert (found["layer"]["smiles"], found["beta"]["smiles"]) in product((0, 1), (0.1, 1.0))
+    again = ["--smiles", CHLORIDE, "--text", "a chloride", "--out", str(tmp_path / "report")]
+    assert main(["explain", "--config", str(tmp_path / "out" / "settings.yaml"), *again]) == 0
+    (saved,) = (tmp_path / "report").glob("**/manifest.json")
+    used = m2ib.load_explanation(saved.parent)["smiles"].settings
+    assert (used["layer"], used["beta"]) == (found["layer"]["smiles"], found["beta"]["smiles"])

@@ -1,18 +1,17 @@
 """A model whose answers are known: every element has a direction of its own, and words point along them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 import m2ib
-from m2ib_molecules.hiding import DUMMY, Dummies
+from m2ib_molecules.degradation import Dummies
 from m2ib_molecules.renderer import MoleculeRenderer
-from m2ib_molecules.smiles import read_smiles
+from m2ib_molecules.smiles import AROMATIC, DUMMY, ELEMENTS, read_smiles
 
-ELEMENTS = ["C", "N", "O", "F", "P", "S", "Cl", "Br", "I", "B"]
-SYMBOLS = ["", "*", *ELEMENTS, "b", "c", "n", "o", "p", "s"]  # ids: padding, a dummy atom, then atoms
+SYMBOLS = ["", DUMMY, *ELEMENTS, *AROMATIC]  # an id for each; the first is padding
 WORDS = {
     "chloride": "Cl",
     "bromide": "Br",
@@ -20,9 +19,11 @@ WORDS = {
     "amine": "N",
     "fluoride": "F",
     "thiol": "S",
+    "sodium": "Na",
     "carbon": "C",
 }
 WIDTH = len(ELEMENTS)
+LENGTH = 4.0  # of an element's direction, so that it stands out of noise of variance 1
 
 
 class Passing(nn.Module):
@@ -41,13 +42,12 @@ class Molecules(nn.Module):
         super().__init__()
         kinds = [symbol.capitalize() for symbol in SYMBOLS]
         table = torch.stack([torch.tensor([float(kind == each) for each in ELEMENTS]) for kind in kinds])
-        self.atoms = nn.Embedding.from_pretrained(table)
+        self.atoms = nn.Embedding.from_pretrained(LENGTH * table)
         self.passing = nn.ModuleList(Passing() for _ in range(3))
+        named = LENGTH * torch.eye(WIDTH)[[ELEMENTS.index(kind) for kind in WORDS.values()]]
         self.words = nn.Embedding.from_pretrained(
-            torch.cat(
-                [torch.zeros(1, WIDTH), torch.eye(WIDTH)[[ELEMENTS.index(kind) for kind in WORDS.values()]]]
-            )
-        )
+            torch.cat([torch.zeros(1, WIDTH), named])
+        )  # other words say nothing
         self.reading = nn.ModuleList([nn.Identity(), nn.Identity()])
 
     def embed_smiles(self, inputs: Any) -> Tensor:
@@ -68,6 +68,8 @@ class Molecules(nn.Module):
 
 
 def prepare_smiles(raw: Any, *, truncate: bool = False) -> m2ib.Item:
+    if isinstance(raw, Mapping):  # tensors by name, which no one else brings to describe_smiles
+        return describe_smiles(dict(raw))
     molecule = read_smiles(raw)
     count = len(molecule.symbols)
     bonds = torch.zeros(count, count)
@@ -85,6 +87,17 @@ def prepare_smiles(raw: Any, *, truncate: bool = False) -> m2ib.Item:
 
 
 def describe_smiles(inputs: Any) -> m2ib.Item:
+    if not isinstance(inputs, dict) or {"atoms", "bonds"} != set(inputs):
+        raise m2ib.InputError(
+            "smiles: a molecule in tensors has atoms (A,) and bonds (A, A), in a dict by these names"
+        )
+    atoms, bonded = inputs["atoms"], inputs["bonds"]
+    if atoms.ndim != 1 or not len(atoms) or bonded.shape != (len(atoms),) * 2:
+        raise m2ib.InputError(
+            f"smiles: atoms {tuple(atoms.shape)} and bonds {tuple(bonded.shape)} do not fit; they are (A,) and (A, A)"
+        )
+    if not 0 < int(atoms.min()) <= int(atoms.max()) < len(SYMBOLS):
+        raise m2ib.InputError(f"smiles: the atoms {atoms.tolist()} are not all from 1 to {len(SYMBOLS) - 1}")
     names = [SYMBOLS[value] for value in inputs["atoms"].tolist()]
     bonds = [
         [int(i), int(j), int(inputs["bonds"][i, j])] for i, j in inputs["bonds"].triu().nonzero().tolist()
@@ -106,6 +119,8 @@ def pad_smiles(items: Sequence[Any]) -> m2ib.Inputs:
 def prepare_text(raw: Any, *, truncate: bool = False) -> m2ib.Item:
     if not isinstance(raw, str) or not raw.split():
         raise m2ib.InputError(f"text: {raw!r:.40} says nothing; give a few words, such as 'a chloride'")
+    if not WORDS.keys() & set(raw.lower().split()):
+        raise m2ib.InputError(f"text: no word of {raw!r:.40} is known; the words are {', '.join(WORDS)}")
     tokens, end = [], 0
     for word in raw.split():
         start = raw.index(word, end)
@@ -118,12 +133,20 @@ def prepare_text(raw: Any, *, truncate: bool = False) -> m2ib.Item:
 
 def describe_text(ids: Any) -> m2ib.Item:
     words = [["-", *WORDS][value] for value in ids.tolist()]
-    item = prepare_text(" ".join(words))
-    return m2ib.Item(ids, item.layout, item.view, {"source": "ids"})
+    starts = [sum(len(word) + 1 for word in words[:n]) for n in range(len(words))]
+    tokens = tuple(
+        m2ib.Token(word, start, start + len(word)) for word, start in zip(words, starts, strict=True)
+    )
+    layout = m2ib.Layout((len(words),), tokens=tokens)
+    return m2ib.Item(ids, layout, {"text": " ".join(words)}, {"source": "ids"})
 
 
 def load(*, checkpoint: Any = None, device: torch.device, dtype: torch.dtype) -> m2ib.Model:
-    """``checkpoint`` is not taken: the weights stand above, the messages' are drawn from a seed."""
+    """The weights stand above, those of the messages are drawn from a seed."""
+    if checkpoint is not None:
+        raise m2ib.CheckpointError(
+            f"molecules: its weights are its own; leave out the checkpoint {str(checkpoint)!r}"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = Molecules().to(device, dtype).eval()
@@ -136,7 +159,7 @@ def load(*, checkpoint: Any = None, device: torch.device, dtype: torch.dtype) ->
         defaults=m2ib.Defaults(layer=1),
         renderer=MoleculeRenderer(),
         collate=pad_smiles,
-        degradation=Dummies(),
+        degradation=Dummies(SYMBOLS.index(DUMMY)),
         examples=lambda: ["CCCl", "c1ccccc1O"],
     )
     text = m2ib.Encoder(
@@ -148,5 +171,4 @@ def load(*, checkpoint: Any = None, device: torch.device, dtype: torch.dtype) ->
         degradation=m2ib.Replacing(0),
         examples=lambda: ["a chloride", "some simple alcohol"],
     )
-    assert SYMBOLS[DUMMY] == "*"
     return m2ib.Model(module, {"smiles": smiles, "text": text}, device, dtype, {"checkpoint": "built in"})

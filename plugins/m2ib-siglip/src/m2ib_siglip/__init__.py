@@ -1,0 +1,1 @@
+"""SigLIP, SigLIP 2 and SigLIP 2 NaFlex for m2ib."""

@@ -1,0 +1,112 @@
+"""SigLIP through transformers: ``SiglipModel`` or ``Siglip2Model`` from a hub id or a local folder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+import m2ib
+from m2ib_adapters.kit import from_folder_or_hub, loading
+from m2ib_siglip.fixed import fixed_image_encoder, preparation
+from m2ib_siglip.naflex import naflex_image_encoder, patching
+from m2ib_siglip.texts import siglip_text_encoder
+
+DEFAULT_CHECKPOINT = "google/siglip-base-patch16-224"
+MOST_PATCHES = 4096
+"""An image of so many takes 50 MB as patches, and its attention 17 million scores a head and block."""
+
+
+def load(
+    *,
+    checkpoint: Any = None,
+    device: torch.device,
+    dtype: torch.dtype,
+    max_patches: int | None = None,
+    attention: str | None = None,
+) -> m2ib.Model:
+    """A SigLIP or SigLIP 2 of any size.
+
+    checkpoint   a hub id or a folder written by ``save_pretrained``, with tokenizer and image processor
+    max_patches  NaFlex only: an image is resized to at most so many patches. None: as the checkpoint says, 256
+    attention    transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
+
+    Raises :class:`m2ib.CheckpointError` and :class:`m2ib.SettingError`.
+    """
+    from transformers import AutoConfig, Siglip2Model, SiglipModel
+
+    source = DEFAULT_CHECKPOINT if checkpoint is None else str(checkpoint)
+    who = f"siglip: checkpoint {source!r}"
+    with loading("siglip", source):
+        options = from_folder_or_hub("siglip", source)
+        config = AutoConfig.from_pretrained(source, **options)
+        kinds = {"siglip": SiglipModel, "siglip2": Siglip2Model}
+        if config.model_type not in kinds:
+            raise m2ib.CheckpointError(
+                f"{who} is a {config.model_type!r} model, not 'siglip' or 'siglip2'; use an adapter made for it"
+            )
+        if not config.vision_config.vision_use_head:
+            raise m2ib.CheckpointError(
+                f"{who} has no pooling head (vision_use_head is false in its config.json), so it makes no embedding "
+                "of an image; use a checkpoint with both towers whole"
+            )
+        flexible = config.model_type == "siglip2"
+        _check_patches(max_patches, flexible, config)
+        module, report = kinds[config.model_type].from_pretrained(
+            source,
+            dtype=dtype,
+            attn_implementation=attention,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # told below, all of them
+            **options,
+        )
+    _check_weights(report, who)
+    module = module.to(device).eval()
+    image = (
+        naflex_image_encoder(module, patching(source, options, config, max_patches))
+        if flexible
+        else fixed_image_encoder(module, preparation(source, options, config))
+    )
+    text = siglip_text_encoder(module, source, options)
+    origin = {"checkpoint": source, "architecture": _describe(config)}
+    return m2ib.Model(module, {"image": image, "text": text}, module.device, module.dtype, origin)
+
+
+def _check_patches(given: Any, flexible: bool, config: Any) -> None:
+    """Raises :class:`m2ib.SettingError` for a ``max_patches`` that the model cannot have."""
+    if given is None:
+        return
+    if not flexible:
+        side = config.vision_config.image_size
+        raise m2ib.SettingError(
+            f"siglip: max_patches is {given!r}, and this checkpoint takes images of {side}x{side} pixels alone; "
+            "leave it out, or load a NaFlex checkpoint"
+        )
+    if isinstance(given, bool) or not isinstance(given, int) or not 1 <= given <= MOST_PATCHES:
+        raise m2ib.SettingError(
+            f"siglip: max_patches is {given!r}; give a whole number from 1 to {MOST_PATCHES}"
+        )
+
+
+def _check_weights(report: dict[str, Any], who: str) -> None:
+    """Raises :class:`m2ib.CheckpointError` where weights are missing or have another shape."""
+    wrong = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
+    wrong = [key for key in wrong if not key.endswith("position_ids")]
+    if wrong:
+        raise m2ib.CheckpointError(
+            f"{who} lacks or misshapes {len(wrong)} weights that its config.json describes, first "
+            f"{', '.join(wrong[:3])}; it belongs to another architecture, or is incomplete"
+        )
+
+
+def _describe(config: Any) -> str:
+    vision, text = config.vision_config, config.text_config
+    name, size = (
+        ("SigLIP", f"{vision.image_size} px")
+        if config.model_type == "siglip"
+        else ("SigLIP 2 NaFlex", f"{vision.num_patches} positions")
+    )
+    return (
+        f"{name} ViT {vision.hidden_size}x{vision.num_hidden_layers}, patch {vision.patch_size}, {size}; "
+        f"text {text.hidden_size}x{text.num_hidden_layers}"
+    )

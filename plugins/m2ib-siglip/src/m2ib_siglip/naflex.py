@@ -1,0 +1,176 @@
+"""Images of SigLIP 2 NaFlex: resized to as many patches as they may have, at their own aspect ratio, and padded.
+
+transformers' own image processor makes an image ready, and what it gives is what the encoder takes, by name. Of one
+image, without the batch axis:
+
+``pixel_values``          (P, patch * patch * 3) patches in reading order, pixel by pixel, after mean and std; then zeros
+``pixel_attention_mask``  (P,) 1 for a patch of the image, 0 for padding, which nothing attends to
+``spatial_shapes``        (2,) rows and columns of the image's patches
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+import m2ib
+from m2ib.renderers import ImageView
+from m2ib_adapters.kit import by_sdpa_of, loading, open_image
+from m2ib_siglip.examples import example_images
+from m2ib_siglip.fading import PatchFading
+from m2ib_siglip.fixed import block_layers
+
+NAMES = ("pixel_values", "pixel_attention_mask", "spatial_shapes")
+_AS_PROCESSED = (
+    "give the image itself (a path, a PIL image or an array), or a dict of what the model's image processor makes of it, "
+    "without the batch axis"
+)
+
+
+@dataclass(frozen=True)
+class Patching:
+    """How an image becomes patches.
+
+    processor    transformers' own
+    patch        pixels along a patch's side
+    max_patches  an image has at most so many, and is padded to them
+    """
+
+    processor: Any
+    patch: int
+    max_patches: int
+
+    def prepare(self, raw: Any, *, truncate: bool = False) -> m2ib.Item:
+        """A path, PIL image or array; or one that is ready, by name. Raises :class:`m2ib.InputError`."""
+        if isinstance(raw, Mapping):
+            return self.describe(dict(raw))
+        image, origin = open_image(raw)
+        made = self.processor(images=image, max_num_patches=self.max_patches, return_tensors="pt")
+        inputs = {name: made[name][0] for name in NAMES}
+        rows, columns = inputs["spatial_shapes"].tolist()
+        size = (rows * self.patch, columns * self.patch)
+        origin |= {
+            "input_size": list(size),
+            "patches": [rows, columns],
+            "max_patches": self.max_patches,
+            "mean": list(self.processor.image_mean),
+            "std": list(self.processor.image_std),
+            "interpolation": Image.Resampling(int(self.processor.resample)).name.lower(),
+            "processor": type(self.processor).__name__,  # there are two, whose pixels differ by rounding
+        }
+        return self._item(inputs, image, origin)
+
+    def describe(self, given: m2ib.Inputs) -> m2ib.Item:
+        """One that is ready, by name, as an :class:`m2ib.Item`; shown with mean and std undone."""
+        inputs = self._checked(given)
+        rows, columns = inputs["spatial_shapes"].tolist()
+        patches = inputs["pixel_values"][: rows * columns].float()  # (rows * columns, patch * patch * 3)
+        cut = patches.reshape(rows, columns, self.patch, self.patch, 3).transpose(1, 2)
+        image = cut.reshape(rows * self.patch, columns * self.patch, 3)  # of (rows, patch, columns, patch, 3)
+        mean, std = (torch.tensor(values) for values in (self.processor.image_mean, self.processor.image_std))
+        shown = ((image * std + mean).clamp(0, 1) * 255).round().byte().numpy()
+        size = [rows * self.patch, columns * self.patch]
+        return self._item(
+            inputs,
+            Image.fromarray(shown),
+            {"source": "tensors", "input_size": size, "patches": [rows, columns]},
+        )
+
+    def _item(self, inputs: dict[str, Tensor], image: Image.Image, origin: dict[str, Any]) -> m2ib.Item:
+        rows, columns = inputs["spatial_shapes"].tolist()
+        axes = (_axis("row", rows, image.height), _axis("column", columns, image.width))
+        layout = m2ib.Layout(grid=(rows, columns), read=rows * columns, axes=axes)
+        region = (0, 0, image.width, image.height)
+        view = ImageView.of(image, region, (rows * self.patch, columns * self.patch))
+        return m2ib.Item(inputs, layout, view, origin)
+
+    def _checked(self, given: m2ib.Inputs) -> dict[str, Tensor]:
+        """Raises :class:`m2ib.InputError` for anything that the processor would not have made."""
+        if not isinstance(given, dict):
+            raise m2ib.InputError(
+                f"image: a NaFlex model takes {', '.join(NAMES)}, not one tensor of shape {tuple(given.shape)}; "
+                f"{_AS_PROCESSED}"
+            )
+        if set(given) != set(NAMES) or not all(isinstance(given[name], Tensor) for name in NAMES):
+            raise m2ib.InputError(
+                f"image: a preprocessed image holds tensors named {', '.join(NAMES)}, not "
+                f"{', '.join(map(str, given)) or 'nothing'}; {_AS_PROCESSED}"
+            )
+        pixels, mask, shape = (given[name].detach().cpu() for name in NAMES)
+        width = 3 * self.patch**2
+        if pixels.ndim != 2 or pixels.shape[1] != width or not pixels.is_floating_point():
+            raise m2ib.InputError(
+                f"image: pixel_values are (patches, {width}) of a floating-point type, not {tuple(pixels.shape)} "
+                f"{pixels.dtype}; {_AS_PROCESSED}"
+            )
+        if not torch.isfinite(pixels).all():
+            raise m2ib.InputError("image: pixel_values hold NaN or infinite values")
+        rows, columns = shape.tolist() if shape.shape == (2,) and not shape.is_floating_point() else (0, 0)
+        if not (rows >= 1 and columns >= 1 and rows * columns <= len(pixels)):
+            raise m2ib.InputError(
+                f"image: spatial_shapes are the rows and columns of at most {len(pixels)} patches, not "
+                f"{shape.tolist()}; {_AS_PROCESSED}"
+            )
+        wanted = torch.arange(len(pixels)) < rows * columns  # (P,)
+        if mask.shape != wanted.shape or not torch.equal(mask.bool(), wanted):
+            raise m2ib.InputError(
+                f"image: pixel_attention_mask is 1 for the first {rows} x {columns} of {len(pixels)} patches and 0 "
+                f"after them; {_AS_PROCESSED}"
+            )
+        return {"pixel_values": pixels, "pixel_attention_mask": mask, "spatial_shapes": shape}
+
+
+def _axis(name: str, cells: int, pixels: int) -> m2ib.Axis:
+    """Equal cells over all the pixels of the raw image."""
+    step = pixels / cells
+    return m2ib.Axis(name, "px", tuple((step * at, step * (at + 1)) for at in range(cells)))
+
+
+def patching(source: str, options: dict[str, Any], config: Any, max_patches: int | None) -> Patching:
+    """With the image processor that comes with the checkpoint.
+
+    Raises :class:`m2ib.CheckpointError` where it is missing, or another model's.
+    """
+    from transformers import AutoImageProcessor
+
+    patch = config.vision_config.patch_size
+    with loading("siglip", source):
+        processor = AutoImageProcessor.from_pretrained(source, **options)
+    name = type(processor).__name__.removesuffix("Pil")  # of the two that make the same
+    cut, resizes = (getattr(processor, attribute, None) for attribute in ("patch_size", "do_resize"))
+    if name != "Siglip2ImageProcessor" or cut != patch or not resizes:
+        raise m2ib.CheckpointError(
+            f"siglip: checkpoint {source!r} has the image processor {name} with patch_size {cut} and do_resize "
+            f"{resizes}; its model needs a Siglip2ImageProcessor with patch_size {patch} that resizes"
+        )
+    return Patching(processor, patch, max_patches or processor.max_num_patches)
+
+
+def naflex_image_encoder(module: Any, patching: Patching) -> m2ib.Encoder:
+    """The image side of a ``Siglip2Model``.
+
+    Its embedding is read by a learned query that attends to all patches after the last block, but not to padding.
+    """
+    vision = module.vision_model
+
+    def embed(inputs: m2ib.Inputs) -> Tensor:
+        if not isinstance(inputs, dict):
+            raise m2ib.InputError(f"image: a NaFlex model takes {', '.join(NAMES)}; {_AS_PROCESSED}")
+        features: Tensor = module.get_image_features(**inputs).pooler_output  # (N, D)
+        return features
+
+    return m2ib.Encoder(
+        modality="image",
+        prepare=patching.prepare,
+        describe=patching.describe,
+        embed=embed,
+        layers=block_layers(vision.encoder.layers, "vision_model.encoder.layers"),
+        attention=m2ib.Attention(None, by_sdpa_of(vision.encoder.config)),
+        degradation=PatchFading(patching.patch),
+        examples=example_images,
+    )

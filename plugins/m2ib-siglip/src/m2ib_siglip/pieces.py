@@ -1,0 +1,109 @@
+"""Texts through ``SiglipTokenizer``, which is sentencepiece in Python and does not tell where its pieces stand."""
+
+from __future__ import annotations
+
+import string
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from m2ib_adapters.kit import Coded, tokens_of_ids, tokens_of_text, too_long
+
+_SPACE = "\u2581"  # what sentencepiece writes for a space
+
+
+class PieceCoder:
+    """SigLIP's own tokenizer: it drops punctuation and capitals, and offsets refer to the text as it was given.
+
+    Where pieces cannot be found again in the text (a special token is written out in it, or signs were composed) the
+    text shown is the one that the pieces spell.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._lower = bool(getattr(tokenizer, "do_lower_case", True))
+        self._special_ids = set(tokenizer.all_special_ids) - {
+            tokenizer.unk_token_id
+        }  # that one stands for a sign
+        self._known = len(tokenizer)
+
+    @property
+    def pad(self) -> int:
+        return int(self._tokenizer.pad_token_id)
+
+    def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
+        """``raw`` as at most ``limit`` ids, the end token included; ``padded``: exactly so many.
+
+        Raises :class:`m2ib.InputError` for a longer text, unless ``truncate``.
+        """
+        count = len(self._tokenizer(raw, verbose=False)["input_ids"])
+        if count > limit and not truncate:
+            raise too_long(raw, count, limit)
+        ids = list(
+            self._tokenizer(
+                raw,
+                truncation=True,
+                max_length=limit,
+                padding="max_length" if padded else False,
+                verbose=False,
+            )["input_ids"]
+        )
+        spans = piece_spans(raw, self._tokenizer.tokenize(raw), lower=self._lower)
+        if spans is None:
+            read = self.read(ids)
+            return Coded(read.text, ids, read.tokens, count > limit)
+        spans = spans[: min(count, limit) - 1]  # the end token is the last that is kept
+        end = spans[-1][1] if spans else 0
+        spans += [(end, end)] * (len(ids) - len(spans))
+        special = [place >= min(count, limit) - 1 for place in range(len(ids))]
+        return Coded(raw, ids, tokens_of_text(raw, self._names(ids), spans, special), count > limit)
+
+    def read(self, ids: list[int]) -> Coded:
+        """What given ids stand for."""
+        special = [value in self._special_ids for value in ids]
+        text, tokens = tokens_of_ids(ids, special, self._names(ids), self._decode)
+        return Coded(text, ids, tokens)
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode([value for value in ids if value < self._known]))
+
+    def _names(self, ids: Sequence[int]) -> list[str]:
+        """By id; a model may have more of them than its tokenizer."""
+        names = iter(self._tokenizer.convert_ids_to_tokens([value for value in ids if value < self._known]))
+        return [next(names) if value < self._known else f"id{value}" for value in ids]
+
+
+def piece_spans(raw: str, pieces: Sequence[str], *, lower: bool) -> list[tuple[int, int]] | None:
+    """(start, end) of each piece in ``raw``; None where the pieces do not spell the text.
+
+    lower  whether the tokenizer lower-cases
+
+    Pieces spell what is left of a text without spaces and ASCII punctuation, character by character in Unicode's
+    compatibility form. A piece that is a space alone has no length.
+    """
+    signs = _signs(raw, lower)
+    spelt = [piece.replace(_SPACE, "") for piece in pieces]
+    if "".join(spelt) != "".join(sign for sign, _ in signs):
+        return None
+    spans: list[tuple[int, int]] = []
+    done, end = 0, 0
+    for part in spelt:
+        places = [place for _, place in signs[done : done + len(part)]]
+        start, end = (places[0], places[-1] + 1) if places else (end, end)
+        spans.append((start, end))
+        done += len(part)
+    return spans
+
+
+def _signs(raw: str, lower: bool) -> list[tuple[str, int]]:
+    """The signs that pieces are made of, each with its place in ``raw``."""
+    whole = raw.lower()
+    found = []
+    for place, given in enumerate(raw):
+        sign = given
+        if lower:  # a capital sigma becomes another letter at the end of a word
+            sign = whole[place] if len(whole) == len(raw) else given.lower()
+        if sign in string.punctuation or sign == _SPACE:
+            continue
+        found += [(part, place) for part in unicodedata.normalize("NFKC", sign) if not part.isspace()]
+    return found

@@ -1,0 +1,120 @@
+"""Texts of all SigLIPs: padded to a fixed length, padding that is read like any token, and the last position pooled.
+
+Neither model was trained with a mask over the padding, so none is given: a text that is padded to another length, or
+whose padding is masked, has another embedding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import m2ib
+from m2ib_adapters.kit import (
+    Coded,
+    Coder,
+    TextTower,
+    TokenizerCoder,
+    by_sdpa_of,
+    loading,
+    tensor_of,
+    text_encoder,
+    tokens_of_ids,
+)
+from m2ib_siglip.examples import example_texts
+from m2ib_siglip.fixed import block_layers
+from m2ib_siglip.pieces import PieceCoder
+
+_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "tokenizer_config.json")
+
+
+def siglip_text_encoder(module: Any, source: str, options: dict[str, Any]) -> m2ib.Encoder:
+    """The text side of a ``SiglipModel`` or ``Siglip2Model``, with the tokenizer of its checkpoint.
+
+    Raises :class:`m2ib.CheckpointError` for a tokenizer that cannot be read.
+    """
+    text = module.text_model
+    config = text.config
+    layers = block_layers(text.encoder.layers, "text_model.encoder.layers")
+
+    def embed(ids: Tensor) -> Tensor:
+        features: Tensor = module.get_text_features(input_ids=ids).pooler_output  # (N, T) -> (N, D)
+        return features
+
+    def pooled(inputs: m2ib.Inputs) -> Tensor:
+        ids = tensor_of(inputs, "siglip")  # (N, T)
+        return torch.full_like(ids[:, 0], ids.shape[1] - 1)  # (N,) the last position
+
+    tower = TextTower(
+        embed=embed,
+        layers=layers,
+        stem=replace(layers[0], name=f"{layers[0].name} (input)", at="input"),
+        limit=config.max_position_embeddings,
+        vocabulary=config.vocab_size,
+        cut=None,
+        pad=None,
+        attention=m2ib.Attention(pooled, by_sdpa_of(text.encoder.config)),
+    )
+    coder = siglip_coder(source, options, config.pad_token_id or 0)
+    return replace(text_encoder(tower, coder), examples=None if isinstance(coder, IdCoder) else example_texts)
+
+
+def siglip_coder(source: str, options: dict[str, Any], pad: int) -> Coder:
+    """For the checkpoint's tokenizer: SigLIP's own, or the fast one of SigLIP 2, which is Gemma's.
+
+    pad  the id of the padding where the checkpoint comes without a tokenizer
+    """
+    from transformers import AutoTokenizer
+
+    folder = Path(source)
+    if folder.is_dir() and not any((folder / name).is_file() for name in _FILES):
+        return IdCoder(pad)
+    with loading("siglip", source):
+        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    if not tokenizer.is_fast:
+        return PieceCoder(tokenizer)
+    if tokenizer.init_kwargs.get("do_lower_case", True):
+        _lower(tokenizer)
+    return TokenizerCoder(tokenizer)
+
+
+def _lower(tokenizer: Any) -> None:
+    """Lower-case texts before anything else, as SigLIP 2 was trained; offsets still refer to the text as it is given.
+
+    Its checkpoints of fixed resolution come with Gemma's tokenizer and the word ``do_lower_case``, which transformers
+    does not act on.
+    """
+    from tokenizers.normalizers import Lowercase, Sequence
+
+    backend = tokenizer.backend_tokenizer
+    rest = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = Sequence([Lowercase(), *rest])
+
+
+class IdCoder:
+    """Stands in where a checkpoint comes without a tokenizer: ids can still be explained."""
+
+    def __init__(self, pad: int) -> None:
+        self.pad = pad
+
+    def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
+        raise m2ib.InputError(
+            "text: this checkpoint comes without a tokenizer; save one into its folder (its processor's "
+            "save_pretrained), or give a tensor of token ids"
+        )
+
+    def read(self, ids: list[int]) -> Coded:
+        """Each id by its number; the run of equal ids at the end is what the text is padded with."""
+        names = [f"id{value}" for value in ids]
+        last = len(ids) - 1
+        while last > 0 and ids[last - 1] == ids[last]:
+            last -= 1
+        special = [place >= last for place in range(len(ids))]
+        text, tokens = tokens_of_ids(
+            ids, special, names, lambda part: " ".join(f"id{value}" for value in part)
+        )
+        return Coded(text, ids, tokens)

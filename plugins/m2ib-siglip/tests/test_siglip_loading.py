@@ -1,0 +1,215 @@
+"""What can be loaded, and what is refused in one line."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import m2ib
+
+Edit = Callable[..., Path]
+
+
+def load(folder: Any, **options: Any) -> Any:
+    return m2ib.load_model("siglip", checkpoint=folder, device="cpu", **options)
+
+
+def refused(folder: Any, **options: Any) -> str:
+    with pytest.raises(m2ib.CheckpointError) as caught:
+        load(folder, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_it_is_listed_without_loading_anything() -> None:
+    code = (
+        "import sys, m2ib\n"
+        "assert 'siglip' in m2ib.list_adapters().names\n"
+        "assert not {'torch', 'transformers', 'm2ib_siglip.adapter'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "class_name"),
+    [
+        ("first", "SigLIP ViT 32x3, patch 8, 32 px; text 32x3", "SiglipModel"),
+        ("naflex", "SigLIP 2 NaFlex ViT 32x3, patch 8, 16 positions; text 32x3", "Siglip2Model"),
+    ],
+)
+def test_the_class_is_that_of_the_configuration(
+    request: pytest.FixtureRequest, kind: str, name: str, class_name: str
+) -> None:
+    folder = request.getfixturevalue(kind)
+    model = load(folder)
+    assert type(model.module).__name__ == class_name
+    assert not model.module.training
+    assert model.origin["architecture"] == name
+    assert model.origin["checkpoint"] == str(folder)
+
+
+def test_dtypes(naflex: Path) -> None:
+    model = load(naflex, dtype="bfloat16")
+    assert {parameter.dtype for parameter in model.module.parameters()} == {torch.bfloat16}
+    item = model.item("image", torch.zeros(30, 40, 3).byte().numpy())
+    assert bool(torch.isfinite(model.embed("image", model.collate("image", [item]))).all())
+
+
+@pytest.mark.parametrize("kind", ["first", "naflex"])
+def test_another_kind_of_model(request: pytest.FixtureRequest, edited: Edit, kind: str) -> None:
+    folder = edited(request.getfixturevalue(kind), "config.json", model_type="clip")
+    assert refused(folder) == (
+        f"siglip: checkpoint {str(folder)!r} is a 'clip' model, not 'siglip' or 'siglip2'; use an adapter made for it"
+    )
+
+
+@pytest.mark.parametrize("kind", ["first", "naflex"])
+def test_a_model_without_its_pooling_head(request: pytest.FixtureRequest, edited: Edit, kind: str) -> None:
+    folder = edited(request.getfixturevalue(kind), "config.json", vision_config__vision_use_head=False)
+    assert refused(folder) == (
+        f"siglip: checkpoint {str(folder)!r} has no pooling head (vision_use_head is false in its config.json), so it "
+        "makes no embedding of an image; use a checkpoint with both towers whole"
+    )
+
+
+@pytest.mark.parametrize("kind", ["first", "naflex"])
+def test_missing_weights(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+    folder = tmp_path / "less"
+    shutil.copytree(request.getfixturevalue(kind), folder)
+    weights = load_file(folder / "model.safetensors")
+    del weights["vision_model.head.probe"], weights["text_model.head.bias"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    assert refused(folder) == (
+        f"siglip: checkpoint {str(folder)!r} lacks or misshapes 2 weights that its config.json describes, first "
+        "text_model.head.bias, vision_model.head.probe; it belongs to another architecture, or is incomplete"
+    )
+
+
+def test_misshapen_weights(first: Path, edited: Edit) -> None:
+    folder = edited(first, "config.json", vision_config__image_size=64)
+    assert (
+        "lacks or misshapes 1 weights that its config.json describes, first vision_model.embeddings.position"
+        in refused(folder)
+    )
+
+
+def test_damaged_weights(first: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(first, folder)
+    (folder / "model.safetensors").write_bytes(b"nothing")
+    assert refused(folder).startswith(f"siglip: checkpoint {str(folder)!r} cannot be loaded: ")
+
+
+def test_places_that_hold_no_checkpoint(tmp_path: Path) -> None:
+    assert refused(tmp_path).endswith(
+        "is a folder without config.json; give a local folder written by save_pretrained"
+    )
+    assert "does not exist" in refused(tmp_path / "none")
+
+
+@pytest.mark.parametrize("most", [0, -3, 2.5, True, "many", 5000])
+def test_max_patches_out_of_range(naflex: Path, most: object) -> None:
+    with pytest.raises(m2ib.SettingError) as caught:
+        load(naflex, max_patches=most)
+    assert str(caught.value) == f"siglip: max_patches is {most!r}; give a whole number from 1 to 4096"
+
+
+def test_max_patches_of_a_fixed_resolution(first: Path) -> None:
+    with pytest.raises(m2ib.SettingError) as caught:
+        load(first, max_patches=64)
+    assert str(caught.value) == (
+        "siglip: max_patches is 64, and this checkpoint takes images of 32x32 pixels alone; leave it out, or load a "
+        "NaFlex checkpoint"
+    )
+
+
+def test_options_are_named(first: Path) -> None:
+    with pytest.raises(m2ib.SettingError, match=r"did you mean 'max_patches'. It has max_patches, attention"):
+        load(first, max_patchs=64)
+
+
+def test_a_naflex_checkpoint_needs_its_image_processor(naflex: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "none"
+    shutil.copytree(naflex, folder)
+    (folder / "preprocessor_config.json").unlink()
+    assert refused(folder).startswith(f"siglip: checkpoint {str(folder)!r} cannot be loaded: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"patch_size": 16}, "Siglip2ImageProcessor with patch_size 16 and do_resize True"),
+        ({"do_resize": False}, "Siglip2ImageProcessor with patch_size 8 and do_resize False"),
+        (
+            {"image_processor_type": "SiglipImageProcessor"},
+            "SiglipImageProcessor with patch_size 8 and do_resize True",
+        ),
+    ],
+)
+def test_a_naflex_checkpoint_with_another_image_processor(
+    naflex: Path, edited: Edit, change: dict[str, object], what: str
+) -> None:
+    folder = edited(naflex, "preprocessor_config.json", **change)
+    assert refused(folder) == (
+        f"siglip: checkpoint {str(folder)!r} has the image processor {what}; its model needs a Siglip2ImageProcessor "
+        "with patch_size 8 that resizes"
+    )
+
+
+def test_a_fixed_checkpoint_without_an_image_processor_has_siglips_values(
+    first: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "none"
+    shutil.copytree(first, folder)
+    (folder / "preprocessor_config.json").unlink()
+    photo = torch.arange(40 * 50 * 3).remainder(251).byte().reshape(40, 50, 3).numpy()
+    pixels = [load(each).preprocess("image", [photo]) for each in (first, folder)]
+    assert torch.equal(*pixels)
+
+
+@pytest.mark.parametrize("change", [{"image_std": [0.5, 0.0, 0.5]}, {"image_mean": [0.5]}])
+def test_a_fixed_checkpoint_with_an_impossible_image_processor(
+    first: Path, edited: Edit, change: dict[str, list[float]]
+) -> None:
+    folder = edited(first, "preprocessor_config.json", **change)
+    assert "cannot be loaded: its image processor has the image_mean [" in refused(folder)
+
+
+def test_a_damaged_image_processor(first: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(first, folder)
+    (folder / "preprocessor_config.json").write_text("{")
+    assert refused(folder).startswith(f"siglip: checkpoint {str(folder)!r} cannot be loaded: ")
+
+
+@pytest.mark.parametrize("kind", ["first", "naflex"])
+def test_a_folder_that_a_processor_was_saved_into(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    """transformers 5 writes the image processor into processor_config.json."""
+    from transformers import AutoImageProcessor, AutoTokenizer, Siglip2Processor, SiglipProcessor
+
+    source = request.getfixturevalue(kind)
+    kinds = {"first": SiglipProcessor, "naflex": Siglip2Processor}
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        shutil.copy(source / name, folder / name)
+    parts = AutoImageProcessor.from_pretrained(source), AutoTokenizer.from_pretrained(source)
+    kinds[kind](*parts).save_pretrained(folder)
+    assert (folder / "processor_config.json").is_file()
+    assert not (folder / "preprocessor_config.json").exists()
+    photo = torch.arange(40 * 50 * 3).remainder(251).byte().reshape(40, 50, 3).numpy()
+    for modality, raw in (("image", photo), ("text", "a dog")):
+        ours = [
+            model.embed(modality, model.preprocess(modality, [raw])) for model in (load(source), load(folder))
+        ]
+        assert torch.equal(*ours)
