@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,11 +58,12 @@ def test_its_own_tests_pass_and_it_is_found(tmp_path: Path) -> None:
             path + "import pytest; sys.exit(pytest.main(['-q', '-p', 'no:cacheprovider']))",
         ],
         cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(source)},  # for the processes that its tests start
         capture_output=True,
         text=True,
     )
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "4 passed" in tested.stdout
+    assert "5 passed" in tested.stdout
 
 
 @pytest.mark.parametrize("name", ["", "Foo", "my_model", "1st", "a--b", "-a", "../x", "a b"])

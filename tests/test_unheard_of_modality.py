@@ -145,8 +145,20 @@ def test_saliency_is_the_length_of_the_gradient_at_the_atoms(model: m2ib.Model) 
 
 
 def test_batches_give_what_each_gives_alone(model: m2ib.Model) -> None:
-    pairs = [{"smiles": smiles, "text": text} for smiles, text in PAIRS]
-    for pair, found in zip(pairs, m2ib.explain_many(model, pairs, batch_size=4), strict=True):
+    """Molecules of different sizes are padded to run together; texts of different lengths run apart."""
+    sizes = ("OCCCl", "CCCCCN", "BrC", "c1ccccc1S")
+    pairs = [{"smiles": smiles, "text": "an amine"} for smiles in sizes]
+    pairs += [{"smiles": smiles, "text": text} for smiles, text in PAIRS]
+    seen = set()
+    handle = (
+        model.encoders["smiles"]
+        .blocks[0]
+        .module.register_forward_hook(lambda module, args, output: seen.add(output.shape))
+    )
+    together = list(m2ib.explain_many(model, pairs, batch_size=8))
+    handle.remove()
+    assert max(shape[:2] for shape in seen) >= (len(sizes), 7)
+    for pair, found in zip(pairs, together, strict=True):
         for mine, alone in zip(found, m2ib.explain(model, **pair), strict=True):
             np.testing.assert_allclose(mine.grid, alone.grid, rtol=1e-9, atol=1e-12)
 

@@ -28,6 +28,8 @@ from m2ib.reference import References
 class Batch:
     """N inputs of one modality and one shape.
 
+    model       that takes them
+    modality    theirs
     items       ready inputs
     inputs      the same as one batch (N, ...) on the model's device
     references  the caller's raw inputs of the usual kind, for what needs them
@@ -106,7 +108,11 @@ class Begun(Protocol):
 
 @dataclass(frozen=True)
 class Ready:
-    """A :class:`Begun` from an embedding and a function of the targets."""
+    """A :class:`Begun` from an embedding and a function of the targets.
+
+    embedding  (N, D) of the inputs as they are, unnormalised
+    make       :meth:`Begun.maps`
+    """
 
     embedding: Tensor
     make: Callable[[Tensor, Callable[[], None]], list[Map]]

@@ -17,6 +17,7 @@ Default = Any | Callable[[Encoder], Any]
 class Option:
     """One setting of a method.
 
+    name     how it is asked for
     default  a value, or a function of the encoder
     check    (value, modality) -> the value as the method wants it; raises :class:`SettingError`
     """

@@ -216,7 +216,7 @@ class TokenizerCoder:
         return Coded(raw, ids, tokens, count > limit)
 
     def read(self, ids: list[int]) -> Coded:
-        known = set(self._tokenizer.all_special_ids)
+        known = set(self._tokenizer.all_special_ids) - {self._tokenizer.unk_token_id}
         special = [value in known for value in ids]
         text, tokens = tokens_of_ids(ids, special, self._names(ids), self._tokenizer.decode)
         return Coded(text, ids, tokens)

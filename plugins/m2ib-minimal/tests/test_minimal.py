@@ -1,5 +1,8 @@
 """It keeps the contract, and its maps are true."""
 
+import subprocess
+import sys
+
 import numpy as np
 
 import m2ib
@@ -37,3 +40,8 @@ def test_the_word_that_names_it_stands_out() -> None:
     model = m2ib.load_model("minimal", device="cpu")
     words = dict(m2ib.explain(model, image=RED, text="the red car over there")["text"].words)
     assert max(words, key=words.__getitem__) == "red"
+
+
+def test_listing_imports_no_torch() -> None:
+    code = "import m2ib, sys; assert 'minimal' in m2ib.list_adapters(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

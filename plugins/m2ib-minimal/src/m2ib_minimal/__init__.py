@@ -1,1 +1,0 @@
-"""The smallest adapter for m2ib."""

@@ -1,5 +1,7 @@
 """What m2ib finds through the entry point. Imports nothing heavy: ``load`` does."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

@@ -1,0 +1,150 @@
+"""What pages list out of the code: commands' help and options, adapters, kinds of raw input, methods, formats of pairs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+from unittest.mock import patch
+
+from house_docstrings import entries, inline
+from public_names import identifier
+
+# What the options are that no docstring needs to tell of.
+_EVERYWHERE = {
+    "model": "the adapter's name",
+    "out": "the folder that is written",
+    "force": "write into a folder that holds something",
+    "title": "of the page",
+}
+_LOADED = {
+    "photo": "photo",
+    "clip": "",
+    "open-clip": "openclip",
+    "cxr-repair": "cxr",
+    "imagebind": "imagebind",
+}
+
+
+def help_of(command: str) -> str:
+    """What ``m2ib COMMAND --help`` prints, 88 columns wide."""
+    from m2ib.cli import main
+
+    printed = io.StringIO()
+    words = command.split()[1:]
+    narrow = patch.dict(os.environ, {"COLUMNS": "88", "NO_COLOR": "1"})
+    with narrow, contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        main([*words, "--help"])
+    return f"```{{ .text .no-copy }}\n{printed.getvalue().rstrip()}\n```"
+
+
+def config_of(command: str) -> str:
+    """The options of a command that a YAML file may hold, with their defaults, in the words of whoever takes them."""
+    from m2ib.evaluation.study import Study
+    from m2ib.model import load_model
+    from m2ib.settings import FitSettings
+    from m2ib.tuning.search import Search
+
+    name = command.split()[1]
+    module = importlib.import_module("m2ib.cli.config" if name == "explain" else f"m2ib.cli.{name}")
+    config = module.READER.config
+    takers = {
+        "explain": (FitSettings, _explain()),
+        "evaluate": (Study,),
+        "tune": (Search, Study),
+        "check": (),
+    }[name]
+    said = dict(_EVERYWHERE)
+    for taker in (load_model, *reversed(takers), config):
+        said |= entries(taker.__doc__ or "")
+    rows = []
+    for field in dataclasses.fields(config):
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if field.name not in said:
+            raise ValueError(f"docs: nothing says what the option {field.name!r} of {command!r} is")
+        shown = "" if default is None or default in ({}, []) else f"`{json.dumps(default)}`"
+        rows.append(
+            f"| `{field.name}` | {shown} | {inline(said[field.name], identifier).replace('|', chr(92) + '|')} |"
+        )
+    return "\n".join(["| key | default | what it is |", "|---|---|---|", *rows])
+
+
+def _explain() -> Callable[..., Any]:
+    from m2ib.api import explain
+
+    return explain
+
+
+def adapter_as_markdown(name: str) -> str:
+    """What an adapter's specification says, and its options as its ``load`` says them."""
+    from m2ib import list_adapters
+
+    spec = list_adapters()[name].spec
+    rows = {
+        "opens": spec.models,
+        "takes": ", ".join(f"`{each}`" for each in spec.modalities),
+        "shows attention of": ", ".join(f"`{each}`" for each in spec.attention or ()) or "none",
+        "install": f"`pip install '{spec.extra}'`",
+    }
+    table = "\n".join(["| | |", "|---|---|", *(f"| {key} | {value} |" for key, value in rows.items())])
+    said = options_of(name)
+    told = [each for each in ("checkpoint", *spec.options) if each in said]
+    return "\n\n".join([table, "## Options", _grouped(told, said)])
+
+
+def _grouped(names: Iterable[str], said: Mapping[str, str]) -> str:
+    """Options that share a text stand together."""
+    groups: dict[str, list[str]] = {}
+    for name in names:
+        groups.setdefault(said[name], []).append(f"`{name}`{{ .field }}")
+    return "\n\n".join(
+        f"{', '.join(group)}\n:   {inline(text, identifier)}" for text, group in groups.items()
+    )
+
+
+def options_of(name: str) -> dict[str, str]:
+    """By option, what the adapter's ``load`` says of it."""
+    package = _LOADED.get(name, name.replace("-", "_"))
+    module = importlib.import_module(
+        f"m2ib_adapters.{package}.adapter" if package else f"m2ib_adapters.{name}"
+    )
+    return entries(module.load.__doc__ or "")
+
+
+def preparation_as_markdown(kind: str) -> str:
+    """The options of a kind of raw input, as the class that prepares it says them."""
+    made = getattr(importlib.import_module(f"m2ib_adapters.inputs.{kind}"), f"{kind.title()}Preparation")
+    said = entries(made.__doc__ or "")
+    return _grouped(made.OPTIONS, said)
+
+
+def methods_as_markdown(_: str) -> str:
+    """The methods that come with m2ib, with their settings."""
+    from m2ib import list_methods
+
+    found = list_methods()
+    rows = [
+        f"| `{name}` | {info.summary.replace('|', '/')} | {', '.join(f'`{each}`' for each in info.spec.settings)} |"
+        for name, info in zip(found.names, found, strict=True)
+        if info.origin == "m2ib"
+    ]
+    return "\n".join(["| method | what it is | settings |", "|---|---|---|", *rows])
+
+
+def formats_as_markdown(_: str) -> str:
+    """The formats of pairs, with their options."""
+    from m2ib.data import FORMATS
+
+    parts = []
+    for name, kind in FORMATS.items():
+        options = [
+            f"`{each}`{' <small>must be given</small>' if each in kind.needs else ''}\n:   {said}"
+            for each, said in kind.options.items()
+        ]
+        parts.append("\n\n".join([f"### {name}", kind.summary, *options]))
+    return "\n\n".join(parts)

@@ -1,0 +1,97 @@
+"""The audio side of a CLAP."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import m2ib
+from m2ib.renderers import SoundRenderer
+from m2ib_clap.folding import Tower, tower_of
+from m2ib_clap.hearing import SILENCE, Ear
+from m2ib_clap.hiding import FEATURES, FadingViews
+from m2ib_clap.sounds import SoundPreparation
+
+
+def audio_encoder(module: Any, extractor: Any, who: str) -> m2ib.Encoder:
+    """The encoder of a ``ClapModel``. Raises :class:`m2ib.CheckpointError`, in the name of ``who``.
+
+    Its layers are all blocks of all stages; each gives (N, frequencies, times, C), coarser from stage to stage.
+    """
+    fused = bool(module.config.audio_config.enable_fusion)
+    tower = tower_of(module, who)
+    ear = Ear(extractor, fused)
+    _check(ear, module, tower, who)
+    preparation = SoundPreparation(ear, tower)
+
+    def embed(inputs: m2ib.Inputs) -> Tensor:
+        """(N, D). With fusion the three parts always count, as transformers' extractor says of a single sound."""
+        features = inputs[FEATURES] if isinstance(inputs, dict) else inputs
+        longer = torch.ones(len(features), 1, dtype=torch.bool, device=features.device) if fused else None
+        output = module.get_audio_features(input_features=features, is_longer=longer)
+        embeddings: Tensor = output.pooler_output
+        return embeddings
+
+    return m2ib.Encoder(
+        modality="audio",
+        prepare=preparation.prepare,
+        describe=preparation.describe,
+        embed=embed,
+        layers=tower.blocks,
+        stem=tower.stem,
+        defaults=m2ib.Defaults(layer=_default_layer(tower.stages)),
+        presets=_presets(tower.stages),
+        renderer=SoundRenderer(),
+        degradation=FadingViews() if fused else m2ib.Fading(SILENCE, axes=(-1, -2)),
+        examples=lambda: made_up_sounds(ear.rate, ear.samples / ear.rate),
+    )
+
+
+def _default_layer(stages: tuple[int, ...]) -> int | None:
+    """The last block of the stage before the last: block 9 of the public checkpoints' 12, as in the paper.
+
+    The last stage has 2 frequencies x 32 times of them, too few rows to say anything about frequency; this one has
+    4 x 64, one time every 0.16 s. All positions of every layer reach the embedding, which is their mean.
+    """
+    return sum(stages[:-1]) - 1 if len(stages) > 1 else None
+
+
+def _presets(stages: tuple[int, ...]) -> dict[str, dict[str, Any]]:
+    """A preset "fine": the last block of the stage before the default's, with twice the rows and columns."""
+    return {"fine": {"layer": sum(stages[:-2]) - 1}} if len(stages) > 2 else {}
+
+
+def _check(ear: Ear, module: Any, tower: Tower, who: str) -> None:
+    """Raises :class:`m2ib.CheckpointError` where the extractor's spectrograms are not what the tower takes."""
+    bands = module.config.audio_config.num_mel_bins
+    truncation = "fusion" if ear.fused else "rand_trunc"
+    found = ear.extractor.truncation
+    problem = ""
+    if found != truncation:
+        problem = f"has truncation {found!r}, and the model is one for {truncation!r}"
+    elif ear.extractor.padding not in ("repeatpad", "repeat", "pad"):
+        problem = f"has padding {ear.extractor.padding!r}; there is 'repeatpad', 'repeat' and 'pad'"
+    elif ear.bands != bands:
+        problem = f"makes {ear.bands} mel bands, and the model takes {bands}"
+    elif not 2 <= ear.frames <= tower.frames:
+        problem = f"makes {ear.frames} frames, and the model takes 2 to {tower.frames}"
+    if problem:
+        raise m2ib.CheckpointError(
+            f"{who} does not fit together: its preprocessor_config.json {problem}; take both from one checkpoint"
+        )
+
+
+def made_up_sounds(rate: int, held: float) -> list[tuple[np.ndarray, int]]:
+    """A tone that rises through four octaves, and short bursts of noise; float32, at ``rate``.
+
+    held  seconds that a model hears at once: they last 15 % and 22 % of it
+    """
+    rising, bursts = (np.arange(int(share * held * rate)) / (held * rate) for share in (0.15, 0.22))
+    top, octaves = min(4000.0, 0.4 * rate), np.log(16)
+    turns = top / 16 * held * 0.15 * np.expm1(octaves * rising / 0.15) / octaves
+    noise = np.random.default_rng(0).standard_normal(len(bursts)) * (bursts % 0.055 < 0.012)
+    tone = 0.4 * np.sin(2 * np.pi * turns)
+    return [(tone.astype(np.float32), rate), ((0.15 * noise).astype(np.float32), rate)]

@@ -1,0 +1,128 @@
+"""What a CLAP hears of a sound: the log-mel spectrograms that transformers' extractor makes, without its dice.
+
+Up to ``max_length_s`` (10 s) the extractor is called as it is. A longer sound it cuts at random; here
+
+- a model without fusion hears the beginning, and that only where the caller agrees,
+- a model with fusion hears the whole, shrunk to 10 s, and three parts of 10 s: of each third of all places where a
+  part could begin, as the extractor divides them, the middle one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+SILENCE = -100.0
+"""dB. Of a sample 0: the extractor takes 10 log10 of the energy in each band, and of 1e-10 where there is less."""
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """One sound as the model hears it.
+
+    spectrograms  (views, frames, bands) float32 in dB: one view, or with fusion four, the whole one first
+    total         frames of the whole sound, before it was shrunk
+    starts        with fusion, the frame of the whole sound at which each of the other three begins
+    waveform      (samples,) float32: what is in the whole one, a short sound as often as it is repeated
+    repeats       how often
+    """
+
+    spectrograms: Tensor
+    total: int
+    starts: tuple[int, ...]
+    waveform: np.ndarray
+    repeats: int
+
+
+@dataclass(frozen=True, eq=False)
+class Ear:
+    """How a checkpoint hears.
+
+    extractor  its ``ClapFeatureExtractor``
+    fused      whether the model takes four views
+    """
+
+    extractor: Any
+    fused: bool
+
+    @property
+    def rate(self) -> int:
+        """Samples a second."""
+        return int(self.extractor.sampling_rate)
+
+    @property
+    def samples(self) -> int:
+        """Of a sound that is heard as it is; a longer one is cut or shrunk."""
+        return int(self.extractor.nb_max_samples)
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next."""
+        return int(self.extractor.hop_length)
+
+    @property
+    def frames(self) -> int:
+        """Of each view. Frame n has its centre at sample n * hop."""
+        return self.samples // self.hop + 1
+
+    @property
+    def bands(self) -> int:
+        return int(self.extractor.feature_size)
+
+    @property
+    def views(self) -> int:
+        return 4 if self.fused else 1
+
+    def hear(self, waveform: np.ndarray) -> Heard:
+        """(samples,) float32 at ``rate``, at most ``samples`` of them where there is no fusion."""
+        length = len(waveform)
+        if length <= self.samples:
+            repeats = self._repeats(length)
+            repeated = np.tile(waveform, repeats)[: self.samples]
+            return Heard(self._extract(waveform), self.frames, (0, 0, 0), repeated, repeats)
+        whole = self._extract(waveform, max_length=length)[0]  # (total, bands)
+        total = len(whole)
+        if total == self.frames:  # longer by less than a frame: heard as it is
+            return Heard(whole.expand(4, -1, -1).clone(), total, (0, 0, 0), waveform, 1)
+        starts = self._starts(total)
+        size = (self.frames, self.bands)
+        shrunk = interpolate(whole[None, None], size, mode="bilinear", align_corners=False)[
+            0, 0
+        ]  # (frames, bands)
+        parts = [whole[start : start + self.frames] for start in starts]
+        return Heard(torch.stack([shrunk, *parts]), total, starts, waveform, 1)
+
+    def hertz(self) -> np.ndarray:
+        """(bands + 2,) band b rises from edge b to its centre at b + 1 and falls to b + 2."""
+        from transformers.audio_utils import hertz_to_mel, mel_to_hertz
+
+        ends = np.array([self.extractor.frequency_min, self.extractor.frequency_max], np.float64)
+        low, high = hertz_to_mel(ends, self.scale)
+        return np.asarray(mel_to_hertz(np.linspace(low, high, self.bands + 2), self.scale))
+
+    @property
+    def scale(self) -> str:
+        """Of the mel bands: the extractor's two filter banks differ."""
+        return "htk" if self.fused else "slaney"
+
+    def _extract(self, waveform: np.ndarray, **options: Any) -> Tensor:
+        """(samples,) -> (views, frames, bands)."""
+        given = self.extractor(waveform, sampling_rate=self.rate, return_tensors="pt", **options)
+        features: Tensor = given["input_features"][0]
+        return features.float()
+
+    def _repeats(self, length: int) -> int:
+        """How often a short sound is in a view; the last time it may be cut off. Silence follows."""
+        if self.extractor.padding == "repeatpad":
+            return self.samples // length
+        return -(-self.samples // length) if self.extractor.padding == "repeat" else 1
+
+    def _starts(self, total: int) -> tuple[int, ...]:
+        """The middle of each third of the frames at which a part can begin; 0 of an empty third."""
+        thirds = np.array_split(np.arange(total - self.frames + 1), 3)
+        return tuple(int(third[len(third) // 2]) if len(third) else 0 for third in thirds)

@@ -1,0 +1,58 @@
+"""The text side of a CLAP, a RoBERTa that is read at its first token."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+import m2ib
+from m2ib_adapters.kit import TextTower, TokenizerCoder, by_sdpa_of, first_position, text_encoder
+
+
+def clap_text_encoder(module: Any, tokenizer: Any) -> m2ib.Encoder:
+    """The encoder of a ``ClapModel``. Inputs are token ids (N, T); what is not padding is read.
+
+    Raises :class:`m2ib.CheckpointError` for a tokenizer that gives no offsets.
+    """
+    text = module.text_model
+    config = text.config
+    pad = int(config.pad_token_id)
+
+    def embed(ids: Tensor) -> Tensor:
+        # Where nothing is masked, transformers' call of torch's attention takes blocks that do not say so for causal.
+        mask = (ids != pad).long()
+        output = module.get_text_features(input_ids=ids, attention_mask=mask, is_causal=False)
+        embeddings: Tensor = output.pooler_output  # (N, D)
+        return embeddings
+
+    def cut(ids: list[int]) -> list[int]:
+        """Without the padding at the end, which is masked."""
+        kept = len(ids)
+        while kept and ids[kept - 1] == pad:
+            kept -= 1
+        if pad in ids[:kept] or not kept:
+            where = f"at place {ids.index(pad)}, before the text's end" if kept else "and nothing else"
+            raise m2ib.InputError(
+                f"text: there is padding (token id {pad}) {where}, which this model does not read; take it out"
+            )
+        return ids[:kept]
+
+    path = "text_model"
+    tower = TextTower(
+        embed=embed,
+        layers=tuple(
+            m2ib.Layer(block, f"{path}.encoder.layer.{number}")
+            for number, block in enumerate(text.encoder.layer)
+        ),
+        stem=m2ib.Layer(text.embeddings, f"{path}.embeddings"),
+        # RoBERTa counts positions from the padding's id + 1 on.
+        limit=min(config.max_position_embeddings - pad - 1, tokenizer.model_max_length),
+        vocabulary=config.vocab_size,
+        cut=cut,
+        pad=pad,
+        attention=m2ib.Attention(first_position, by_sdpa_of(config)),
+    )
+    encoder = text_encoder(tower, TokenizerCoder(tokenizer))
+    return replace(encoder, examples=lambda: ["a rising tone", "short bursts of noise"])

@@ -1,0 +1,139 @@
+"""Checkpoints that cannot be used, each with one clear line; and older ones that can."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import m2ib
+from clap_checkpoint import extractor
+
+
+@pytest.fixture
+def copy(folders: dict[str, Path], tmp_path: Path) -> Path:
+    """A checkpoint without fusion, to be changed."""
+    return Path(shutil.copytree(folders["unfused"], tmp_path / "copy"))
+
+
+def failure(checkpoint: Any) -> str:
+    """What loading it says, without the checkpoint's own name."""
+    with pytest.raises(m2ib.CheckpointError) as caught:
+        m2ib.load_model("clap", checkpoint=checkpoint, device="cpu")
+    text = str(caught.value)
+    start = f"clap: checkpoint {str(checkpoint)!r} "
+    assert text.startswith(start)
+    assert "\n" not in text
+    return text.removeprefix(start)
+
+
+def test_another_kind_of_model(copy: Path) -> None:
+    (copy / "config.json").write_text(json.dumps({"model_type": "clip"}))
+    assert failure(copy) == "is a 'clip' model, not 'clap'; use an adapter made for it"
+
+
+def test_a_folder_without_config(tmp_path: Path) -> None:
+    assert (
+        failure(tmp_path) == "is a folder without config.json; give a local folder written by save_pretrained"
+    )
+
+
+def test_missing_and_misshaped_weights(copy: Path) -> None:
+    weights = load_file(copy / "model.safetensors")
+    del weights["audio_projection.linear1.weight"]
+    weights["text_model.pooler.dense.weight"] = torch.zeros(3, 3)
+    save_file(weights, copy / "model.safetensors", {"format": "pt"})
+    assert failure(copy) == (
+        "lacks or misshapes 2 weights that its config.json describes, first audio_projection.linear1.weight, "
+        "text_model.pooler.dense.weight; it belongs to another architecture, or is incomplete"
+    )
+
+
+def test_weights_of_a_model_without_fusion_for_one_with(folders: dict[str, Path], copy: Path) -> None:
+    shutil.copy(folders["fused"] / "config.json", copy / "config.json")
+    told = failure(copy)
+    assert told.startswith("lacks or misshapes ")
+    assert "audio_model.audio_encoder.patch_embed.fusion_model." in told
+
+
+def test_damaged_weights(copy: Path) -> None:
+    (copy / "model.safetensors").write_bytes(b"no weights")
+    assert failure(copy).startswith("cannot be loaded: ")
+
+
+def test_buffers_that_older_checkpoints_lack(copy: Path, models: dict[str, m2ib.Model]) -> None:
+    weights = load_file(copy / "model.safetensors")
+    ends = ("position_ids", "token_type_ids", "relative_position_index", "num_batches_tracked")
+    kept = {name: weight for name, weight in weights.items() if not name.endswith(ends)}
+    assert len(kept) < len(weights) - 3
+    save_file(kept, copy / "model.safetensors", {"format": "pt"})
+    model, whole = m2ib.load_model("clap", checkpoint=copy, device="cpu"), models["unfused"]
+    for modality, raws in (("text", ["a dog"]), ("audio", whole.encoder("audio").examples())):  # type: ignore[misc]
+        assert torch.equal(
+            model.embed(modality, model.preprocess(modality, raws)),
+            whole.embed(modality, whole.preprocess(modality, raws)),
+        )
+
+
+def test_without_feature_extractor(copy: Path) -> None:
+    for name in ("preprocessor_config.json", "processor_config.json"):
+        (copy / name).unlink(missing_ok=True)
+    assert failure(copy) == (
+        "comes without a feature extractor (preprocessor_config.json); save the checkpoint's own into its folder "
+        "(ClapProcessor.save_pretrained)"
+    )
+
+
+def test_without_tokenizer(copy: Path) -> None:
+    (copy / "tokenizer.json").unlink()
+    assert failure(copy) == (
+        "comes without a tokenizer (tokenizer.json); save the checkpoint's own into its folder "
+        "(ClapProcessor.save_pretrained)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        ({"truncation": "fusion"}, "has truncation 'fusion', and the model is one for 'rand_trunc'"),
+        ({"padding": "mirror"}, "has padding 'mirror'; there is 'repeatpad', 'repeat' and 'pad'"),
+        ({"bands": 32}, "makes 32 mel bands, and the model takes 64"),
+        ({"hop_length": 20}, "makes 401 frames, and the model takes 2 to 256"),
+    ],
+)
+def test_an_extractor_of_another_model(copy: Path, changed: dict[str, Any], problem: str) -> None:
+    extractor(False, **changed).save_pretrained(copy)
+    assert failure(copy) == (
+        f"does not fit together: its preprocessor_config.json {problem}; take both from one checkpoint"
+    )
+
+
+def test_the_default_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*args: Any, **options: Any) -> None:
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr("huggingface_hub.get_hf_file_metadata", unreachable)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *args, **options: None)
+    with pytest.raises(m2ib.CheckpointError) as caught:
+        m2ib.load_model("clap", device="cpu")
+    assert str(caught.value) == (
+        "clap: checkpoint 'laion/clap-htsat-unfused' is not a folder here, and the hub is out of reach (no network); give a "
+        "local folder written by save_pretrained"
+    )
+
+
+def test_an_unknown_option(copy: Path) -> None:
+    with pytest.raises(m2ib.SettingError, match="unexpected keyword argument 'pooling'"):
+        m2ib.load_model("clap", checkpoint=copy, device="cpu", pooling="mean")
+
+
+def test_what_the_provenance_says(models: dict[str, m2ib.Model], folders: dict[str, Path]) -> None:
+    origin = models["fused"].origin
+    assert origin["checkpoint"] == str(folders["fused"])
+    assert origin["architecture"] == "CLAP with fusion, HTSAT 8x(1+2+1), 64 mel bands; RoBERTa 16x3"
+    assert models["unfused"].origin["architecture"].startswith("CLAP, HTSAT 8x(1+2+1)")
