@@ -190,8 +190,8 @@ class Registry:
     def discover(cls, points: Iterable[EntryPoint] | None = None, *, strict: bool | None = None) -> Registry:
         """Load every entry point of the group ``m2ib`` (or the given ones), each on its own.
 
-        strict: raise :class:`AdapterError` at the first failing plugin; by default the environment
-        variable ``M2IB_STRICT_PLUGINS`` decides.
+        strict  raise :class:`AdapterError` at the first failing plugin; None: the environment variable
+                ``M2IB_STRICT_PLUGINS`` decides
         """
         if strict is None:
             strict = os.environ.get("M2IB_STRICT_PLUGINS", "0") not in ("", "0")

@@ -82,7 +82,7 @@ def _finished(model: Model, modality: str, encoder: Encoder, example: Any) -> En
     batch = None if example is None else model.collate_one(_inputs(encoder, example, who))
     with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
         encoder = _with_layers(model.module, encoder, batch, who)
-    proof = Proof(model, encoder)
+    proof = Proof(model, encoder, looked_at=batch is not None)
     finished = replace(
         encoder,
         prepare=None if encoder.prepare is None else _preparing(encoder.prepare, proof),

@@ -33,8 +33,9 @@ _SAME = 1e-5  # of the largest value: less is rounding
 class Proof:
     """Makes items of an encoder's inputs, with the layout proven once for each shape."""
 
-    def __init__(self, model: Model, encoder: Encoder) -> None:
+    def __init__(self, model: Model, encoder: Encoder, *, looked_at: bool) -> None:
         self._model = model
+        self._looked_at = looked_at  # whether the axes of named layers were found with an example
         self._encoder = encoder
         self._known: dict[object, Layout] = {}
 
@@ -79,10 +80,15 @@ class Proof:
             lines = "; ".join(
                 f"layer {number} ({encoder.layer(number).name}): {shape}" for number, shape in shapes.items()
             )
+            more = (
+                ""
+                if self._looked_at
+                else "; or give adapt an example, to find which axes hold batch and channels"
+            )
             raise AdapterError(
                 f"{encoder.modality}: the layout cannot be proven. Seen: input {shape_text(inputs)}; {lines}. Say which positions "
                 "are which: Encoder(layout=m2ib.Layout(grid=(rows, columns), index=(...))), or let prepare give an "
-                "m2ib.Item with the layout of each input"
+                f"m2ib.Item with the layout of each input{more}"
             )
         return found
 

@@ -19,7 +19,7 @@ class Option:
 
     name     how it is asked for
     default  a value, or a function of the encoder
-    check    (value, modality) -> the value as the method wants it; raises :class:`SettingError`
+    check    (value, encoder) -> the value as the method wants it; raises :class:`SettingError`
     """
 
     name: str

@@ -1,9 +1,11 @@
 """The conformance kit: does an adapter keep the contract? For first-party and third-party tests alike.
 
-from m2ib.testing import check_adapter
+::
 
-def test_my_adapter():
-    check_adapter("my-adapter", {"image": [photo, other], "text": ["a dog", "a longer text"]})
+    from m2ib.testing import check_adapter
+
+    def test_my_adapter():
+        check_adapter("my-adapter", {"image": [photo, other], "text": ["a dog", "a longer text"]})
 
 ``m2ib check my-adapter`` prints the same checks, what is missing and what it would gain, and how long a step takes.
 """

@@ -47,7 +47,7 @@ class AudioPreparation:
     frames     of a clip, one every 10 ms; zeros follow where the clip has fewer
     mean, std  of the log energies: (x - mean) / std
     clips      how many, spread evenly; they overlap in short sounds
-    seconds    of one clip; see :attr:`held`
+    seconds    of one clip, at most what its frames hold
     patches    the windows over (bands, frames) that become tokens
     """
 

@@ -69,7 +69,7 @@ class DepthPreparation:
     mean, std         of what the model takes, disparity / max_disparity
     unit              of raw values: "m", "mm", "sun-rgbd" (16 bits, rotated by 3, millimetres) or
                       "disparity" (pixels, used as it is); None: "m" for floating point, "mm" for whole numbers
-    sensor            one of :data:`SENSORS`, for the camera's two numbers; None: kinect-v1
+    sensor            kinect-v1, kinect-v2, realsense or xtion, for the camera's two numbers; None: kinect-v1
     focal_length      of the camera in pixels of the raw input; wins over the sensor's
     baseline          in metres; wins over the sensor's
     nearest, farthest metres, what is nearer or farther is taken as this near or far
