@@ -208,7 +208,7 @@ def test_an_example_is_a_way_out_where_none_was_given() -> None:
     module, image = Convolutions(), torch.randn(3, 24, 40)
     named = {"image": m2ib.Encoder(embed=module, layers="stages")}
     with pytest.raises(
-        m2ib.AdapterError, match="or give adapt an example, to find which axes hold batch and channels$"
+        m2ib.AdapterError, match=r"or give adapt an example, to find which axes hold batch and channels$"
     ):
         m2ib.adapt(module, named).item("image", image)
     assert m2ib.adapt(module, named, examples={"image": image}).item("image", image).layout == m2ib.Layout()
