@@ -112,7 +112,7 @@ def _with_layers(module: nn.Module, encoder: Encoder, batch: Inputs | None, who:
         return encoder
     told = [layer for layer in (given[1], *given[0]) if isinstance(layer, Layer)]
     named = [all(layer is not each for each in told) for layer in (encoder.stem, *encoder.blocks)]
-    if isinstance(encoder.blocks[0], Layer) and encoder.stem is None:
+    if encoder.stem is None:
         named[0] = named[1]  # the input of block 0, which is read as its output
     stem, *blocks = looked_at(encoder, batch, named, who)
     return replace(encoder, stem=stem, layers=tuple(blocks))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from m2ib.adapting.shapes import keeps_proportions, shape_text
-from m2ib.capture import repeat_inputs
+from m2ib.capture import repeat_inputs, replaced_value
 from m2ib.contract import (
     Encoder,
     Inputs,
@@ -147,8 +147,6 @@ def looked_at(encoder: Encoder, batch: Inputs, named: Sequence[bool], who: str) 
 
 def _outputs(encoder: Encoder, layers: Sequence[Layer], batch: Inputs, who: str) -> list[tuple[int, ...]]:
     """The shape of what passes at each layer."""
-    from m2ib.capture import replaced_value
-
     shapes: dict[int, tuple[int, ...]] = {}
 
     def look(number: int) -> Callable[[Any], Any]:

@@ -9,9 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from m2ib.cli.options import Reader, as_yaml, elsewhere
+from m2ib.cli.options import Reader, as_yaml, elsewhere, with_options
 from m2ib.errors import M2IBError, SettingError, StorageError, did_you_mean
 
 _MORE = """the adapter's name comes first. Two examples or more of a modality, different ones and of different lengths, are
@@ -132,19 +130,8 @@ def _split(rest: Sequence[str], adapter: str, takes: Sequence[str]) -> tuple[dic
         following = value if equals else next(words, None)
         if following is None:
             raise SettingError(f"options: --{name} needs a value")
-        given.setdefault(name, []).append(_with_options(name, following))
+        given.setdefault(name, []).append(with_options(name, following))
     return given, overrides
-
-
-def _with_options(name: str, value: str) -> Any:
-    """``{depth: room.png, unit: mm}`` as a mapping: an input with options of its own. Anything else as it is."""
-    if not value.startswith("{"):
-        return value
-    try:
-        given = yaml.safe_load(value)
-    except yaml.YAMLError:
-        return value
-    return given if isinstance(given, dict) and name in given else value
 
 
 def _writable(file: Path) -> Path:

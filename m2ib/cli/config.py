@@ -9,9 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
-from m2ib.cli.options import Reader, elsewhere
+from m2ib.cli.options import Reader, elsewhere, with_options
 from m2ib.errors import SettingError
 from m2ib.registry import default_registry
 
@@ -130,23 +128,12 @@ def _split(rest: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
                     )
                 inputs[-1].setdefault(AGAINST, []).append(value)
             else:
-                inputs.append({name: _with_options(name, value)})
+                inputs.append({name: with_options(name, value)})
         elif "=" in word:
             overrides.append(word)
         else:
             raise SettingError(f"options: {word!r} is neither an option nor key=value")
     return inputs, overrides
-
-
-def _with_options(name: str, value: str) -> Any:
-    """``{depth: room.png, unit: mm}`` as a mapping: an input with options of its own. Anything else as it is."""
-    if not value.startswith("{"):
-        return value
-    try:
-        given = yaml.safe_load(value)
-    except yaml.YAMLError:
-        return value
-    return given if isinstance(given, dict) and name in given else value
 
 
 def read_inputs(config: ExplainConfig) -> list[tuple[str, Any]]:

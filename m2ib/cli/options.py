@@ -144,6 +144,17 @@ def key_values(rest: Sequence[str], command: str) -> list[str]:
     return list(rest)
 
 
+def with_options(name: str, value: str) -> Any:
+    """``{depth: room.png, unit: mm}`` as a mapping: an input with options of its own. Anything else as it is."""
+    if not value.startswith("{"):
+        return value
+    try:
+        given = yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+    return given if isinstance(given, dict) and name in given else value
+
+
 def parsed_word(word: str) -> Any:
     """``key=value``, the value as in YAML."""
     try:
