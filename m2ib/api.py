@@ -7,15 +7,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypedDict, Unpack
 
-from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
+from m2ib.activations.reach import reaching_layers
+from m2ib.contract.model import Model
 from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
-from m2ib.explanation import Explanation
-from m2ib.model import Model
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
+from m2ib.methods.bottleneck.settings import Granularity, Noise, PerModality, Readout, ShiftCounts
 from m2ib.pipeline import Contrast, Pair, Plan, explain_batch, plan_of, prepare
 from m2ib.progress import progress
-from m2ib.reach import reaching_layers
-from m2ib.registry import default_registry
-from m2ib.settings import Granularity, Noise, PerModality, Readout, ShiftCounts
+from m2ib.registry.discovery import default_registry
+from m2ib.results.explanation import Explanation
 
 
 def contrast(this: Any, *others: Any) -> Contrast:

@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
-from m2ib.attribution import Attribution
-from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
-from m2ib.contract import Inputs, Item
+from m2ib.activations.reference import References
+from m2ib.contract.attribution import Attribution
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError, did_you_mean
-from m2ib.explanation import Explanation
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.methods.base import Batch, Map, Method, refused
-from m2ib.model import Model
-from m2ib.reference import References
-from m2ib.registry import MethodInfo, default_registry
+from m2ib.registry.discovery import MethodInfo, default_registry
 from m2ib.renderers import renderer_for
+from m2ib.results.explanation import Explanation
 
 
 @dataclass(frozen=True)

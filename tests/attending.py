@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import m2ib
-from m2ib.capture import record
+from m2ib.activations.capture import record
 from naive_attention import Block, packed
 
 

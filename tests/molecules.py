@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import m2ib.registry
+import m2ib.registry.discovery
 from installed import Plugins
-from m2ib.registry import Registry
+from m2ib.registry.discovery import Registry
 
 PLUGIN = Path(__file__).parent / "plugin_molecules"
 CHLORIDE = "OCC(CN)CCCl"
@@ -37,5 +37,5 @@ def install(plugins: Plugins, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     points = [f"{name} = {place}" for name, place in project["entry-points"]["m2ib"].items()]
     (info / "entry_points.txt").write_text("\n".join(["[m2ib]", *points, ""]))
-    monkeypatch.setattr(m2ib.registry, "_default", Registry.discover())
+    monkeypatch.setattr(m2ib.registry.discovery, "_default", Registry.discover())
     return plugins.folder

@@ -17,15 +17,14 @@ from m2ib.benchmark import GATES, METHODS, Gate
 from m2ib.benchmark.erasing import Eraser, Samples, medians, samples_of
 from m2ib.benchmark.health import query_auc, retrieval
 from m2ib.benchmark.metrics import measures
-from m2ib.benchmark.questions import questions, single_scenes
 from m2ib.benchmark.rise import random_masks, rise
 from m2ib.benchmark.rows import HEALTH, Figure, Result, Row, figures, results
-from m2ib.benchmark.splits import LOCALISE, RETRIEVE, SINGLE, SPLITS, scene_seeds
-from m2ib.benchmark.words import shares
+from m2ib.evaluation.raster import even_axes, on_cells, on_raster, places, shares
 from m2ib.metrics import auc, iou, mass_over_area, mass_share, pointing, top
 from m2ib.pipeline import explain_side, plan_of
-from m2ib.raster import even_axes, on_cells, on_raster, places
 from m2ib.scenes import KINDS, query, scene, scenes
+from m2ib.scenes.questions import questions, single_scenes
+from m2ib.scenes.splits import LOCALISE, RETRIEVE, SINGLE, SPLITS, scene_seeds
 from scene_model import SceneModel, save_scene_model
 
 

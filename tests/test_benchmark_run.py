@@ -13,10 +13,10 @@ from rich.console import Console
 
 import m2ib
 from m2ib.benchmark import METHODS, Benchmark, run_scenes, save
-from m2ib.benchmark.questions import questions
 from m2ib.benchmark.report import show
 from m2ib.cli import main
 from m2ib.scenes import scene
+from m2ib.scenes.questions import questions
 from scene_model import SceneModel, save_scene_model
 from spotter import spotter
 

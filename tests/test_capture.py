@@ -13,7 +13,9 @@ import pytest
 import torch
 
 import m2ib
-from m2ib.capture import Tail, frozen, record, repeat, replaced_forward
+from m2ib.activations.capture import Tail, record, replaced_forward
+from m2ib.contract.inputs import repeat
+from m2ib.execution.context import frozen
 from m2ib.testing.whole import state
 from naive import capacity
 from tiny_clip import END, START

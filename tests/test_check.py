@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 
 import m2ib
-import m2ib.registry
+import m2ib.registry.discovery
 from installed import Plugins
 from m2ib import Encoder
 from m2ib.cli import main
-from m2ib.registry import Registry
+from m2ib.registry.discovery import Registry
 from m2ib.testing import ConformanceError, check_adapter
 from m2ib.testing.timings import time_encoder
 from tiny_clip import save_tiny_clip
@@ -58,7 +58,7 @@ def install(plugins: Plugins, monkeypatch: pytest.MonkeyPatch) -> Install:
     def add(code: str, *, distribution: str = "toy-adapter") -> Registry:
         plugins.add(distribution, code)
         registry = Registry.discover()
-        monkeypatch.setattr(m2ib.registry, "_default", registry)
+        monkeypatch.setattr(m2ib.registry.discovery, "_default", registry)
         return registry
 
     return add

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 import m2ib
-import m2ib.registry
+import m2ib.registry.discovery
 from installed import Plugins
 from m2ib import Axis, Encoder
-from m2ib.registry import AdapterInfo, Registry
+from m2ib.registry.discovery import AdapterInfo, Registry
 from m2ib.renderers import ImageRenderer, ValuesRenderer
 from m2ib.testing.gains import Gain, encoder_gains, merged, spec_gains
 from toy import EXAMPLES, toy_model
@@ -28,7 +28,7 @@ def install(plugins: Plugins, monkeypatch: pytest.MonkeyPatch) -> Install:
 
     def add(code: str, *, distribution: str) -> None:
         plugins.add(distribution, code)
-        monkeypatch.setattr(m2ib.registry, "_default", Registry.discover())
+        monkeypatch.setattr(m2ib.registry.discovery, "_default", Registry.discover())
 
     return add
 

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 import m2ib
-import m2ib.registry
+import m2ib.registry.discovery
 from installed import Plugins
 from m2ib.cli import main
 from m2ib.errors import InputError
 from m2ib.page import write_comparison
-from m2ib.registry import Registry
+from m2ib.registry.discovery import Registry
 from toy import EXAMPLES, save_clip_with_words, toy_model
 
 METHODS = ("m2ib", "gradcam", "uniform")
@@ -138,7 +138,7 @@ def test_two_methods_with_one_name_have_a_folder_each(
 ) -> None:
     plugins.add("slate", FLAT.format(value=2))
     plugins.add("plain-old", FLAT.format(value=3))
-    monkeypatch.setattr(m2ib.registry, "_default", Registry.discover())
+    monkeypatch.setattr(m2ib.registry.discovery, "_default", Registry.discover())
     words = ["explain", "--image", str(report.parent / "dog.png"), "--text", "a dog", "--model", "clip"]
     words += ["--checkpoint", str(report.parent / "clip"), "--device", "cpu", "--out", str(tmp_path / "out")]
     assert main([*words, "--method", "slate:flat,plain-old:flat,gradcam,m2ib:gradcam"]) == 0

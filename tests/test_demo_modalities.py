@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import m2ib
-from m2ib.attribution import Attribution
 from m2ib.cli import main
 from m2ib.cli.modalities import MODALITIES, Question, Side, pointed, questions, verdict
+from m2ib.contract.attribution import Attribution
 from m2ib.scenes import Scene, scene
 
 

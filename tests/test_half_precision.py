@@ -15,8 +15,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 import m2ib
-from m2ib import half_precision
-from m2ib.half_precision import _WideProducts, has_instructions, wide_products
+from m2ib.execution import half_precision
+from m2ib.execution.half_precision import _WideProducts, has_instructions, wide_products
 from tiny_clip import END, START, save_tiny_clip
 
 HALVES = [torch.bfloat16, torch.float16]

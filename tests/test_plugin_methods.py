@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import m2ib
-import m2ib.registry
+import m2ib.registry.discovery
 from installed import Plugins
 from m2ib.cli import main
-from m2ib.registry import Registry
+from m2ib.registry.discovery import Registry
 from toy import EXAMPLES, toy_model
 
 # Written from public names alone.
@@ -64,7 +64,7 @@ def installed(plugins: Plugins, monkeypatch: pytest.MonkeyPatch) -> Registry:
     plugins.add("half", LACKING)
     plugins.add("odd", JUNK)
     registry = Registry.discover()
-    monkeypatch.setattr(m2ib.registry, "_default", registry)
+    monkeypatch.setattr(m2ib.registry.discovery, "_default", registry)
     return registry
 
 

@@ -70,8 +70,10 @@ def test_plugins_import_public_names_alone(path: Path) -> None:
 
 
 def test_that_test_would_notice() -> None:
-    assert private("from m2ib.capture import record\nfrom m2ib import explain, hookimpl, pluggy") == [
-        "m2ib.capture",
+    assert private(
+        "from m2ib.activations.capture import record\nfrom m2ib import explain, hookimpl, pluggy"
+    ) == [
+        "m2ib.activations.capture",
         "m2ib.pluggy",
     ]
     assert private("import m2ib_adapters.clip\nfrom m2ib_adapters.kit import Sound, torch") == [

@@ -14,7 +14,8 @@ import torch
 import m2ib
 import naive
 from m2ib import Defaults
-from m2ib.capture import Tail, frozen, record
+from m2ib.activations.capture import Tail, record
+from m2ib.execution.context import frozen
 from m2ib.testing import ConformanceError, check_adapter
 from m2ib.testing.whole import state
 from tiny_clip import END, START

@@ -16,11 +16,11 @@ import pytest
 from matplotlib.figure import Figure
 
 import m2ib
-from m2ib.attribution import Attribution
-from m2ib.contract import Axis
+from m2ib.contract.attribution import Attribution
+from m2ib.contract.layout import Axis
+from m2ib.contract.regions import rings
 from m2ib.page import render_page
 from m2ib.renderers import Region
-from m2ib.renderers.regions import rings
 from m2ib.scenes import Scene, scene
 
 MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")

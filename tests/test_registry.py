@@ -14,7 +14,7 @@ import pytest
 
 import m2ib
 from installed import Plugins
-from m2ib.registry import Registry
+from m2ib.registry.discovery import Registry
 from m2ib.renderers import renderer_named
 
 GOOD = """
@@ -316,7 +316,7 @@ def test_renderers_of_plugins_are_found(plugins: Plugins, monkeypatch: pytest.Mo
     assert {"image", "text", "sound", "field", "traces", "film", "values"} < set(
         registry.list_renderers().names
     )
-    monkeypatch.setattr("m2ib.registry._default", registry)
+    monkeypatch.setattr("m2ib.registry.discovery._default", registry)
     assert m2ib.list_renderers().names == registry.list_renderers().names
     assert renderer_named("bars").name == "bars"
     with pytest.warns(
@@ -333,7 +333,7 @@ def test_a_renderer_of_two_plugins_is_neither(plugins: Plugins, monkeypatch: pyt
     registry = Registry.discover()
     (line,) = (line for line in registry.conflicts() if "'bars'" in line)
     assert {"'m2ib-bars'", "'other-bars'"} <= set(line.partition(":")[0].split())
-    monkeypatch.setattr("m2ib.registry._default", registry)
+    monkeypatch.setattr("m2ib.registry.discovery._default", registry)
     with pytest.warns(
         m2ib.M2IBWarning,
         match="the renderer 'bars' is registered by '[a-z0-9-]*' and '[a-z0-9-]*'; its maps are",

@@ -19,9 +19,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import m2ib
-from m2ib.attribution import Attribution
-from m2ib.contract import Axis, Layout
-from m2ib.fit import Curve
+from m2ib.contract.attribution import Attribution, Curve
+from m2ib.contract.layout import Axis, Layout
 from m2ib.page import render_page
 from m2ib.renderers import (
     Box,

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import m2ib
-from m2ib.attribution import Attribution, merge_words
-from m2ib.contract import Token
+from m2ib.contract.attribution import Attribution, merge_words
+from m2ib.contract.layout import Token
 from m2ib.page import render_page
 from m2ib.renderers import ImageRenderer, TextRenderer, ValuesRenderer, renderer_named, scale
 from m2ib.renderers.image import upsample

@@ -18,13 +18,13 @@ from torch import Tensor
 
 import m2ib
 import naive
+from m2ib.activations.reference import References
 from m2ib.cli import main
-from m2ib.contract import Axis, Layout
+from m2ib.contract.layout import Axis, Layout, axes_at, refined
+from m2ib.methods.bottleneck.settings import resolve
+from m2ib.methods.bottleneck.shifts import Shifts, offsets
+from m2ib.methods.bottleneck.smooth import smoothed
 from m2ib.page import render_page
-from m2ib.reference import References
-from m2ib.settings import resolve
-from m2ib.shifts import Shifts, axes_at, offsets, refined
-from m2ib.smooth import smoothed
 from tiny_clip import END, START
 from toy import EXAMPLES, save_clip_with_words, toy_model
 

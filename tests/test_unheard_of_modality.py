@@ -19,11 +19,11 @@ import yaml
 from torch.nn.functional import cosine_similarity
 
 import m2ib
-import m2ib.registry
+import m2ib.registry.discovery
 from installed import Plugins
 from m2ib.cli import main
 from m2ib.evaluation.results import read_results
-from m2ib.registry import Registry
+from m2ib.registry.discovery import Registry
 from m2ib.testing import check_adapter
 from molecules import ATOMS, CHLORIDE, PAIRS, SCRIPT, install
 from naive import capacity
@@ -273,7 +273,7 @@ def test_what_was_saved_comes_back_with_its_renderer(
     assert pages[0] == pages[1]
 
     without = Registry.discover(point for point in _points() if point.name != "molecules")
-    monkeypatch.setattr(m2ib.registry, "_default", without)
+    monkeypatch.setattr(m2ib.registry.discovery, "_default", without)
     with pytest.warns(
         m2ib.M2IBWarning, match="there is no renderer 'molecule' here; its maps are shown as plain values"
     ) as told:

@@ -26,7 +26,7 @@ from m2ib import (
     read_sequence_first,
     write_sequence_first,
 )
-from m2ib.degradation import Replacing
+from m2ib.contract.degradation import Replacing
 from m2ib.renderers import ImageRenderer, ImageView, TextRenderer
 
 PAD, BOS, EOS, VOCABULARY = 0, 1, 2, 64

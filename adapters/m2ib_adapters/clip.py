@@ -10,10 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from m2ib.contract import Attention, Encoder, Inputs, Item, Layer, Layout
-from m2ib.degradation import Replacing
+from m2ib.contract.degradation import Replacing
+from m2ib.contract.encoder import Attention, Encoder, Layer
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.layout import Layout
+from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, InputError
-from m2ib.model import Model
 from m2ib_adapters.checkpoints import from_folder_or_hub, loading
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
 from m2ib_adapters.inputs.tensors import tensor_of

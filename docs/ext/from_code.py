@@ -1,7 +1,7 @@
 """What pages take from the code, so that it is written once: fields and signatures here, lists of options in ``listings.py``.
 
 A page says where with a line that holds nothing but a link to the file in question, such as
-``[fields of m2ib.Encoder](../../m2ib/contract.py)``; :func:`filled` puts the Markdown in its place.
+``[fields of m2ib.Encoder](../../m2ib/contract/encoder.py)``; :func:`filled` puts the Markdown in its place.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ def _member(owner: str, member: Member) -> str:
 
 def hook_as_markdown(name: str) -> str:
     """How a hook is called."""
-    from m2ib import hookspecs
+    from m2ib.registry import hookspecs
 
     hook = getattr(hookspecs, name, None)
     if hook is None:

@@ -46,8 +46,8 @@ def help_of(command: str) -> str:
 def config_of(command: str) -> str:
     """The options of a command that a YAML file may hold, with their defaults, in the words of whoever takes them."""
     from m2ib.evaluation.study import Study
-    from m2ib.model import load_model
-    from m2ib.settings import FitSettings
+    from m2ib.loading import load_model
+    from m2ib.methods.bottleneck.settings import FitSettings
     from m2ib.tuning.search import Search
 
     name = command.split()[1]

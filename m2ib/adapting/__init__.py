@@ -14,13 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from m2ib.activations.reach import nearest, reaching_layers
 from m2ib.adapting.layers import find_layers, looked_at, named_layer, run_order
 from m2ib.adapting.layouts import Described, Proof
-from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
-from m2ib.contract import Encoder, Inputs, Item, Layer, Prepare
+from m2ib.contract.encoder import Encoder, Layer, Prepare
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.model import Model
 from m2ib.errors import AdapterError
-from m2ib.model import Model
-from m2ib.reach import nearest, reaching_layers
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 
 
 def adapt(

@@ -10,11 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from m2ib.activations.capture import replaced_value
 from m2ib.adapting.shapes import keeps_proportions, shape_text
-from m2ib.capture import repeat_inputs, replaced_value
-from m2ib.contract import (
+from m2ib.contract.encoder import (
     Encoder,
-    Inputs,
     Layer,
     Layers,
     read_first,
@@ -22,6 +21,7 @@ from m2ib.contract import (
     write_first,
     write_sequence_first,
 )
+from m2ib.contract.inputs import Inputs, repeat_inputs
 from m2ib.errors import AdapterError, M2IBError, did_you_mean
 
 _LISTS = (nn.ModuleList, nn.Sequential)

@@ -18,13 +18,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from m2ib.activations.capture import record, replaced_value
 from m2ib.adapting.layers import embedded
 from m2ib.adapting.shapes import keeps_proportions, shape_text
 from m2ib.adapting.views import token_texts, view_of
-from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen, record, replaced_value
-from m2ib.contract import Encoder, Inputs, Item, Layout
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.layout import Layout
+from m2ib.contract.model import Model
 from m2ib.errors import AdapterError
-from m2ib.model import Model
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 
 Grid = tuple[int, ...]
 _SAME = 1e-5  # of the largest value: less is rounding

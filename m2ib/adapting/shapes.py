@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from m2ib.contract import Inputs
+from m2ib.contract.inputs import Inputs
 
 
 def shape_text(inputs: Inputs) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from m2ib.contract import Axis, Inputs, Layout, Token
+from m2ib.contract.inputs import Inputs
+from m2ib.contract.layout import Axis, Layout, Token
 
 
 def token_texts(inputs: Inputs) -> list[str]:

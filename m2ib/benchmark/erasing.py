@@ -15,9 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from m2ib.contract import Axis, Encoder, Inputs
-from m2ib.model import Model
-from m2ib.raster import edges, sample_places
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.inputs import Inputs
+from m2ib.contract.layout import Axis
+from m2ib.contract.model import Model
+from m2ib.evaluation.raster import edges, sample_places
 from m2ib.renderers.place import follow
 
 

@@ -9,17 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from m2ib.activations.capture import record
 from m2ib.benchmark.erasing import Eraser, cosines, samples_of
 from m2ib.benchmark.methods import Batch, Maps, Method
 from m2ib.benchmark.metrics import measures
-from m2ib.benchmark.questions import Question
 from m2ib.benchmark.rows import Control, Row
-from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen, record
-from m2ib.contract import Axis, Item
+from m2ib.contract.inputs import Item
+from m2ib.contract.layout import Axis
+from m2ib.contract.model import Model
 from m2ib.errors import InputError
+from m2ib.evaluation.raster import grid_axes, on_cells, on_raster
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.metrics import mass_share, top
-from m2ib.model import Model
-from m2ib.raster import grid_axes, on_cells, on_raster
+from m2ib.scenes.questions import Question
 
 _TIME = "time"
 _PLANE = "-tf"

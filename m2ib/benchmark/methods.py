@@ -16,11 +16,11 @@ from torch import Tensor
 
 from m2ib.benchmark.erasing import Eraser
 from m2ib.benchmark.rise import rise
-from m2ib.contract import Axis, Inputs, Item
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.layout import Axis, axes_at
+from m2ib.contract.model import Model
 from m2ib.methods.rise import CELLS
-from m2ib.model import Model
 from m2ib.pipeline import explain_side, plan_of
-from m2ib.shifts import axes_at
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from m2ib.benchmark.page import render_page
 from m2ib.benchmark.tables import PER_MAP, figure_text, outcome_text, tables, verdict
 from m2ib.errors import StorageError
-from m2ib.storage import prepare_folder
+from m2ib.results.storage import prepare_folder
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -15,17 +15,17 @@ from m2ib.benchmark.gates import Outcome, outcomes
 from m2ib.benchmark.health import health
 from m2ib.benchmark.localise import Example, Localiser
 from m2ib.benchmark.methods import METHODS, Method
-from m2ib.benchmark.questions import Question, questions, single_scenes
 from m2ib.benchmark.rows import Control, Figure, Key, Result, Row, figures, results
-from m2ib.benchmark.splits import RETRIEVE, scene_seeds
 from m2ib.benchmark.words import TEXT, WordFinder, embedded
-from m2ib.contract import Item
+from m2ib.contract.inputs import Item
+from m2ib.contract.model import Model
 from m2ib.errors import SettingError, did_you_mean
-from m2ib.model import Model
+from m2ib.methods.bottleneck.settings import resolve
 from m2ib.progress import Bar, progress
 from m2ib.scenes import KINDS, query, scene
 from m2ib.scenes import scenes as make_scenes
-from m2ib.settings import resolve
+from m2ib.scenes.questions import Question, questions, single_scenes
+from m2ib.scenes.splits import RETRIEVE, scene_seeds
 
 DEFAULT_METHODS = tuple(METHODS)
 EXAMPLES = 3  # questions of the first seed whose maps are kept for looking at

@@ -13,24 +13,15 @@ from m2ib.benchmark.erasing import cosines
 from m2ib.benchmark.localise import Example
 from m2ib.benchmark.methods import Batch, Method
 from m2ib.benchmark.metrics import measures
-from m2ib.benchmark.questions import Question
 from m2ib.benchmark.rows import Control, Row
-from m2ib.contract import Axis, Item, Token
+from m2ib.contract.inputs import Item
+from m2ib.contract.model import Model
 from m2ib.errors import InputError
+from m2ib.evaluation.raster import shares
 from m2ib.metrics import mass_share, top
-from m2ib.model import Model
+from m2ib.scenes.questions import Question
 
 TEXT = "text"
-
-
-def shares(tokens: Sequence[Token], words: Axis) -> np.ndarray:
-    """(words, tokens): 1 where a token belongs to a word, the first one that it overlaps; specials to none."""
-    found = np.zeros((len(words.spans), len(tokens)))
-    for number, token in enumerate(tokens):
-        touched = [w for w, (start, end) in enumerate(words.spans) if start < token.end and token.start < end]
-        if touched and not token.special:
-            found[touched[0], number] = 1
-    return found
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from rich.table import Table
 
     from m2ib.errors import SettingError
-    from m2ib.registry import list_adapters
+    from m2ib.registry.discovery import list_adapters
 
     if rest:
         raise SettingError(f"adapters: {rest[0]!r} is not an option of this command")

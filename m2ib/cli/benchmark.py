@@ -51,8 +51,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.benchmark import METHODS, run_scenes, save
     from m2ib.benchmark.report import show
     from m2ib.benchmark.run import checked
-    from m2ib.model import load_model
-    from m2ib.storage import check_folder
+    from m2ib.loading import load_model
+    from m2ib.results.storage import check_folder
 
     options = _options(rest)
     folder = Path(parsed.out)
@@ -106,7 +106,7 @@ def _options(rest: Sequence[str]) -> dict[str, Any]:
 def _random_weights(name: str, place: dict[str, Any]) -> Any:
     """The model without its training. Raises :class:`SettingError` where the adapter has no such thing."""
     from m2ib.errors import M2IBError, SettingError
-    from m2ib.model import load_model
+    from m2ib.loading import load_model
 
     try:
         return load_model(name, checkpoint="random", **place)

@@ -97,7 +97,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:
 
 def _modalities(name: str, rest: Sequence[str]) -> tuple[str, ...]:
     """What the adapter takes. Raises :class:`AdapterError` for an unknown one."""
-    from m2ib.registry import default_registry
+    from m2ib.registry.discovery import default_registry
 
     registry = default_registry()
     try:

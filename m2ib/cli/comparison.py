@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.config import FIT_OPTIONS, ExplainConfig
 from m2ib.errors import SettingError, did_you_mean
-from m2ib.registry import MethodInfo, default_registry
+from m2ib.registry.discovery import MethodInfo, default_registry
 
 if TYPE_CHECKING:
-    from m2ib.explanation import Explanation
-    from m2ib.model import Model
+    from m2ib.contract.model import Model
+    from m2ib.results.explanation import Explanation
 
 _EVERY = ("seed", "truncate")
 

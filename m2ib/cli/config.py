@@ -11,7 +11,7 @@ from typing import Any
 
 from m2ib.cli.options import Reader, elsewhere, with_options
 from m2ib.errors import SettingError
-from m2ib.registry import default_registry
+from m2ib.registry.discovery import default_registry
 
 AGAINST = "against"
 

@@ -78,10 +78,10 @@ def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.api import contrast, explain_many
     from m2ib.cli.explain import write_figure
     from m2ib.errors import AdapterError
-    from m2ib.explanation import Explanation
-    from m2ib.model import load_model
+    from m2ib.loading import load_model
     from m2ib.page import write_page
-    from m2ib.storage import check_folder, prepare_folder
+    from m2ib.results.explanation import Explanation
+    from m2ib.results.storage import check_folder, prepare_folder
 
     folder = Path(parsed.out)
     check_folder(folder, force=parsed.force)

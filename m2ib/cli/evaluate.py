@@ -97,12 +97,13 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from rich.console import Console
 
     from m2ib.evaluation.claim import forget
+    from m2ib.evaluation.files import save
     from m2ib.evaluation.published import PUBLISHED
-    from m2ib.evaluation.report import save, show
+    from m2ib.evaluation.report import show
     from m2ib.evaluation.results import read_results
     from m2ib.evaluation.run import evaluate
     from m2ib.evaluation.study import check
-    from m2ib.registry import default_registry
+    from m2ib.registry.discovery import default_registry
 
     if config.paper is not None and config.paper not in PUBLISHED:
         raise SettingError(
@@ -126,7 +127,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
 def load(config: Any) -> Any:
     """The model that a configuration names."""
-    from m2ib.model import load_model
+    from m2ib.loading import load_model
 
     return load_model(
         config.model,
@@ -200,6 +201,6 @@ def _number(value: Any) -> Any:
 def claimed_folder(folder: Path, *, force: bool) -> Path:
     """The folder: new, or of an evaluation to go on with. Raises :class:`StorageError` for one that holds others."""
     from m2ib.evaluation.store import FILE
-    from m2ib.storage import prepare_folder
+    from m2ib.results.storage import prepare_folder
 
     return prepare_folder(folder, force=force or (folder / FILE).is_file())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from m2ib.explanation import Explanation
+    from m2ib.results.explanation import Explanation
 
 _EXAMPLES = """inputs are given by modality: --image FILE --text WORDS (what the model takes: `m2ib adapters`).
 --against VALUE after an input asks why this one rather than that one.
@@ -48,8 +48,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         return
 
     from m2ib.cli.comparison import check_methods, explain_each
-    from m2ib.model import load_model
-    from m2ib.storage import check_folder
+    from m2ib.loading import load_model
+    from m2ib.results.storage import check_folder
 
     pair = read_inputs(config)
     methods = check_methods(config, [modality for modality, _ in pair])
@@ -74,8 +74,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
 def write_report(explanations: Sequence[Explanation], folder: Path, title: str | None) -> Path:
     """Numbers, figure and page of one pair by one method, or by several: a folder of numbers for each, one page."""
-    from m2ib.figure import draw_methods
     from m2ib.page import write_comparison
+    from m2ib.page.figure import draw_methods
 
     if len(explanations) == 1:
         (explanation,) = explanations
@@ -90,7 +90,7 @@ def write_report(explanations: Sequence[Explanation], folder: Path, title: str |
 
 def _check_boxes(boxes: Any, pair: Sequence[tuple[str, Any]]) -> None:
     """Raises :class:`SettingError` without exactly one image, and :class:`InputError` for the boxes themselves."""
-    from m2ib.boxes import boxes_of
+    from m2ib.data.boxes import boxes_of
     from m2ib.errors import SettingError
     from m2ib.pipeline import Contrast
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from m2ib.explanation import Explanation
     from m2ib.page.overview import Crossing
+    from m2ib.results.explanation import Explanation
     from m2ib.scenes import Scene
 
 MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")
@@ -127,8 +127,7 @@ def pointed(explanation: Explanation, place: int, side: Side) -> str:
     """
     import numpy as np
 
-    from m2ib.benchmark.words import shares
-    from m2ib.raster import grid_axes, on_raster
+    from m2ib.evaluation.raster import grid_axes, on_raster, shares
 
     attribution, raster = explanation[place], side.scene.axes[side.modality]
     kept = [axis for axis in raster if axis.name == "time"] or list(raster)
@@ -170,11 +169,11 @@ def crossings(
 def run(parsed: argparse.Namespace) -> None:
     """Explain every pair; write one page; print its path. Raises :class:`SettingError` for a model of less."""
     from m2ib.errors import SettingError
-    from m2ib.model import load_model
+    from m2ib.loading import load_model
     from m2ib.page import write_page
     from m2ib.page.overview import render_overview
-    from m2ib.registry import default_registry
-    from m2ib.storage import check_folder
+    from m2ib.registry.discovery import default_registry
+    from m2ib.results.storage import check_folder
 
     folder = Path(parsed.out)
     check_folder(folder, force=parsed.force)

@@ -120,7 +120,7 @@ class Reader:
 
 def elsewhere(key: str) -> str:
     """For ``hint``: that a name is one of an adapter's or of a method's own."""
-    from m2ib.registry import default_registry
+    from m2ib.registry.discovery import default_registry
 
     if any(key in info.spec.options for info in default_registry().list()):
         return f"; did you mean 'options.{key}', an option of the adapter?"

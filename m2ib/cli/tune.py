@@ -106,7 +106,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from rich.console import Console
 
     from m2ib.evaluation.published import PUBLISHED_GRIDS
-    from m2ib.registry import default_registry
+    from m2ib.registry.discovery import default_registry
     from m2ib.tuning.report import save, show
     from m2ib.tuning.run import tune
     from m2ib.tuning.search import check
@@ -179,7 +179,7 @@ def _check_modalities(grid: Mapping[str, Any], pairs: Pairs) -> None:
 
 def _folder(folder: Path, *, force: bool) -> Path:
     """The folder: new, or with a search to go on with. Raises :class:`StorageError` for one that holds others."""
-    from m2ib.storage import check_folder, prepare_folder
+    from m2ib.results.storage import check_folder, prepare_folder
     from m2ib.tuning.trials import FILE, forget
 
     check_folder(folder, force=force or (folder / FILE).is_file())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from m2ib.errors import InputError
 
 if TYPE_CHECKING:
-    from m2ib.renderers import Box
+    from m2ib.contract.regions import Box
 
 
 def utf8(text: str) -> str:
@@ -67,7 +67,7 @@ def boxes_in(value: Any) -> tuple[Box, ...]:
         raise InputError(
             f"its boxes are no JSON list of [x, y, w, h] or [x, y, w, h, label] but {value!r:.60}"
         )
-    from m2ib.boxes import boxes_of
+    from m2ib.data.boxes import boxes_of
 
     try:
         return boxes_of(given)

@@ -12,7 +12,7 @@ from m2ib.data.pairs import Pair, Pairs, Row
 from m2ib.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
-    from m2ib.benchmark.questions import Question
+    from m2ib.scenes.questions import Question
 
 _MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")
 _AT_FIRST = 32  # scenes are made in stages, each twice as many as the one before
@@ -34,7 +34,7 @@ def open_scenes(*, modality: str = "image", count: int = 100, seed: int = 0, spl
         )
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise SettingError(f"data format 'scenes': count={count!r} is no whole number from 1")
-    from m2ib.benchmark.splits import LOCALISE, scene_seeds
+    from m2ib.scenes.splits import LOCALISE, scene_seeds
 
     scene_seeds(split, seed, max(count, 2), LOCALISE)
     return Pairs(
@@ -53,7 +53,7 @@ def _rows(modality: str, count: int, seed: int, split: str) -> Iterator[Row]:
 
 def _questions(count: int, seed: int, split: str) -> Iterator[Question]:
     """Each is a function of its scene's seed alone: more of them begin with the same ones."""
-    from m2ib.benchmark.questions import questions
+    from m2ib.scenes.questions import questions
 
     done, many = 0, _AT_FIRST
     while done < count:
@@ -63,7 +63,7 @@ def _questions(count: int, seed: int, split: str) -> Iterator[Question]:
 
 
 def _pair(question: Question, modality: str) -> Pair:
-    from m2ib.renderers import Region
+    from m2ib.contract.regions import Region
     from m2ib.scenes import query
 
     scene, kind = question.scene, question.kind

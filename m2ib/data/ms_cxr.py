@@ -21,7 +21,7 @@ from m2ib.data.pairs import Pair, Pairs, Row
 from m2ib.errors import InputError
 
 if TYPE_CHECKING:
-    from m2ib.renderers import Box
+    from m2ib.contract.regions import Box
 
 _NUMBERS = ("x", "y", "w", "h")
 _SIZE = ("image_width", "image_height")

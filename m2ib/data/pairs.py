@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from m2ib.errors import InputError, SettingError
 
 if TYPE_CHECKING:
-    from m2ib.renderers import Box, Region
+    from m2ib.contract.regions import Box, Region
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 from m2ib.data.files import listed
 from m2ib.errors import InputError, SettingError
-from m2ib.registry import default_registry
+from m2ib.registry.discovery import default_registry
 
 
 @dataclass(frozen=True)

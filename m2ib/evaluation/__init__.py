@@ -1,0 +1,1 @@
+"""Methods by metrics on many pairs, into a folder that survives being killed."""

@@ -11,17 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.attribution import Attribution
-from m2ib.contract import Item
+from m2ib.contract.attribution import Attribution, Outlining, Renderer
+from m2ib.contract.inputs import Item
+from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError
 from m2ib.evaluation.results import Table
 from m2ib.evaluation.store import Store
 from m2ib.evaluation.study import MEASURES
 from m2ib.methods.base import Map
-from m2ib.model import Model
 from m2ib.pipeline import Plan, attribution_of, label
-from m2ib.renderers import Outlining, Renderer, renderer_for
+from m2ib.renderers import renderer_for
 
 RANKED = ("drop", "iou", "insertion", "deletion")  # what a case can be worst by, the first two that are there
 CASES = 3  # by each

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m2ib.contract import Inputs
+from m2ib.contract.inputs import Inputs
 from m2ib.errors import SettingError, StorageError
 
 FORMAT = 1

@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 
+from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import StorageError
 from m2ib.evaluation.store import FILE, Store
 from m2ib.evaluation.study import Checked
-from m2ib.model import Model
 
 _MAY_GROW = ("methods", "seeds")  # what is there stays true when others are asked for
 

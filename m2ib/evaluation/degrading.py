@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.contract import Inputs, Item
-from m2ib.degradation import Degradation, fill_cells, spread
+from m2ib.contract.degradation import Degradation, fill_cells, spread
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.model import Model
 from m2ib.methods.base import degradation_of
 from m2ib.methods.hiding import hidden_cosines
 from m2ib.metrics import above_median, order, scaled
-from m2ib.model import Model
 
 
 @dataclass(frozen=True)

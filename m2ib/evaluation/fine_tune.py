@@ -24,12 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
-from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
-from m2ib.contract import Item
+from m2ib.contract.inputs import Item
+from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.checkpoint import Checkpoint, digest
 from m2ib.evaluation.weights import learning, lent, parts
-from m2ib.model import Model
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 
 Sides = tuple[Sequence[Item], Sequence[Item]]
 """N pairs: the ready inputs of one side and those of the other."""

@@ -27,13 +27,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.contract import Inputs, Item
-from m2ib.degradation import Degradation, Fading, fill_cells, spread
+from m2ib.contract.degradation import Degradation, Fading, fill_cells, spread
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.fine_tune import Outcome, Sides, Training, fine_tune, steps_of
 from m2ib.methods.base import degradation_of
 from m2ib.metrics import RoarPlus, above_percentile
-from m2ib.model import Model
 from m2ib.pipeline import Plan, explain_side
 
 

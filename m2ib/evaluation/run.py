@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen
-from m2ib.contract import Item
+from m2ib.contract.inputs import Item
+from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.cases import find_cases, to_plain
@@ -39,11 +39,11 @@ from m2ib.evaluation.slow_measures import Chosen, roar_of, sanity_of, sanity_sum
 from m2ib.evaluation.store import Found, Score, Store
 from m2ib.evaluation.study import SHUFFLED, Checked, Study, check
 from m2ib.evaluation.truth import Truth, truth_of
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.metrics import rank_correlation
-from m2ib.model import Model
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.progress import Bar, progress
-from m2ib.storage import prepare_folder
+from m2ib.results.storage import prepare_folder
 
 PER_MAP = ("drop", "increase", "deletion", "insertion", "iou", "pointing", "mass-in-region", "mass")
 

@@ -24,13 +24,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.attribution import Attribution
-from m2ib.capture import ONE_AT_A_TIME, as_loaded
-from m2ib.contract import Inputs, Item
+from m2ib.contract.attribution import Attribution
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.weights import lent, parts, redraw
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded
 from m2ib.metrics import Aggregate, RankCorrelation, aggregate
-from m2ib.model import Model
 from m2ib.pipeline import Plan, attribution_of, explain_side
 
 IGNORES = 0.7

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from m2ib.attribution import Attribution
+    from m2ib.contract.attribution import Attribution
 
 _COLUMN, _PICTURE, _WORD = 1.75, 1.75, 0.19  # inches: a map's width, its height, the height of each word
 

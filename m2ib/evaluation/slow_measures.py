@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from m2ib.contract import Item
+from m2ib.contract.inputs import Item
+from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair
 from m2ib.errors import StorageError
 from m2ib.evaluation.cases import outlined
@@ -20,7 +21,6 @@ from m2ib.evaluation.sanity import Cascade, cascade
 from m2ib.evaluation.sanity_figures import maps_figure
 from m2ib.evaluation.store import Score, Store
 from m2ib.evaluation.study import Study
-from m2ib.model import Model
 from m2ib.pipeline import Plan
 
 DRAWN = 2  # inputs whose maps are drawn, stage by stage

@@ -10,7 +10,7 @@ from typing import Any
 from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.metrics import METRICS as OBJECTS
-from m2ib.registry import AdapterInfo, MethodInfo, Registry, default_registry
+from m2ib.registry.discovery import AdapterInfo, MethodInfo, Registry, default_registry
 
 ALL = "all"
 CONTROLS = ("uniform", "random")

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m2ib.benchmark.words import shares
-from m2ib.contract import Item
+from m2ib.contract.inputs import Item
+from m2ib.contract.layout import axes_at
 from m2ib.data.pairs import Pair
-from m2ib.raster import grid_axes, on_raster
+from m2ib.evaluation.raster import grid_axes, on_raster, shares
 from m2ib.renderers.image import ImageView
 from m2ib.renderers.place import upsample
-from m2ib.shifts import axes_at
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen, replaced_value, row
-from m2ib.contract import Inputs
+from m2ib.activations.capture import replaced_value
+from m2ib.contract.inputs import Inputs, row
+from m2ib.contract.model import Model
 from m2ib.errors import AdapterError
-from m2ib.model import Model
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 
 
 @dataclass(frozen=True)

@@ -14,14 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.capture import record, row
-from m2ib.contract import Encoder, Inputs, Item, Layout
-from m2ib.degradation import Degradation, Fading
+from m2ib.activations.capture import record
+from m2ib.activations.reference import References
+from m2ib.contract.attribution import Curve
+from m2ib.contract.degradation import Degradation, Fading
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.inputs import Inputs, Item, row
+from m2ib.contract.layout import Layout
+from m2ib.contract.model import Model
 from m2ib.errors import SettingError
-from m2ib.fit import Curve
 from m2ib.methods.options import resolver
-from m2ib.model import Model
-from m2ib.reference import References
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from m2ib.attention import Attended, gradients, watch
+from m2ib.activations.attention import Attended, gradients, watch
 from m2ib.methods.base import Batch, Begun, Map, Method, Ready, needs_attention
 from m2ib.methods.gradients import cosine
 from m2ib.methods.options import Options, block, resolver

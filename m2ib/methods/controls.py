@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.contract import Inputs, Item
+from m2ib.contract.inputs import Inputs, Item
 from m2ib.methods.base import Batch, Begun, Map, Method, Ready
 from m2ib.methods.options import Options, layer, resolver
 

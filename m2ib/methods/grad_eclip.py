@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from m2ib.attention import Attended, gradients, watch
-from m2ib.contract import Encoder
+from m2ib.activations.attention import Attended, gradients, watch
+from m2ib.contract.encoder import Encoder
 from m2ib.methods.base import Batch, Begun, Map, Method, Ready, degradation_of, needs_attention
 from m2ib.methods.gradients import cosine
 from m2ib.methods.options import Options, count, resolver

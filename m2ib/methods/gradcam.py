@@ -20,13 +20,13 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from m2ib.capture import record
-from m2ib.contract import Encoder
+from m2ib.activations.capture import record
+from m2ib.activations.reach import content_reached
+from m2ib.contract.encoder import Encoder
 from m2ib.methods.base import Batch, Begun, Map, Method, Ready
 from m2ib.methods.gradients import gradient_at
 from m2ib.methods.options import Options, layer, resolver
 from m2ib.notices import warn
-from m2ib.reach import content_reached
 
 
 def begin(batch: Batch, settings: Options) -> Begun:

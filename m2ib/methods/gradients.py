@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from m2ib.capture import Recording, Tail
+from m2ib.activations.capture import Recording, Tail
 
 
 def cosine(embeddings: Tensor, targets: Tensor) -> Tensor:

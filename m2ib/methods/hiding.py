@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.contract import Encoder, Inputs, Layout
-from m2ib.degradation import Degradation, fill_cells
+from m2ib.contract.degradation import Degradation, fill_cells
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.inputs import Inputs
+from m2ib.contract.layout import Layout
 from m2ib.errors import InputError
 from m2ib.methods.base import Batch, degradation_of
 from m2ib.methods.gradients import cosine

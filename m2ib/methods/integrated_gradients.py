@@ -34,9 +34,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.capture import Recording, Tail, record
-from m2ib.contract import Encoder
-from m2ib.degradation import fill_cells, holds_numbers
+from m2ib.activations.capture import Recording, Tail, record
+from m2ib.contract.degradation import fill_cells, holds_numbers
+from m2ib.contract.encoder import Encoder
 from m2ib.methods.base import Batch, Begun, Map, Method, Ready, degradation_of
 from m2ib.methods.gradients import cosine
 from m2ib.methods.options import Options, choice, count, layer, resolver

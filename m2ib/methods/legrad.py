@@ -23,8 +23,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from m2ib.attention import Attended, Watched, gradients, watch, watch_run
-from m2ib.capture import Recording, Tail, record
+from m2ib.activations.attention import Attended, Watched, gradients, watch, watch_run
+from m2ib.activations.capture import Recording, Tail, record
 from m2ib.methods.base import Batch, Begun, Map, Method, Ready, needs_attention
 from m2ib.methods.gradients import cosine
 from m2ib.methods.options import Options, block, resolver

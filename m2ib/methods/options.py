@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from m2ib.contract import Encoder
+from m2ib.contract.encoder import Encoder
 from m2ib.errors import SettingError, did_you_mean
-from m2ib.settings import integer, own_value
+from m2ib.methods.bottleneck.settings import integer, own_value
 
 Default = Any | Callable[[Encoder], Any]
 

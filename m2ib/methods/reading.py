@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.attention import Attended
-from m2ib.contract import Layout
+from m2ib.activations.attention import Attended
+from m2ib.contract.layout import Layout
 from m2ib.errors import AdapterError
 from m2ib.methods.base import Batch, Map
 

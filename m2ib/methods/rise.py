@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from m2ib.degradation import gather
+from m2ib.contract.degradation import gather
 from m2ib.methods.base import Batch, Begun, Map, Method, Ready, degradation_of
 from m2ib.methods.hiding import Hidden, parts, passes, usual_masks
 from m2ib.methods.options import Options, count, layer, resolver, share

@@ -20,8 +20,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from m2ib.capture import record
-from m2ib.degradation import Fading, gather, holds_numbers
+from m2ib.activations.capture import record
+from m2ib.contract.degradation import Fading, gather, holds_numbers
 from m2ib.methods.base import Batch, Begun, Map, Method, Ready, degradation_of
 from m2ib.methods.gradients import cosine, gradient_at
 from m2ib.methods.options import Options, layer, resolver

@@ -16,8 +16,8 @@ from pathlib import Path, PurePosixPath
 from jinja2 import Environment, StrictUndefined
 
 from m2ib.errors import SettingError, StorageError
-from m2ib.registry import default_registry
-from m2ib.storage import prepare_folder
+from m2ib.registry.discovery import default_registry
+from m2ib.results.storage import prepare_folder
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 

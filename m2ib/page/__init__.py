@@ -9,8 +9,8 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from m2ib.contract.attribution import AttributionPair
 from m2ib.errors import StorageError
-from m2ib.explanation import Explanation
 from m2ib.page.comparison import render_comparison
 from m2ib.page.parts import curves, held, introduction, rows_of
 from m2ib.renderers.names import contrasted, file_name
@@ -19,7 +19,7 @@ Remark = tuple[str, Sequence[tuple[bool, str]]]
 
 
 def render_page(
-    explanations: Iterable[Explanation],
+    explanations: Iterable[AttributionPair],
     *,
     title: str | None = None,
     notes: Sequence[str] = (),
@@ -82,7 +82,7 @@ def render_page(
 
 
 def write_page(
-    explanations: Iterable[Explanation],
+    explanations: Iterable[AttributionPair],
     path: str | Path,
     *,
     title: str | None = None,
@@ -96,7 +96,7 @@ def write_page(
 
 
 def write_comparison(
-    explanations: Sequence[Explanation], path: str | Path, *, title: str | None = None
+    explanations: Sequence[AttributionPair], path: str | Path, *, title: str | None = None
 ) -> Path:
     """One pair by several methods, their maps side by side, on one self-contained page.
 

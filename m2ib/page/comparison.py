@@ -8,13 +8,13 @@ from importlib.resources import files
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from m2ib.contract.attribution import AttributionPair
 from m2ib.errors import InputError
-from m2ib.explanation import Explanation
 from m2ib.page.parts import held, rows_of, summary
 from m2ib.renderers.names import contrasted, file_name
 
 
-def render_comparison(explanations: Sequence[Explanation], *, title: str | None = None) -> str:
+def render_comparison(explanations: Sequence[AttributionPair], *, title: str | None = None) -> str:
     """The page as HTML. Raises :class:`InputError` for explanations of different pairs."""
     first = explanations[0]
     if any(explanation.modalities != first.modalities for explanation in explanations):

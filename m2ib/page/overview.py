@@ -10,9 +10,8 @@ import numpy as np
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from m2ib.attribution import Attribution
+from m2ib.contract.attribution import Attribution, Outlining
 from m2ib.errors import InputError
-from m2ib.renderers import Outlining
 from m2ib.renderers.drawing import heat_pixels
 from m2ib.renderers.pictures import png_url
 

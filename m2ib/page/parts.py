@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from m2ib.attribution import Attribution
-from m2ib.registry import list_methods
+from m2ib.contract.attribution import Attribution
+from m2ib.registry.discovery import list_methods
 from m2ib.renderers.place import figures
 
 

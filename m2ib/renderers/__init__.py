@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from m2ib.contract import Layout
+from m2ib.contract.attribution import Outlining, Renderer
+from m2ib.contract.layout import Layout
+from m2ib.contract.regions import Box, Region
 from m2ib.errors import AdapterError
 from m2ib.notices import warn
-from m2ib.registry import default_registry
-from m2ib.renderers.base import Outlining, Renderer, scale
+from m2ib.registry.discovery import default_registry
+from m2ib.renderers.base import scale
 from m2ib.renderers.field import FieldRenderer, FieldView
 from m2ib.renderers.film import FilmRenderer, FilmView
-from m2ib.renderers.image import Box, ImageRenderer, ImageView
-from m2ib.renderers.regions import Region
-from m2ib.renderers.sound import SoundRenderer, SoundView
+from m2ib.renderers.image import ImageRenderer, ImageView
+from m2ib.renderers.sound import SoundRenderer
+from m2ib.renderers.sound_view import SoundView
 from m2ib.renderers.text import TextRenderer
 from m2ib.renderers.traces import TracesRenderer, TracesView
 from m2ib.renderers.values import ValuesRenderer

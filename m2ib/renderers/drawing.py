@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.image import AxesImage
 
-    from m2ib.attribution import Attribution
+    from m2ib.contract.attribution import Attribution
 
 
 def shown_grid(attribution: Attribution) -> np.ndarray:

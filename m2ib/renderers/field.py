@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from m2ib.contract.regions import Region, check_axes
 from m2ib.renderers.arrays import restore_arrays, store_arrays
 from m2ib.renderers.base import scale
 from m2ib.renderers.drawing import grey
@@ -19,12 +20,12 @@ from m2ib.renderers.outlines import Outline, draw_outlines
 from m2ib.renderers.panels import Panel, Part, heat_figure, heat_script, image_tag, picture_figure
 from m2ib.renderers.pictures import hatch, jpeg_url
 from m2ib.renderers.place import brief, even, upsample
-from m2ib.renderers.regions import Region, check_axes, outlines, restore_regions, store_regions
+from m2ib.renderers.regions import outlines, restore_regions, store_regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from m2ib.attribution import Attribution
+    from m2ib.contract.attribution import Attribution
 
 _READ_OUT = 64  # values along each side that the pointer can read
 

@@ -20,7 +20,7 @@ from m2ib.renderers.place import clock, even, spread, upsample
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from m2ib.attribution import Attribution
+    from m2ib.contract.attribution import Attribution
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from m2ib.contract import Axis
+from m2ib.contract.regions import Box, Region, check_axes
 from m2ib.errors import InputError
 from m2ib.renderers.base import scale
 from m2ib.renderers.drawing import draw_heat, grey, shown_grid
@@ -20,43 +19,15 @@ from m2ib.renderers.outlines import Outline, draw_outlines
 from m2ib.renderers.panels import Panel, Part, heat_figure, heat_script, image_tag, picture_figure
 from m2ib.renderers.pictures import jpeg_url
 from m2ib.renderers.place import upsample
-from m2ib.renderers.regions import Region, check_axes, outlines, restore_regions, store_regions
+from m2ib.renderers.regions import outlines, restore_regions, store_regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from m2ib.attribution import Attribution
+    from m2ib.contract.attribution import Attribution
 
 _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
 PIXELS = (("row", "px"), ("column", "px"))  # the axes of regions
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle in an image: its left upper corner and its size, in pixels of the raw image.
-
-    Raises :class:`InputError` for one without an area.
-    """
-
-    x: float
-    y: float
-    width: float
-    height: float
-    label: str = ""
-
-    def __post_init__(self) -> None:
-        numbers = (self.x, self.y, self.width, self.height)
-        if not all(map(math.isfinite, numbers)) or self.width <= 0 or self.height <= 0:
-            raise InputError(
-                f"box {self.label!r}: x, y, width, height are {numbers}; give finite numbers, width and height above 0"
-            )
-
-    @property
-    def region(self) -> Region:
-        """As a region of one cell."""
-        rows = Axis("row", "px", ((self.y, self.y + self.height),))
-        columns = Axis("column", "px", ((self.x, self.x + self.width),))
-        return Region(self.label, np.ones((1, 1), bool), (rows, columns))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from m2ib.attribution import Attribution
+    from m2ib.contract.attribution import Attribution
 
 
 def file_name(attribution: Attribution) -> str:

@@ -19,7 +19,7 @@ from m2ib.renderers.outlines import Outline, outlines_html, outlines_key
 from m2ib.renderers.place import even, flatness, rounded
 
 if TYPE_CHECKING:
-    from m2ib.attribution import Attribution
+    from m2ib.contract.attribution import Attribution
 
 Region = tuple[float, float, float, float]
 

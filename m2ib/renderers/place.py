@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from m2ib.contract import Axis
+from m2ib.contract.layout import Axis
 
 
 def even(count: int, low: float, high: float) -> np.ndarray:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
+from m2ib.contract.regions import Region, check_axes
 from m2ib.renderers.arrays import restore_arrays, store_arrays
 from m2ib.renderers.base import scale
 from m2ib.renderers.drawing import draw_heat, shown_grid
 from m2ib.renderers.outlines import draw_outlines
 from m2ib.renderers.panels import heat_figure, heat_script, picture_figure
 from m2ib.renderers.place import spread
-from m2ib.renderers.regions import Region, check_axes, restore_regions, store_regions
+from m2ib.renderers.regions import restore_regions, store_regions
 from m2ib.renderers.sound_panels import (
     audio_tag,
     bands_of,
@@ -28,44 +29,12 @@ from m2ib.renderers.sound_panels import (
     player,
     spectrogram_pixels,
 )
+from m2ib.renderers.sound_view import SoundView
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from m2ib.attribution import Attribution
-
-
-@dataclass(frozen=True, eq=False)
-class SoundView:
-    """What is shown of a sound, and heard.
-
-    spectrogram  (clips, bands, frames) float32: natural log of the energy, as the model reads it before it
-                 is normalised; the lowest band first
-    hertz        (bands,) centre frequency of each band
-    clips        (start, end) in seconds of the sound, one for each clip; clips may overlap or be equal
-    step         seconds from one frame of the spectrogram to the next
-    frames       for each clip, how many of its frames hold sound; the others are padding
-    length       seconds of the whole sound
-    envelope     (2, columns) float32 in [-1, 1]: lowest and highest sample in each of equally long parts of
-                 the whole sound; (2, 0) where only a spectrogram was given
-    waveform     (samples,) float32 in [-1, 1], one channel: what is played; (0,) where there is none
-    rate         samples a second of ``waveform``
-    played       (start, end) in seconds of the sound, the parts that ``waveform`` joins: the whole sound, or
-                 the clips of a long one
-    regions      outlined: which frequencies, and when in the sound
-    """
-
-    spectrogram: np.ndarray
-    hertz: np.ndarray
-    clips: tuple[tuple[float, float], ...]
-    step: float
-    frames: tuple[int, ...]
-    length: float
-    envelope: np.ndarray
-    waveform: np.ndarray
-    rate: int
-    played: tuple[tuple[float, float], ...]
-    regions: tuple[Region, ...] = ()
+    from m2ib.contract.attribution import Attribution
 
 
 class SoundRenderer:

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.contract import Axis
+from m2ib.contract.layout import Axis
+from m2ib.contract.regions import Region
 from m2ib.renderers.outlines import Outline
 from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, maps_of
 from m2ib.renderers.pictures import band, hatch, png_url
 from m2ib.renderers.place import clock, even, follow, hertz_text, middles, moments
-from m2ib.renderers.regions import Region, outlines
+from m2ib.renderers.regions import outlines
+from m2ib.renderers.sound_view import SoundView
 from m2ib.renderers.wav import wav_url
 
 if TYPE_CHECKING:
-    from m2ib.attribution import Attribution
-    from m2ib.renderers.sound import SoundView
+    from m2ib.contract.attribution import Attribution
 
 
 def bands_of(attribution: Attribution) -> np.ndarray:

@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup, escape
 
+from m2ib.contract.regions import Region, check_axes
 from m2ib.renderers.base import scale
 from m2ib.renderers.outlines import outlines_key
 from m2ib.renderers.panels import note
 from m2ib.renderers.place import figures, flatness
-from m2ib.renderers.regions import Region, check_axes, restore_regions, store_regions
+from m2ib.renderers.regions import restore_regions, store_regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from m2ib.attribution import Attribution
+    from m2ib.contract.attribution import Attribution
 
 
 class TextRenderer:

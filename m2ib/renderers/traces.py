@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from m2ib.contract.regions import Region, check_axes
 from m2ib.renderers.arrays import restore_arrays, store_arrays
 from m2ib.renderers.base import scale
 from m2ib.renderers.drawing import draw_heat, shown_grid
@@ -26,12 +27,12 @@ from m2ib.renderers.panels import (
 )
 from m2ib.renderers.pictures import outline
 from m2ib.renderers.place import brief, clock, even, middles, moments, weights
-from m2ib.renderers.regions import Region, check_axes, outlines, restore_regions, store_regions
+from m2ib.renderers.regions import outlines, restore_regions, store_regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from m2ib.attribution import Attribution
+    from m2ib.contract.attribution import Attribution
 
 _TOP, _BOTTOM = 0.4, 0.9  # of a lane: where its highest and lowest values lie, the name above them
 

@@ -16,7 +16,7 @@ from m2ib.renderers.place import figures
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from m2ib.attribution import Attribution
+    from m2ib.contract.attribution import Attribution
 
 
 _READABLE = 12  # cells in a row that leave room for a number each

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from m2ib.contract import Axis
+from m2ib.contract.layout import Axis
 from m2ib.scenes.icons import KINDS
 from m2ib.scenes.plan import MOST, SECONDS, Plan
 

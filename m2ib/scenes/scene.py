@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.contract import Axis
+from m2ib.contract.layout import Axis
 from m2ib.scenes import captions, motion, pictures, sounds
 from m2ib.scenes.icons import KINDS
 from m2ib.scenes.plan import COLOURS, SIDE, SIZES, plan

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m2ib.contract import Axis
+from m2ib.contract.layout import Axis
 from m2ib.scenes.icons import KINDS
 from m2ib.scenes.plan import MOST, SECONDS, Plan
 

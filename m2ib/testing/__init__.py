@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from m2ib.model import Model, load_model
+from m2ib.contract.model import Model
+from m2ib.loading import load_model
 from m2ib.testing.course import check_all
 from m2ib.testing.examples import Examples, find_examples
 from m2ib.testing.findings import ConformanceError, Result

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from m2ib.capture import ONE_AT_A_TIME, as_loaded
-from m2ib.model import Model
+from m2ib.contract.model import Model
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded
 from m2ib.testing.encoder import ENCODER_CHECKS, check_encoder
 from m2ib.testing.findings import Checked, LeftOut, Result, run
 from m2ib.testing.whole import check_left_as_found, check_model, check_pairs, pair_check, pairs_of, state

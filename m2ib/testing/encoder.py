@@ -10,12 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from m2ib.activations.capture import Tail, record
 from m2ib.adapting.layouts import Described
-from m2ib.bottleneck import mix
-from m2ib.capture import Tail, frozen, record
-from m2ib.contract import Encoder, Item, Layout
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.inputs import Item
+from m2ib.contract.layout import Layout
+from m2ib.contract.model import Model
 from m2ib.errors import InputError
-from m2ib.model import Model
+from m2ib.execution.context import frozen
+from m2ib.methods.bottleneck.information import mix
 from m2ib.testing.examples import check_differ, check_examples
 from m2ib.testing.findings import Broken, Checked, LeftOut, difference, require, run, shape_of
 from m2ib.testing.optional import check_attention, check_degradation

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m2ib.contract import Encoder, Inputs, Item, Layout
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.layout import Layout
+from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
-from m2ib.model import Model
 from m2ib.scenes import scenes
 from m2ib.testing.findings import Absent, Broken, Checked, LeftOut, Result, require, run
 from m2ib.testing.subject import Subject

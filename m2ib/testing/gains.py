@@ -8,9 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from m2ib.capture import ONE_AT_A_TIME, as_loaded, frozen, record
-from m2ib.contract import Attention, Encoder, Inputs, Item
-from m2ib.degradation import holds_numbers
+from m2ib.activations.capture import record
+from m2ib.contract.degradation import holds_numbers
+from m2ib.contract.encoder import Attention, Encoder
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.model import Model
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.metrics import (
     ConfidenceDrop,
     ConfidenceIncrease,
@@ -21,8 +24,7 @@ from m2ib.metrics import (
     PointingGame,
     RoarPlus,
 )
-from m2ib.model import Model
-from m2ib.registry import AdapterInfo, MethodInfo, default_registry
+from m2ib.registry.discovery import AdapterInfo, MethodInfo, default_registry
 from m2ib.renderers import ValuesRenderer, renderer_for
 
 ADAPTER = "adapter"  # in place of a modality, for what is said once

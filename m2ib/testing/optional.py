@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from m2ib.attention import watch
-from m2ib.contract import Inputs
+from m2ib.activations.attention import watch
+from m2ib.contract.inputs import Inputs
 from m2ib.errors import M2IBError
 from m2ib.methods.base import Batch, degradation_of
 from m2ib.testing.findings import Absent, Broken, difference, require, shape_of

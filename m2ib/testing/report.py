@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
+from m2ib.contract.model import Model
 from m2ib.errors import AdapterError, M2IBError, M2IBWarning, SettingError
-from m2ib.model import Model, load_model
+from m2ib.loading import load_model
 from m2ib.progress import progress
-from m2ib.registry import AdapterInfo, default_registry
+from m2ib.registry.discovery import AdapterInfo, default_registry
 from m2ib.testing.course import check_all, steps
 from m2ib.testing.examples import Examples, find_examples
 from m2ib.testing.findings import Checked, LeftOut, Result, run

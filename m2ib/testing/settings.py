@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from m2ib.capture import Tail, record
-from m2ib.reach import content_reached, nearest, reaching_layers
-from m2ib.settings import PRESETS, resolve
+from m2ib.activations.capture import Tail, record
+from m2ib.activations.reach import content_reached, nearest, reaching_layers
+from m2ib.methods.bottleneck.settings import PRESETS, resolve
 from m2ib.testing.findings import Absent, require, shape_of
 from m2ib.testing.subject import Subject
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from m2ib.contract import Encoder, Inputs, Item
-from m2ib.model import Model
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.model import Model
 
 FULL, OWN = "the tail (embed with earlier blocks skipped)", "the encoder's own tail"
 

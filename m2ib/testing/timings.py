@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m2ib.capture import ONE_AT_A_TIME, Tail, as_loaded, frozen, record, repeat, repeat_inputs, replaced_value
-from m2ib.contract import Encoder, Inputs
-from m2ib.model import Model
-from m2ib.settings import FitSettings
+from m2ib.activations.capture import Tail, record, replaced_value
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.inputs import Inputs, repeat, repeat_inputs
+from m2ib.contract.model import Model
+from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
+from m2ib.methods.bottleneck.settings import FitSettings
 
 COPIES = FitSettings(layer=0).samples
 _RUNS, _ENOUGH = 5, 5.0  # runs after a warm-up, and seconds after which no more are begun

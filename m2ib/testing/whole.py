@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from m2ib.adapting.shapes import shape_text
 from m2ib.api import explain
-from m2ib.capture import frozen
+from m2ib.contract.model import Model
 from m2ib.errors import M2IBWarning
-from m2ib.model import Model
+from m2ib.execution.context import frozen
 from m2ib.page import render_page
-from m2ib.storage import load_explanation
+from m2ib.results.explanation import load_explanation
 from m2ib.testing.findings import Broken, Result, require, run, shape_of
 
 

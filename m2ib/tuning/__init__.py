@@ -1,0 +1,1 @@
+"""The search for a method's settings on one's own pairs."""

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
-from m2ib.contract import Encoder
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.evaluation.study import MEASURES, Study
 from m2ib.evaluation.study import check as check_study
-from m2ib.model import Model
 from m2ib.pipeline import plan_of
-from m2ib.registry import AdapterInfo, Registry, default_registry
+from m2ib.registry.discovery import AdapterInfo, Registry, default_registry
 
 AXES = ("layer", "beta", "variance")
 METRICS = ("drop", "increase", "deletion", "insertion", "iou", "pointing", "mass-in-region", "roar")

@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs, Row
 from m2ib.errors import InputError
-from m2ib.model import Model
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from textbook import textbook
 from torch import Tensor
 
 import m2ib
-from m2ib.half_precision import wide_products
+from m2ib.execution.half_precision import wide_products
 
 STEPS, SAMPLES, BETA = 10, 10, 0.1
 LAYERS = {"vision": 24, "audio": 9}

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import m2ib
-from m2ib.capture import frozen
+from m2ib.execution.context import frozen
 from m2ib.testing import check_adapter
 from m2ib_adapters.cxr.openai_format import model_config
 from naive import capacity

@@ -28,7 +28,7 @@ import markdown
 import pytest
 import yaml
 
-import m2ib.registry
+import m2ib.registry.discovery
 from m2ib.cli import main
 
 ROOT = Path(__file__).parents[2]
@@ -113,7 +113,7 @@ class Page:
                 for name in set(sys.modules) - known:
                     if str(self.folder) in str(getattr(sys.modules[name], "__file__", "")):
                         del sys.modules[name]
-                m2ib.registry._default = None
+                m2ib.registry.discovery._default = None
 
     def one(self, block: Block) -> None:
         if block.title is not None:
@@ -153,7 +153,7 @@ class Page:
                     "*.pth"
                 ):  # where an editable install points to
                     self.packages += names.read_text().split()
-                m2ib.registry._default = None
+                m2ib.registry.discovery._default = None
                 importlib.invalidate_caches()
             case ["pip", "wheel", *arguments]:
                 self.pip("wheel", *arguments)

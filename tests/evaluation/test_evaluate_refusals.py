@@ -29,7 +29,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def load(*given: Any, **options: Any) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("m2ib.model.load_model", load)
+    monkeypatch.setattr("m2ib.loading.load_model", load)
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.zeros((30, 40, 3), np.uint8)).save("dog.png")
     row = {"image": "dog.png", "text": "a dog"}

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 import m2ib
-from m2ib.contract import Axis
+from m2ib.contract.layout import Axis
 from m2ib.data import Pair, open_pairs
 from m2ib.evaluation.degrading import Degraded
 from m2ib.evaluation.scoring import scores_of

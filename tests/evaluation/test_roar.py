@@ -15,7 +15,7 @@ from torch import Tensor
 
 import m2ib
 from m2ib import Item, Layout
-from m2ib.degradation import Fading, Replacing
+from m2ib.contract.degradation import Fading, Replacing
 from m2ib.errors import InputError, SettingError, StorageError
 from m2ib.evaluation.fine_tune import Outcome, Sides, Training, embed, fine_tune, info_nce, steps_of
 from m2ib.evaluation.roar import corrupt, roar_plus, side_grids, split

@@ -17,9 +17,8 @@ from torch import Tensor
 
 import m2ib
 from m2ib import Encoder, Layout, Token
-from m2ib.attribution import Attribution
-from m2ib.benchmark.questions import questions
-from m2ib.degradation import gather
+from m2ib.contract.attribution import Attribution
+from m2ib.contract.degradation import gather
 from m2ib.errors import AdapterError, InputError, SettingError
 from m2ib.evaluation.sanity import Cascade, Verdict, cascade
 from m2ib.evaluation.sanity_figures import curve_figure, maps_figure
@@ -28,6 +27,7 @@ from m2ib.methods import Batch, Map, Method, Ready
 from m2ib.pipeline import Plan, plan_of
 from m2ib.renderers import TextRenderer
 from m2ib.scenes import scenes
+from m2ib.scenes.questions import questions
 from toy import EXAMPLES, toy_model
 
 IDS = torch.tensor([98, 5, 9, 11, 99])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import m2ib
-from m2ib.contract import Token
+from m2ib.contract.layout import Token
 from m2ib.scenes import WORDS
 from m2ib_adapters.inputs.words import WordCoder
 from scene_model import SceneModel

@@ -21,7 +21,7 @@ import torchaudio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from m2ib.contract import Item
+from m2ib.contract.inputs import Item
 from m2ib.errors import InputError, M2IBError, M2IBWarning, SettingError
 from m2ib_adapters.inputs.audio import AudioPreparation, mel_edges
 from m2ib_adapters.towers.patches import Patches

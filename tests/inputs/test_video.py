@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from m2ib.contract import Item
+from m2ib.contract.inputs import Item
 from m2ib.errors import InputError, M2IBError, M2IBWarning, SettingError
 from m2ib_adapters.inputs import film_files
 from m2ib_adapters.inputs.films import open_film

@@ -15,9 +15,11 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 import m2ib
-from m2ib.attention import attend, watch
-from m2ib.capture import frozen
-from m2ib.contract import Attention, Defaults, Encoder, Item, Layer, Layout
+from m2ib.activations.attention import attend, watch
+from m2ib.contract.encoder import Attention, Defaults, Encoder, Layer
+from m2ib.contract.inputs import Item
+from m2ib.contract.layout import Layout
+from m2ib.execution.context import frozen
 from m2ib.renderers import ValuesRenderer
 from open_clip_models import CPU, VIT, bert_config, hugging_face, photo, save_and_load, siglip_config
 from tiny_clip import END, START

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import m2ib
-from m2ib.degradation import (
+from m2ib.contract.degradation import (
     Degradation,
     Fading,
     Replacing,

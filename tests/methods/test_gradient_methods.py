@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import m2ib
-from m2ib.degradation import Degradation, Fading
+from m2ib.contract.degradation import Degradation, Fading
 from m2ib.methods.gradcam import usual_layer
 from scene_model import example, save_scene_model
 from tiny_clip import END, START

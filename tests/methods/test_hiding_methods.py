@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import m2ib
-from m2ib.degradation import Fading
+from m2ib.contract.degradation import Fading
 from m2ib.methods.kernelshap import coalitions, shapley
 from m2ib.methods.rise import SmoothMasks, random_masks
 from scene_model import SceneModel, example, save_scene_model

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import m2ib
-from m2ib.capture import frozen
+from m2ib.execution.context import frozen
 from naive import capacity
 from open_clip_models import (
     CPU,

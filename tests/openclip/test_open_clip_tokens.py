@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import m2ib
-from m2ib.capture import frozen
+from m2ib.execution.context import frozen
 from m2ib_adapters.inputs.tokens import SimpleCoder
 from open_clip_models import (
     CPU,

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import m2ib
-from m2ib.capture import frozen
+from m2ib.execution.context import frozen
 from m2ib.testing import check_adapter
 from m2ib_adapters.inputs.tokens import SimpleCoder
 from m2ib_adapters.openclip.text_towers import text_tower

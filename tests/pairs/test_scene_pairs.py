@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import m2ib.data.made_up as made_up
-from m2ib.benchmark.questions import questions
 from m2ib.data import open_pairs, take
 from m2ib.errors import SettingError
 from m2ib.scenes import query
+from m2ib.scenes.questions import questions
 
 
 @pytest.mark.parametrize("modality", ["image", "text", "audio", "depth", "thermal", "imu"])

@@ -12,7 +12,7 @@ import pytest
 from m2ib.data import open_pairs
 from m2ib.data.pairs import Pairs
 from m2ib.errors import AdapterError, SettingError
-from m2ib.registry import default_registry
+from m2ib.registry.discovery import default_registry
 from m2ib.tuning.run import tune
 from m2ib.tuning.search import PAPER, Search, check
 from toy import toy_model

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from m2ib.contract import Defaults
+from m2ib.contract.encoder import Defaults
+from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, SettingError
-from m2ib.model import Model
 from m2ib_adapters.cxr.openai_format import model_config
 from m2ib_adapters.cxr.preprocess import XrayPreparation, way_named
 from m2ib_adapters.files import sha256

@@ -11,7 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from m2ib.contract import Item, Layout
+from m2ib.contract.inputs import Item
+from m2ib.contract.layout import Layout
 from m2ib.errors import SettingError
 from m2ib.renderers import ImageView
 from m2ib_adapters.inputs.images import ImagePreparation, open_image, placed

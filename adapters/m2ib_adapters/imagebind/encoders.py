@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib import contract
-from m2ib.contract import Encoder, Inputs, Item, Layer, read_first
+from m2ib.contract import encoder as contract
+from m2ib.contract.encoder import Encoder, Layer, read_first
+from m2ib.contract.inputs import Inputs, Item
 from m2ib.renderers import FieldRenderer, FilmRenderer, ImageRenderer, Renderer, SoundRenderer, TracesRenderer
 from m2ib_adapters.imagebind.blocks import Attention, Block
 from m2ib_adapters.imagebind.network import CLIP_DIMENSIONS, ImageBind

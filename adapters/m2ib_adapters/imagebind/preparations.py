@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from m2ib.contract import Item
+from m2ib.contract.inputs import Item
 from m2ib.errors import InputError, SettingError
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.inputs.audio import AudioPreparation

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
-from m2ib.contract import Defaults
+from m2ib.contract.encoder import Defaults
+from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError
-from m2ib.model import Model
 from m2ib.notices import warn
 from m2ib.scenes import WORDS, scenes
 from m2ib_adapters.files import sha256

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from m2ib.contract import Axis, Item
+from m2ib.contract.inputs import Item
+from m2ib.contract.layout import Axis
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import SoundView

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from m2ib.contract import Item
+from m2ib.contract.inputs import Item
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib_adapters.inputs.fields import (

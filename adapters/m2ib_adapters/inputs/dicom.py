@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from m2ib.errors import AdapterError, InputError
-from m2ib_adapters.inputs.images import MAX_PIXELS, too_large
+from m2ib_adapters.inputs.bounds import check_pixels
 
 _PREAMBLE = 128  # bytes before the mark
 _MARK = b"DICM"
@@ -89,8 +89,7 @@ def _check(dataset: Any, name: str) -> None:
             "save it as MONOCHROME2 or RGB, or as a PNG"
         )
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
-    if rows * columns > MAX_PIXELS:
-        raise too_large(name, f"{columns}x{rows} pixels")
+    check_pixels(name, columns, rows)
 
 
 def _stored(dataset: Any, name: str) -> np.ndarray:

@@ -14,11 +14,13 @@ import numpy as np
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from m2ib.contract import Item, Layout
+from m2ib.contract.inputs import Item
+from m2ib.contract.layout import Layout
 from m2ib.errors import InputError, SettingError
 from m2ib.renderers import FieldView
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.images import MAX_PIXELS, ImagePreparation, placed, read_file, too_large
+from m2ib_adapters.inputs.bounds import check_pixels
+from m2ib_adapters.inputs.images import ImagePreparation, placed, read_file
 from m2ib_adapters.inputs.media import called, existing_file
 from m2ib_adapters.inputs.tensors import array_of
 from m2ib_adapters.towers.patches import Patches
@@ -63,8 +65,7 @@ def open_field(raw: Any, who: str) -> tuple[np.ndarray, dict[str, Any]]:
         raise InputError(f"{name}: an array has the shape (H, W) or (H, W, 1), not {tuple(values.shape)}")
     if values.dtype == np.bool_ or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise InputError(f"{name}: values are whole or floating-point numbers, not {values.dtype}")
-    if values.shape[0] * values.shape[1] > MAX_PIXELS:
-        raise too_large(name, f"{values.shape[1]}x{values.shape[0]} pixels")
+    check_pixels(name, values.shape[1], values.shape[0])
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
     return native, origin | {"size": [values.shape[1], values.shape[0]], "dtype": str(native.dtype)}
 

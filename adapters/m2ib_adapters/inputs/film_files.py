@@ -13,7 +13,7 @@ import numpy as np
 
 from m2ib.errors import InputError
 from m2ib.notices import warn
-from m2ib_adapters.inputs.images import MAX_PIXELS
+from m2ib_adapters.inputs.bounds import MAX_PIXELS
 from m2ib_adapters.inputs.media import called, optional
 
 _ONLY_FILES = {"protocol_whitelist": "file"}  # a playlist must not reach into the network

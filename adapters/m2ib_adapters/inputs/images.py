@@ -14,14 +14,16 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
-from m2ib.contract import Axis, Item, Layout
+from m2ib.contract.inputs import Item
+from m2ib.contract.layout import Axis, Layout
 from m2ib.errors import InputError
 from m2ib.notices import warn
 from m2ib.renderers import ImageView
 from m2ib_adapters.files import sha256
+from m2ib_adapters.inputs.bounds import check_pixels, too_large
+from m2ib_adapters.inputs.dicom import is_dicom, read_dicom
 from m2ib_adapters.inputs.media import existing_file
 
-MAX_PIXELS = 178_956_970  # above this a small file can fill the memory: 0.5 GiB of RGB
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, and of all that follow it
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 _MAX_RESIZED = 2**26  # pixels of an intermediate image; beyond it only the part that is seen is resized
@@ -180,8 +182,7 @@ def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
             f"image: cannot use a {type(raw).__name__}; "
             "give a path, a PIL image, an array (H, W, 3) or a tensor"
         )
-    if image.width * image.height > MAX_PIXELS:
-        raise too_large(name, f"{image.width}x{image.height} pixels")
+    check_pixels(name, image.width, image.height)
     try:
         upright = ImageOps.exif_transpose(image)
         rgb = _to_rgb(upright, name)
@@ -192,20 +193,11 @@ def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
     return rgb, origin | {"size": [rgb.width, rgb.height]}
 
 
-def too_large(name: str, size: str) -> InputError:
-    """The error for an image of more than :data:`MAX_PIXELS`."""
-    return InputError(
-        f"{name} has {size}, more than the {MAX_PIXELS:,} that are safe to open; make it smaller"
-    )
-
-
 def read_file(path: Path, kind: str) -> tuple[Image.Image, dict[str, Any]]:
     """The picture in a file, and what its format says about how it was made.
 
     kind  "image", "depth", ... for the message of the :class:`InputError`
     """
-    from m2ib_adapters.inputs.dicom import is_dicom, read_dicom
-
     name = f"{kind} {str(path)!r}"
     try:
         if is_dicom(path):
@@ -213,8 +205,7 @@ def read_file(path: Path, kind: str) -> tuple[Image.Image, dict[str, Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
             with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise too_large(name, f"{image.width}x{image.height} pixels")
+                check_pixels(name, image.width, image.height)
                 image.load()
                 return image, {}
     except InputError:

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.contract import Axis, Item, Layout
+from m2ib.contract.inputs import Item
+from m2ib.contract.layout import Axis, Layout
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import TracesView

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.contract import Inputs
+from m2ib.contract.inputs import Inputs
 from m2ib.errors import InputError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from m2ib.contract import Token
+from m2ib.contract.layout import Token
 from m2ib.errors import InputError
 
 

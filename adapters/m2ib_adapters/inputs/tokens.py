@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from m2ib.contract import Token
+from m2ib.contract.layout import Token
 from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.inputs.texts import tokens_of_ids, tokens_of_text, too_long
 

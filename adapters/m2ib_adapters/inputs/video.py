@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from m2ib.contract import Axis, Item
+from m2ib.contract.inputs import Item
+from m2ib.contract.layout import Axis
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import FilmView

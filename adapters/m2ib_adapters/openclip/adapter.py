@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, SettingError
-from m2ib.model import Model
 from m2ib.notices import warn
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.images import Preparation

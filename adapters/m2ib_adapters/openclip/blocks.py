@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from m2ib.contract import Layer, read_sequence_first, write_sequence_first
+from m2ib.contract.encoder import Layer, read_sequence_first, write_sequence_first
 from m2ib_adapters.towers import pooled
 from m2ib_adapters.towers.pooled import PooledBlock, has_hooks
 

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.contract import Attention, Defaults, Encoder, Inputs, Item, Layer, Layout, read_first, usual_layer
+from m2ib.contract.encoder import Attention, Defaults, Encoder, Layer, read_first, usual_layer
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.layout import Layout
 from m2ib.errors import AdapterError, CheckpointError
 from m2ib.renderers import ImageRenderer
 from m2ib_adapters.inputs.images import Preparation
@@ -22,7 +24,7 @@ Tail = Callable[[Tensor, int, Inputs], Tensor]
 
 @dataclass(frozen=True)
 class ImageTower:
-    """What is particular to a kind of tower; see :class:`m2ib.contract.Encoder`."""
+    """What is particular to a kind of tower; see :class:`m2ib.Encoder`."""
 
     layers: tuple[Layer, ...]
     stem: Layer

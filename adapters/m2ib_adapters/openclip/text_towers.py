@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.contract import Attention, Inputs, Layer, read_first
+from m2ib.contract.encoder import Attention, Layer, read_first
+from m2ib.contract.inputs import Inputs
 from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.openclip.blocks import attends_by_sdpa, run_pooled, transformer_layers

@@ -14,10 +14,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from m2ib.contract import Attention, Defaults, Encoder, Inputs, Item, Layer, Layout
-from m2ib.degradation import Replacing
+from m2ib.contract.degradation import Replacing
+from m2ib.contract.encoder import Attention, Defaults, Encoder, Layer
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.layout import Layout
+from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, InputError
-from m2ib.model import Model
 from m2ib.renderers import ImageRenderer, TextRenderer
 from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.tensors import tensor_of

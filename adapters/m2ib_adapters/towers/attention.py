@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.contract import Inputs
+from m2ib.contract.inputs import Inputs
 
 
 def first_position(inputs: Inputs) -> Tensor:

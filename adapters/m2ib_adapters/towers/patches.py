@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from math import prod
 
-from m2ib.contract import Axis, Layout
+from m2ib.contract.layout import Axis, Layout
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.contract import Attention, Encoder, Inputs, Item, Layer, Layout, Token, stack
-from m2ib.degradation import Replacing
+from m2ib.contract.degradation import Replacing
+from m2ib.contract.encoder import Attention, Encoder, Layer
+from m2ib.contract.inputs import Inputs, Item, stack
+from m2ib.contract.layout import Layout, Token
 from m2ib.errors import InputError
 from m2ib.renderers import TextRenderer
 from m2ib_adapters.inputs.tensors import tensor_of

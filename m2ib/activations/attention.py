@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from torch.nn.functional import multi_head_attention_forward, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from m2ib.contract import Encoder, Inputs
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.inputs import Inputs
 from m2ib.errors import AdapterError
 
 _ONE_CALL = "torch.nn.functional.scaled_dot_product_attention"

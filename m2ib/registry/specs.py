@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from m2ib.errors import AdapterError, M2IBError, SettingError
 
 if TYPE_CHECKING:
+    from m2ib.contract.attribution import Renderer
+    from m2ib.contract.model import Model
     from m2ib.methods.base import Method
-    from m2ib.model import Model
-    from m2ib.renderers import Renderer
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")

@@ -2,57 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from numbers import Integral
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2ib.attribution import Attribution
-from m2ib.contract import Axis
+from m2ib.contract.attribution import Attribution, AttributionPair, Outlining
+from m2ib.contract.layout import Axis
+from m2ib.contract.regions import regions_of
+from m2ib.data.boxes import boxes_of
 from m2ib.errors import InputError
+from m2ib.page import write_page
+from m2ib.page.figure import draw
+from m2ib.renderers import ImageView
+from m2ib.results.storage import read, save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
-class Explanation:
+class Explanation(AttributionPair):
     """Why a model puts two inputs close together (or not).
 
     attributions  one for each input, in the order given
     similarity    cosine of the two embeddings; for a contrast, of the difference with the other side
     provenance    versions, adapter, checkpoint, device, dtype; which reference inputs, if any; JSON-able
     """
-
-    attributions: tuple[Attribution, Attribution]
-    similarity: float
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-
-    def __getitem__(self, key: int | str) -> Attribution:
-        """By position, or by modality when the two differ."""
-        if isinstance(key, Integral):
-            return self.attributions[int(key)]
-        found = [a for a in self.attributions if a.modality == key]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise InputError(f"explanation: both inputs are of modality {key!r}; index by position, 0 or 1")
-        raise InputError(
-            f"explanation: no input of modality {key!r}; there are {', '.join(map(repr, self.modalities))}"
-        )
-
-    def __iter__(self) -> Iterator[Attribution]:
-        return iter(self.attributions)
-
-    def __len__(self) -> int:
-        return len(self.attributions)
-
-    @property
-    def modalities(self) -> tuple[str, str]:
-        """Of the two inputs, in the order given."""
-        first, second = self.attributions
-        return first.modality, second.modality
 
     def with_boxes(self, boxes: Any, at: int | str = "image") -> Explanation:
         """The same explanation with hand-drawn boxes over its image, in place of those it has.
@@ -63,9 +39,6 @@ class Explanation:
 
         Raises :class:`InputError`. Warns of boxes that reach out of the image.
         """
-        from m2ib.boxes import boxes_of
-        from m2ib.renderers import ImageView
-
         place = self[at]
         view = place.view
         if not isinstance(view, ImageView):
@@ -94,9 +67,6 @@ class Explanation:
 
         Raises :class:`InputError`.
         """
-        from m2ib.renderers import Outlining
-        from m2ib.renderers.regions import regions_of
-
         place = self[at]
         if not isinstance(place.renderer, Outlining):
             raise InputError(
@@ -116,21 +86,23 @@ class Explanation:
         Raises :class:`StorageError` if the folder holds something already (unless ``force``) or cannot be
         written.
         """
-        from m2ib.storage import save
-
         return save(self, Path(folder), force=force)
 
     def to_html(self, path: str | Path, *, title: str | None = None) -> Path:
         """Write one self-contained page: maps to look at, the fit's curve, settings and provenance."""
-        from m2ib.page import write_page
-
         return write_page([self], Path(path), title=title)
 
     def figure(self) -> Figure:
         """A matplotlib figure with both attributions side by side, for notebooks and papers."""
-        from m2ib.figure import draw
-
         return draw(self)
 
     def __repr__(self) -> str:
         return f"Explanation(similarity={self.similarity:.4f}, {self.attributions[0]!r}, {self.attributions[1]!r})"
+
+
+def load_explanation(folder: str | Path) -> Explanation:
+    """Read what :meth:`Explanation.save` wrote; every number comes back as it was.
+
+    Raises :class:`StorageError` if the folder holds no explanation, or a damaged one.
+    """
+    return Explanation(*read(Path(folder)))

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from m2ib.contract import Inputs, Layout
+from m2ib.contract.inputs import Inputs
+from m2ib.contract.layout import Layout
 from m2ib.errors import InputError
 
 

@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.capture import replaced_value
-from m2ib.contract import Encoder, Inputs, Layout
+from m2ib.activations.capture import replaced_value
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.inputs import Inputs
+from m2ib.contract.layout import Layout
 
 
 def content_reached(layout: Layout, reached: np.ndarray) -> bool:

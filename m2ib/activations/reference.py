@@ -16,10 +16,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from m2ib.capture import record
-from m2ib.contract import Encoder
+from m2ib.activations.capture import record
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
-from m2ib.model import Model
 
 STD_FLOOR = 0.01
 """No channel's std counts as less, as in IBA's code: one that hardly ever moves is not blown up."""

@@ -10,9 +10,9 @@ from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
-from m2ib.contract import Encoder
+from m2ib.contract.encoder import Encoder
 from m2ib.errors import SettingError, did_you_mean
-from m2ib.shifts import Shifts
+from m2ib.methods.bottleneck.shifts import Shifts
 
 T = TypeVar("T")
 PerModality: TypeAlias = T | Mapping[str, T] | None
@@ -48,11 +48,11 @@ class FitSettings:
     granularity  "element": a lambda for each channel of each position, as in the paper; "token": one for each
                  position, shared by its channels. Information is counted in the same way
     standardize  whether the bottleneck works on (a - mean) / std, by channel over reference inputs (IBA's
-                 estimator; see ``m2ib/reference.py``)
+                 estimator; see ``m2ib/activations/reference.py``)
     shifts       over how many sub-cell shifts of the input the map is averaged, which makes its cells finer
-                 (see ``m2ib/shifts.py``): a square for an input with two axes, or a number for each axis
+                 (see ``shifts.py`` beside this file): a square for an input with two axes, or a number for each axis
     smooth       standard deviation, in cells of the encoder's own grid, of the Gaussian that the map is smoothed
-                 with; 0 for none (see ``m2ib/smooth.py``)
+                 with; 0 for none (see ``smooth.py`` beside this file)
     noise        "independent" draws; "antithetic": eps and -eps in pairs, an odd last one alone
     preset       the name of the settings that stand in for what was not given; or None
     """

@@ -10,35 +10,16 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from m2ib.bottleneck import ALPHA_START, draw_noise, kl_divergence, mix
-from m2ib.capture import Recording, Tail, row
-from m2ib.contract import Layout
+from m2ib.activations.capture import Recording, Tail
+from m2ib.activations.reach import content_reached, nearest, reaching_layers
+from m2ib.activations.reference import Statistics
+from m2ib.contract.attribution import Curve
+from m2ib.contract.inputs import row
+from m2ib.contract.layout import Layout
 from m2ib.errors import InputError
+from m2ib.methods.bottleneck.information import ALPHA_START, draw_noise, kl_divergence, mix
+from m2ib.methods.bottleneck.settings import FitSettings
 from m2ib.notices import warn
-from m2ib.reach import content_reached, nearest, reaching_layers
-from m2ib.reference import Statistics
-from m2ib.settings import FitSettings
-
-
-@dataclass(frozen=True)
-class Curve:
-    """How one fit went, a value per forward pass.
-
-    fit          mean cosine over the noise samples (Eq. 15)
-    information  mean KL over the elements of the activation, nats
-    loss         beta * information - fit
-    """
-
-    fit: tuple[float, ...]
-    information: tuple[float, ...]
-    loss: tuple[float, ...]
-
-    @classmethod
-    def mean(cls, curves: Sequence[Curve]) -> Curve:
-        """Of several fits of one length."""
-        names = ("fit", "information", "loss")
-        means = (np.mean([getattr(curve, name) for curve in curves], axis=0) for name in names)
-        return cls(*(tuple(mean.tolist()) for mean in means))
 
 
 @dataclass(frozen=True)

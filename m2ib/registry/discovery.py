@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 import pluggy
 
-from m2ib import hookspecs
 from m2ib.errors import AdapterError, M2IBError, SettingError, did_you_mean
-from m2ib.specs import AdapterSpec, MethodSpec, RendererSpec
+from m2ib.registry import hookspecs
+from m2ib.registry.specs import AdapterSpec, MethodSpec, RendererSpec
 
 if TYPE_CHECKING:
+    from m2ib.contract.attribution import Renderer
     from m2ib.methods.base import Method
-    from m2ib.renderers import Renderer
 
 log = logging.getLogger("m2ib")
 

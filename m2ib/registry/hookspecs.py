@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from m2ib.specs import AdapterSpec, MethodSpec, RendererSpec
+    from m2ib.registry.specs import AdapterSpec, MethodSpec, RendererSpec
 
 GROUP = "m2ib"
 hookspec = pluggy.HookspecMarker(GROUP)

@@ -1,20 +1,94 @@
-"""The numeric result for one input."""
+"""The numeric result for one input, the two of a pair, and what looks at them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from numbers import Integral
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+from markupsafe import Markup
 
-from m2ib.contract import Axis, Layout, Token
-from m2ib.fit import Curve
-from m2ib.shifts import axes_at
+from m2ib.contract.layout import Axis, Layout, Token, axes_at
+from m2ib.contract.regions import Region
+from m2ib.errors import InputError
 
 if TYPE_CHECKING:
-    from m2ib.renderers import Renderer
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How one fit went, a value per forward pass.
+
+    fit          mean cosine over the noise samples (Eq. 15)
+    information  mean KL over the elements of the activation, nats
+    loss         beta * information - fit
+    """
+
+    fit: tuple[float, ...]
+    information: tuple[float, ...]
+    loss: tuple[float, ...]
+
+    @classmethod
+    def mean(cls, curves: Sequence[Curve]) -> Curve:
+        """Of several fits of one length."""
+        names = ("fit", "information", "loss")
+        means = (np.mean([getattr(curve, name) for curve in curves], axis=0) for name in names)
+        return cls(*(tuple(mean.tolist()) for mean in means))
+
+
+class Renderer(Protocol):
+    """How the attributions of one modality are scaled, drawn, put on a page and stored.
+
+    name    goes into the manifest of a saved explanation
+    script  JavaScript that a page needs once for all fragments of this renderer; may be empty
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def script(self) -> str: ...
+
+    def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
+        """``grid`` scaled to [0, 1] at the model's input size."""
+        ...
+
+    def fragment(self, attribution: Attribution, ident: str) -> str:
+        """The attribution as HTML; ``ident`` is unique on its page. Untrusted text must be escaped."""
+        ...
+
+    def draw(self, attribution: Attribution, axes: Axes) -> None:
+        """The attribution on matplotlib axes."""
+        ...
+
+    def store(self, view: Any, folder: Path, stem: str) -> Mapping[str, Any]:
+        """Write the view into ``folder`` (files begin with ``stem``); what is returned must be JSON-able."""
+        ...
+
+    def restore(self, stored: Mapping[str, Any], folder: Path) -> Any:
+        """The view that ``store`` wrote."""
+        ...
+
+
+@runtime_checkable
+class Outlining(Protocol):
+    """What a renderer that knows where things are in its input does besides."""
+
+    def outlined(self, view: Any, regions: Sequence[Region], modality: str) -> Any:
+        """The view with these regions in place of its own, drawn over every map of it.
+
+        Raises :class:`InputError` for axes that it cannot place.
+        """
+        ...
+
+    def picture(self, attribution: Attribution, ident: str) -> Markup:
+        """The input alone, without its map, as HTML; ``ident`` is unique on its page."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +161,45 @@ class Attribution:
             f"Attribution({self.modality}, method={self.method!r}, grid={self.grid.shape}, "
             f"total={self.grid.sum():.4g}{self.unit and ' '}{self.unit}, layer={self.settings.get('layer')})"
         )
+
+
+@dataclass(frozen=True, eq=False)
+class AttributionPair:
+    """What was found for the two inputs of a pair.
+
+    attributions  one for each input, in the order given
+    similarity    cosine of the two embeddings; for a contrast, of the difference with the other side
+    provenance    versions, adapter, checkpoint, device, dtype; which reference inputs, if any; JSON-able
+    """
+
+    attributions: tuple[Attribution, Attribution]
+    similarity: float
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, key: int | str) -> Attribution:
+        """By position, or by modality when the two differ."""
+        if isinstance(key, Integral):
+            return self.attributions[int(key)]
+        found = [a for a in self.attributions if a.modality == key]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(f"explanation: both inputs are of modality {key!r}; index by position, 0 or 1")
+        raise InputError(
+            f"explanation: no input of modality {key!r}; there are {', '.join(map(repr, self.modalities))}"
+        )
+
+    def __iter__(self) -> Iterator[Attribution]:
+        return iter(self.attributions)
+
+    def __len__(self) -> int:
+        return len(self.attributions)
+
+    @property
+    def modalities(self) -> tuple[str, str]:
+        """Of the two inputs, in the order given."""
+        first, second = self.attributions
+        return first.modality, second.modality
 
 
 # A word is a run of letters and digits (with inner apostrophes and hyphens), one character of a script

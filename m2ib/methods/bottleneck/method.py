@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from m2ib.capture import Recording, record
-from m2ib.contract import Layout
-from m2ib.fit import Curve, Fit, fit_bottlenecks
+from m2ib.activations.capture import Recording, record
+from m2ib.activations.reference import References, Statistics
+from m2ib.contract.attribution import Curve
+from m2ib.contract.layout import Layout
+from m2ib.contract.model import Model
 from m2ib.methods.base import Batch, Map, Method
-from m2ib.model import Model
-from m2ib.reference import References, Statistics
-from m2ib.settings import FitSettings, resolve, shifts_of
-from m2ib.shifts import Shifts
-from m2ib.smooth import smoothed
+from m2ib.methods.bottleneck.fit import Fit, fit_bottlenecks
+from m2ib.methods.bottleneck.settings import FitSettings, resolve, shifts_of
+from m2ib.methods.bottleneck.shifts import Shifts
+from m2ib.methods.bottleneck.smooth import smoothed
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,10 @@ from m2ib.renderers.names import contrasted
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from m2ib.attribution import Attribution
-    from m2ib.explanation import Explanation
+    from m2ib.contract.attribution import Attribution, AttributionPair
 
 
-def draw(explanation: Explanation) -> Figure:
+def draw(explanation: AttributionPair) -> Figure:
     """Both attributions side by side. Needs no display; show or save it as any figure."""
     from matplotlib.figure import Figure
 
@@ -29,7 +28,7 @@ def draw(explanation: Explanation) -> Figure:
     return figure
 
 
-def draw_methods(explanations: Sequence[Explanation]) -> Figure:
+def draw_methods(explanations: Sequence[AttributionPair]) -> Figure:
     """One pair by several methods: a row for each input, a column for each method."""
     from matplotlib.figure import Figure
 

@@ -6,12 +6,12 @@ import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from m2ib.hookspecs import hookimpl
-from m2ib.specs import MethodSpec, RendererSpec
+from m2ib.registry.hookspecs import hookimpl
+from m2ib.registry.specs import MethodSpec, RendererSpec
 
 if TYPE_CHECKING:
+    from m2ib.contract.attribution import Renderer
     from m2ib.methods.base import Method
-    from m2ib.renderers import Renderer
 
 
 def _loader(module: str, function: str = "method") -> Callable[[], Method]:

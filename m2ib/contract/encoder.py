@@ -13,119 +13,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
+from m2ib.contract.inputs import Inputs, Item, stack
+from m2ib.contract.layout import Layout
 from m2ib.errors import AdapterError, InputError
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from m2ib.degradation import Degradation
-    from m2ib.renderers import Renderer
-
-Inputs = Tensor | dict[str, Tensor]
-"""What an encoder takes: one tensor, or several by name; all with the batch axis first."""
-
-
-@dataclass(frozen=True)
-class Token:
-    """One token of a text.
-
-    text     the token as the reader knows it, or the special token's name
-    start    offset of its first character in the text; equal to ``end`` for a special token
-    end      offset after its last character
-    special  True for start, end, class, separator and padding tokens
-    """
-
-    text: str
-    start: int
-    end: int
-    special: bool = False
-
-
-@dataclass(frozen=True)
-class Axis:
-    """One axis of a grid in the raw input's own terms.
-
-    name   "time", "frequency", "row", "column", "clip", ...
-    unit   of the spans: "s", "Hz", "px", ...
-    spans  (start, end) of each cell along the axis, in the raw input; cells may overlap
-    """
-
-    name: str
-    unit: str
-    spans: tuple[tuple[float, float], ...]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Which positions of an activation are what, for one input.
-
-    An activation of one input has the shape ``positions x channels``: (T,) positions for a transformer,
-    (H, W) for a convolutional map. ``index`` and ``read`` speak of positions in flattened order.
-
-    grid    shape of what is explained, e.g. (7, 7) patches or (tokens,); None takes the activation's
-            own position axes, whatever the layer (convolutional encoders)
-    index   positions of the grid's cells, in the grid's order, length prod(grid); None: all, in order.
-            Positions that are read but not in the grid (class and register tokens) carry noise and KL
-            and stay out of the map
-    read    the number of leading positions the model reads: the rest is padding and carries nothing.
-            None: all of them
-    tokens  for texts: one :class:`Token` for each cell of the grid
-    axes    for everything that is measured: one :class:`Axis` for each axis of the grid; () where unknown. Where the grid
-            depends on the layer, those of the finest one: the cells of the others are runs of these
-    """
-
-    grid: tuple[int, ...] | None = None
-    index: tuple[int, ...] | None = None
-    read: int | None = None
-    tokens: tuple[Token, ...] = ()
-    axes: tuple[Axis, ...] = ()
-
-    def __post_init__(self) -> None:
-        for name, kind in (("tokens", Token), ("axes", Axis)):
-            for each in getattr(self, name):
-                if not isinstance(each, kind):
-                    raise AdapterError(f"Layout: {name} holds {each!r:.60}, which is no m2ib.{kind.__name__}")
-
-    def cells(self, positions: tuple[int, ...]) -> np.ndarray:
-        """(cells,) which of the flattened ``positions`` are the grid's, in its order."""
-        every = np.arange(np.prod(positions, dtype=int))
-        if self.index is not None:
-            return np.array(self.index)
-        return every if self.read is None else every[: self.read]
-
-    def shaped(self, values: np.ndarray, positions: tuple[int, ...]) -> np.ndarray:
-        """Values of the cells (cells,) as the grid of an activation with these positions."""
-        shape = positions if self.grid is None else self.grid
-        if values.size != np.prod(shape, dtype=int):
-            raise InputError(
-                f"layout: a grid of {shape} does not fit {values.size} positions of an activation "
-                f"with {positions}; the adapter's layout and layer disagree"
-            )
-        return values.reshape(shape)
-
-    def to_grid(self, values: np.ndarray) -> np.ndarray:
-        """Pick the grid out of per-position ``values``, shaped like the positions."""
-        return self.shaped(values.reshape(-1)[self.cells(values.shape)], values.shape)
-
-
-@dataclass(frozen=True)
-class Item:
-    """One input, ready for its encoder.
-
-    inputs  as the encoder takes it, without the batch axis
-    layout  what its positions are
-    view    what the renderer shows; see the renderer
-    origin  where it came from and what was done to it, JSON-able: becomes part of the provenance
-    """
-
-    inputs: Inputs
-    layout: Layout
-    view: Any
-    origin: Mapping[str, Any] = field(default_factory=dict)
+    from m2ib.contract.attribution import Renderer
+    from m2ib.contract.degradation import Degradation
 
 
 def read_first(output: Any) -> Tensor:
@@ -204,7 +102,7 @@ class Attention:
     Every block calls ``torch.nn.functional.scaled_dot_product_attention`` exactly once: there the patterns are seen,
     whoever calls it (transformers, open_clip, timm, ``nn.MultiheadAttention`` without weights, one's own code). Queries
     are (N * clips, heads, T, d); keys may have more than T rows (learned ones at the end), which belong to no position.
-    The layers' activations are (N, clips * T, C). See ``m2ib/attention.py``.
+    The layers' activations are (N, clips * T, C). See ``m2ib/activations/attention.py``.
 
     pooled  inputs (N, ...) -> (N,) the position, counted in one clip, at which the embedding is read.
             None: at the grid's cells, by their mean, or by one more call of that function after the last block
@@ -224,14 +122,6 @@ To :func:`m2ib.adapt` it may be ``prepare(raw)``, and give the inputs alone, wit
 
 Layers = Sequence["Layer | str"] | str
 """The blocks in order of running. Names, or the name of the list that holds them, are for :func:`m2ib.adapt`."""
-
-
-def stack(items: Sequence[Inputs]) -> Inputs:
-    """Inputs of equal shape, stacked along a new batch axis."""
-    first = items[0]
-    if isinstance(first, Tensor):
-        return torch.stack([item for item in items if isinstance(item, Tensor)])
-    return {key: torch.stack([item[key] for item in items if isinstance(item, dict)]) for key in first}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -260,11 +150,11 @@ class Encoder:
     stride    for ``shifts`` and ``smooth``: how many samples the grid's cells are apart along the LAST axes of the input
               tensor, which are the last axes of the grid too: (14, 14) for patches of 14 pixels, (5,) for
               windows of 5 samples. None where there is no such step: texts, grids that depend on the layer
-    presets   settings that suit this encoder by the name of a preset, over those of ``m2ib.settings.PRESETS``
+    presets   settings that suit this encoder by the name of a preset, over those of ``m2ib.PRESETS``
     reference for ``standardize``: gives raw inputs, always the same, whose activations are what is usual; or None
     attention that its blocks attend, for methods that read attention; None for an encoder without
     degradation how parts of an input are taken out, for methods that hide and for metrics: see
-              ``m2ib/degradation.py``. None: an input of numbers fades to 0 along its last axes; token ids cannot be hidden
+              ``m2ib/contract/degradation.py``. None: an input of numbers fades to 0 along its last axes; token ids cannot be hidden
     examples  gives two raw inputs or more, different ones, of different lengths where lengths differ: what ``m2ib
               check`` tries the encoder on, and what :func:`m2ib.adapt` looks at layers with; or None
     """

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from m2ib.contract import Axis
+from m2ib.contract.layout import Axis, Token
 from m2ib.errors import InputError
 from m2ib.renderers.place import follow
 
@@ -127,3 +127,13 @@ def sample_places(length: int, axis: Axis, stride: float, raster: Axis) -> np.nd
     centres = spans.mean(1)
     apart = (centres[-1] - centres[0]) / (len(centres) - 1) if len(centres) > 1 else spans[0, 1] - spans[0, 0]
     return np.asarray(spans[0, 0] + np.arange(length + 1) * apart / stride)
+
+
+def shares(tokens: Sequence[Token], words: Axis) -> np.ndarray:
+    """(words, tokens): 1 where a token belongs to a word, the first one that it overlaps; specials to none."""
+    found = np.zeros((len(words.spans), len(tokens)))
+    for number, token in enumerate(tokens):
+        touched = [w for w, (start, end) in enumerate(words.spans) if start < token.end and token.start < end]
+        if touched and not token.special:
+            found[touched[0], number] = 1
+    return found

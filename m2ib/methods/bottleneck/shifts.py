@@ -22,14 +22,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
 from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.contract import Axis, Inputs, Layout
+from m2ib.contract.inputs import Inputs
+from m2ib.contract.layout import Layout
 
 
 def offsets(step: int, count: int) -> tuple[int, ...]:
@@ -110,52 +110,3 @@ def _shares(cells: int, count: int, step: int) -> np.ndarray:
             if 0 <= cell < cells:
                 shares[number, fine, cell] = 1
     return np.asarray(shares / shares.sum((0, 2), keepdims=True))
-
-
-def axes_at(axes: tuple[Axis, ...], shape: Sequence[int]) -> tuple[Axis, ...]:
-    """The axes of a grid of this shape: cells may have been split by shifts, or lie at a layer of fewer ones.
-
-    As they are where they do not fit.
-    """
-    if len(axes) != len(shape):
-        return axes
-    return tuple(_at_size(axis, size) for axis, size in zip(axes, shape, strict=True))
-
-
-def _at_size(axis: Axis, size: int) -> Axis:
-    cells = len(axis.spans)
-    if size > cells:
-        return refined(axis, size // cells)
-    if size == cells or cells % size:
-        return axis
-    run = cells // size
-    runs = (axis.spans[start : start + run] for start in range(0, cells, run))
-    spans = tuple((min(map(min, spans)), max(map(max, spans))) for spans in runs)
-    return Axis(axis.name, axis.unit, spans)
-
-
-def refined(axis: Axis, count: int) -> Axis:
-    """``axis`` with each cell split in ``count``.
-
-    Cells that overlap, or lie apart, are first cut to what is nearer to them than to their neighbours.
-    """
-    starts, ends = np.array(axis.spans, dtype=np.float64).T  # (cells,)
-    between = (ends[:-1] + starts[1:]) / 2
-    first, last = starts[0], ends[-1]
-    if between.size:  # the outer cells are cut on both sides alike
-        first, last = first + (ends[0] - starts[1]) / 2, last - (ends[-2] - starts[-1]) / 2
-    edges = np.concatenate([[first], between, [last]])  # (cells + 1,)
-    fine = _between(edges, count).tolist()
-    return Axis(axis.name, axis.unit, tuple((min(pair), max(pair)) for pair in pairwise(fine)))
-
-
-def _between(edges: np.ndarray, count: int) -> np.ndarray:
-    """(cells * count + 1,) points on a smooth curve through ``edges`` (cells + 1,): hertz are not evenly spaced."""
-    slopes = np.gradient(edges, edge_order=2 if len(edges) > 2 else 1)
-    t = np.arange(count) / count
-    left, right = edges[:-1, None], edges[1:, None]  # (cells, 1)
-    bend = (
-        t * (1 - t) * ((1 - t) * (slopes[:-1, None] - right + left) - t * (slopes[1:, None] - right + left))
-    )
-    inner = left + t * (right - left) + bend  # (cells, count), the cubic of these ends and slopes
-    return np.append(inner, edges[-1])

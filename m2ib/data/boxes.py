@@ -13,9 +13,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from m2ib.contract.regions import Box
 from m2ib.errors import InputError
 from m2ib.notices import warn
-from m2ib.renderers import Box
 
 _NUMBERS = ("x", "y", "w", "h")
 _NAMES = ("dicom_id", "path")  # which image a row of a CSV is about: one of them will do

@@ -7,7 +7,6 @@ computed, what comes before is not, and no adapter has to rewrite its model.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -17,46 +16,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from m2ib.contract import Encoder, Inputs, Layer
+from m2ib.contract.encoder import Encoder, Layer
+from m2ib.contract.inputs import Inputs, repeat, repeat_inputs
 from m2ib.errors import AdapterError
-from m2ib.half_precision import wide_products
-
-# A fit patches its model, and torch's choice of attention kernels is one for the whole process.
-ONE_AT_A_TIME = threading.RLock()
 
 _SHORT = 128  # positions
-
-
-@contextmanager
-def as_loaded(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Whatever the caller's surroundings are (inference mode, autocast), a model runs as it was loaded.
-
-    On a processor without instructions for ``dtype``, products are computed in float32 (``half_precision.py``).
-    """
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        if torch.amp.is_autocast_available(device.type):
-            stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(wide_products(device, dtype))
-        yield
-
-
-@contextmanager
-def frozen(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no weight gradients inside; both as before outside, whatever happens."""
-    modes = [(part, part.training) for part in module.modules() if part.training]
-    learning = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    try:
-        for part, _ in modes:
-            part.training = False
-        for parameter in learning:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
-        for parameter in learning:
-            parameter.requires_grad_(True)
 
 
 @contextmanager
@@ -158,25 +122,6 @@ def record(encoder: Encoder, inputs: Inputs, layer: int) -> Recording:
                 f"{encoder.modality}: layer {index} ({encoder.layer(index).name}) did not run in the forward pass"
             )
     return Recording(encoder, inputs, layer, embedding, outputs)
-
-
-def repeat(tensor: Tensor, copies: int) -> Tensor:
-    """(N, ...) -> (N * copies, ...), each row ``copies`` times in a row; a view when N is 1."""
-    return tensor.unsqueeze(1).expand(-1, copies, *tensor.shape[1:]).flatten(0, 1)
-
-
-def repeat_inputs(inputs: Inputs, copies: int) -> Inputs:
-    """:func:`repeat` for an encoder's inputs."""
-    if isinstance(inputs, Tensor):
-        return repeat(inputs, copies)
-    return {name: repeat(tensor, copies) for name, tensor in inputs.items()}
-
-
-def row(inputs: Inputs, number: int) -> Inputs:
-    """One input of a batch, as a batch of one."""
-    if isinstance(inputs, Tensor):
-        return inputs[number : number + 1]
-    return {name: tensor[number : number + 1] for name, tensor in inputs.items()}
 
 
 def _attention_for(activation: Tensor) -> AbstractContextManager[Any]:

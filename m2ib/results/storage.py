@@ -14,11 +14,9 @@ import safetensors.numpy
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from m2ib.attribution import Attribution
-from m2ib.contract import Axis, Layout, Token
+from m2ib.contract.attribution import Attribution, AttributionPair, Curve
+from m2ib.contract.layout import Axis, Layout, Token
 from m2ib.errors import StorageError
-from m2ib.explanation import Explanation
-from m2ib.fit import Curve
 from m2ib.renderers import renderer_named
 
 FORMAT = 1
@@ -59,8 +57,8 @@ def prepare_folder(folder: Path, *, force: bool) -> Path:
     return folder
 
 
-def save(explanation: Explanation, folder: Path, *, force: bool = False) -> Path:
-    """See :meth:`Explanation.save`."""
+def save(explanation: AttributionPair, folder: Path, *, force: bool = False) -> Path:
+    """See :meth:`m2ib.Explanation.save`."""
     prepare_folder(folder, force=force)
     arrays: dict[str, np.ndarray] = {}
     rows = []
@@ -99,12 +97,8 @@ def save(explanation: Explanation, folder: Path, *, force: bool = False) -> Path
     return folder
 
 
-def load_explanation(folder: str | Path) -> Explanation:
-    """Read what :meth:`Explanation.save` wrote; every number comes back as it was.
-
-    Raises :class:`StorageError` if the folder holds no explanation, or a damaged one.
-    """
-    folder = Path(folder)
+def read(folder: Path) -> tuple[tuple[Attribution, Attribution], float, Mapping[str, Any]]:
+    """The attributions, similarity and provenance that :func:`save` wrote. Raises :class:`StorageError`."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest.get("format") != FORMAT:
@@ -115,7 +109,7 @@ def load_explanation(folder: str | Path) -> Explanation:
         first, second = (
             _attribution(row, n, arrays, folder) for n, row in enumerate(manifest["attributions"])
         )
-        return Explanation((first, second), manifest["similarity"], manifest["provenance"])
+        return (first, second), manifest["similarity"], manifest["provenance"]
     except StorageError:
         raise
     except FileNotFoundError as error:

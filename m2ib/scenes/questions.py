@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m2ib.benchmark.splits import LOCALISE, SINGLE, scene_seeds
 from m2ib.scenes import KINDS, Scene, scenes
+from m2ib.scenes.splits import LOCALISE, SINGLE, scene_seeds
 
 _PURPOSE = 101  # of the random numbers drawn from a scene's seed here
 

@@ -1,0 +1,87 @@
+from .adapting import adapt
+from .api import contrast, explain, explain_many, good_layers
+from .contract.attribution import Attribution
+from .contract.degradation import Degradation, Fading, Replacing
+from .contract.encoder import (
+    Attention,
+    Defaults,
+    Encoder,
+    Layer,
+    read_first,
+    read_sequence_first,
+    write_first,
+    write_sequence_first,
+)
+from .contract.inputs import Inputs, Item
+from .contract.layout import Axis, Layout, Token
+from .contract.model import Model
+from .contract.regions import Box, Region
+from .data.boxes import read_boxes
+from .errors import (
+    AdapterError,
+    CheckpointError,
+    InputError,
+    M2IBError,
+    M2IBWarning,
+    SettingError,
+    StorageError,
+)
+from .loading import load_model
+from .methods.bottleneck.settings import PRESETS, FitSettings
+from .notices import warn
+from .page import write_page
+from .registry.discovery import Registry, list_adapters, list_methods, list_renderers
+from .registry.hookspecs import hookimpl
+from .registry.specs import AdapterSpec, MethodSpec, RendererSpec
+from .results.explanation import Explanation, load_explanation
+
+__all__ = [
+    "PRESETS",
+    "AdapterError",
+    "AdapterSpec",
+    "Attention",
+    "Attribution",
+    "Axis",
+    "Box",
+    "CheckpointError",
+    "Defaults",
+    "Degradation",
+    "Encoder",
+    "Explanation",
+    "Fading",
+    "FitSettings",
+    "InputError",
+    "Inputs",
+    "Item",
+    "Layer",
+    "Layout",
+    "M2IBError",
+    "M2IBWarning",
+    "MethodSpec",
+    "Model",
+    "Region",
+    "Registry",
+    "RendererSpec",
+    "Replacing",
+    "SettingError",
+    "StorageError",
+    "Token",
+    "adapt",
+    "contrast",
+    "explain",
+    "explain_many",
+    "good_layers",
+    "hookimpl",
+    "list_adapters",
+    "list_methods",
+    "list_renderers",
+    "load_explanation",
+    "load_model",
+    "read_boxes",
+    "read_first",
+    "read_sequence_first",
+    "warn",
+    "write_first",
+    "write_page",
+    "write_sequence_first",
+]

@@ -1,0 +1,1 @@
+"""What is done to a running encoder: reading and replacing a layer, attention, which layers count, usual statistics."""

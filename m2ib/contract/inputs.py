@@ -1,0 +1,58 @@
+"""One input, ready for its encoder; and inputs as a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from m2ib.contract.layout import Layout
+
+Inputs = Tensor | dict[str, Tensor]
+"""What an encoder takes: one tensor, or several by name; all with the batch axis first."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One input, ready for its encoder.
+
+    inputs  as the encoder takes it, without the batch axis
+    layout  what its positions are
+    view    what the renderer shows; see the renderer
+    origin  where it came from and what was done to it, JSON-able: becomes part of the provenance
+    """
+
+    inputs: Inputs
+    layout: Layout
+    view: Any
+    origin: Mapping[str, Any] = field(default_factory=dict)
+
+
+def stack(items: Sequence[Inputs]) -> Inputs:
+    """Inputs of equal shape, stacked along a new batch axis."""
+    first = items[0]
+    if isinstance(first, Tensor):
+        return torch.stack([item for item in items if isinstance(item, Tensor)])
+    return {key: torch.stack([item[key] for item in items if isinstance(item, dict)]) for key in first}
+
+
+def repeat(tensor: Tensor, copies: int) -> Tensor:
+    """(N, ...) -> (N * copies, ...), each row ``copies`` times in a row; a view when N is 1."""
+    return tensor.unsqueeze(1).expand(-1, copies, *tensor.shape[1:]).flatten(0, 1)
+
+
+def repeat_inputs(inputs: Inputs, copies: int) -> Inputs:
+    """:func:`repeat` for an encoder's inputs."""
+    if isinstance(inputs, Tensor):
+        return repeat(inputs, copies)
+    return {name: repeat(tensor, copies) for name, tensor in inputs.items()}
+
+
+def row(inputs: Inputs, number: int) -> Inputs:
+    """One input of a batch, as a batch of one."""
+    if isinstance(inputs, Tensor):
+        return inputs[number : number + 1]
+    return {name: tensor[number : number + 1] for name, tensor in inputs.items()}

@@ -1,0 +1,71 @@
+"""The files of an evaluation: tables as CSV and Markdown, and the page."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2ib.errors import StorageError
+from m2ib.evaluation.page import render_page
+from m2ib.evaluation.report import markdown
+from m2ib.evaluation.results import Results
+
+
+def save(results: Results) -> Path:
+    """``results.csv``, ``samples.csv``, ``bad-rows.csv``, ``results.md`` and ``index.html`` into the folder.
+
+    Gives the page's path. Raises :class:`StorageError`.
+    """
+    files = {
+        "results.csv": _csv(_figures(results)),
+        "samples.csv": _csv(_samples(results)),
+        "bad-rows.csv": _csv([("place", "reason"), *results.notes]),
+        "results.md": markdown(results),
+        "index.html": render_page(results),
+    }
+    try:
+        for name, text in files.items():
+            (results.folder / name).write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise StorageError(f"cannot write into {str(results.folder)!r}: {error.strerror or error}") from error
+    return results.folder / "index.html"
+
+
+def _figures(results: Results) -> Iterator[tuple[Any, ...]]:
+    yield (
+        "side", "modality", "method", "control", "metric", "mean", "error_over_seeds", "error_over_pairs", "pairs",
+        "undefined", "seconds", "published",
+    )  # fmt: skip
+    for table in results.tables:
+        for method, control in table.rows:
+            for metric in table.metrics:
+                cell = table.cells.get((method, metric))
+                if cell is None:
+                    continue
+                values = np.array(list(cell.samples.values()))
+                error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
+                yield (
+                    table.side, table.modality, method, int(control), metric, cell.found.mean,
+                    cell.found.standard_error, error, len(values), cell.undefined,
+                    table.seconds.get(method, math.nan), "" if cell.published is None else cell.published,
+                )  # fmt: skip
+
+
+def _samples(results: Results) -> Iterator[tuple[Any, ...]]:
+    yield ("side", "modality", "method", "metric", "pair", "mean_over_seeds")
+    for table in results.tables:
+        for (method, metric), cell in table.cells.items():
+            for pair, value in cell.samples.items():
+                yield table.side, table.modality, method, metric, pair, value
+
+
+def _csv(rows: Any) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

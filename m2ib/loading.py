@@ -1,0 +1,105 @@
+"""``load_model``: a model by the name of its adapter."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from m2ib.contract.model import Model
+from m2ib.errors import AdapterError, SettingError, did_you_mean
+from m2ib.registry.discovery import AdapterInfo, Registry, default_registry
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+
+
+def resolve_device(device: str | torch.device) -> torch.device:
+    """``"auto"`` is CUDA if there is any, else Apple's MPS, else the CPU."""
+    if device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        resolved = torch.device(device)
+    except (RuntimeError, TypeError):
+        raise SettingError(f"device: {device!r} is unknown; use 'auto', 'cpu', 'cuda' or 'cuda:1'") from None
+    try:
+        torch.empty(1, device=resolved)
+    except (RuntimeError, AssertionError, ImportError):  # no driver, or a torch built without it
+        raise SettingError(
+            f"device: {device!r} was asked for, but torch cannot use it here; use 'auto' or 'cpu'"
+        ) from None
+    if resolved.type == "cuda" and resolved.index is None:  # the one that is current now, also later on
+        return torch.device("cuda", torch.cuda.current_device())
+    return resolved
+
+
+def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
+    """A name out of ``DTYPES``, or the torch dtype itself."""
+    if isinstance(dtype, torch.dtype) and dtype in DTYPES.values():
+        return dtype
+    if isinstance(dtype, str) and dtype in DTYPES:
+        return DTYPES[dtype]
+    raise SettingError(f"dtype: {dtype!r} is unknown; use one of {', '.join(DTYPES)}")
+
+
+def load_model(
+    name: str,
+    *,
+    checkpoint: Any = None,
+    device: str | torch.device = "auto",
+    dtype: str | torch.dtype = "float32",
+    registry: Registry | None = None,
+    **options: Any,
+) -> Model:
+    """Load a model through the adapter called ``name`` (or ``dist:name``).
+
+    checkpoint  what the adapter takes: a hub id, a folder, a file; None: its default
+    device      "auto", "cpu", "cuda", ...
+    dtype       "float32", "bfloat16", "float16" or "float64"
+    options     the adapter's own, see its documentation
+
+    Raises :class:`AdapterError` for an unknown or ambiguous name or a missing package,
+    :class:`CheckpointError` for weights that cannot be used, :class:`SettingError` for the rest.
+    """
+    info = (registry or default_registry()).find(name)
+    place, precision = resolve_device(device), resolve_dtype(dtype)
+    _check_options(info, options)
+    try:
+        with torch.inference_mode(False):  # weights made in inference mode could never be differentiated
+            model = info.spec.load(checkpoint=checkpoint, device=place, dtype=precision, **options)
+    except ImportError as error:
+        install = f"pip install '{info.spec.extra}'" if info.spec.extra else "install what it needs"
+        raise AdapterError(
+            f"adapter {info.name!r} needs {error.name or error}, which cannot be imported: {install}"
+        ) from error
+    except TypeError as error:
+        if "unexpected keyword argument" in str(error) and options:
+            raise SettingError(f"adapter {info.name!r}: {error}") from error
+        raise
+    if not isinstance(model, Model):
+        raise AdapterError(f"adapter {info.name!r}: load returned {type(model).__name__}, not an m2ib.Model")
+    missing = [modality for modality in info.modalities if modality not in model.encoders]
+    if missing:
+        raise AdapterError(f"adapter {info.name!r}: load brought no encoder for {', '.join(missing)}")
+    origin = {"adapter": info.name, "distribution": info.origin} | {
+        name: value for name, value in model.origin.items() if name != "adapter"
+    }
+    return Model(model.module, model.encoders, place, precision, origin)
+
+
+def _check_options(info: AdapterInfo, options: Mapping[str, Any]) -> None:
+    """Raises :class:`SettingError` for an option that the adapter does not name, if it names its options."""
+    known = info.spec.options
+    for name in options:
+        if known and name not in known:
+            hint = did_you_mean(name, known)
+            raise SettingError(
+                f"adapter {info.name!r} has no option {name!r}{hint} It has {', '.join(known)}"
+            )

@@ -1,0 +1,1 @@
+"""What comes out of an explanation: looking at it, saving and loading it."""
