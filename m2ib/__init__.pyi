@@ -1,5 +1,5 @@
 from .adapting import adapt
-from .api import contrast, explain, explain_many, good_layers
+from .api import Options, contrast, explain, explain_many, good_layers
 from .contract.attribution import Attribution
 from .contract.degradation import Degradation, Fading, Replacing
 from .contract.encoder import (
@@ -16,6 +16,7 @@ from .contract.inputs import Inputs, Item
 from .contract.layout import Axis, Layout, Token
 from .contract.model import Model
 from .contract.regions import Box, Region
+from .contract.settings import Setting
 from .data.boxes import read_boxes
 from .errors import (
     AdapterError,
@@ -59,10 +60,12 @@ __all__ = [
     "M2IBWarning",
     "MethodSpec",
     "Model",
+    "Options",
     "Region",
     "Registry",
     "RendererSpec",
     "Replacing",
+    "Setting",
     "SettingError",
     "StorageError",
     "Token",

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from m2ib.activations.reach import reaching_layers
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
 from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
-from m2ib.methods.bottleneck.settings import Granularity, Noise, PerModality, Readout, ShiftCounts
-from m2ib.pipeline import Contrast, Pair, Plan, explain_batch, plan_of, prepare
+from m2ib.methods.bottleneck.settings import Granularity, Noise, Readout, ShiftCounts
+from m2ib.pipeline import Contrast, Plan, PreparedPair, explain_batch, plan_of, prepare
 from m2ib.progress import progress
 from m2ib.registry.discovery import default_registry
 from m2ib.results.explanation import Explanation
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+PerModality: TypeAlias = T | Mapping[str, T] | None
+"""A value, or a dict of values by modality; what is left out comes from the preset or the encoder's defaults."""
 
 
 def contrast(this: Any, *others: Any) -> Contrast:
@@ -44,7 +50,22 @@ def good_layers(model: Model, modality: str, raw: Any) -> tuple[int, ...]:
 
 
 class Options(TypedDict, total=False):
-    """The keywords that :func:`explain` and :func:`explain_many` share."""
+    """The keywords that :func:`explain` and :func:`explain_many` share.
+
+    method    "m2ib" (Wang et al. 2023), or any other of :func:`m2ib.list_methods`: "gradcam", "rise", "chefer", ...
+    seed      of the noise; each side's generator starts from it
+    beta, variance, layer, steps, samples, lr, readout, granularity, standardize, shifts, smooth, noise
+              see :class:`m2ib.FitSettings`: a value, or a dict by modality; None: the preset's, else the
+              adapter's default (``layer``, ``beta``, ``variance``), else 10 steps of 10 samples, a learning
+              rate of 1 and the paper's method
+    preset    "sharp": maps of finer cells, in fewer samples; what is given stands over it. Other methods may have
+              presets of their own
+    reference for ``standardize``: raw inputs by modality, {"image": [first, second, ...]}; None: the adapter's
+    settings  of another method, by name: {"masks": 512} for "rise"; each a value, or a dict by modality. They may as
+              well be given as keywords: ``masks=512``
+    truncate  cut an input that is longer than the model takes, instead of refusing it
+    fast      use the encoder's own fast tail where there is one
+    """
 
     method: str
     seed: int
@@ -67,89 +88,64 @@ class Options(TypedDict, total=False):
     fast: bool
 
 
+def _shows_options(function: F) -> F:
+    """With the keywords of :class:`Options` in its signature, for ``help`` and whatever completes at run time."""
+    shown = inspect.signature(function)
+    first = [each for each in shown.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    last = [
+        each.replace(name="inputs") for each in shown.parameters.values() if each.name.startswith("inputs")
+    ]
+    defaults = {"method": "m2ib", "seed": 0, "truncate": False, "fast": True}
+    options = [
+        inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=kind.__forward_arg__
+        )
+        for name, kind in Options.__annotations__.items()
+    ]
+    function.__signature__ = shown.replace(parameters=[*first, *options, *last])  # type: ignore[attr-defined]
+    return function
+
+
+@overload
 def explain(
-    model: Model,
-    *pair: tuple[str, Any],
-    method: str = "m2ib",
-    seed: int = 0,
-    beta: PerModality[float] = None,
-    variance: PerModality[float] = None,
-    layer: PerModality[int] = None,
-    steps: PerModality[int] = None,
-    samples: PerModality[int] = None,
-    lr: PerModality[float] = None,
-    readout: PerModality[Readout] = None,
-    granularity: PerModality[Granularity] = None,
-    standardize: PerModality[bool] = None,
-    shifts: PerModality[ShiftCounts] = None,
-    smooth: PerModality[float] = None,
-    noise: PerModality[Noise] = None,
-    preset: PerModality[str] = None,
-    reference: Mapping[str, Sequence[Any]] | None = None,
-    settings: Mapping[str, Any] | None = None,
-    truncate: bool = False,
-    fast: bool = True,
-    show_progress: bool = True,
-    **inputs: Any,
+    model: Model, *pair: tuple[str, Any], show_progress: bool = True, **options: Unpack[Options]
+) -> Explanation: ...
+@overload
+def explain(
+    model: Model, *pair: tuple[str, Any], show_progress: bool = True, **inputs_and_options: Any
+) -> Explanation: ...
+@_shows_options
+def explain(
+    model: Model, *pair: tuple[str, Any], show_progress: bool = True, **inputs_and_options: Any
 ) -> Explanation:
     """Explain why ``model`` puts two inputs close together: one attribution for each.
 
     pair      ``("image", x), ("text", y)``; or, when the modalities differ, ``image=x, text=y``.
               An input is raw (path, PIL image, array, string, ...), one preprocessed ``torch.Tensor``
               without batch axis, or a :func:`contrast` of such
-    method    "m2ib" (Wang et al. 2023), or any other of :func:`m2ib.list_methods`: "gradcam", "rise", "chefer", ...
-    seed      of the noise; each side's generator starts from it
-    beta, variance, layer, steps, samples, lr, readout, granularity, standardize, shifts, smooth, noise
-              see :class:`m2ib.FitSettings`: a value, or a dict by modality; None: the preset's, else the
-              adapter's default (``layer``, ``beta``, ``variance``), else 10 steps of 10 samples, a learning
-              rate of 1 and the paper's method
-    preset    "sharp": maps of finer cells, in fewer samples; what is given stands over it. Other methods may have
-              presets of their own
-    reference for ``standardize``: raw inputs by modality, {"image": [first, second, ...]}; None: the adapter's
-    settings  of another method, by name: {"masks": 512} for "rise"; each a value, or a dict by modality. They may as
-              well be given as keywords: ``masks=512``
-    truncate  cut an input that is longer than the model takes, instead of refusing it
-    fast      use the encoder's own fast tail where there is one
+    options   see :class:`m2ib.Options`: the method, the seed, the settings
     show_progress  a bar on a terminal, for what takes longer than a second
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
-    known = default_registry().find_method(method).spec.settings
-    own = {name: inputs.pop(name) for name in known if name in inputs and name not in model.modalities}
-    plan = _plan(
-        method=method,
-        seed=seed,
-        beta=beta,
-        variance=variance,
-        layer=layer,
-        steps=steps,
-        samples=samples,
-        lr=lr,
-        readout=readout,
-        granularity=granularity,
-        standardize=standardize,
-        shifts=shifts,
-        smooth=smooth,
-        noise=noise,
-        preset=preset,
-        reference=reference,
-        settings=settings,
-        truncate=truncate,
-        fast=fast,
-        **own,
-    )
-    for name in inputs:
-        if name not in model.modalities and len(pair) + len(inputs) > 2:  # a misspelt setting, then
+    given = inputs_and_options
+    options = {name: given.pop(name) for name in Options.__annotations__ if name in given}
+    known = default_registry().methods.find(options.get("method", "m2ib")).spec.setting_names
+    options |= {name: given.pop(name) for name in known if name in given and name not in model.modalities}
+    plan = _plan(**options)
+    for name in given:
+        if name not in model.modalities and len(pair) + len(given) > 2:  # a misspelt setting, then
             hint = did_you_mean(name, [*Options.__annotations__, *known])
             raise SettingError(
                 f"explain: {name!r} is unknown{hint} The model takes {', '.join(model.modalities)}"
             )
-    sides = prepare(model, _pair([*pair, *inputs.items()]), plan)
+    sides = prepare(model, _pair([*pair, *given.items()]), plan)
     with progress("explain", show=show_progress) as bar:
         (explanation,) = explain_batch(model, [sides], plan, bar.steps)
     return explanation
 
 
+@_shows_options
 def explain_many(
     model: Model,
     pairs: Iterable[Any],
@@ -178,7 +174,7 @@ def _explain_stream(
     numbered = enumerate(pairs)
     with progress("explain", total=total, show=show_progress) as bar:
         while chunk := list(itertools.islice(numbered, batch_size)):
-            ready: list[Pair] = []
+            ready: list[PreparedPair] = []
             failure: M2IBError | None = None
             for number, pair in chunk:
                 try:
@@ -198,7 +194,7 @@ def _explain_stream(
 
 
 def _one_by_one(
-    model: Model, pairs: Sequence[Pair], plan: Plan, numbers: Sequence[int]
+    model: Model, pairs: Sequence[PreparedPair], plan: Plan, numbers: Sequence[int]
 ) -> Iterator[Explanation]:
     for number, pair in zip(numbers, pairs, strict=False):
         try:

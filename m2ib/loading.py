@@ -9,7 +9,8 @@ import torch
 
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError, SettingError, did_you_mean
-from m2ib.registry.discovery import AdapterInfo, Registry, default_registry
+from m2ib.registry.discovery import Registered, Registry, default_registry
+from m2ib.registry.specs import AdapterSpec
 
 DTYPES = {
     "float32": torch.float32,
@@ -68,17 +69,12 @@ def load_model(
     Raises :class:`AdapterError` for an unknown or ambiguous name or a missing package,
     :class:`CheckpointError` for weights that cannot be used, :class:`SettingError` for the rest.
     """
-    info = (registry or default_registry()).find(name)
+    info = (registry or default_registry()).adapters.find(name)
     place, precision = resolve_device(device), resolve_dtype(dtype)
     _check_options(info, options)
     try:
         with torch.inference_mode(False):  # weights made in inference mode could never be differentiated
-            model = info.spec.load(checkpoint=checkpoint, device=place, dtype=precision, **options)
-    except ImportError as error:
-        install = f"pip install '{info.spec.extra}'" if info.spec.extra else "install what it needs"
-        raise AdapterError(
-            f"adapter {info.name!r} needs {error.name or error}, which cannot be imported: {install}"
-        ) from error
+            model = info.spec.loaded(checkpoint=checkpoint, device=place, dtype=precision, **options)
     except TypeError as error:
         if "unexpected keyword argument" in str(error) and options:
             raise SettingError(f"adapter {info.name!r}: {error}") from error
@@ -94,7 +90,7 @@ def load_model(
     return Model(model.module, model.encoders, place, precision, origin)
 
 
-def _check_options(info: AdapterInfo, options: Mapping[str, Any]) -> None:
+def _check_options(info: Registered[AdapterSpec], options: Mapping[str, Any]) -> None:
     """Raises :class:`SettingError` for an option that the adapter does not name, if it names its options."""
     known = info.spec.options
     for name in options:

@@ -19,10 +19,12 @@ from m2ib.activations.reference import References
 from m2ib.contract.attribution import Attribution
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
+from m2ib.contract.settings import Setting, resolve
 from m2ib.errors import InputError, SettingError, did_you_mean
 from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.methods.base import Batch, Map, Method, refused
-from m2ib.registry.discovery import MethodInfo, default_registry
+from m2ib.registry.discovery import Registered, default_registry
+from m2ib.registry.specs import MethodSpec
 from m2ib.renderers import renderer_for
 from m2ib.results.explanation import Explanation
 
@@ -36,7 +38,7 @@ class Contrast:
 
 
 @dataclass(frozen=True)
-class Side:
+class PreparedInput:
     """One of the two inputs of a pair: ready, with what it is contrasted to."""
 
     modality: str
@@ -44,7 +46,7 @@ class Side:
     others: tuple[Item, ...] = ()
 
 
-Pair = tuple[Side, Side]
+PreparedPair = tuple[PreparedInput, PreparedInput]
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ class Plan:
 
     name: str
     method: Method
+    declared: Sequence[Setting]
     given: Mapping[str, Any]
     truncate: bool = False
     fast: bool = True
@@ -64,7 +67,7 @@ class Plan:
         reason = self.method.refuse(encoder)
         if reason is not None:
             raise refused(self.name, model, modality, reason)
-        settings = self.method.resolve(encoder, modalities, self.given)
+        settings = self.method.settings(**resolve(self.declared, encoder, modalities, self.given))
         self.method.check(model, modality, settings, self.references)
         return settings
 
@@ -76,35 +79,37 @@ def plan_of(
     truncate: bool = False,
     fast: bool = True,
     reference: Any = None,
-    info: MethodInfo | None = None,
+    info: Registered[MethodSpec] | None = None,
 ) -> Plan:
     """A method by name, with what the caller gave.
 
     Raises :class:`SettingError` for an unknown method, and for a setting that is none of those it names.
     """
-    registry = default_registry()
-    found = info or registry.find_method(method)
-    known = found.spec.settings
+    methods = default_registry().methods
+    found = info or methods.find(method)
+    known = found.spec.setting_names
     for name, value in given.items():
-        if known and value is not None and name not in (*known, "seed"):
+        if value is not None and name not in (*known, "seed"):
             raise SettingError(
-                f"settings: {name!r} is unknown{did_you_mean(name, known)} There are {', '.join(known)}, "
+                f"settings: {name!r} is unknown{did_you_mean(name, known)} There are {', '.join(known) or 'none'}, "
                 f"those of the method {found.name!r}"
             )
-    return Plan(registry.called(found), found.load(), given, truncate, fast, References(reference))
+    return Plan(
+        methods.called(found), found.load(), found.spec.settings, given, truncate, fast, References(reference)
+    )
 
 
-def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> Pair:
+def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedPair:
     """Settings checked before anything is read, then both inputs made ready."""
     modalities = tuple(modality for modality, _ in pair)
     for modality in modalities:
         plan.settings(model, modality, modalities)
 
-    def side(modality: str, raw: Any) -> Side:
+    def side(modality: str, raw: Any) -> PreparedInput:
         if isinstance(raw, Contrast):
             others = tuple(model.item(modality, other, truncate=plan.truncate) for other in raw.others)
-            return Side(modality, model.item(modality, raw.this, truncate=plan.truncate), others)
-        return Side(modality, model.item(modality, raw, truncate=plan.truncate))
+            return PreparedInput(modality, model.item(modality, raw.this, truncate=plan.truncate), others)
+        return PreparedInput(modality, model.item(modality, raw, truncate=plan.truncate))
 
     first, second = (side(modality, raw) for modality, raw in pair)
     if first.others and second.others:
@@ -114,7 +119,7 @@ def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> Pair:
 
 def explain_batch(
     model: Model,
-    pairs: Sequence[Pair],
+    pairs: Sequence[PreparedPair],
     plan: Plan,
     steps: Callable[[int], Callable[[], None]],
 ) -> list[Explanation]:
@@ -134,44 +139,46 @@ def explain_batch(
     return [results[number] for number in range(len(pairs))]
 
 
-def _group_key(model: Model, side: Side) -> Any:
+def _group_key(model: Model, side: PreparedInput) -> Any:
     """What must agree for two inputs to run in one batch."""
     return side.modality, len(side.others) > 0, model.encoder(side.modality).batch_key(side.item.inputs)
 
 
 def _explain_group(
     model: Model,
-    pairs: Sequence[Pair],
+    pairs: Sequence[PreparedPair],
     plan: Plan,
     steps: Callable[[int], Callable[[], None]],
 ) -> list[Explanation]:
     modalities = tuple(side.modality for side in pairs[0])
     settings = [plan.settings(model, modality, modalities) for modality in modalities]
     columns = [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
-    begun = []
+    prepared = []
     for modality, column, setting in zip(modalities, columns, settings, strict=True):
         items = [side.item for side in column]
         batch = Batch(model, modality, items, model.collate(modality, items), plan.references, plan.fast)
-        begun.append(plan.method.begin(batch, setting))
-    targets = [_targets(model, column, each.embedding) for column, each in zip(columns, begun, strict=True)]
+        prepared.append(plan.method.prepare(batch, setting))
+    targets = [
+        _targets(model, column, each.embedding) for column, each in zip(columns, prepared, strict=True)
+    ]
     advance = steps(sum(plan.method.steps(setting) for setting in settings))
-    maps = [begun[n].maps(targets[1 - n], advance) for n in (0, 1)]
+    maps = [prepared[n].maps(targets[1 - n], advance) for n in (0, 1)]
     against = [
-        begun[n].maps(-targets[1 - n], lambda: None) if columns[1 - n][0].others else None for n in (0, 1)
+        prepared[n].maps(-targets[1 - n], lambda: None) if columns[1 - n][0].others else None for n in (0, 1)
     ]
     anchors = [
-        targets[n] if columns[n][0].others else begun[n].embedding.to(targets[n].dtype) for n in (0, 1)
+        targets[n] if columns[n][0].others else prepared[n].embedding.to(targets[n].dtype) for n in (0, 1)
     ]
     similarities = cosine_similarity(anchors[0], anchors[1].to(anchors[0].device), dim=-1).tolist()
     provenance = {"m2ib": version("m2ib"), "torch": torch.__version__, **model.origin}
     provenance |= {"device": str(model.device), "dtype": str(model.dtype).removeprefix("torch.")}
-    sources = {
-        modality: dict(statistics.source)
-        for modality, each in zip(modalities, begun, strict=True)
-        if (statistics := getattr(each, "statistics", None)) is not None
+    references = {
+        modality: dict(each.reference)
+        for modality, each in zip(modalities, prepared, strict=True)
+        if each.reference is not None
     }
-    if sources:
-        provenance["reference"] = sources
+    if references:
+        provenance["reference"] = references
     explanations = []
     for number, pair in enumerate(pairs):
         first, second = (
@@ -208,10 +215,10 @@ def explain_side(
     settings = plan.settings(model, modality, (modality,))
     batch = Batch(model, modality, items, inputs, plan.references, plan.fast)
     with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
-        return plan.method.begin(batch, settings).maps(targets, lambda: None)
+        return plan.method.prepare(batch, settings).maps(targets, lambda: None)
 
 
-def _targets(model: Model, column: Sequence[Side], embedding: Tensor) -> Tensor:
+def _targets(model: Model, column: Sequence[PreparedInput], embedding: Tensor) -> Tensor:
     """(N, D) what the other side is fitted to: embeddings, or differences of unit embeddings."""
     precision = torch.float64 if model.dtype == torch.float64 else torch.float32
     unit = normalize(embedding.to(precision), dim=-1)  # (N, D)
@@ -233,7 +240,7 @@ def _targets(model: Model, column: Sequence[Side], embedding: Tensor) -> Tensor:
 
 
 def _attribution(
-    model: Model, side: Side, plan: Plan, settings: Any, found: Map, opposite: Map | None
+    model: Model, side: PreparedInput, plan: Plan, settings: Any, found: Map, opposite: Map | None
 ) -> Attribution:
     """Of one input of a pair, what it is contrasted to included."""
     made = attribution_of(model, side.modality, side.item, plan, found, settings.to_dict())
@@ -262,7 +269,7 @@ def attribution_of(
     )
 
 
-def _origin(side: Side) -> dict[str, Any]:
+def _origin(side: PreparedInput) -> dict[str, Any]:
     """Where the input came from; for a contrast, what it is held against as well."""
     if not side.others:
         return dict(side.item.origin)

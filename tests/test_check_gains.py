@@ -14,7 +14,8 @@ import m2ib
 import m2ib.registry.discovery
 from installed import Plugins
 from m2ib import Axis, Encoder
-from m2ib.registry.discovery import AdapterInfo, Registry
+from m2ib.registry.discovery import Registered, Registry
+from m2ib.registry.specs import AdapterSpec
 from m2ib.renderers import ImageRenderer, ValuesRenderer
 from m2ib.testing.gains import Gain, encoder_gains, merged, spec_gains
 from toy import EXAMPLES, toy_model
@@ -254,9 +255,9 @@ def test_what_several_encoders_lack_is_said_once() -> None:
     assert merged(gains) == [Gain(("image", "text"), "tail", "speed"), Gain(("image",), "stride", "more")]
 
 
-def registered(load: Callable[..., Any], **told: Any) -> AdapterInfo:
+def registered(load: Callable[..., Any], **told: Any) -> Registered[AdapterSpec]:
     spec = m2ib.AdapterSpec("toy", "small", ("image", "text"), load, **told)
-    return AdapterInfo("toy", "small", "", spec.modalities, "toy-adapter", spec)
+    return Registered(spec, "toy-adapter")
 
 
 def plain(*, checkpoint: Any = None, device: Any, dtype: Any) -> None:
@@ -271,7 +272,9 @@ def open_ended(**options: Any) -> None:
     """Nobody knows."""
 
 
-def unsaid(info: AdapterInfo, model: m2ib.Model | None = None, **raws: Sequence[Any]) -> dict[str, str]:
+def unsaid(
+    info: Registered[AdapterSpec], model: m2ib.Model | None = None, **raws: Sequence[Any]
+) -> dict[str, str]:
     """What is not told -> what it would gain, for what an adapter is registered with."""
     found = spec_gains(info, model or toy_model(), {**EXAMPLES, **raws})
     assert all(gain.modalities == ("adapter",) for gain in found)

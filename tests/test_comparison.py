@@ -119,13 +119,13 @@ FLAT = """
     import m2ib
 
     def load():
-        from m2ib.methods import Map, Method, Ready
+        from m2ib.methods import Map, Method, PreparedBatch
 
-        def begin(batch, settings):
+        def prepare(batch, settings):
             shapes = batch.grids(batch.encoder.default_layer)
-            return Ready(batch.embed(), lambda targets, advance: [Map(np.full(shape, {value})) for shape in shapes])
+            return PreparedBatch(batch.embed(), lambda targets, advance: [Map(np.full(shape, {value})) for shape in shapes])
 
-        return Method(begin, additive=False)
+        return Method(prepare, additive=False)
 
     @m2ib.hookimpl
     def m2ib_register_methods(register):

@@ -18,9 +18,9 @@ CENTRE = """
     import m2ib
 
     def load():
-        from m2ib.methods import Map, Method, Option, Ready, resolver
+        from m2ib.methods import Map, Method, PreparedBatch
 
-        def begin(batch, settings):
+        def prepare(batch, settings):
             def maps(targets, advance):
                 advance()
                 found = []
@@ -30,14 +30,14 @@ CENTRE = """
                     found.append(Map(values))
                 return found
 
-            return Ready(batch.embed(), maps)
+            return PreparedBatch(batch.embed(), maps)
 
-        height = Option("height", 1.0, lambda value, encoder: float(value))
-        return Method(begin, unit="stones", resolve=resolver(height), additive=False)
+        return Method(prepare, unit="stones", additive=False)
 
     @m2ib.hookimpl
     def m2ib_register_methods(register):
-        register(m2ib.MethodSpec("centre", "the middle, whatever is there", load, settings=("height",)))
+        height = m2ib.Setting("height", "of the stone", 1.0, lambda value, encoder: float(value))
+        register(m2ib.MethodSpec("centre", "the middle, whatever is there", load, settings=(height,)))
 """
 LACKING = """
     import m2ib
@@ -97,11 +97,11 @@ def test_two_packages_with_one_name(plugins: Plugins) -> None:
     plugins.add("dolmen", CENTRE)
     registry = Registry.discover()
     with pytest.raises(m2ib.SettingError) as caught:
-        registry.find_method("centre")
+        registry.methods.find("centre")
     assert str(caught.value) == (
         "method: the method 'centre' is registered by 'cairn' and 'dolmen': ask for 'cairn:centre' or 'dolmen:centre'"
     )
-    assert registry.find_method("dolmen:centre").origin == "dolmen"
+    assert registry.methods.find("dolmen:centre").origin == "dolmen"
 
 
 def test_it_is_evaluated_and_listed_like_the_others(

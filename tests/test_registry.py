@@ -98,11 +98,10 @@ def test_a_broken_plugin_leaves_the_others_usable(
     plugins.add("sonar-plugin", GOOD.format(name="sonar"))
     with caplog.at_level(logging.WARNING, "m2ib"):
         registry = Registry.discover()
-        found = registry.list()
-        registry.list()
+        found = registry.adapters
     assert FIRST_PARTY | {"sonar"} <= set(found.names)
     assert not {"fine", "twin"} & set(found.names)  # all of a plugin, or nothing of it
-    assert registry.find("sonar").origin == "sonar-plugin"
+    assert registry.adapters.find("sonar").origin == "sonar-plugin"
     (failure,) = found.failures
     assert (failure.origin, failure.entry_point) == ("odd-plugin", "main")
     assert reason in " ".join(failure.reason.split())
@@ -114,7 +113,7 @@ def test_a_broken_plugin_leaves_the_others_usable(
 def test_an_unknown_adapter_error_names_the_broken_plugin(plugins: Plugins, code: str, reason: str) -> None:
     plugins.add("odd-plugin", code)
     with pytest.raises(m2ib.AdapterError) as caught:
-        Registry.discover().find("twin")
+        Registry.discover().adapters.find("twin")
     message = " ".join(str(caught.value).split())
     assert message.startswith(
         "load_model: no adapter is called 'twin'. Known: photo, clip, open-clip, cxr-repair, imagebind"
@@ -135,7 +134,7 @@ def test_strict_raises_instead(
         Registry.discover()
     assert reason in " ".join(str(caught.value).split())
     monkeypatch.setenv("M2IB_STRICT_PLUGINS", "0")
-    assert len(Registry.discover().list().failures) == 1
+    assert len(Registry.discover().adapters.failures) == 1
 
 
 def test_a_taken_name_stays_reachable_in_full(plugins: Plugins, caplog: pytest.LogCaptureFixture) -> None:
@@ -145,18 +144,18 @@ def test_a_taken_name_stays_reachable_in_full(plugins: Plugins, caplog: pytest.L
         "the adapter 'clip' is registered by 'other-clip' and 'm2ib': ask for 'other-clip:clip' or 'm2ib:clip'",
         "the adapter 'clip' is registered by 'm2ib' and 'other-clip': ask for 'm2ib:clip' or 'other-clip:clip'",
     )
-    (conflict,) = registry.list().conflicts
+    (conflict,) = registry.adapters.conflicts
     assert conflict in line
     assert [record.getMessage() for record in caplog.records] == [conflict]
-    for ask in (lambda: registry.find("clip"), lambda: m2ib.load_model("clip", registry=registry)):
+    for ask in (lambda: registry.adapters.find("clip"), lambda: m2ib.load_model("clip", registry=registry)):
         with pytest.raises(m2ib.AdapterError) as caught:
             ask()
         assert str(caught.value) == f"load_model: {conflict}"
-    assert registry.find("m2ib:clip").origin == "m2ib"
-    assert registry.find("other-clip:clip").modalities == ("sonar", "text")
-    assert registry.find("photo").origin == "m2ib"
-    assert {"photo", "open-clip", "m2ib:clip", "other-clip:clip"} <= set(registry.list().names)
-    assert registry.list().failures == ()
+    assert registry.adapters.find("m2ib:clip").origin == "m2ib"
+    assert registry.adapters.find("other-clip:clip").modalities == ("sonar", "text")
+    assert registry.adapters.find("photo").origin == "m2ib"
+    assert {"photo", "open-clip", "m2ib:clip", "other-clip:clip"} <= set(registry.adapters.names)
+    assert registry.adapters.failures == ()
 
 
 def test_a_taken_name_raises_when_strict(plugins: Plugins) -> None:
@@ -171,7 +170,7 @@ def test_a_taken_name_raises_when_strict(plugins: Plugins) -> None:
 )
 def test_an_unknown_name_gets_a_hint(asked: str, hint: str) -> None:
     with pytest.raises(m2ib.AdapterError) as caught:
-        Registry.discover().find(asked)
+        Registry.discover().adapters.find(asked)
     assert str(caught.value).startswith(
         f"load_model: no adapter is called {asked!r}{hint}. Known: photo, clip, "
     )
@@ -179,7 +178,7 @@ def test_an_unknown_name_gets_a_hint(asked: str, hint: str) -> None:
 
 def test_an_empty_registry_says_so() -> None:
     with pytest.raises(m2ib.AdapterError, match=r"no adapter is called 'clip'\. Known: none$"):
-        Registry().find("clip")
+        Registry().adapters.find("clip")
 
 
 def test_a_load_that_gives_something_else_is_refused(plugins: Plugins) -> None:
@@ -312,12 +311,10 @@ BARS = """
 def test_renderers_of_plugins_are_found(plugins: Plugins, monkeypatch: pytest.MonkeyPatch) -> None:
     plugins.add("m2ib-bars", BARS)
     registry = Registry.discover()
-    assert registry.list_renderers()["bars"].origin == "m2ib-bars"
-    assert {"image", "text", "sound", "field", "traces", "film", "values"} < set(
-        registry.list_renderers().names
-    )
+    assert registry.renderers["bars"].origin == "m2ib-bars"
+    assert {"image", "text", "sound", "field", "traces", "film", "values"} < set(registry.renderers.names)
     monkeypatch.setattr("m2ib.registry.discovery._default", registry)
-    assert m2ib.list_renderers().names == registry.list_renderers().names
+    assert m2ib.list_renderers().names == registry.renderers.names
     assert renderer_named("bars").name == "bars"
     with pytest.warns(
         m2ib.M2IBWarning,

@@ -21,7 +21,8 @@ import naive
 from m2ib.activations.reference import References
 from m2ib.cli import main
 from m2ib.contract.layout import Axis, Layout, axes_at, refined
-from m2ib.methods.bottleneck.settings import resolve
+from m2ib.contract.settings import resolve
+from m2ib.methods.bottleneck.settings import SETTINGS
 from m2ib.methods.bottleneck.shifts import Shifts, offsets
 from m2ib.methods.bottleneck.smooth import smoothed
 from m2ib.page import render_page
@@ -546,7 +547,7 @@ def stride(*steps: int) -> m2ib.Model:
 @pytest.mark.parametrize(("steps", "shifts"), [((8, 8), 4), ((8,), 4), ((2, 2, 2), 1), ((3,), 1)])
 def test_a_presets_shifts_are_left_out_where_they_do_not_suit(steps: tuple[int, ...], shifts: int) -> None:
     encoder = stride(*steps).encoder("image")
-    assert resolve(encoder, ("image",), {"preset": "sharp"}).shifts == shifts
+    assert resolve(SETTINGS, encoder, ("image",), {"preset": "sharp"})["shifts"] == shifts
 
 
 @pytest.mark.parametrize(

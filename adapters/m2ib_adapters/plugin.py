@@ -1,47 +1,10 @@
-"""Registers the first-party adapters. Imports nothing heavy: each ``load`` does."""
+"""Registers the first-party adapters. Imports nothing heavy: what ``load`` names does."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import m2ib
-
-
-def _load_photo(**options: Any) -> m2ib.Model:
-    from m2ib_adapters.photo.adapter import load
-
-    return load(**options)
-
-
-def _load_clip(**options: Any) -> m2ib.Model:
-    from m2ib_adapters.clip import load
-
-    return load(**options)
-
-
-def _load_open_clip(**options: Any) -> m2ib.Model:
-    from m2ib_adapters.openclip.adapter import load
-
-    return load(**options)
-
-
-def _load_cxr_repair(**options: Any) -> m2ib.Model:
-    from m2ib_adapters.cxr.adapter import load
-
-    return load(**options)
-
-
-def _load_imagebind(**options: Any) -> m2ib.Model:
-    from m2ib_adapters.imagebind.adapter import load
-
-    return load(**options)
-
-
-def _load_imagebind_tiny(**options: Any) -> m2ib.Model:
-    from m2ib_adapters.imagebind_tiny.adapter import load
-
-    return load(**options)
 
 
 @m2ib.hookimpl
@@ -52,7 +15,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             name="photo",
             summary="the embedded default: an ImageNet CNN and a sentence encoder, joined by a linear map",
             modalities=("image", "text"),
-            load=_load_photo,
+            load="m2ib_adapters.photo.adapter:load",
             models="EfficientNet-Lite2 + all-MiniLM-L6-v2, from PyPI, no download at run time",
             extra="m2ib[photo]",
             options=("size",),
@@ -64,7 +27,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             name="clip",
             summary="CLIP through transformers",
             modalities=("image", "text"),
-            load=_load_clip,
+            load="m2ib_adapters.clip:load",
             models="any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32) or local folder",
             extra="m2ib[clip]",
             options=("attention",),
@@ -76,7 +39,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             name="open-clip",
             summary="CLIP, SigLIP and their kin through open_clip",
             modalities=("image", "text"),
-            load=_load_open_clip,
+            load="m2ib_adapters.openclip.adapter:load",
             models="any open_clip architecture with a pretrained tag or a local checkpoint file",
             extra="m2ib[open-clip]",
             options=("architecture", "quick_gelu", "preprocess", "tokenizer"),
@@ -88,7 +51,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             name="cxr-repair",
             summary="CLIP for chest X-rays, with DICOM",
             modalities=("image", "text"),
-            load=_load_cxr_repair,
+            load="m2ib_adapters.cxr.adapter:load",
             models="CXR-RePaiR and any other CLIP state dict in OpenAI's format, ViT or ResNet",
             extra="m2ib[cxr]",
             options=("preprocess", "equalize"),
@@ -100,7 +63,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             name="imagebind",
             summary="ImageBind: six kinds of input in one space",
             modalities=("image", "video", "text", "audio", "depth", "thermal", "imu"),
-            load=_load_imagebind,
+            load="m2ib_adapters.imagebind.adapter:load",
             models="imagebind_huge.pth, safetensors with its keys, or nielsr/imagebind-huge "
             "(weights: CC BY-NC-SA 4.0, no commercial use)",
             extra="m2ib[imagebind]",
@@ -113,7 +76,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             name="imagebind-tiny",
             summary="a small ImageBind for a procedural world",
             modalities=("image", "text", "audio", "depth", "thermal", "imu"),
-            load=_load_imagebind_tiny,
+            load="m2ib_adapters.imagebind_tiny.adapter:load",
             models="weights in the package (MIT), trained on m2ib.scenes; a small vocabulary of its own, no download",
             extra="m2ib[imagebind]",
             options=("audio", "depth", "thermal", "imu"),

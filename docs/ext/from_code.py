@@ -30,7 +30,6 @@ _LINE = re.compile(r"^\[([a-z ]+?)(?: of)? ([\w. -]+)\]\(([\w./-]+)\)$", re.MULT
 _KEPT = {
     "m2ib.Fading": "m2ib.Degradation",
     "m2ib.Replacing": "m2ib.Degradation",
-    "m2ib.methods.Ready": "m2ib.methods.Begun",
 }
 
 

@@ -8,7 +8,7 @@ import importlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from unittest.mock import patch
 
@@ -21,13 +21,6 @@ _EVERYWHERE = {
     "out": "the folder that is written",
     "force": "write into a folder that holds something",
     "title": "of the page",
-}
-_LOADED = {
-    "photo": "photo",
-    "clip": "",
-    "open-clip": "openclip",
-    "cxr-repair": "cxr",
-    "imagebind": "imagebind",
 }
 
 
@@ -45,16 +38,16 @@ def help_of(command: str) -> str:
 
 def config_of(command: str) -> str:
     """The options of a command that a YAML file may hold, with their defaults, in the words of whoever takes them."""
+    from m2ib.api import Options
     from m2ib.evaluation.study import Study
     from m2ib.loading import load_model
-    from m2ib.methods.bottleneck.settings import FitSettings
     from m2ib.tuning.search import Search
 
     name = command.split()[1]
     module = importlib.import_module("m2ib.cli.config" if name == "explain" else f"m2ib.cli.{name}")
     config = module.READER.config
     takers = {
-        "explain": (FitSettings, _explain()),
+        "explain": (Options,),
         "evaluate": (Study,),
         "tune": (Search, Study),
         "check": (),
@@ -62,6 +55,7 @@ def config_of(command: str) -> str:
     said = dict(_EVERYWHERE)
     for taker in (load_model, *reversed(takers), config):
         said |= entries(taker.__doc__ or "")
+    said |= getattr(module, "SETTING_HELP", {})
     rows = []
     for field in dataclasses.fields(config):
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
@@ -72,12 +66,6 @@ def config_of(command: str) -> str:
             f"| `{field.name}` | {shown} | {inline(said[field.name], identifier).replace('|', chr(92) + '|')} |"
         )
     return "\n".join(["| key | default | what it is |", "|---|---|---|", *rows])
-
-
-def _explain() -> Callable[..., Any]:
-    from m2ib.api import explain
-
-    return explain
 
 
 def adapter_as_markdown(name: str) -> str:
@@ -109,11 +97,9 @@ def _grouped(names: Iterable[str], said: Mapping[str, str]) -> str:
 
 def options_of(name: str) -> dict[str, str]:
     """By option, what the adapter's ``load`` says of it."""
-    package = _LOADED.get(name, name.replace("-", "_"))
-    module = importlib.import_module(
-        f"m2ib_adapters.{package}.adapter" if package else f"m2ib_adapters.{name}"
-    )
-    return entries(module.load.__doc__ or "")
+    from m2ib import list_adapters
+
+    return entries(list_adapters()[name].spec.loader.__doc__ or "")
 
 
 def preparation_as_markdown(kind: str) -> str:
@@ -129,11 +115,26 @@ def methods_as_markdown(_: str) -> str:
 
     found = list_methods()
     rows = [
-        f"| `{name}` | {info.summary.replace('|', '/')} | {', '.join(f'`{each}`' for each in info.spec.settings)} |"
+        f"| `{name}` | {info.summary.replace('|', '/')} | {', '.join(f'`{each}`' for each in info.spec.setting_names)} |"
         for name, info in zip(found.names, found, strict=True)
         if info.origin == "m2ib"
     ]
-    return "\n".join(["| method | what it is | settings |", "|---|---|---|", *rows])
+    table = "\n".join(["| method | what it is | settings |", "|---|---|---|", *rows])
+    return "\n\n".join([table, *(_settings_of(row.spec) for row in found if row.origin == "m2ib")])
+
+
+def _settings_of(spec: Any) -> str:
+    """A method's settings, folded away."""
+    rows = [
+        f"| `{each.name}` | {_escaped(each.kind)} | {each.default_text} | {_escaped(each.help)} |"
+        for each in spec.settings
+    ]
+    table = "\n".join(["| setting | values | default | what it is |", "|---|---|---|---|", *rows])
+    return f"### {spec.name}\n\n{table}"
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "/").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def formats_as_markdown(_: str) -> str:

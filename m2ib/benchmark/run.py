@@ -19,8 +19,9 @@ from m2ib.benchmark.rows import Control, Figure, Key, Result, Row, figures, resu
 from m2ib.benchmark.words import TEXT, WordFinder, embedded
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
+from m2ib.contract.settings import resolve
 from m2ib.errors import SettingError, did_you_mean
-from m2ib.methods.bottleneck.settings import resolve
+from m2ib.methods.bottleneck.settings import SETTINGS, FitSettings
 from m2ib.progress import Bar, progress
 from m2ib.scenes import KINDS, query, scene
 from m2ib.scenes import scenes as make_scenes
@@ -115,7 +116,9 @@ def run_scenes(
         "seeds": numbers,
         "methods": list(named),
         "made_with": {
-            f"{name} {modality}": resolve(model.encoder(modality), (modality,), method.given).to_dict()
+            f"{name} {modality}": FitSettings(
+                **resolve(SETTINGS, model.encoder(modality), (modality,), method.given)
+            ).to_dict()
             for name, method in named.items()
             if method.given is not None
             for modality in chosen

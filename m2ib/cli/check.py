@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from m2ib.cli.options import Reader, as_yaml, elsewhere, with_options
+from m2ib.cli.options import AS_WRITTEN, Reader, add_command, as_yaml, elsewhere, with_options
 from m2ib.errors import M2IBError, SettingError, StorageError, did_you_mean
 
 _MORE = """the adapter's name comes first. Two examples or more of a modality, different ones and of different lengths, are
@@ -48,17 +48,17 @@ READER = Reader(CheckConfig, hidden=("examples", "options"), hint=elsewhere)
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         name,
-        help="check an adapter against the contract",
-        description="Checks an installed adapter against the contract; says what it does not tell, and how long a step of a "
+        "check an adapter against the contract",
+        "Checks an installed adapter against the contract; says what it does not tell, and how long a step of a "
         "fit takes.",
+        reader=READER,
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        formatter_class=AS_WRITTEN,
     )
     parser.add_argument("adapter", metavar="NAME", help="of the adapter; `m2ib adapters` lists them")
-    READER.add_options(parser)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:
@@ -101,9 +101,9 @@ def _modalities(name: str, rest: Sequence[str]) -> tuple[str, ...]:
 
     registry = default_registry()
     try:
-        return registry.find(name).modalities
+        return registry.adapters.find(name).spec.modalities
     except M2IBError:
-        late = next((word for word in rest if word in registry.list().names), None)
+        late = next((word for word in rest if word in registry.adapters.names), None)
         if late is None:
             raise
         raise SettingError(f"check: the adapter's name comes first, as in m2ib check {late} ...") from None

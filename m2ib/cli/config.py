@@ -7,17 +7,36 @@ import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from m2ib.cli.options import Reader, elsewhere, with_options
+from m2ib.cli.options import ModelConfig, Reader, elsewhere, with_options
 from m2ib.errors import SettingError
+from m2ib.methods.bottleneck.settings import SETTINGS
 from m2ib.registry.discovery import default_registry
 
 AGAINST = "against"
+C = TypeVar("C")
+
+
+SETTING_HELP = {each.name: f"{each.help}: {each.kind}" for each in SETTINGS}
+"""What is said of the settings of m2ib, each of which is an option of its own; other methods' are in ``settings``."""
+
+
+def _with_settings(config: type[C]) -> type[C]:
+    """With an option for each setting of m2ib, null by default, before ``reference``."""
+    own = dict(config.__annotations__)
+    at = list(own).index("reference")
+    config.__annotations__ = dict(
+        [*list(own.items())[:at], *((name, Any) for name in SETTING_HELP), *list(own.items())[at:]]
+    )
+    for name in SETTING_HELP:
+        setattr(config, name, None)
+    return config
 
 
 @dataclass
-class ExplainConfig:
+@_with_settings
+class ExplainConfig(ModelConfig):
     """All options of ``m2ib explain``. A setting that is null comes from the preset, the adapter or the method.
 
     inputs   two of them: ``{image: dog.jpg, text: a dog}``, or for two of one modality a list
@@ -29,29 +48,11 @@ class ExplainConfig:
     boxes    drawn over the image: a file, COCO JSON or MS-CXR's CSV, or a list of [x, y, width, height, label]
     """
 
-    model: str = "photo"
-    checkpoint: str | None = None
-    device: str = "auto"
-    dtype: str = "float32"
-    options: dict[str, Any] = field(default_factory=dict)
     inputs: Any = None
     boxes: Any = None
     method: str = "m2ib"
     settings: dict[str, Any] = field(default_factory=dict)
-    beta: Any = None
-    variance: Any = None
-    layer: Any = None
-    steps: Any = None
-    samples: Any = None
-    lr: Any = None
     seed: int = 0
-    readout: Any = None
-    granularity: Any = None
-    standardize: Any = None
-    shifts: Any = None
-    smooth: Any = None
-    noise: Any = None
-    preset: Any = None
     reference: Any = None
     truncate: bool = False
     out: str = "m2ib-report"
@@ -59,32 +60,13 @@ class ExplainConfig:
     title: str | None = None
 
 
-# A value, or a mapping by modality.
-_FREE = (
-    "beta",
-    "variance",
-    "layer",
-    "steps",
-    "samples",
-    "lr",
-    "readout",
-    "granularity",
-    "standardize",
-    "shifts",
-    "smooth",
-    "noise",
-    "preset",
-    "reference",
-)
-FIT_OPTIONS = ("seed", "truncate", "settings", *_FREE)
-
-
 READER = Reader(
     ExplainConfig,
-    free=_FREE,
+    free=(*SETTING_HELP, "reference"),
     switches=("truncate", "force"),
     hidden=("inputs", "options", "settings"),
     hint=elsewhere,
+    help=SETTING_HELP,
 )
 
 
@@ -156,7 +138,7 @@ def read_inputs(config: ExplainConfig) -> list[tuple[str, Any]]:
             "inputs: must be a mapping such as {image: dog.jpg, text: a dog}, or a list of such, "
             f"not {rows!r:.80}"
         )
-    takes = default_registry().find(config.model).modalities
+    takes = default_registry().adapters.find(config.model).modalities
     flags = ", ".join(f"--{modality}" for modality in takes)
     pair: list[tuple[str, Any]] = []
     for row in rows:

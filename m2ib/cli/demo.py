@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from m2ib.cli.options import add_command, refuse_more
+
 
 @dataclass(frozen=True)
-class Pair:
+class PhotoCaption:
     """A photograph of ``skimage.data`` and a caption; ``against`` makes it a contrast."""
 
     photo: str
@@ -23,29 +25,31 @@ class Pair:
 
 
 PAIRS = (
-    Pair("cat", "a tabby cat looking at the camera", "A cat"),
-    Pair("coffee", "a cup of espresso on a wooden table", "A cup of espresso"),
-    Pair("rocket", "a rocket standing on the launch pad at night", "A rocket"),
-    Pair("camera", "a man filming with a camera on a tripod", "A man with a camera"),
-    Pair("astronaut", "a space shuttle ready for launch", "One photograph, first caption"),
-    Pair("astronaut", "a woman in an orange space suit", "The same photograph, second caption"),
-    Pair(
+    PhotoCaption("cat", "a tabby cat looking at the camera", "A cat"),
+    PhotoCaption("coffee", "a cup of espresso on a wooden table", "A cup of espresso"),
+    PhotoCaption("rocket", "a rocket standing on the launch pad at night", "A rocket"),
+    PhotoCaption("camera", "a man filming with a camera on a tripod", "A man with a camera"),
+    PhotoCaption("astronaut", "a space shuttle ready for launch", "One photograph, first caption"),
+    PhotoCaption("astronaut", "a woman in an orange space suit", "The same photograph, second caption"),
+    PhotoCaption(
         "coffee",
         "my grandmother told me that espresso tastes better on sunday mornings",
         "A caption with distractor words",
     ),
-    Pair("astronaut", "a crash helmet", "Why this caption rather than that one", against="a space shuttle"),
+    PhotoCaption(
+        "astronaut", "a crash helmet", "Why this caption rather than that one", against="a space shuttle"
+    ),
 )
 
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         name,
-        help="explain photo-caption pairs, or a scene in six modalities, with the embedded models",
-        description="Explains photo-caption pairs on scikit-image's photographs; with --modalities every pair of the "
+        "explain photo-caption pairs, or a scene in six modalities, with the embedded models",
+        "Explains photo-caption pairs on scikit-image's photographs; with --modalities every pair of the "
         "six modalities of a made-up scene. Needs no download.",
-        allow_abbrev=False,
     )
     parser.add_argument("--out", default="m2ib-demo", metavar="FOLDER", help="default: %(default)s")
     parser.add_argument("--force", action="store_true", help="write into a folder that exists")
@@ -63,8 +67,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.cli import modalities
     from m2ib.errors import SettingError
 
-    if rest:
-        raise SettingError(f"demo: {rest[0]!r} is not an option of this command")
+    refuse_more(rest, "demo")
     if parsed.modalities:
         modalities.run(parsed)
         return

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2ib.cli.options import Reader, as_yaml, elsewhere, key_values
+from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, elsewhere, key_values
 from m2ib.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ An evaluation that was cut off goes on where it was when the command is given ag
 
 
 @dataclass
-class EvaluateConfig:
+class EvaluateConfig(ModelConfig):
     """All options of ``m2ib evaluate``.
 
     data     a .csv or .jsonl file; or {format: NAME, ...} with the format's options
@@ -38,11 +37,6 @@ class EvaluateConfig:
     The others are those of :class:`m2ib.evaluation.study.Study`.
     """
 
-    model: str = "photo"
-    checkpoint: str | None = None
-    device: str = "auto"
-    dtype: str = "float32"
-    options: dict[str, Any] = field(default_factory=dict)
     data: Any = None
     limit: int | None = None
     methods: Any = "all"
@@ -77,21 +71,14 @@ READER = Reader(
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help="compare methods by metrics on many pairs",
-        description=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    READER.add_options(parser)
+    help = "compare methods by metrics on many pairs"
+    add_command(commands, name, help, _EXAMPLES, reader=READER, formatter_class=AS_WRITTEN)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Evaluate, or go on; write CSV, Markdown and a page into the folder; print the tables and the page's path."""
-    config = EvaluateConfig(**READER.read(parsed, key_values(rest, "evaluate")))
-    if parsed.print_config:
-        sys.stdout.write(as_yaml(config))
+    config: EvaluateConfig | None = READER.config_of(parsed, key_values(rest, "evaluate"))
+    if config is None:
         return
 
     from rich.console import Console
@@ -105,17 +92,13 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.evaluation.study import check
     from m2ib.registry.discovery import default_registry
 
-    if config.paper is not None and config.paper not in PUBLISHED:
-        raise SettingError(
-            f"evaluate: paper {config.paper!r} is unknown{did_you_mean(config.paper, PUBLISHED)} "
-            f"There is {', '.join(PUBLISHED)}"
-        )
-    adapter = default_registry().find(config.model)
+    check_paper(config.paper, PUBLISHED, "evaluate")
+    adapter = default_registry().adapters.find(config.model)
     pairs = pairs_of(config.data, "evaluate")
     study = study_of(config)
     check(study, pairs, adapter)  # what is wrong shows before the model is loaded
     folder = claimed_folder(Path(config.out), force=config.force)
-    model = load(config)
+    model = config.load()
     if config.force:
         forget(folder)
     evaluate(model, pairs, study, folder)
@@ -125,17 +108,12 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     print(page.resolve())
 
 
-def load(config: Any) -> Any:
-    """The model that a configuration names."""
-    from m2ib.loading import load_model
-
-    return load_model(
-        config.model,
-        checkpoint=config.checkpoint,
-        device=config.device,
-        dtype=config.dtype,
-        **config.options,
-    )
+def check_paper(paper: str | None, known: Collection[str], command: str) -> None:
+    """Raises :class:`SettingError` for a paper whose figures are not here."""
+    if paper is not None and paper not in known:
+        raise SettingError(
+            f"{command}: paper {paper!r} is unknown{did_you_mean(paper, known)} There is {', '.join(known)}"
+        )
 
 
 def pairs_of(data: Any, command: str) -> Pairs:
@@ -160,23 +138,13 @@ def study_of(config: EvaluateConfig) -> Study:
     """What is to be evaluated."""
     from m2ib.evaluation.study import Study
 
-    names = (
-        "limit",
-        "settings",
-        "batch_size",
-        "curve_steps",
-        "controls",
-        "sanity_pairs",
-        "sanity_stages",
-        "roar",
-    )
     lists = {name: _listed(getattr(config, name)) for name in _LISTS}
     return Study(
         methods=lists["methods"] or (),
         metrics=lists["metrics"] or (),
         seeds=tuple(map(_number, lists["seeds"] or ())),
         sides=lists["sides"],
-        **{name: getattr(config, name) for name in names},
+        **{name: getattr(config, name) for name in Study.__dataclass_fields__ if name not in _LISTS},
     )
 
 

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from m2ib.cli.config import READER, read_config, read_inputs
+from m2ib.cli.options import AS_WRITTEN, add_command, as_yaml
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -25,30 +28,17 @@ every option may also stand in a YAML file (--config) or be written as key=value
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    from m2ib.cli.config import READER
-
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help="explain one pair",
-        description=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    READER.add_options(parser)
+    add_command(commands, name, "explain one pair", _EXAMPLES, reader=READER, formatter_class=AS_WRITTEN)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Explain the pair; write page, figure and numbers into a folder; print the page's path."""
-    from m2ib.cli.config import read_config, read_inputs
-    from m2ib.cli.options import as_yaml
-
     config = read_config(parsed, rest)
     if parsed.print_config:
         sys.stdout.write(as_yaml(config))
         return
 
     from m2ib.cli.comparison import check_methods, explain_each
-    from m2ib.loading import load_model
     from m2ib.results.storage import check_folder
 
     pair = read_inputs(config)
@@ -57,14 +47,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     check_folder(folder, force=config.force)
     if config.boxes is not None:
         _check_boxes(config.boxes, pair)  # what is wrong with them shows before the model is loaded
-    model = load_model(
-        config.model,
-        checkpoint=config.checkpoint,
-        device=config.device,
-        dtype=config.dtype,
-        **config.options,
-    )
-    explanations = explain_each(model, pair, config, methods)
+    explanations = explain_each(config.load(), pair, config, methods)
     if config.boxes is not None:
         explanations = [explanation.with_boxes(config.boxes) for explanation in explanations]
     page = write_report(explanations, folder, config.title)

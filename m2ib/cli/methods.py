@@ -6,30 +6,27 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
+from m2ib.cli.options import add_command, print_listing, refuse_more
+
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    commands.add_parser(name, help="list the installed methods", allow_abbrev=False)
+    parser = add_command(commands, name, "list the installed methods, or the settings of one")
+    parser.add_argument("method", nargs="?", metavar="NAME", help="whose settings are listed")
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
-    """Print a table of methods, and a line for each plugin that was left out."""
-    from rich.console import Console
-    from rich.table import Table
+    """Print a table of methods, and a line for each plugin that was left out; or the settings of one method."""
+    from m2ib.registry.discovery import default_registry
 
-    from m2ib.errors import SettingError
-    from m2ib.registry.discovery import list_methods
-
-    if rest:
-        raise SettingError(f"methods: {rest[0]!r} is not an option of this command")
-    found = list_methods()
-    console = Console()
-    table = Table("name", "what it is", "settings", "needs", "from", box=None, pad_edge=False)
-    for name, info in zip(found.names, found, strict=True):
-        needs = "attention" if info.spec.attention else ""
-        table.add_row(name, info.summary, ", ".join(info.spec.settings), needs, info.origin)
-    console.print(table, markup=False)
-    for failure in found.failures:
-        console.print(str(failure), markup=False)
-    for conflict in found.conflicts:
-        console.print(conflict, markup=False)
+    refuse_more(rest, "methods")
+    found = default_registry().methods
+    if parsed.method is not None:
+        for each in found.find(parsed.method).spec.settings:
+            print(f"{each.name}: {each.help} ({each.kind}; {each.default_text})")
+        return
+    rows = [
+        (row.summary, ", ".join(row.spec.setting_names), "attention" if row.spec.attention else "")
+        for row in found
+    ]
+    print_listing(found, ("what it is", "settings", "needs"), rows)

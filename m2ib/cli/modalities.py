@@ -178,7 +178,7 @@ def run(parsed: argparse.Namespace) -> None:
     folder = Path(parsed.out)
     check_folder(folder, force=parsed.force)
     name = parsed.model or _MODEL
-    takes = default_registry().find(name).modalities
+    takes = default_registry().adapters.find(name).modalities
     if not set(MODALITIES) <= set(takes):
         raise SettingError(
             f"demo: --modalities needs {', '.join(MODALITIES)}; the model {name!r} takes {', '.join(takes)}"

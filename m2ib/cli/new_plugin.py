@@ -7,15 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from m2ib.cli.options import add_command, refuse_more
+
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         name,
-        help="write a package with an adapter to start from",
-        description="Writes a distribution m2ib-NAME with an adapter NAME that works as it is and passes its own tests; four TODOs "
+        "write a package with an adapter to start from",
+        "Writes a distribution m2ib-NAME with an adapter NAME that works as it is and passes its own tests; four TODOs "
         "are left for its author.",
-        allow_abbrev=False,
     )
     parser.add_argument("name", metavar="NAME", help="of the adapter, e.g. my-model")
     parser.add_argument("--out", metavar="FOLDER", help="default: m2ib-NAME")
@@ -24,11 +26,9 @@ def add_parser(commands: Any, name: str) -> None:
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Write it; print its folder and what to do next."""
-    from m2ib.errors import SettingError
     from m2ib.new_plugin import write_plugin
 
-    if rest:
-        raise SettingError(f"new-plugin: {rest[0]!r} is not an option of this command")
+    refuse_more(rest, "new-plugin")
     folder = write_plugin(parsed.name, None if parsed.out is None else Path(parsed.out), force=parsed.force)
     name = parsed.name.removeprefix("m2ib-")
     print(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
@@ -16,10 +17,72 @@ from omegaconf.errors import OmegaConfBaseException
 
 from m2ib.errors import SettingError, did_you_mean
 
+if TYPE_CHECKING:
+    from m2ib.contract.model import Model
+    from m2ib.registry.discovery import Listing
+
+AS_WRITTEN = argparse.RawDescriptionHelpFormatter
 RESERVED = ("name", "checkpoint", "device", "dtype", "registry")  # of load_model, so none of an adapter's own
 
 
 _KEY_VALUE = re.compile(r"[a-z_]+(\.[\w-]+)*=")
+
+
+def add_command(
+    commands: Any,
+    name: str,
+    help: str,
+    description: str | None = None,
+    *,
+    reader: Reader | None = None,
+    **more: Any,
+) -> argparse.ArgumentParser:
+    """A command among argparse's sub-commands, with its reader's options; ``more`` is argparse's own."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=help, description=description, allow_abbrev=False, **more
+    )
+    if reader is not None:
+        reader.add_options(parser)
+    return parser
+
+
+def refuse_more(rest: Sequence[str], command: str) -> None:
+    """Raises :class:`SettingError` for words that a command has no use for."""
+    if rest:
+        raise SettingError(f"{command}: {rest[0]!r} is not an option of this command")
+
+
+def print_listing(found: Listing[Any], heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table of what is installed, a row for each with its name and origin, and a line for each plugin left out."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table("name", *heads, "from", box=None, pad_edge=False)
+    for name, row, cells in zip(found.names, found, rows, strict=True):
+        table.add_row(name, *cells, row.origin)
+    console.print(table, markup=False)
+    for line in (*found.failures, *found.conflicts):
+        console.print(str(line), markup=False)
+
+
+@dataclass
+class ModelConfig:
+    """Which model; ``options`` are the adapter's own."""
+
+    model: str = "photo"
+    checkpoint: str | None = None
+    device: str = "auto"
+    dtype: str = "float32"
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def load(self) -> Model:
+        """Raises what :func:`m2ib.load_model` raises."""
+        from m2ib.loading import load_model
+
+        return load_model(
+            self.model, checkpoint=self.checkpoint, device=self.device, dtype=self.dtype, **self.options
+        )
 
 
 def _no_hint(key: str) -> str:
@@ -37,6 +100,7 @@ class Reader:
     hidden    those without a flag
     named     those that are a mapping, of which a word alone is the ``format``
     hint      what to say of an unknown name, in place of the closest one; "" for nothing
+    help      a line about an option, by name
     """
 
     config: type
@@ -46,6 +110,7 @@ class Reader:
     hidden: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     hint: Callable[[str], str] = _no_hint
+    help: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -63,9 +128,18 @@ class Reader:
         parser.add_argument("--print-config", action="store_true", help="show the resolved options and stop")
         for name in self.flags:
             more: dict[str, Any] = {"nargs": "+"} if name in self.words else {}
+            more["help"] = self.help.get(name, "").replace("%", "%%") or None
             parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=name.upper(), **more)
         for name in self.switches:
             parser.add_argument(f"--{name}", action="store_true", default=None)
+
+    def config_of(self, parsed: argparse.Namespace, overrides: Sequence[str]) -> Any:
+        """What :meth:`read` gives, as a configuration; None where it was only to be shown, and was."""
+        config = self.config(**self.read(parsed, overrides))
+        if parsed.print_config:
+            sys.stdout.write(as_yaml(config))
+            return None
+        return config
 
     def read(self, parsed: argparse.Namespace, overrides: Sequence[str]) -> dict[str, Any]:
         """File, then flags, then ``key=value`` words, over the defaults. Raises :class:`SettingError`."""
@@ -122,9 +196,9 @@ def elsewhere(key: str) -> str:
     """For ``hint``: that a name is one of an adapter's or of a method's own."""
     from m2ib.registry.discovery import default_registry
 
-    if any(key in info.spec.options for info in default_registry().list()):
+    if any(key in info.spec.options for info in default_registry().adapters):
         return f"; did you mean 'options.{key}', an option of the adapter?"
-    if any(key in info.spec.settings for info in default_registry().list_methods()):
+    if any(key in info.spec.setting_names for info in default_registry().methods):
         return f"; did you mean 'settings.{key}', a setting of a method?"
     return ""
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2ib.cli.evaluate import load, pairs_of
-from m2ib.cli.options import Reader, as_yaml, elsewhere, key_values
+from m2ib.cli.evaluate import check_paper, pairs_of
+from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, elsewhere, key_values
 from m2ib.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ is given again; --force begins anew.
 
 
 @dataclass
-class TuneConfig:
+class TuneConfig(ModelConfig):
     """All options of ``m2ib tune``.
 
     data     a .csv or .jsonl file; or {format: NAME, ...} with the format's options
@@ -43,11 +42,6 @@ class TuneConfig:
     The others are those of :class:`m2ib.tuning.search.Search`.
     """
 
-    model: str = "photo"
-    checkpoint: str | None = None
-    device: str = "auto"
-    dtype: str = "float32"
-    options: dict[str, Any] = field(default_factory=dict)
     data: Any = None
     side: Any = None
     metric: str = "insertion"
@@ -86,21 +80,14 @@ READER = Reader(
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name,
-        help="find a method's best settings on your own pairs",
-        description=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    READER.add_options(parser)
+    help = "find a method's best settings on your own pairs"
+    add_command(commands, name, help, _EXAMPLES, reader=READER, formatter_class=AS_WRITTEN)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Search, or go on; write tables, pictures and settings into the folder; print the tables and the settings' path."""
-    config = TuneConfig(**READER.read(parsed, key_values(rest, "tune")))
-    if parsed.print_config:
-        sys.stdout.write(as_yaml(config))
+    config: TuneConfig | None = READER.config_of(parsed, key_values(rest, "tune"))
+    if config is None:
         return
 
     from rich.console import Console
@@ -112,19 +99,15 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.tuning.search import check
     from m2ib.tuning.trials import require_optuna
 
-    if config.paper is not None and config.paper not in PUBLISHED_GRIDS:
-        raise SettingError(
-            f"tune: paper {config.paper!r} is unknown{did_you_mean(config.paper, PUBLISHED_GRIDS)} "
-            f"There is {', '.join(PUBLISHED_GRIDS)}"
-        )
-    adapter = default_registry().find(config.model)
+    check_paper(config.paper, PUBLISHED_GRIDS, "tune")
+    adapter = default_registry().adapters.find(config.model)
     pairs = pairs_of(config.data, "tune")
     searches = searches_of(config, pairs)
     for search in searches:
         check(search, pairs, adapter)  # what is wrong shows before the model is loaded
     require_optuna()
     folder = _folder(Path(config.out), force=config.force)
-    model = load(config)
+    model = config.load()
     for search in searches:
         tuned = tune(model, pairs, search, folder)
         settings = save(tuned, model=config.model, checkpoint=config.checkpoint, options=config.options)
@@ -138,18 +121,8 @@ def searches_of(config: TuneConfig, pairs: Pairs) -> list[Search]:
 
     given = config.side.split(",") if isinstance(config.side, str) else config.side or pairs.modalities
     sides = [side.strip() if isinstance(side, str) else side for side in given]
-    names = (
-        "metric",
-        "sampler",
-        "trials",
-        "pairs",
-        "held_out",
-        "method",
-        "settings",
-        "batch_size",
-        "curve_steps",
-        "roar",
-    )
+    own = ("modality", "seeds", "grid")
+    names = [name for name in Search.__dataclass_fields__ if name not in own]
     seeds = tuple(config.seeds) if isinstance(config.seeds, list) else (config.seeds,)
     _check_modalities(config.grid, pairs)
     return [

@@ -10,7 +10,8 @@ from typing import Any
 from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.metrics import METRICS as OBJECTS
-from m2ib.registry.discovery import AdapterInfo, MethodInfo, Registry, default_registry
+from m2ib.registry.discovery import Registered, Registry, default_registry
+from m2ib.registry.specs import AdapterSpec, MethodSpec
 
 ALL = "all"
 CONTROLS = ("uniform", "random")
@@ -103,14 +104,16 @@ class Checked:
     """
 
     study: Study
-    methods: Mapping[str, MethodInfo]
+    methods: Mapping[str, Registered[MethodSpec]]
     places: tuple[int, ...]
     undefined: tuple[tuple[int, str, str], ...] = ()
 
     def given(self, name: str, seed: int, modality: str | None = None) -> dict[str, Any]:
         """What a method is given of the study's settings; of those by modality, for ``modality`` its own alone."""
         settings, spec = self.study.settings, self.methods[name].spec
-        shared = {key: v for key, v in settings.items() if key not in self.methods and key in spec.settings}
+        shared = {
+            key: v for key, v in settings.items() if key not in self.methods and key in spec.setting_names
+        }
         own = {**shared, **settings.get(name, {})}
         if modality is not None:
             own = {key: v.get(modality) if isinstance(v, Mapping) else v for key, v in own.items()}
@@ -122,7 +125,10 @@ class Checked:
 
 
 def check(
-    study: Study, pairs: Pairs, adapter: AdapterInfo | None = None, registry: Registry | None = None
+    study: Study,
+    pairs: Pairs,
+    adapter: Registered[AdapterSpec] | None = None,
+    registry: Registry | None = None,
 ) -> Checked:
     """What can be refused before a model is loaded is refused here.
 
@@ -193,15 +199,15 @@ def check(
     return Checked(full, methods, places, tuple(undefined))
 
 
-def _methods(study: Study, registry: Registry) -> dict[str, MethodInfo]:
+def _methods(study: Study, registry: Registry) -> dict[str, Registered[MethodSpec]]:
     """By name, in the order asked for, the controls that go with every table last."""
-    listed, names = registry.list_methods(), study.methods
+    listed, names = registry.methods, study.methods
     chosen = listed.names if tuple(names) == (ALL,) else tuple(dict.fromkeys(names))
     if not chosen:
         raise SettingError(f"evaluate: give at least one method of {', '.join(listed.names)}")
     there = {info.name for info in listed}
     more = tuple(name for name in CONTROLS if name in there and name not in chosen) if study.controls else ()
-    return {name: registry.find_method(name) for name in (*chosen, *more)}
+    return {name: registry.methods.find(name) for name in (*chosen, *more)}
 
 
 def _metrics(names: Sequence[str], pairs: Pairs) -> tuple[str, ...]:
@@ -262,13 +268,13 @@ def _check_training(given: Mapping[str, Any]) -> None:
     Training(**given)
 
 
-def _check_settings(settings: Mapping[str, Any], methods: Mapping[str, MethodInfo]) -> None:
+def _check_settings(settings: Mapping[str, Any], methods: Mapping[str, Registered[MethodSpec]]) -> None:
     """Raises :class:`SettingError` for a setting that no method of the study has."""
     if not isinstance(settings, Mapping):
         raise SettingError(
             f"evaluate: settings are a dict by name, as in {{'masks': 512}}, not {settings!r:.60}"
         )
-    known = sorted({name for info in methods.values() for name in info.spec.settings})
+    known = sorted({name for info in methods.values() for name in info.spec.setting_names})
     for key, value in settings.items():
         if key in methods:
             if not isinstance(value, Mapping):
@@ -276,11 +282,11 @@ def _check_settings(settings: Mapping[str, Any], methods: Mapping[str, MethodInf
                     f"evaluate: settings of the method {key!r} are a dict by name, not {value!r:.60}"
                 )
             for name in value:
-                if name not in methods[key].spec.settings:
+                if name not in methods[key].spec.setting_names:
                     raise SettingError(
                         f"evaluate: the method {key!r} has no setting {name!r}"
-                        f"{did_you_mean(name, methods[key].spec.settings)} It has "
-                        f"{', '.join(methods[key].spec.settings) or 'none'}"
+                        f"{did_you_mean(name, methods[key].spec.setting_names)} It has "
+                        f"{', '.join(methods[key].spec.setting_names) or 'none'}"
                     )
         elif key not in known:
             raise SettingError(

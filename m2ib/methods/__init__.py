@@ -3,43 +3,6 @@
 Names are imported at first use, so that registering the methods loads no torch.
 """
 
-from __future__ import annotations
+import lazy_loader
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from m2ib.methods.base import Batch, Begun, Map, Method, Ready, degradation_of, needs_attention
-    from m2ib.methods.options import Option, Options, resolver
-
-_HOMES = {
-    "Batch": "base",
-    "Begun": "base",
-    "Map": "base",
-    "Method": "base",
-    "Option": "options",
-    "Options": "options",
-    "Ready": "base",
-    "degradation_of": "base",
-    "needs_attention": "base",
-    "resolver": "options",
-}
-
-__all__ = [
-    "Batch",
-    "Begun",
-    "Map",
-    "Method",
-    "Option",
-    "Options",
-    "Ready",
-    "degradation_of",
-    "needs_attention",
-    "resolver",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'm2ib.methods' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"m2ib.methods.{_HOMES[name]}"), name)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

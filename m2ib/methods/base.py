@@ -1,14 +1,15 @@
 """What a method is: from N inputs of one modality, and what each is explained against, to a map for each.
 
-To write one: a function ``begin(batch, settings)`` that gives a :class:`Begun`, a :class:`Method` around it, and a
-:class:`m2ib.MethodSpec` that a plugin registers. ``controls.py`` is the shortest example.
+To write one: a function ``prepare(batch, settings)`` that gives a :class:`PreparedBatch`, a :class:`Method` around it, and
+a :class:`m2ib.MethodSpec` that a plugin registers, with the settings it has. ``controls.py`` is the shortest example.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +24,14 @@ from m2ib.contract.inputs import Inputs, Item, row
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.errors import SettingError
-from m2ib.methods.options import resolver
+
+
+class Settings(SimpleNamespace):
+    """Resolved settings, as attributes."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items()}
 
 
 @dataclass(frozen=True)
@@ -92,45 +100,28 @@ class Map:
     curve: Curve | None = None
 
 
-class Begun(Protocol):
-    """What a method has once it has seen its inputs, and before it knows what they are explained against."""
-
-    @property
-    def embedding(self) -> Tensor:
-        """(N, D) of the inputs as they are, unnormalised."""
-        ...
-
-    def maps(self, targets: Tensor, advance: Callable[[], None]) -> list[Map]:
-        """A map for each input, towards ``targets`` (N, D): any length, only their direction matters.
-
-        ``advance`` is called once for each of the method's steps.
-        """
-        ...
-
-
 @dataclass(frozen=True)
-class Ready:
-    """A :class:`Begun` from an embedding and a function of the targets.
+class PreparedBatch:
+    """What a method has once it has seen its inputs, and before it knows what they are explained against.
 
     embedding  (N, D) of the inputs as they are, unnormalised
-    make       :meth:`Begun.maps`
+    maps       (targets (N, D), advance) -> a map for each input towards its target, of which only the direction
+               matters; calls ``advance`` once for each of the method's steps
+    reference  which reference inputs had a part in it, JSON-able; None for none
     """
 
     embedding: Tensor
-    make: Callable[[Tensor, Callable[[], None]], list[Map]]
-
-    def maps(self, targets: Tensor, advance: Callable[[], None]) -> list[Map]:
-        return self.make(targets, advance)
+    maps: Callable[[Tensor, Callable[[], None]], list[Map]]
+    reference: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Method:
     """One way to make maps.
 
-    begin     see :class:`Begun`
+    prepare   (batch, settings) -> :class:`PreparedBatch`
     unit      of the values: "nats", "cosine", "" for none
-    resolve   (encoder, modalities of the pair, what the caller gave by name) -> the settings of ``begin``;
-              raises :class:`SettingError`. By default a method has its seed alone
+    settings  makes of the resolved settings, given by name, what ``prepare`` takes
     refuse    why the method is not defined for an encoder; None where it is
     check     (model, modality, settings, references): raises what must be said before an input is read
     steps     of ``maps``, for progress
@@ -138,9 +129,9 @@ class Method:
     draws     whether the maps depend on the seed
     """
 
-    begin: Callable[[Batch, Any], Begun]
+    prepare: Callable[[Batch, Any], PreparedBatch]
     unit: str = ""
-    resolve: Callable[[Encoder, tuple[str, ...], Mapping[str, Any]], Any] = field(default_factory=resolver)
+    settings: Callable[..., Any] = Settings
     refuse: Callable[[Encoder], str | None] = lambda encoder: None
     check: Callable[[Model, str, Any, References], None] = lambda model, modality, settings, references: None
     steps: Callable[[Any], int] = lambda settings: 1

@@ -23,13 +23,12 @@ import torch
 from torch import Tensor
 
 from m2ib.activations.attention import Attended, gradients, watch
-from m2ib.methods.base import Batch, Begun, Map, Method, Ready, needs_attention
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, needs_attention
 from m2ib.methods.gradients import cosine
-from m2ib.methods.options import Options, block, resolver
 from m2ib.methods.reading import check_pooling, maps, pooled
 
 
-def begin(batch: Batch, settings: Options) -> Begun:
+def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     """Nothing is kept until there are targets."""
 
     def make(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
@@ -51,7 +50,7 @@ def begin(batch: Batch, settings: Options) -> Begun:
                 values = (at[:, None] @ relevance)[:, 0] / at.sum(1, keepdim=True)  # (rows, T)
         return maps(batch.layouts, values)
 
-    return Ready(batch.embed(), make)
+    return PreparedBatch(batch.embed(), make)
 
 
 def _kept(call: Attended, gradient: Tensor, length: int) -> Tensor:
@@ -60,4 +59,4 @@ def _kept(call: Attended, gradient: Tensor, length: int) -> Tensor:
 
 
 def method() -> Method:
-    return Method(begin, resolve=resolver(block("first", 0)), refuse=needs_attention, additive=False)
+    return Method(prepare, refuse=needs_attention, additive=False)

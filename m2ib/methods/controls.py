@@ -8,36 +8,34 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from m2ib.contract.inputs import Inputs, Item
-from m2ib.methods.base import Batch, Begun, Map, Method, Ready
-from m2ib.methods.options import Options, layer, resolver
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings
 
 
 def uniform() -> Method:
     """1 everywhere."""
     return Method(
-        lambda batch, settings: _begin(batch, settings, lambda shape, item: np.ones(shape)),
-        resolve=resolver(layer()),
-        additive=False,
+        lambda batch, settings: _prepared(batch, settings, lambda shape, item: np.ones(shape)), additive=False
     )
 
 
 def random() -> Method:
     """Uniform noise."""
 
-    def begin(batch: Batch, settings: Options) -> Begun:
-        return _begin(
-            batch,
-            settings,
-            lambda shape, item: np.random.default_rng((settings.seed, _content(item.inputs))).random(shape),
-        )
+    def noise(seed: int, shape: tuple[int, ...], item: Item) -> np.ndarray:
+        return np.random.default_rng((seed, _content(item.inputs))).random(shape)
 
-    return Method(begin, resolve=resolver(layer()), additive=False, draws=True)
+    return Method(
+        lambda batch, settings: _prepared(batch, settings, partial(noise, settings.seed)),
+        additive=False,
+        draws=True,
+    )
 
 
 def _content(inputs: Inputs) -> int:
@@ -49,11 +47,13 @@ def _content(inputs: Inputs) -> int:
     return value
 
 
-def _begin(batch: Batch, settings: Options, make: Callable[[tuple[int, ...], Item], np.ndarray]) -> Begun:
+def _prepared(
+    batch: Batch, settings: Settings, make: Callable[[tuple[int, ...], Item], np.ndarray]
+) -> PreparedBatch:
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         advance()
         return [
             Map(make(grid, item)) for grid, item in zip(batch.grids(settings.layer), batch.items, strict=True)
         ]
 
-    return Ready(batch.embed(), maps)
+    return PreparedBatch(batch.embed(), maps)

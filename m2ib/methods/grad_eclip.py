@@ -19,21 +19,18 @@ its own queries. Values have no unit, and are 0 or more.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from m2ib.activations.attention import Attended, gradients, watch
-from m2ib.contract.encoder import Encoder
-from m2ib.methods.base import Batch, Begun, Map, Method, Ready, degradation_of, needs_attention
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, needs_attention
 from m2ib.methods.gradients import cosine
-from m2ib.methods.options import Options, count, resolver
 from m2ib.methods.reading import cells, check_pooling, maps, pooled
 
 
-def begin(batch: Batch, settings: Options) -> Begun:
+def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     """Nothing is kept until there are targets."""
 
     def make(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
@@ -55,7 +52,7 @@ def begin(batch: Batch, settings: Options) -> Begun:
                 values += _contributions(call, weights, grid)
         return maps(batch.layouts, values.clamp(min=0))
 
-    return Ready(batch.embed(), make)
+    return PreparedBatch(batch.embed(), make)
 
 
 def _contributions(call: Attended, weights: Tensor, grid: Tensor) -> Tensor:
@@ -81,11 +78,5 @@ def _joined(heads: Tensor) -> Tensor:
     return heads.transpose(1, 2).flatten(2)
 
 
-def _usual(encoder: Encoder) -> int:
-    """What the paper takes: eight of twelve for texts, else one."""
-    return max(1, round(len(encoder.blocks) * 2 / 3)) if not degradation_of(encoder).gradual else 1
-
-
 def method() -> Method:
-    blocks: Any = count("blocks", _usual, most=lambda encoder: len(encoder.blocks))
-    return Method(begin, resolve=resolver(blocks), refuse=needs_attention, additive=False)
+    return Method(prepare, refuse=needs_attention, additive=False)

@@ -22,14 +22,12 @@ from torch import Tensor
 
 from m2ib.activations.capture import record
 from m2ib.activations.reach import content_reached
-from m2ib.contract.encoder import Encoder
-from m2ib.methods.base import Batch, Begun, Map, Method, Ready
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings
 from m2ib.methods.gradients import gradient_at
-from m2ib.methods.options import Options, layer, resolver
 from m2ib.notices import warn
 
 
-def begin(batch: Batch, settings: Options) -> Begun:
+def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     """One forward pass up to the layer, and from it to the embedding."""
     recording = record(batch.encoder, batch.inputs, settings.layer)
 
@@ -48,15 +46,7 @@ def begin(batch: Batch, settings: Options) -> Begun:
             found.append(Map(layout.shaped(values.double().cpu().numpy(), tuple(activation.shape[1:-1]))))
         return found
 
-    return Ready(recording.embedding, maps)
-
-
-def usual_layer(encoder: Encoder) -> int:
-    """The last layer whose cells can matter."""
-    last = len(encoder.blocks) - 1
-    if encoder.attention is not None:
-        return last if encoder.attention.pooled is None else last - 1
-    return last if encoder.layer(last).channel_axis == 1 else encoder.default_layer
+    return PreparedBatch(recording.embedding, maps)
 
 
 def _check_reached(batch: Batch, layer: int, gradient: Tensor) -> None:
@@ -72,4 +62,4 @@ def _check_reached(batch: Batch, layer: int, gradient: Tensor) -> None:
 
 
 def method() -> Method:
-    return Method(begin, resolve=resolver(layer(default=usual_layer)), additive=False)
+    return Method(prepare, additive=False)

@@ -21,11 +21,6 @@ AT_ONCE = 64  # hidden versions of an input in one forward pass, at most
 CACHED = 1_000_000  # numbers of inputs in one pass on a processor; more is slower, as they leave its caches
 
 
-def usual_masks(encoder: Encoder) -> int:
-    """Versions of an input to look at: 2,048, of a text 256, as for RISE in Wang et al. 2023 (Section 4.4)."""
-    return 2048 if degradation_of(encoder).gradual else 256
-
-
 def passes(masks: int) -> int:
     """Forward passes for ``masks`` versions of an input."""
     return -(-masks // AT_ONCE)

@@ -26,7 +26,7 @@ their numbers for texts compare with no others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,10 +36,8 @@ from torch import Tensor
 
 from m2ib.activations.capture import Recording, Tail, record
 from m2ib.contract.degradation import fill_cells, holds_numbers
-from m2ib.contract.encoder import Encoder
-from m2ib.methods.base import Batch, Begun, Map, Method, Ready, degradation_of
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, degradation_of
 from m2ib.methods.gradients import cosine
-from m2ib.methods.options import Options, choice, count, layer, resolver
 
 AT_ONCE = 10  # points of the line in one forward and backward pass
 RULES = {"right": "riemann_right", "trapezoid": "riemann_trapezoid", "gausslegendre": "gausslegendre"}
@@ -93,7 +91,7 @@ def _precision(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-def begin(batch: Batch, settings: Options, integrated: Any) -> Begun:
+def prepare(batch: Batch, settings: Settings, integrated: Any) -> PreparedBatch:
     """integrated  Captum's class"""
     encoder = batch.encoder
     fades = degradation_of(encoder).gradual and (
@@ -121,10 +119,10 @@ def begin(batch: Batch, settings: Options, integrated: Any) -> Begun:
                 advance()
         return found
 
-    return Ready(embedding, maps)
+    return PreparedBatch(embedding, maps)
 
 
-def _along(line: Line, target: Tensor, settings: Options, integrated: Any) -> Tensor:
+def _along(line: Line, target: Tensor, settings: Settings, integrated: Any) -> Tensor:
     """IG of each element, (1, ...)."""
     attributed: Tensor = integrated(lambda points: cosine(line.embed(points), target[None])).attribute(
         line.end,
@@ -137,23 +135,12 @@ def _along(line: Line, target: Tensor, settings: Options, integrated: Any) -> Te
     return attributed * wide
 
 
-def _nib(encoder: Encoder) -> Mapping[str, Any]:
-    return {"at": "layer", "layer": max(encoder.default_layer - 1, -1), "steps": 10, "rule": "right"}
-
-
 def method() -> Method:
     """Raises :class:`ImportError` where Captum is not installed."""
     from captum.attr import IntegratedGradients
 
     return Method(
-        lambda batch, settings: begin(batch, settings, IntegratedGradients),
+        lambda batch, settings: prepare(batch, settings, IntegratedGradients),
         "cosine",
-        resolver(
-            choice("at", "input", ("input", "layer")),
-            layer(),
-            count("steps", 50, least=2),
-            choice("rule", "gausslegendre", tuple(RULES)),
-            presets={"nib": _nib},
-        ),
         steps=lambda settings: int(settings.steps),
     )

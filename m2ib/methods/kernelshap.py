@@ -31,9 +31,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.methods.base import Batch, Begun, Map, Method, Ready
-from m2ib.methods.hiding import Hidden, parts, passes, usual_masks
-from m2ib.methods.options import Options, count, layer, resolver
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings
+from m2ib.methods.hiding import Hidden, parts, passes
 
 NEGLIGIBLE = 1e-10  # a singular value, as a share of the largest, that is rounding
 
@@ -96,7 +95,7 @@ def shapley(rows: np.ndarray, weights: np.ndarray, gains: np.ndarray, whole: flo
     return np.asarray(equal + psi)
 
 
-def begin(batch: Batch, settings: Options) -> Begun:
+def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     """Coalitions are drawn for each number of cells."""
     inputs = Hidden.each(batch, settings.layer)
     players = [int(one.hideable.sum()) for one in inputs]
@@ -122,7 +121,7 @@ def begin(batch: Batch, settings: Options) -> Begun:
             found.append(Map(grid))
         return found
 
-    return Ready(batch.embed(), maps)
+    return PreparedBatch(batch.embed(), maps)
 
 
 def _values(one: Hidden, rows: np.ndarray, target: Tensor) -> np.ndarray:
@@ -132,10 +131,4 @@ def _values(one: Hidden, rows: np.ndarray, target: Tensor) -> np.ndarray:
 
 
 def method() -> Method:
-    return Method(
-        begin,
-        "cosine",
-        resolver(layer(), count("masks", usual_masks)),
-        steps=lambda settings: passes(settings.masks),
-        draws=True,
-    )
+    return Method(prepare, "cosine", steps=lambda settings: passes(settings.masks), draws=True)

@@ -25,13 +25,12 @@ from torch import Tensor
 
 from m2ib.activations.attention import Attended, Watched, gradients, watch, watch_run
 from m2ib.activations.capture import Recording, Tail, record
-from m2ib.methods.base import Batch, Begun, Map, Method, Ready, needs_attention
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, needs_attention
 from m2ib.methods.gradients import cosine
-from m2ib.methods.options import Options, block, resolver
 from m2ib.methods.reading import check_pooling, clips, maps, read
 
 
-def begin(batch: Batch, settings: Options) -> Begun:
+def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     """One forward pass, for what comes after the last block."""
     recording = record(batch.encoder, batch.inputs, len(batch.encoder.blocks) - 1)
 
@@ -43,7 +42,7 @@ def begin(batch: Batch, settings: Options) -> Begun:
         advance()
         return maps(batch.layouts, torch.stack(found).mean(0))  # (rows, T)
 
-    return Ready(recording.embedding, make)
+    return PreparedBatch(recording.embedding, make)
 
 
 def _by_blocks(batch: Batch, recording: Recording, seen: Watched, number: int, targets: Tensor) -> Tensor:
@@ -80,4 +79,4 @@ def _positive(call: Attended, gradient: Tensor) -> Tensor:
 
 
 def method() -> Method:
-    return Method(begin, resolve=resolver(block("first", 0)), refuse=needs_attention, additive=False)
+    return Method(prepare, refuse=needs_attention, additive=False)

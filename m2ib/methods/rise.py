@@ -29,9 +29,8 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from m2ib.contract.degradation import gather
-from m2ib.methods.base import Batch, Begun, Map, Method, Ready, degradation_of
-from m2ib.methods.hiding import Hidden, parts, passes, usual_masks
-from m2ib.methods.options import Options, count, layer, resolver, share
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, degradation_of
+from m2ib.methods.hiding import Hidden, parts, passes
 
 KEEP = 0.5  # p
 CELLS = 7  # of the coarse grid along an axis, in the paper
@@ -95,7 +94,7 @@ def random_masks(number: int, shape: Sequence[int], cells: Sequence[int], keep: 
     return SmoothMasks.draw(number, shape, cells, keep, seed)[:]
 
 
-def begin(batch: Batch, settings: Options) -> Begun:
+def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     """Masks are drawn for each shape; inputs of one shape see the same."""
     inputs = Hidden.each(batch, settings.layer)
     gradual = degradation_of(batch.encoder).gradual
@@ -115,7 +114,7 @@ def begin(batch: Batch, settings: Options) -> Begun:
             advance()
         return [each.map() for each in sums]
 
-    return Ready(batch.embed(), maps)
+    return PreparedBatch(batch.embed(), maps)
 
 
 class _Sums:
@@ -144,10 +143,5 @@ class _Sums:
 
 def method() -> Method:
     return Method(
-        begin,
-        "cosine",
-        resolver(layer(), count("masks", usual_masks), share("keep", KEEP), count("cells", CELLS)),
-        steps=lambda settings: passes(settings.masks),
-        additive=False,
-        draws=True,
+        prepare, "cosine", steps=lambda settings: passes(settings.masks), additive=False, draws=True
     )

@@ -22,12 +22,11 @@ from torch import Tensor
 
 from m2ib.activations.capture import record
 from m2ib.contract.degradation import Fading, gather, holds_numbers
-from m2ib.methods.base import Batch, Begun, Map, Method, Ready, degradation_of
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, degradation_of
 from m2ib.methods.gradients import cosine, gradient_at
-from m2ib.methods.options import Options, layer, resolver
 
 
-def begin(batch: Batch, settings: Options) -> Begun:
+def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     degradation = degradation_of(batch.encoder)
     grids = batch.grids(settings.layer)
     if holds_numbers(batch.inputs) and isinstance(degradation, Fading):
@@ -35,7 +34,7 @@ def begin(batch: Batch, settings: Options) -> Begun:
     return _at_embedding(batch, grids)
 
 
-def _at_input(batch: Batch, inputs: Tensor, fading: Fading, grids: list[tuple[int, ...]]) -> Begun:
+def _at_input(batch: Batch, inputs: Tensor, fading: Fading, grids: list[tuple[int, ...]]) -> PreparedBatch:
     places = [fading.places(inputs.ndim - 1, grid) for grid in grids]
 
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
@@ -51,10 +50,10 @@ def _at_input(batch: Batch, inputs: Tensor, fading: Fading, grids: list[tuple[in
             found.append(Map(gather(largest[None], grid)[0].numpy()))
         return found
 
-    return Ready(batch.embed(), maps)
+    return PreparedBatch(batch.embed(), maps)
 
 
-def _at_embedding(batch: Batch, grids: list[tuple[int, ...]]) -> Begun:
+def _at_embedding(batch: Batch, grids: list[tuple[int, ...]]) -> PreparedBatch:
     recording = record(batch.encoder, batch.inputs, -1)
 
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
@@ -67,8 +66,8 @@ def _at_embedding(batch: Batch, grids: list[tuple[int, ...]]) -> Begun:
             found.append(Map(gather(own[None], grid)[0].numpy()))
         return found
 
-    return Ready(recording.embedding, maps)
+    return PreparedBatch(recording.embedding, maps)
 
 
 def method() -> Method:
-    return Method(begin, "", resolver(layer()), additive=False)
+    return Method(prepare, additive=False)

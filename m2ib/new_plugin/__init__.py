@@ -36,7 +36,7 @@ def write_plugin(name: str, folder: Path | None = None, *, force: bool = False) 
         raise SettingError(
             f"new-plugin: {name!r} cannot be the name of an adapter; take lower-case letters, digits and dashes, as in my-model"
         )
-    taken = [info.origin for info in default_registry().list() if info.name == name]
+    taken = [info.origin for info in default_registry().adapters if info.name == name]
     if taken:
         raise SettingError(
             f"new-plugin: {name!r} is the name of an adapter of {taken[0]!r} already; choose another"

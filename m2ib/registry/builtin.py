@@ -2,24 +2,50 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from m2ib.contract.settings import block, choice, count, layer, preset, share
+from m2ib.methods.bottleneck.settings import SETTINGS
 from m2ib.registry.hookspecs import hookimpl
 from m2ib.registry.specs import MethodSpec, RendererSpec
 
 if TYPE_CHECKING:
-    from m2ib.contract.attribution import Renderer
-    from m2ib.methods.base import Method
+    from m2ib.contract.encoder import Encoder
 
 
-def _loader(module: str, function: str = "method") -> Callable[[], Method]:
-    def load() -> Method:
-        made: Method = getattr(importlib.import_module(f"m2ib.methods.{module}"), function)()
-        return made
+def _gradual(encoder: Encoder) -> bool:
+    """Whether parts of its inputs can be hidden in part, as of everything but texts."""
+    return encoder.degradation is None or encoder.degradation.gradual
 
-    return load
+
+def _masks(encoder: Encoder) -> int:
+    """2,048 versions of an input, of a text 256, as for RISE in Wang et al. 2023 (Section 4.4)."""
+    return 2048 if _gradual(encoder) else 256
+
+
+def _last_blocks(encoder: Encoder) -> int:
+    """What Grad-ECLIP's paper takes: eight of twelve for texts, else one."""
+    return 1 if _gradual(encoder) else max(1, round(len(encoder.blocks) * 2 / 3))
+
+
+def _last_with_places(encoder: Encoder) -> int:
+    """The last layer whose cells can matter."""
+    last = len(encoder.blocks) - 1
+    if encoder.attention is not None:
+        return last if encoder.attention.pooled is None else last - 1
+    return last if encoder.layer(last).channel_axis == 1 else encoder.default_layer
+
+
+_GRID = layer("whose grid the map is on, where the layout leaves that to the layer")
+_MASKS = count("masks", "how many versions of the input are looked at", _masks)
+_FIRST = block("first", "the block that the sum over blocks begins with", 0)
+_NIB = {
+    "at": "layer",
+    "layer": lambda encoder: max(encoder.default_layer - 1, -1),
+    "steps": 10,
+    "rule": "right",
+}
 
 
 @hookimpl
@@ -29,110 +55,104 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
         MethodSpec(
             "m2ib",
             "multi-modal information bottleneck (Wang et al. 2023)",
-            _loader("bottleneck"),
-            settings=(
-                "layer",
-                "beta",
-                "variance",
-                "steps",
-                "samples",
-                "lr",
-                "readout",
-                "granularity",
-                "standardize",
-                "shifts",
-                "smooth",
-                "noise",
-                "preset",
-            ),
+            "m2ib.methods.bottleneck.method:method",
+            SETTINGS,
         ),
         MethodSpec(
-            "gradcam", "Grad-CAM at a layer (Selvaraju et al. 2017)", _loader("gradcam"), settings=("layer",)
+            "gradcam",
+            "Grad-CAM at a layer (Selvaraju et al. 2017)",
+            "m2ib.methods.gradcam:method",
+            (layer("the block whose output is looked at", _last_with_places),),
         ),
         MethodSpec(
             "saliency",
             "size of the gradient at the input (Simonyan et al. 2014)",
-            _loader("saliency"),
-            settings=("layer",),
+            "m2ib.methods.saliency:method",
+            (_GRID,),
         ),
         MethodSpec(
             "integrated-gradients",
             'integrated gradients (Sundararajan et al. 2017); preset "nib": the narrowing information bottleneck',
-            _loader("integrated_gradients"),
-            settings=("at", "layer", "steps", "rule", "preset"),
+            "m2ib.methods.integrated_gradients:method",
+            (
+                choice("at", "whether the input or a layer's output is divided", ("input", "layer")),
+                layer("that is divided, and whose grid the map is on"),
+                count("steps", "points of the line from the baseline", 50, least=2),
+                choice(
+                    "rule",
+                    "where the points lie, and what each counts",
+                    ("right", "trapezoid", "gausslegendre"),
+                    "gausslegendre",
+                ),
+                preset({"nib": _NIB}),
+            ),
             extra="m2ib[evaluate]",
         ),
         MethodSpec(
             "kernelshap",
             "Shapley values by weighted regression (Lundberg and Lee 2017)",
-            _loader("kernelshap"),
-            settings=("layer", "masks"),
+            "m2ib.methods.kernelshap:method",
+            (_GRID, _MASKS),
             hides=True,
         ),
         MethodSpec(
             "rise",
             "what is left visible when the cosine is high (Petsiuk et al. 2018)",
-            _loader("rise"),
-            settings=("layer", "masks", "keep", "cells"),
+            "m2ib.methods.rise:method",
+            (
+                _GRID,
+                _MASKS,
+                share("keep", "probability that a cell of a mask is visible", 0.5),
+                count("cells", "of a mask along each axis, before it is enlarged; the paper's 7", 7),
+            ),
             hides=True,
         ),
         MethodSpec(
             "chefer",
             "attention relevance (Chefer et al. 2021)",
-            _loader("chefer"),
-            settings=("first",),
+            "m2ib.methods.chefer:method",
+            (_FIRST,),
             attention=True,
         ),
         MethodSpec(
             "grad-eclip",
             "values weighed by gradient and loosened attention (Zhao et al. 2024)",
-            _loader("grad_eclip"),
-            settings=("blocks",),
+            "m2ib.methods.grad_eclip:method",
+            (
+                count(
+                    "blocks",
+                    "how many of the last are summed up",
+                    _last_blocks,
+                    most=lambda encoder: len(encoder.blocks),
+                ),
+            ),
             attention=True,
         ),
         MethodSpec(
             "legrad",
             "attention gradients over layers (Bousselham et al. 2024)",
-            _loader("legrad"),
-            settings=("first",),
+            "m2ib.methods.legrad:method",
+            (_FIRST,),
             attention=True,
         ),
         MethodSpec(
-            "uniform",
-            "control: 1 everywhere",
-            _loader("controls", "uniform"),
-            settings=("layer",),
-            control=True,
+            "uniform", "control: 1 everywhere", "m2ib.methods.controls:uniform", (_GRID,), control=True
         ),
-        MethodSpec(
-            "random",
-            "control: noise",
-            _loader("controls", "random"),
-            settings=("layer",),
-            control=True,
-        ),
+        MethodSpec("random", "control: noise", "m2ib.methods.controls:random", (_GRID,), control=True),
     ):
         register(spec)
-
-
-def _renderer(name: str) -> Callable[[], Renderer]:
-    def load() -> Renderer:
-        made: Renderer = getattr(importlib.import_module("m2ib.renderers"), name)()
-        return made
-
-    return load
 
 
 @hookimpl
 def m2ib_register_renderers(register: Callable[[RendererSpec], None]) -> None:
     """What is looked at: pictures, words, sounds, fields of measured values, traces, films, and plain numbers."""
-    for spec in (
-        RendererSpec("image", "a picture under its heat", _renderer("ImageRenderer")),
-        RendererSpec("text", "words shaded by their value", _renderer("TextRenderer")),
-        RendererSpec("sound", "a spectrogram under its heat, with the sound", _renderer("SoundRenderer")),
-        RendererSpec("field", "measured values under their heat: depth, warmth", _renderer("FieldRenderer")),
-        RendererSpec("traces", "curves over time, shaded", _renderer("TracesRenderer")),
-        RendererSpec("film", "moments of a video under their heat", _renderer("FilmRenderer")),
-        RendererSpec("values", "a grid of any shape as numbers", _renderer("ValuesRenderer")),
+    for name, summary, kind in (
+        ("image", "a picture under its heat", "ImageRenderer"),
+        ("text", "words shaded by their value", "TextRenderer"),
+        ("sound", "a spectrogram under its heat, with the sound", "SoundRenderer"),
+        ("field", "measured values under their heat: depth, warmth", "FieldRenderer"),
+        ("traces", "curves over time, shaded", "TracesRenderer"),
+        ("film", "moments of a video under their heat", "FilmRenderer"),
+        ("values", "a grid of any shape as numbers", "ValuesRenderer"),
     ):
-        register(spec)
+        register(RendererSpec(name, summary, f"m2ib.renderers:{kind}"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from m2ib.errors import AdapterError, M2IBError, SettingError
+from m2ib.contract.settings import Setting
+from m2ib.errors import AdapterError, M2IBError, SettingError, did_you_mean
 
 if TYPE_CHECKING:
     from m2ib.contract.attribution import Renderer
@@ -16,16 +19,65 @@ if TYPE_CHECKING:
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
+_BY_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+class Spec:
+    """What all specs have in common: a name, a line about it, and what loads it."""
+
+    noun: ClassVar[str]
+    asked_by: ClassVar[str]  # begins the messages to whoever asks for one by name
+    error: ClassVar[type[M2IBError]] = AdapterError
+    name: str
+    summary: str
+    load: str | Callable[..., Any]
+    extra: str
+
+    def __post_init__(self) -> None:
+        who = type(self).__name__
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise self.error(
+                f"{who}: name {self.name!r} is not made of lower-case letters, digits and dashes"
+            )
+        if isinstance(self.load, str) and not _BY_NAME.fullmatch(self.load):
+            raise self.error(
+                f"{who} {self.name!r}: load {self.load!r} is not 'module:attribute', as in 'my_package.adapter:load'"
+            )
+        if not isinstance(self.load, str) and not callable(self.load):
+            raise self.error(f"{who} {self.name!r}: load {self.load!r} cannot be called")
+
+    @classmethod
+    def unknown(cls, name: object, known: Sequence[str]) -> str:
+        """What is said of a name that none has."""
+        hint = did_you_mean(name, known)
+        return f"{cls.asked_by}: {name!r} is unknown{hint} There is {', '.join(known) or 'none'}"
+
+    @property
+    def loader(self) -> Callable[..., Any]:
+        """The function that ``load`` is or names; what it names is imported here."""
+        found: Callable[..., Any] = resolve_name(self.load) if isinstance(self.load, str) else self.load
+        return found
+
+    def loaded(self, **options: Any) -> Any:
+        """What ``load`` gives. Raises ``error`` naming what to install where a package is missing."""
+        try:
+            return self.loader(**options)
+        except ImportError as error:
+            install = f"pip install '{self.extra}'" if self.extra else "install what it needs"
+            raise self.error(
+                f"{self.noun} {self.name!r} needs {error.name or error}, which cannot be imported: {install}"
+            ) from error
 
 
 @dataclass(frozen=True)
-class AdapterSpec:
+class AdapterSpec(Spec):
     """What a plugin registers for one model family. Making one must stay cheap.
 
     name        how users ask for it: lower-case letters, digits and dashes, e.g. ``"my-model"``
     summary     one line for listings
     modalities  the kinds of input its models take, e.g. ``("image", "text")``
-    load        ``load(checkpoint=None, device=torch.device, dtype=torch.dtype, **options) -> m2ib.Model``;
+    load        ``"my_package.adapter:load"``, or the function itself:
+                ``load(checkpoint=None, device=torch.device, dtype=torch.dtype, **options) -> m2ib.Model``. Its module is
                 the only place that imports the model library or reads weights
     models      which checkpoints it opens, for listings
     extra       what to install when the model library is missing, e.g. ``"my-package[torch]"``
@@ -36,10 +88,13 @@ class AdapterSpec:
                 gives all others as the paths of files
     """
 
+    noun = "adapter"
+    asked_by = "load_model"
+
     name: str
     summary: str
     modalities: tuple[str, ...]
-    load: Callable[..., Model]
+    load: str | Callable[..., Model]
     models: str = ""
     extra: str = ""
     options: tuple[str, ...] = ()
@@ -47,7 +102,7 @@ class AdapterSpec:
     inline: tuple[str, ...] = ("text",)
 
     def __post_init__(self) -> None:
-        _check_name(self, AdapterError)
+        super().__post_init__()
         if isinstance(self.modalities, str) or not self.modalities:
             raise AdapterError(
                 f"AdapterSpec {self.name!r}: modalities must be a non-empty tuple of names, "
@@ -58,67 +113,69 @@ class AdapterSpec:
                 raise AdapterError(
                     f"AdapterSpec {self.name!r}: modality {modality!r} is not a lower-case name"
                 )
-        _check_load(self, AdapterError)
+
+    @classmethod
+    def unknown(cls, name: object, known: Sequence[str]) -> str:
+        close = difflib.get_close_matches(str(name), known, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"load_model: no adapter is called {name!r}{hint}. Known: {', '.join(known) or 'none'}"
 
 
 @dataclass(frozen=True)
-class MethodSpec:
+class MethodSpec(Spec):
     """What a plugin registers for one method. Making one must stay cheap.
 
     name       how users ask for it: lower-case letters, digits and dashes
     summary    one line for listings, with its source
-    load       gives the :class:`m2ib.methods.Method`; the only place that imports anything heavy
-    settings   names of its settings, for listings and for giving each method of a run its own
+    load       ``"my_package.method:method"``, or the function itself: gives the :class:`m2ib.methods.Method`; its module
+               is the only place that imports anything heavy
+    settings   its settings, each a :class:`m2ib.Setting`; every method has a seed besides
     attention  whether it reads attention
     hides      whether it hides parts of an input
     control    whether it knows nothing of the model, and is there to be beaten
     extra      what to install when a package is missing
     """
 
+    noun = asked_by = "method"
+    error = SettingError
+
     name: str
     summary: str
-    load: Callable[[], Method]
-    settings: tuple[str, ...] = ()
+    load: str | Callable[[], Method]
+    settings: tuple[Setting, ...] = ()
     attention: bool = False
     hides: bool = False
     control: bool = False
     extra: str = ""
 
     def __post_init__(self) -> None:
-        _check_name(self, SettingError)
-        _check_load(self, SettingError)
+        super().__post_init__()
+        for each in self.settings:
+            if not isinstance(each, Setting):
+                raise SettingError(
+                    f"MethodSpec {self.name!r}: settings holds {each!r}, which is no m2ib.Setting"
+                )
+
+    @property
+    def setting_names(self) -> tuple[str, ...]:
+        """Of its settings, in order; the seed is not among them."""
+        return tuple(each.name for each in self.settings)
 
 
 @dataclass(frozen=True)
-class RendererSpec:
+class RendererSpec(Spec):
     """What a plugin registers for one renderer, so that explanations that were saved find it again.
 
     name     the renderer's own name, as in the manifest of a saved explanation
     summary  one line for listings
-    load     gives the :class:`m2ib.renderers.Renderer`; the only place that imports anything heavy
+    load     ``"my_package.looks:MyRenderer"``, or the class or function itself: gives the :class:`m2ib.renderers.Renderer`;
+             its module is the only place that imports anything heavy
     extra    what to install when a package is missing
     """
 
+    noun = asked_by = "renderer"
+
     name: str
     summary: str
-    load: Callable[[], Renderer]
+    load: str | Callable[[], Renderer]
     extra: str = ""
-
-    def __post_init__(self) -> None:
-        _check_name(self, AdapterError)
-        _check_load(self, AdapterError)
-
-
-Spec = AdapterSpec | MethodSpec | RendererSpec
-
-
-def _check_name(spec: Spec, error: type[M2IBError]) -> None:
-    if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name):
-        raise error(
-            f"{type(spec).__name__}: name {spec.name!r} is not made of lower-case letters, digits and dashes"
-        )
-
-
-def _check_load(spec: Spec, error: type[M2IBError]) -> None:
-    if not callable(spec.load):
-        raise error(f"{type(spec).__name__} {spec.name!r}: load {spec.load!r} cannot be called")

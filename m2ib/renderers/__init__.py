@@ -24,10 +24,11 @@ from m2ib.renderers.values import ValuesRenderer
 
 def renderer_named(name: str) -> Renderer:
     """The renderer of a stored attribution; plain values, with a warning, for one that is not to be had here."""
-    rows = default_registry().list_renderers()
+    rows = default_registry().renderers
     if name in rows.names:
         try:
-            return rows[name].load()
+            found: Renderer = rows[name].load()
+            return found
         except AdapterError as error:
             reason = str(error)
     else:

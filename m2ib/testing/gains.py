@@ -24,7 +24,8 @@ from m2ib.metrics import (
     PointingGame,
     RoarPlus,
 )
-from m2ib.registry.discovery import AdapterInfo, MethodInfo, default_registry
+from m2ib.registry.discovery import Registered, default_registry
+from m2ib.registry.specs import AdapterSpec, MethodSpec
 from m2ib.renderers import ValuesRenderer, renderer_for
 
 ADAPTER = "adapter"  # in place of a modality, for what is said once
@@ -63,7 +64,9 @@ def merged(gains: Sequence[Gain]) -> list[Gain]:
     return [Gain(modalities, *key) for key, modalities in found.items()]
 
 
-def spec_gains(info: AdapterInfo, model: Model, examples: Mapping[str, Sequence[Any]]) -> list[Gain]:
+def spec_gains(
+    info: Registered[AdapterSpec], model: Model, examples: Mapping[str, Sequence[Any]]
+) -> list[Gain]:
     """Of what the adapter was registered with."""
     spec, found = info.spec, []
     if options := _untold(info):
@@ -112,7 +115,7 @@ def _of_encoder(encoder: Encoder, item: Item, inputs: Inputs) -> list[tuple[str,
     if encoder.reference is None:
         found.append(("reference", "the setting standardize without reference inputs of the caller's own"))
     if encoder.degradation is None and not numbers:
-        hiding = [_called(info) for info in default_registry().list_methods() if info.spec.hides]
+        hiding = [_called(info) for info in default_registry().methods if info.spec.hides]
         metrics = _listed([metric.name for metric in _DEGRADING])
         kind = "several tensors by name" if isinstance(inputs, dict) else "token ids"
         found.append(
@@ -139,7 +142,7 @@ def _of_methods(encoder: Encoder, inputs: Inputs) -> list[tuple[str, str]]:
     """Methods that refuse the encoder: those that would take it if it showed its attention, and others."""
     shown = encoder if encoder.attention is not None else replace(encoder, attention=Attention(None))
     attending, found = [], []
-    for info in default_registry().list_methods():
+    for info in default_registry().methods:
         try:
             refuse = info.load().refuse
             reason, then = refuse(encoder), refuse(shown)
@@ -166,7 +169,7 @@ def _of_renderer(encoder: Encoder, item: Item) -> list[tuple[str, str]]:
     renderer = encoder.renderer or renderer_for(item.view, item.layout)
     if isinstance(renderer, ValuesRenderer):
         return [("renderer", "maps over the input itself; they are shown as plain values")]
-    rows = default_registry().list_renderers()
+    rows = default_registry().renderers
     if renderer.name in rows.names:
         return []
     why = next((line for line in rows.conflicts if repr(renderer.name) in line), "")
@@ -179,10 +182,10 @@ def _of_renderer(encoder: Encoder, item: Item) -> list[tuple[str, str]]:
     ]
 
 
-def _untold(info: AdapterInfo) -> str:
+def _untold(info: Registered[AdapterSpec]) -> str:
     """What naming the options of ``load`` would gain; "" where all that can be seen are named."""
     try:
-        parameters = inspect.signature(info.spec.load).parameters.values()
+        parameters = inspect.signature(info.spec.loader).parameters.values()
     except (TypeError, ValueError):
         return ""
     usual = ("checkpoint", "device", "dtype")
@@ -201,8 +204,8 @@ def _is_written(raw: Any) -> bool:
     return isinstance(raw, str) and not os.path.isfile(raw)
 
 
-def _called(info: MethodInfo) -> str:
-    return default_registry().called(info)
+def _called(info: Registered[MethodSpec]) -> str:
+    return default_registry().methods.called(info)
 
 
 def _listed(names: Sequence[str]) -> str:

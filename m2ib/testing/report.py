@@ -14,7 +14,8 @@ from m2ib.contract.model import Model
 from m2ib.errors import AdapterError, M2IBError, M2IBWarning, SettingError
 from m2ib.loading import load_model
 from m2ib.progress import progress
-from m2ib.registry.discovery import AdapterInfo, default_registry
+from m2ib.registry.discovery import Registered, default_registry
+from m2ib.registry.specs import AdapterSpec
 from m2ib.testing.course import check_all, steps
 from m2ib.testing.examples import Examples, find_examples
 from m2ib.testing.findings import Checked, LeftOut, Result, run
@@ -106,7 +107,7 @@ def report_on(
         raise SettingError(f"check: tolerance={tolerance!r} is out of range; it must be between 0 and 1")
     if str(device).startswith("meta"):
         raise SettingError("check: on the device 'meta' there are no values to check; use 'cpu' or 'cuda'")
-    info = default_registry().find(name)
+    info = default_registry().adapters.find(name)
     about: dict[str, Any] = {
         "adapter": info.name,
         "distribution": info.origin,
@@ -170,7 +171,7 @@ def _load(name: str, **how: Any) -> tuple[Model | None, Result]:
 
 
 def _more(
-    model: Model, info: AdapterInfo, raws: Mapping[str, Sequence[Any]], checked: Checked
+    model: Model, info: Registered[AdapterSpec], raws: Mapping[str, Sequence[Any]], checked: Checked
 ) -> tuple[list[Gain], list[Timing], list[LeftOut]]:
     """What comes after the checks, of encoders without a failure."""
     gains: list[Gain] = []

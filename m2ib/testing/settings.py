@@ -9,7 +9,8 @@ from torch import Tensor
 
 from m2ib.activations.capture import Tail, record
 from m2ib.activations.reach import content_reached, nearest, reaching_layers
-from m2ib.methods.bottleneck.settings import PRESETS, resolve
+from m2ib.contract.settings import resolve
+from m2ib.methods.bottleneck.settings import PRESETS, SETTINGS
 from m2ib.testing.findings import Absent, require, shape_of
 from m2ib.testing.subject import Subject
 
@@ -52,7 +53,7 @@ def check_presets(subject: Subject) -> None:
     encoder, item = subject.encoder, subject.items[0]
     good = reaching_layers(encoder, subject.batch(item), item.layout)
     for name in (*PRESETS, *encoder.presets):
-        layer = resolve(encoder, (encoder.modality,), {"preset": name}).layer
+        layer = resolve(SETTINGS, encoder, (encoder.modality,), {"preset": name})["layer"]
         require(
             layer in good,
             f"no cell of the grid at layer {layer} of the preset {name!r} reaches the embedding"

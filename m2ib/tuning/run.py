@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from m2ib.contract.model import Model
+from m2ib.contract.settings import own_value
 from m2ib.data.pairs import Pairs
 from m2ib.evaluation.results import Results, read_results
 from m2ib.evaluation.run import evaluate
 from m2ib.evaluation.study import MEASURES
-from m2ib.methods.bottleneck.settings import own_value
 from m2ib.metrics import aggregate
 from m2ib.progress import progress
 from m2ib.results.storage import prepare_folder

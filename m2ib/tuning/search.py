@@ -16,7 +16,8 @@ from m2ib.errors import SettingError, did_you_mean
 from m2ib.evaluation.study import MEASURES, Study
 from m2ib.evaluation.study import check as check_study
 from m2ib.pipeline import plan_of
-from m2ib.registry.discovery import AdapterInfo, Registry, default_registry
+from m2ib.registry.discovery import Registered, Registry, default_registry
+from m2ib.registry.specs import AdapterSpec
 
 AXES = ("layer", "beta", "variance")
 METRICS = ("drop", "increase", "deletion", "insertion", "iou", "pointing", "mass-in-region", "roar")
@@ -91,7 +92,10 @@ class Search:
 
 
 def check(
-    search: Search, pairs: Pairs, adapter: AdapterInfo | None = None, registry: Registry | None = None
+    search: Search,
+    pairs: Pairs,
+    adapter: Registered[AdapterSpec] | None = None,
+    registry: Registry | None = None,
 ) -> Search:
     """The search with its grid filled in; layers stay out where they are not given.
 
@@ -100,8 +104,8 @@ def check(
     """
     if search.metric not in METRICS:
         raise SettingError(_no_metric(search.metric))
-    found = (registry or default_registry()).find_method(search.method)
-    lacks = [name for name in AXES if name not in found.spec.settings]
+    found = (registry or default_registry()).methods.find(search.method)
+    lacks = [name for name in AXES if name not in found.spec.setting_names]
     if lacks:
         raise SettingError(
             f"tune: the method {search.method!r} has no setting {lacks[0]!r}; "

@@ -20,16 +20,15 @@ from m2ib.registry import hookspecs
 PAGE = Path(__file__).parents[2] / "docs" / "extending" / "contract.md"
 CLASSES = {
     "m2ib": "AdapterSpec MethodSpec RendererSpec Encoder Layer Layout Item Token Axis Defaults Attention Model "
-    "Degradation Fading Replacing",
+    "Degradation Fading Replacing Setting",
     "m2ib.renderers": "Renderer Outlining",
-    "m2ib.methods": "Method Batch Begun Ready Map Option Options",
+    "m2ib.methods": "Method Batch PreparedBatch Map Settings",
 }
 PATHS = [f"{module}.{name}" for module, names in CLASSES.items() for name in names.split()]
 # Whose members are said by the protocol that they keep.
 KEPT = {
     "m2ib.Fading": "m2ib.Degradation",
     "m2ib.Replacing": "m2ib.Degradation",
-    "m2ib.methods.Ready": "m2ib.methods.Begun",
 }
 
 

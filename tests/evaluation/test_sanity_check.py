@@ -23,7 +23,7 @@ from m2ib.errors import AdapterError, InputError, SettingError
 from m2ib.evaluation.sanity import Cascade, Verdict, cascade
 from m2ib.evaluation.sanity_figures import curve_figure, maps_figure
 from m2ib.evaluation.weights import parts, redraw
-from m2ib.methods import Batch, Map, Method, Ready
+from m2ib.methods import Batch, Map, Method, PreparedBatch
 from m2ib.pipeline import Plan, plan_of
 from m2ib.renderers import TextRenderer
 from m2ib.scenes import scenes
@@ -289,7 +289,7 @@ def test_inputs_and_targets_must_be_as_many() -> None:
 def edges() -> Method:
     """An edge detector: the size of the picture's own gradient. It never asks the model."""
 
-    def begin(batch: Batch, settings: Any) -> Ready:
+    def prepare(batch: Batch, settings: Any) -> PreparedBatch:
         assert isinstance(batch.inputs, Tensor)
         down, across = torch.gradient(batch.inputs.mean(1), dim=(1, 2))  # (N, H, W) each
         sizes = (down.square() + across.square()).sqrt()
@@ -299,9 +299,9 @@ def edges() -> Method:
             assert shape is not None
             return [Map(grid) for grid in gather(sizes, shape).numpy()]
 
-        return Ready(batch.embed(), maps)
+        return PreparedBatch(batch.embed(), maps)
 
-    return Method(begin)
+    return Method(prepare)
 
 
 @pytest.fixture(scope="module")

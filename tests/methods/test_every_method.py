@@ -183,7 +183,7 @@ def test_progress_counts_what_is_announced(name: str) -> None:
     called = []
     batch = Batch(model, "image", items, model.collate("image", items))
     targets = model.embed("text", torch.tensor([[BOS, 5, EOS]])).expand(3, -1)
-    plan.method.begin(batch, plan.settings(model, "image", ("image",))).maps(
+    plan.method.prepare(batch, plan.settings(model, "image", ("image",))).maps(
         targets, lambda: called.append(1)
     )
     assert len(called) == steps

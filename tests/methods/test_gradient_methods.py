@@ -17,7 +17,6 @@ from torch import Tensor
 
 import m2ib
 from m2ib.contract.degradation import Degradation, Fading
-from m2ib.methods.gradcam import usual_layer
 from scene_model import example, save_scene_model
 from tiny_clip import END, START
 from toy import BOS, EOS, toy_model
@@ -144,6 +143,13 @@ def near(found: np.ndarray, expected: Any, tolerance: float = 1e-9) -> None:
 
 
 # Grad-CAM
+
+
+def usual_layer(encoder: m2ib.Encoder) -> int:
+    """Grad-CAM's default."""
+    (layer,) = m2ib.list_methods()["gradcam"].spec.settings
+    found: int = layer.default_for(encoder)
+    return found
 
 
 @pytest.mark.parametrize("layer", [-1, 1, None])

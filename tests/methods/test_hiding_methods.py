@@ -155,8 +155,8 @@ def test_an_axis_of_few_positions_is_hidden_whole() -> None:
 
 def test_the_paper_s_number_of_masks(toy64: m2ib.Model) -> None:
     for name in ("rise", "kernelshap"):
-        method = m2ib.list_methods()[name].load()
-        found = {m: method.resolve(toy64.encoder(m), ("image", "text"), {}).masks for m in ("image", "text")}
+        (masks,) = (each for each in m2ib.list_methods()[name].spec.settings if each.name == "masks")
+        found = {m: masks.default_for(toy64.encoder(m)) for m in ("image", "text")}
         assert found == {"image": 2048, "text": 256}
 
 

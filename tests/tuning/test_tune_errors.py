@@ -104,7 +104,7 @@ def test_a_model_that_does_not_take_the_data_is_refused() -> None:
     with pytest.raises(
         SettingError, match=r"^tune: the data 'scenes: imu' has imu and text, and the model 'clip'"
     ):
-        check(replace(SEARCH, modality="imu"), pairs, default_registry().find("clip"))
+        check(replace(SEARCH, modality="imu"), pairs, default_registry().adapters.find("clip"))
 
 
 def test_an_unknown_method_is_refused(pairs: Pairs) -> None:

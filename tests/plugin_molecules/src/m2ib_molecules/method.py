@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 import m2ib
-from m2ib.methods import Batch, Map, Method, Ready
+from m2ib.methods import Batch, Map, Method, PreparedBatch
 
 WEIGHTS = {
     "C": 12.0,
@@ -26,7 +26,7 @@ WEIGHTS = {
 
 
 def heavy() -> Method:
-    def begin(batch: Batch, settings: Any) -> Ready:
+    def prepare(batch: Batch, settings: Any) -> PreparedBatch:
         def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
             advance()
             return [
@@ -34,9 +34,9 @@ def heavy() -> Method:
                 for item in batch.items
             ]
 
-        return Ready(batch.embed(), maps)
+        return PreparedBatch(batch.embed(), maps)
 
     def refuse(encoder: m2ib.Encoder) -> str | None:
         return None if encoder.modality == "smiles" else "it weighs atoms, and there are none"
 
-    return Method(begin, unit="u", refuse=refuse, additive=False)
+    return Method(prepare, unit="u", refuse=refuse, additive=False)

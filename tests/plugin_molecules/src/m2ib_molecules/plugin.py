@@ -1,27 +1,8 @@
 """All three hooks: an adapter, a renderer, a method. Imports nothing heavy."""
 
 from collections.abc import Callable
-from typing import Any
 
 import m2ib
-
-
-def _model(**options: Any) -> m2ib.Model:
-    from m2ib_molecules.model import load
-
-    return load(**options)
-
-
-def _renderer() -> Any:
-    from m2ib_molecules.renderer import MoleculeRenderer
-
-    return MoleculeRenderer()
-
-
-def _heavy() -> Any:
-    from m2ib_molecules.method import heavy
-
-    return heavy()
 
 
 @m2ib.hookimpl
@@ -31,7 +12,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             "molecules",
             "molecules and their names",
             ("smiles", "text"),
-            _model,
+            "m2ib_molecules.model:load",
             inline=("smiles", "text"),
             attention=(),
         )
@@ -40,9 +21,15 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
 
 @m2ib.hookimpl
 def m2ib_register_renderers(register: Callable[[m2ib.RendererSpec], None]) -> None:
-    register(m2ib.RendererSpec("molecule", "atoms and bonds, shaded", _renderer))
+    register(
+        m2ib.RendererSpec("molecule", "atoms and bonds, shaded", "m2ib_molecules.renderer:MoleculeRenderer")
+    )
 
 
 @m2ib.hookimpl
 def m2ib_register_methods(register: Callable[[m2ib.MethodSpec], None]) -> None:
-    register(m2ib.MethodSpec("heavy", "control: the heavier the atom, the higher", _heavy, control=True))
+    register(
+        m2ib.MethodSpec(
+            "heavy", "control: the heavier the atom, the higher", "m2ib_molecules.method:heavy", control=True
+        )
+    )

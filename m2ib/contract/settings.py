@@ -1,0 +1,256 @@
+"""Settings of methods: each declared once, where its method is registered; given as a value or by modality, checked here.
+
+Listings, flags of the command line and their help, refusals and the documentation come from the declarations. Free of torch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any
+
+from m2ib.errors import SettingError, did_you_mean
+
+if TYPE_CHECKING:
+    from m2ib.contract.encoder import Encoder
+
+Default = Any  # a value, or a function of the encoder
+Presets = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a method.
+
+    name     how it is asked for
+    help     what it is, in a line
+    default  a value, or a function of the encoder; None: it may be left out
+    check    (value, encoder) -> the value as the method wants it; raises :class:`SettingError`
+    kind     the values it takes, in words: "a number >= 0"
+    neutral  the value that changes nothing, for encoders that cannot have another
+    refuse   why an encoder cannot have another value than the neutral one; None where it can
+    presets  of the setting "preset": settings that go together, by name; each a value or a function of the encoder
+    adapted  of the setting "preset": whether an encoder's own presets stand over these
+    """
+
+    name: str
+    help: str
+    default: Default = None
+    check: Callable[[Any, Encoder], Any] = lambda value, encoder: value
+    kind: str = ""
+    neutral: Any = None
+    refuse: Callable[[Encoder], str | None] = lambda encoder: None
+    presets: Presets | None = None
+    adapted: bool = False
+
+    def default_for(self, encoder: Encoder) -> Any:
+        """The value where none is given."""
+        return self.default(encoder) if callable(self.default) else self.default
+
+    @property
+    def default_text(self) -> str:
+        """The default in words."""
+        return (
+            "by encoder" if callable(self.default) else "none" if self.default is None else repr(self.default)
+        )
+
+
+def count(
+    name: str, help: str, default: Default, *, least: int = 1, most: Callable[[Encoder], int] | None = None
+) -> Setting:
+    """A whole number of at least ``least``, and at most what the encoder allows."""
+
+    def check(value: Any, encoder: Encoder) -> int:
+        number = integer(name, value, encoder.modality)
+        if number < least:
+            raise _out_of_range(name, value, encoder, f">= {least}")
+        if most is not None and number > most(encoder):
+            raise _out_of_range(name, value, encoder, f"<= {most(encoder)}")
+        return number
+
+    return Setting(name, help, default, check, f"a whole number >= {least}")
+
+
+def number(
+    name: str,
+    help: str,
+    default: Default,
+    *,
+    least: float | None = None,
+    above: float = 0.0,
+    neutral: Any = None,
+    refuse: Callable[[Encoder], str | None] = lambda encoder: None,
+) -> Setting:
+    """A finite number of at least ``least``, or greater than ``above``."""
+    bound = f"> {above:g}" if least is None else f">= {least:g}"
+
+    def check(value: Any, encoder: Encoder) -> float:
+        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+            raise SettingError(
+                f"{name} for {encoder.modality}: {value!r} is not a finite number; give one {bound}, or a dict by modality"
+            )
+        if value <= above if least is None else value < least:
+            raise _out_of_range(name, value, encoder, bound)
+        return float(value)
+
+    return Setting(name, help, default, check, f"a number {bound}", neutral, refuse)
+
+
+def share(name: str, help: str, default: Default) -> Setting:
+    """A number between 0 and 1, both left out."""
+
+    def check(value: Any, encoder: Encoder) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+            raise _out_of_range(name, value, encoder, "between 0 and 1")
+        return float(value)
+
+    return Setting(name, help, default, check, "a number between 0 and 1")
+
+
+def choice(name: str, help: str, choices: Sequence[str], default: Default = None) -> Setting:
+    """One of these words, by default the first."""
+    words = " or ".join(map(repr, choices))
+
+    def check(value: Any, encoder: Encoder) -> str:
+        if value not in choices:
+            raise SettingError(f"{name} for {encoder.modality}: {value!r} is unknown; it is {words}")
+        return str(value)
+
+    return Setting(name, help, choices[0] if default is None else default, check, words)
+
+
+def switch(name: str, help: str) -> Setting:
+    """True or False, by default False."""
+
+    def check(value: Any, encoder: Encoder) -> bool:
+        if type(value).__name__ not in ("bool", "bool_"):  # numpy's too
+            raise SettingError(
+                f"{name} for {encoder.modality}: {value!r} is neither True nor False; give one, or a dict by modality"
+            )
+        return bool(value)
+
+    return Setting(name, help, False, check, "True or False")
+
+
+def block(name: str, help: str, default: Default) -> Setting:
+    """One of the encoder's blocks, counted from 0."""
+    return count(name, help, default, least=0, most=lambda encoder: len(encoder.blocks) - 1)
+
+
+def layer(help: str, default: Callable[[Encoder], int] | None = None) -> Setting:
+    """A layer of the encoder, by default its adapter's."""
+    usual = default or (lambda encoder: encoder.default_layer)
+
+    def check(value: Any, encoder: Encoder) -> int:
+        number, last = integer("layer", value, encoder.modality), len(encoder.blocks) - 1
+        if not -1 <= number <= last:
+            raise SettingError(
+                f"layer for {encoder.modality}: {value!r} is out of range; this encoder has the blocks 0 to {last}, "
+                f"and -1 for its embedding output (default {usual(encoder)})"
+            )
+        return number
+
+    return Setting("layer", help, usual, check, "a whole number >= -1")
+
+
+def preset(presets: Presets, *, adapted: bool = False) -> Setting:
+    """Settings that go together, by name; what is given stands over them."""
+    words = ", ".join(map(repr, presets))
+    return Setting("preset", "settings that go together", kind=words, presets=presets, adapted=adapted)
+
+
+def _seed(value: Any, encoder: Encoder) -> int:
+    number = integer("seed", value, encoder.modality)
+    if not 0 <= number < 2**63:
+        raise _out_of_range("seed", value, encoder, ">= 0")
+    return number
+
+
+SEED = Setting("seed", "of the random numbers", 0, _seed, "a whole number >= 0")
+
+
+def resolve(
+    declared: Sequence[Setting], encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The settings of a method for one encoder, by name: what was given, else the preset's, else the default.
+
+    declared    the method's; its seed is added
+    modalities  all that take part, so that a dict naming another one is an error
+    given       name -> value, dict by modality, or None for nothing; names are declared ones, or "seed"
+
+    Raises :class:`SettingError` naming the setting, the value and the range.
+    """
+    known = {each.name: each for each in sorted((*declared, SEED), key=lambda each: each.presets is not None)}
+    own = {name: own_value(name, value, encoder.modality, modalities) for name, value in given.items()}
+    own = {name: value for name, value in own.items() if value is not None}
+    general, adapted = _preset(known, encoder, own.get("preset"))
+    found: dict[str, Any] = {}
+    for name, setting in known.items():
+        default = setting.default_for(encoder)
+        value = own.get(name, adapted.get(name, general.get(name, default)))
+        if value is None:
+            continue
+        try:
+            value = setting.check(value, encoder)
+        except SettingError:
+            if name in own or name in adapted or name not in general:
+                raise
+            value = default  # a preset for all encoders does not suit this one
+        by_name = name in own and isinstance(given[name], Mapping)
+        found[name] = _possible(setting, value, encoder, by_name=by_name)
+    return found
+
+
+def own_value(name: str, value: Any, modality: str, modalities: tuple[str, ...]) -> Any:
+    """What was given for this modality; None for nothing."""
+    if not isinstance(value, Mapping):
+        return value
+    strangers = sorted(set(value) - set(modalities), key=str)
+    if strangers:
+        raise SettingError(
+            f"{name}: {strangers[0]!r} is not a modality of this explanation ({', '.join(modalities)})"
+        )
+    return value.get(modality)
+
+
+def integer(name: str, value: Any, modality: str) -> int:
+    """A whole number. Raises :class:`SettingError` for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Integral):
+        raise SettingError(
+            f"{name} for {modality}: {value!r} is not a whole number; give one, or a dict by modality"
+        )
+    return int(value)
+
+
+def _possible(setting: Setting, value: Any, encoder: Encoder, *, by_name: bool) -> Any:
+    """The value, or the neutral one where the encoder can have no other and none was asked of its very modality."""
+    reason = None if value == setting.neutral else setting.refuse(encoder)
+    if reason is None:
+        return value
+    if by_name:
+        raise SettingError(
+            f"{setting.name} for {encoder.modality}: {value!r} is not possible; {reason}; leave it at {setting.neutral:g}"
+        )
+    return setting.neutral
+
+
+def _preset(
+    known: Mapping[str, Setting], encoder: Encoder, name: Any
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The settings of a preset: those for all encoders, and this encoder's own."""
+    if name is None:
+        return {}, {}
+    presets, of_encoder = known["preset"].presets or {}, encoder.presets if known["preset"].adapted else {}
+    names = sorted({*presets, *of_encoder})
+    if name not in names:
+        raise SettingError(
+            f"preset for {encoder.modality}: {name!r} is unknown{did_you_mean(name, names)} There is {', '.join(names)}"
+        )
+    general = {key: v(encoder) if callable(v) else v for key, v in presets.get(name, {}).items()}
+    return general, of_encoder.get(name, {})
+
+
+def _out_of_range(name: str, value: Any, encoder: Encoder, bound: str) -> SettingError:
+    return SettingError(f"{name} for {encoder.modality}: {value!r} is out of range; it must be {bound}")

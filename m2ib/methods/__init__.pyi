@@ -1,0 +1,3 @@
+from .base import Batch, Map, Method, PreparedBatch, Settings, degradation_of, needs_attention
+
+__all__ = ["Batch", "Map", "Method", "PreparedBatch", "Settings", "degradation_of", "needs_attention"]
