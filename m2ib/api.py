@@ -123,8 +123,9 @@ def explain(
     pair      ``("image", x), ("text", y)``; or, when the modalities differ, ``image=x, text=y``.
               An input is raw (path, PIL image, array, string, ...), one preprocessed ``torch.Tensor``
               without batch axis, or a :func:`contrast` of such
-    options   see :class:`m2ib.Options`: the method, the seed, the settings
     show_progress  a bar on a terminal, for what takes longer than a second
+
+    The method, the seed, the settings and the other keywords are those of :class:`m2ib.Options`.
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
@@ -157,7 +158,8 @@ def explain_many(
     """Explain many pairs, ``batch_size`` at a time, in order and lazily; the results are those of ``explain``.
 
     pairs    an iterable of ``(("image", x), ("text", y))`` or of dicts ``{"image": x, "text": y}``
-    options  the keywords of :func:`explain`, for all pairs
+
+    The other keywords are those of :func:`explain`, for all pairs.
 
     A pair that cannot be used raises :class:`InputError` naming its position, after all pairs before it
     have been given out.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,7 @@ class Setting:
     kind: str = ""
     neutral: Any = None
     refuse: Callable[[Encoder], str | None] = lambda encoder: None
-    presets: Presets | None = None
+    presets: Presets | None = field(default=None, hash=False)
     adapted: bool = False
 
     def default_for(self, encoder: Encoder) -> Any:
