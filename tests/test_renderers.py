@@ -38,8 +38,8 @@ from m2ib.renderers import (
     renderer_named,
     scale,
 )
-from m2ib.renderers.pictures import hatch, outline
-from m2ib.renderers.place import clock, figures, flatness, moments, ticks
+from m2ib.renderers.formatting import flatness, format_number, format_time, ticks, time_ticks
+from m2ib.renderers.media import hatch, polyline_points
 from m2ib.renderers.values import ValuesRenderer
 
 EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
@@ -571,7 +571,9 @@ def test_a_recording_shorter_than_what_the_model_sees_leaves_room() -> None:
 def test_long_curves_keep_their_extremes() -> None:
     y = np.zeros(100_000)
     y[77_777], y[33_333], y[5] = 4, -3, np.nan
-    points = [tuple(map(float, point.split(","))) for point in outline(np.arange(100_000.0), y).split()]
+    points = [
+        tuple(map(float, point.split(","))) for point in polyline_points(np.arange(100_000.0), y).split()
+    ]
     assert len(points) <= 1200
     assert max(points, key=lambda p: p[1])[1] == 4
     assert min(points, key=lambda p: p[1])[1] == -3
@@ -755,14 +757,14 @@ def test_images_stored_before_there_were_boxes_still_load(tmp_path: Path) -> Non
 
 
 def test_numbers_are_written_out() -> None:
-    assert [figures(v) for v in (0.0, 0.12345, 999.96, 1234.5, 15_823.4, -15_823.4, 3e7)] == [
+    assert [format_number(v) for v in (0.0, 0.12345, 999.96, 1234.5, 15_823.4, -15_823.4, 3e7)] == [
         "0", "0.1235", "1,000", "1,234", "15,820", "-15,820", "3e+07"
     ]  # fmt: skip
-    assert [clock(v, 70, 2) for v in (0, 59.999, 61.5)] == ["0:00.00", "1:00.00", "1:01.50"]
-    assert [clock(v, 4000) for v in (0, 3599, 3600)] == ["0:00:00", "0:59:59", "1:00:00"]
-    assert (clock(1.5, 3), clock(2, 3, 2)) == ("1.5 s", "2.00 s")
-    assert moments(0, 50, 5) == ticks(0, 50, 5)
-    assert moments(10, 130, 6) == [30, 60, 90, 120]
+    assert [format_time(v, 70, 2) for v in (0, 59.999, 61.5)] == ["0:00.00", "1:00.00", "1:01.50"]
+    assert [format_time(v, 4000) for v in (0, 3599, 3600)] == ["0:00:00", "0:59:59", "1:00:00"]
+    assert (format_time(1.5, 3), format_time(2, 3, 2)) == ("1.5 s", "2.00 s")
+    assert time_ticks(0, 50, 5) == ticks(0, 50, 5)
+    assert time_ticks(10, 130, 6) == [30, 60, 90, 120]
 
 
 def test_ticks_are_round_numbers_inside() -> None:

@@ -20,7 +20,7 @@ from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Axis
 from m2ib.contract.model import Model
 from m2ib.evaluation.raster import edges, sample_places
-from m2ib.renderers.place import follow
+from m2ib.renderers.interpolation import interpolate
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def samples_of(
         stride = length / len(axis.spans) if encoder.stride is None else encoder.stride[at]
         cuts = sample_places(length, axis, stride, wanted)  # (length + 1,)
         bounds = edges(wanted)
-        raw = follow(cuts, np.arange(len(bounds), dtype=np.float64), bounds)
+        raw = interpolate(cuts, np.arange(len(bounds), dtype=np.float64), bounds)
         found.append(
             Axis(wanted.name, wanted.unit, tuple(zip(raw[:-1].tolist(), raw[1:].tolist(), strict=True)))
         )

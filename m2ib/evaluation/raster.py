@@ -13,7 +13,7 @@ import numpy as np
 
 from m2ib.contract.layout import Axis, Token
 from m2ib.errors import InputError
-from m2ib.renderers.place import follow
+from m2ib.renderers.interpolation import interpolate
 
 
 def edges(axis: Axis) -> np.ndarray:
@@ -24,7 +24,9 @@ def edges(axis: Axis) -> np.ndarray:
 def places(axis: Axis, raster: Axis) -> np.ndarray:
     """(cells, 2) start and end of each cell of ``axis`` in places of ``raster``; linear beyond its ends."""
     bounds = edges(raster)
-    return follow(np.array(axis.spans, dtype=np.float64), bounds, np.arange(len(bounds), dtype=np.float64))
+    return interpolate(
+        np.array(axis.spans, dtype=np.float64), bounds, np.arange(len(bounds), dtype=np.float64)
+    )
 
 
 def even_axes(shape: Sequence[int], raster: Sequence[Axis]) -> tuple[Axis, ...]:

@@ -12,7 +12,7 @@ from m2ib.contract.layout import axes_at
 from m2ib.data.pairs import Pair
 from m2ib.evaluation.raster import grid_axes, on_raster, shares
 from m2ib.renderers.image import ImageView
-from m2ib.renderers.place import upsample
+from m2ib.renderers.interpolation import upsample
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from m2ib.contract.attribution import Attribution, Outlining
 from m2ib.errors import InputError
 from m2ib.renderers.drawing import heat_pixels
-from m2ib.renderers.pictures import png_url
+from m2ib.renderers.media import png_url
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from m2ib.contract.attribution import Attribution
 from m2ib.registry.discovery import list_methods
-from m2ib.renderers.place import figures
+from m2ib.renderers.formatting import format_number
 
 
 def introduction(methods: Iterable[str]) -> str:
@@ -43,7 +43,7 @@ def held(attribution: Attribution) -> str:
     if not attribution.additive:
         return f"{values.size:,} {place}{tokens}"
     unit = f" {attribution.unit}" if attribution.unit else ""
-    return f"{figures(values.sum())}{unit} over {values.size:,} {place}{tokens}"
+    return f"{format_number(values.sum())}{unit} over {values.size:,} {place}{tokens}"
 
 
 def _included(attribution: Attribution) -> str:
@@ -103,8 +103,8 @@ def _chart(label: str, values: Sequence[float]) -> Markup:
         w=width,
         h=height,
         label=label,
-        first=figures(values[0]),
-        last=figures(values[-1]),
+        first=format_number(values[0]),
+        last=format_number(values[-1]),
         count=len(values),
         points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
         dots=Markup("").join(

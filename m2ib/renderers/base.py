@@ -1,13 +1,23 @@
-"""What a renderer must do."""
+"""What renderers share: the scale of scores, and figures of heat with outlined regions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from markupsafe import Markup
+
+from m2ib.contract.regions import Region, check_axes
+from m2ib.renderers.interpolation import upsample
+from m2ib.renderers.panels import Panel, heat_figure, heat_script, picture_figure
+from m2ib.renderers.view_storage import restore_view, store_view
 
 if TYPE_CHECKING:
-    pass
+    from m2ib.contract.attribution import Attribution
 
 
 def scale(values: np.ndarray) -> np.ndarray:
@@ -16,3 +26,68 @@ def scale(values: np.ndarray) -> np.ndarray:
     if not high > low:
         return np.zeros(values.shape, np.float32)
     return ((values.astype(np.float64) - low) / (high - low)).astype(np.float32)
+
+
+class HeatRenderer(ABC):
+    """Heat over a view that is a dataclass with the ``size`` (rows, columns) of the model's input."""
+
+    view_type: ClassVar[type]
+
+    @property
+    def script(self) -> str:
+        return heat_script()
+
+    def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
+        """(rows, columns) of the model's input, or (maps, rows, columns): bilinear, then min-max over all."""
+        size = attribution.view.size
+        maps = [upsample(each, size) for each in grid.reshape(-1, *grid.shape[-2:])]
+        return scale(np.stack(maps).reshape(*grid.shape[:-2], *size))
+
+    def store(self, view: Any, folder: Path, stem: str) -> Mapping[str, Any]:
+        return store_view(view, folder, stem)
+
+    def restore(self, stored: Mapping[str, Any], folder: Path) -> Any:
+        return restore_view(self.view_type, stored, folder)
+
+
+class OutliningRenderer(HeatRenderer):
+    """Heat over a view with ``regions``, whose input can be shown without it.
+
+    kind         of figure: a class for the style sheet
+    heat         what the map is called
+    region_axes  (name, unit) of the axes that regions must have
+    """
+
+    kind: ClassVar[str]
+    heat: ClassVar[str] = "heatmap"
+    region_axes: ClassVar[tuple[tuple[str, str], ...]]
+
+    @abstractmethod
+    def panels(self, attribution: Attribution, ident: str) -> list[Panel]:
+        """The pictures and where their maps lie."""
+
+    def label(self, view: Any) -> str:
+        """What the heat lies over, to those who do not see it."""
+        return f"the {self.kind}"
+
+    def below(self, view: Any) -> Markup:
+        """HTML between panels and knobs."""
+        return Markup("")
+
+    def fragment(self, attribution: Attribution, ident: str) -> str:
+        view = attribution.view
+        return heat_figure(
+            attribution,
+            ident,
+            self.panels(attribution, ident),
+            kind=self.kind,
+            label=f"{self.heat} over {self.label(view)}",
+            under=self.below(view),
+        )
+
+    def picture(self, attribution: Attribution, ident: str) -> Markup:
+        view, panels = attribution.view, self.panels(attribution, ident)
+        return picture_figure(panels, kind=self.kind, label=self.label(view), under=self.below(view))
+
+    def outlined(self, view: Any, regions: Sequence[Region], modality: str) -> Any:
+        return replace(view, regions=check_axes(regions, self.region_axes, modality))

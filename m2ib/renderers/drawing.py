@@ -48,6 +48,12 @@ def draw_heat(
     return heat
 
 
+def annotate_below(axes: Axes, text: str) -> None:
+    """A line under axes without ticks."""
+    place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "center", "va": "top"}
+    axes.annotate(text, (0.5, -0.02), fontsize=8, parse_math=False, **place)
+
+
 def heat_pixels(scores: np.ndarray) -> np.ndarray:
     """(height, width) in [0, 1] -> (height, width, 3) uint8 in the hues of heat."""
     import matplotlib

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.contract.regions import Region, check_axes
-from m2ib.renderers.arrays import restore_arrays, store_arrays
-from m2ib.renderers.base import scale
-from m2ib.renderers.drawing import grey
-from m2ib.renderers.image import PIXELS, draw_over
-from m2ib.renderers.outlines import Outline, draw_outlines
-from m2ib.renderers.panels import Panel, Part, heat_figure, heat_script, image_tag, picture_figure
-from m2ib.renderers.pictures import hatch, jpeg_url
-from m2ib.renderers.place import brief, even, upsample
-from m2ib.renderers.regions import outlines, restore_regions, store_regions
+from m2ib.contract.regions import Region
+from m2ib.renderers.drawing import annotate_below
+from m2ib.renderers.formatting import format_short
+from m2ib.renderers.interpolation import cell_centres
+from m2ib.renderers.media import hatch
+from m2ib.renderers.panels import Panel
+from m2ib.renderers.pixels import PixelRenderer
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,97 +49,45 @@ class FieldView:
     regions: tuple[Region, ...] = ()
 
 
-class FieldRenderer:
+class FieldRenderer(PixelRenderer):
     """A grid (rows, cols) over a :class:`FieldView`."""
 
     name = "field"
+    kind = "field"
+    view_type = FieldView
 
-    @property
-    def script(self) -> str:
-        return heat_script()
+    def label(self, view: FieldView) -> str:
+        return view.label
 
-    def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
-        """(rows, columns) of the model's input: bilinear, then min-max."""
-        return scale(upsample(grid, attribution.view.size))
+    def alt(self, view: FieldView) -> str:
+        return f"{view.label}, the field that is explained"
 
-    def fragment(self, attribution: Attribution, ident: str) -> str:
+    def below(self, view: FieldView) -> Markup:
+        return _key(view)
+
+    def pixels(self, view: FieldView) -> np.ndarray:
+        return _pixels(view)
+
+    def panels(self, attribution: Attribution, ident: str) -> list[Panel]:
         view: FieldView = attribution.view
-        label, panels = f"heatmap over {view.label}", [_panel(attribution)]
-        return heat_figure(attribution, ident, panels, kind="field", label=label, under=_key(view))
+        (panel,) = super().panels(attribution, ident)
+        return [replace(panel, values=_coarse(view.values), unit=view.unit)]
 
-    def outlined(self, view: FieldView, regions: Sequence[Region], modality: str) -> FieldView:
-        return replace(view, regions=check_axes(regions, PIXELS, modality))
-
-    def picture(self, attribution: Attribution, ident: str) -> Markup:
-        view: FieldView = attribution.view
-        return picture_figure([_panel(attribution)], kind="field", label=view.label, under=_key(view))
+    def coloured(self, attribution: Attribution) -> bool:
+        return False
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
+        """The field in grey, its heat, and what dark and light are."""
+        super().draw(attribution, axes)
         view: FieldView = attribution.view
-        axes.imshow(grey(_pixels(view)))
-        draw_over(attribution, axes, view.region, view.values.shape)
-        height, width = view.values.shape
-        draw_outlines(axes, _outlines(view), (width, height), offset=(-0.5, -0.5))
         low, high = _limits(view)
-        ends = [brief(low), brief(high)]  # of dark and light, unless the colours are the lighter the lower
+        ends = [format_short(low), format_short(high)]  # of dark and light, unless light is low
         if _colours(view, np.zeros(1)).mean() > _colours(view, np.ones(1)).mean():
             ends.reverse()
         legend = f"{view.label}, from dark to light: {ends[0]} to {ends[1]} {view.unit}"
         if np.isnan(view.values).any():
             legend += "; striped: not measured"
-        place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "center", "va": "top"}
-        axes.annotate(legend, (0.5, -0.02), fontsize=8, parse_math=False, **place)
-
-    def store(self, view: FieldView, folder: Path, stem: str) -> Mapping[str, Any]:
-        return {
-            "arrays": store_arrays(folder, stem, {"values": view.values}),
-            "label": view.label,
-            "unit": view.unit,
-            "colours": view.colours,
-            "region": list(view.region),
-            "size": list(view.size),
-            "scale": list(view.scale),
-            "regions": store_regions(view.regions, folder, stem),
-        }
-
-    def restore(self, stored: Mapping[str, Any], folder: Path) -> FieldView:
-        (values,) = restore_arrays(folder, stored["arrays"], ["values"])
-        left, top, right, bottom = stored["region"]
-        rows, columns = stored["size"]
-        across, down = stored["scale"]
-        return FieldView(
-            values,
-            stored["label"],
-            stored["unit"],
-            stored["colours"],
-            (left, top, right, bottom),
-            (rows, columns),
-            (across, down),
-            restore_regions(stored.get("regions"), folder),
-        )
-
-
-def _panel(attribution: Attribution) -> Panel:
-    view: FieldView = attribution.view
-    rows, cols = attribution.grid.shape
-    height, width = view.values.shape
-    return Panel(
-        picture=image_tag(
-            jpeg_url(_pixels(view)), f"{view.label}, the field that is explained", width, height
-        ),
-        width=width,
-        height=height,
-        parts=[Part.tiled((rows, cols), view.region)],
-        values=_coarse(view.values),
-        unit=view.unit,
-        outlines=_outlines(view),
-    )
-
-
-def _outlines(view: FieldView) -> list[Outline]:
-    """In pixels of the view."""
-    across, down = view.scale
-    return outlines(view.regions, lambda rows: rows * down, lambda columns: columns * across)
+        annotate_below(axes, legend)
 
 
 def _limits(view: FieldView) -> tuple[float, float]:
@@ -174,7 +117,7 @@ def _pixels(view: FieldView) -> np.ndarray:
 def _coarse(values: np.ndarray) -> list[list[float | None]]:
     """The values nearest to the centres of at most 64 x 64 tiles; None where nothing was measured."""
     rows, columns = (
-        np.floor(even(min(side, _READ_OUT), 0, side)).astype(int) for side in values.shape
+        np.floor(cell_centres(min(side, _READ_OUT), 0, side)).astype(int) for side in values.shape
     )  # of the tiles' centres
     return [
         [float(f"{value:.4g}") if math.isfinite(value) else None for value in row]
@@ -194,4 +137,11 @@ def _key(view: FieldView) -> Markup:
     return Markup(
         '<p class="key"><span>{label} {low} {unit}</span><span class="colours" style="background:linear-gradient('
         'to right,{stops})"></span><span>{high} {unit}</span>{missing}</p>'
-    ).format(label=view.label, low=brief(low), high=brief(high), unit=view.unit, stops=stops, missing=missing)
+    ).format(
+        label=view.label,
+        low=format_short(low),
+        high=format_short(high),
+        unit=view.unit,
+        stops=stops,
+        missing=missing,
+    )

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.renderers.arrays import restore_arrays, store_arrays
-from m2ib.renderers.base import scale
-from m2ib.renderers.drawing import draw_heat, grey, shown_grid
-from m2ib.renderers.panels import Panel, Part, Region, heat_figure, heat_script, image_tag
-from m2ib.renderers.pictures import jpeg_url
-from m2ib.renderers.place import clock, even, spread, upsample
+from m2ib.renderers.base import HeatRenderer
+from m2ib.renderers.drawing import annotate_below, draw_heat, grey, shown_grid
+from m2ib.renderers.formatting import format_time
+from m2ib.renderers.interpolation import cell_centres, resample
+from m2ib.renderers.media import jpeg_url
+from m2ib.renderers.panels import Panel, Part, Region, heat_figure, image_tag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,21 +38,11 @@ class FilmView:
     size: tuple[int, int]
 
 
-class FilmRenderer:
+class FilmRenderer(HeatRenderer):
     """A grid (clips, rows, cols) over a :class:`FilmView`, or (rows, cols) for one clip."""
 
     name = "film"
-
-    @property
-    def script(self) -> str:
-        return heat_script()
-
-    def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
-        """(clips, rows, columns) of the model's input, or (rows, columns): bilinear, then min-max over all."""
-        size = attribution.view.size
-        if grid.ndim == 2:
-            return scale(upsample(grid, size))
-        return scale(np.stack([upsample(clip, size) for clip in grid]))
+    view_type = FilmView
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
         view: FilmView = attribution.view
@@ -69,7 +57,7 @@ class FilmRenderer:
                 if at == moment
             ]
             for frame in range(frames):
-                time = clock(view.times[moment, frame], whole, 2)
+                time = format_time(view.times[moment, frame], whole, 2)
                 source = jpeg_url(view.frames[moment, frame])
                 panels.append(
                     Panel(
@@ -109,30 +97,16 @@ class FilmRenderer:
             frame = view.frames[moment, 0]
             paper[top : top + height, left : left + width] = grey(frame) if contrast else frame
             heat[top : top + height, left : left + width] = _mean_map(attribution, int(moment))
-            axes.text(left, top + height + gap, clock(view.times[moment, 0], whole, 2), fontsize=8, va="top")
+            axes.text(
+                left, top + height + gap, format_time(view.times[moment, 0], whole, 2), fontsize=8, va="top"
+            )
         axes.imshow(paper)
         draw_heat(axes, heat, attribution)
         axes.set_xlim(-0.5, size[1] - 0.5)
         axes.set_ylim(size[0] + 3 * gap - 0.5, -0.5)
         axes.set_axis_off()
         first = "the first frame of each clip" if moments == len(chosen) else "the first frame of some clips"
-        place: dict[str, Any] = {"xycoords": "axes fraction", "ha": "center", "va": "top"}
-        axes.annotate(first, (0.5, -0.02), fontsize=8, **place)
-
-    def store(self, view: FilmView, folder: Path, stem: str) -> Mapping[str, Any]:
-        return {
-            "arrays": store_arrays(folder, stem, {"frames": view.frames, "times": view.times}),
-            "parts": [[moment, list(region)] for moment, region in view.parts],
-            "size": list(view.size),
-        }
-
-    def restore(self, stored: Mapping[str, Any], folder: Path) -> FilmView:
-        frames, times = restore_arrays(folder, stored["arrays"], ["frames", "times"])
-        parts = tuple(
-            (moment, (left, top, right, bottom)) for moment, (left, top, right, bottom) in stored["parts"]
-        )
-        rows, columns = stored["size"]
-        return FilmView(frames, times, parts, (rows, columns))
+        annotate_below(axes, first)
 
 
 def _sharing(view: FilmView) -> str:
@@ -157,9 +131,9 @@ def _mean_map(attribution: Attribution, moment: int) -> np.ndarray:
     for grid, (at, (left, top, right, bottom)) in zip(grids, view.parts, strict=True):
         if at != moment:
             continue
-        y, x = even(grid.shape[0], top, bottom), even(grid.shape[1], left, right)
+        y, x = cell_centres(grid.shape[0], top, bottom), cell_centres(grid.shape[1], left, right)
         rows, columns = np.arange(height) + 0.5, np.arange(width) + 0.5
         seen = np.outer((rows >= top) & (rows < bottom), (columns >= left) & (columns < right))
-        total += np.where(seen, spread(grid, y, x, (height, width)), 0.0)
+        total += np.where(seen, resample(grid, y, x, (height, width)), 0.0)
         count += seen
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
+from m2ib.contract.regions import Region
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOUR = "#3fe6ff"  # no heat has it
+
+AlongAxis = Callable[[np.ndarray], np.ndarray]
+"""Places along an axis, from the raw input's units to those of a panel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +44,17 @@ class Outline:
         """Whether a panel of this size leaves no room for the name above it, and little to the right of its left edge."""
         left, top, right, _ = self.edges
         return top < 0.08 * height, left + right > width
+
+
+def outlines_of(regions: Sequence[Region], y: AlongAxis, x: AlongAxis) -> list[Outline]:
+    """The regions (first axis down, second across) as they are drawn; what is not in the panel is left out."""
+    drawn = []
+    for region in regions:
+        placed = [np.stack([x(ring[:, 1]), y(ring[:, 0])], 1) for ring in region.rings()]
+        seen = tuple(ring for ring in placed if np.ptp(ring, 0).min() > 0)
+        if seen:
+            drawn.append(Outline(region.name, seen, region.main))
+    return drawn
 
 
 def outlines_html(outlines: Sequence[Outline], width: float, height: float) -> Markup:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from m2ib.renderers.formatting import flatness, rounded
+from m2ib.renderers.interpolation import cell_centres
 from m2ib.renderers.outlines import Outline, outlines_html, outlines_key
-from m2ib.renderers.place import even, flatness, rounded
 
 if TYPE_CHECKING:
     from m2ib.contract.attribution import Attribution
@@ -42,7 +43,7 @@ class Part:
     def tiled(cls, shape: tuple[int, int], region: Region, number: int = 0) -> Part:
         """A map of (rows, cols) equal cells that fill the region."""
         left, top, right, bottom = region
-        return cls(number, region, even(shape[0], top, bottom), even(shape[1], left, right))
+        return cls(number, region, cell_centres(shape[0], top, bottom), cell_centres(shape[1], left, right))
 
 
 @dataclass(frozen=True, eq=False)

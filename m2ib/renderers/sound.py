@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.contract.regions import Region, check_axes
-from m2ib.renderers.arrays import restore_arrays, store_arrays
-from m2ib.renderers.base import scale
+from m2ib.renderers.base import OutliningRenderer, scale
 from m2ib.renderers.drawing import draw_heat, shown_grid
+from m2ib.renderers.interpolation import resample
 from m2ib.renderers.outlines import draw_outlines
-from m2ib.renderers.panels import heat_figure, heat_script, picture_figure
-from m2ib.renderers.place import spread
-from m2ib.renderers.regions import restore_regions, store_regions
+from m2ib.renderers.panels import Panel, heat_figure
 from m2ib.renderers.sound_panels import (
-    audio_tag,
     bands_of,
     clip_outlines,
     frames_of,
     moment_text,
-    panels,
     pitches,
     player,
+    player_with_hint,
+    sound_panels,
     spectrogram_pixels,
 )
 from m2ib.renderers.sound_view import SoundView
@@ -37,14 +31,13 @@ if TYPE_CHECKING:
     from m2ib.contract.attribution import Attribution
 
 
-class SoundRenderer:
+class SoundRenderer(OutliningRenderer):
     """A grid (clips, frequency, time) over a :class:`SoundView`, or (frequency, time) for one clip."""
 
     name = "sound"
-
-    @property
-    def script(self) -> str:
-        return heat_script()
+    kind = "sound"
+    region_axes = (("frequency", "Hz"), ("time", "s"))
+    view_type = SoundView
 
     def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
         """(clips, bands, frames), or (bands, frames): linear between the cells' centres, min-max over all."""
@@ -52,8 +45,8 @@ class SoundRenderer:
         y, x = bands_of(attribution), frames_of(attribution)
         size = view.spectrogram.shape[1:]
         if grid.ndim == 2:
-            return scale(spread(grid, y, x, size))
-        return scale(np.stack([spread(clip, y, x, size) for clip in grid]))
+            return scale(resample(grid, y, x, size))
+        return scale(np.stack([resample(clip, y, x, size) for clip in grid]))
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
         view: SoundView = attribution.view
@@ -61,20 +54,18 @@ class SoundRenderer:
         return heat_figure(
             attribution,
             ident,
-            panels(attribution),
+            self.panels(attribution, ident),
             kind="sound audible" if audible else "sound",
             label="heatmap over the sound",
-            under=audio_tag(view) if audible else Markup(""),
+            under=player_with_hint(view) if audible else Markup(""),
             sound={"played": [list(part) for part in view.played]} if audible else None,
         )
 
-    def outlined(self, view: SoundView, regions: Sequence[Region], modality: str) -> SoundView:
-        return replace(view, regions=check_axes(regions, (("frequency", "Hz"), ("time", "s")), modality))
+    def panels(self, attribution: Attribution, ident: str) -> list[Panel]:
+        return sound_panels(attribution)
 
-    def picture(self, attribution: Attribution, ident: str) -> Markup:
-        view: SoundView = attribution.view
-        under = player(view) if view.waveform.size else ""
-        return picture_figure(panels(attribution), kind="sound", label="the sound", under=under)
+    def below(self, view: SoundView) -> Markup:
+        return player(view) if view.waveform.size else Markup("")
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The clips side by side, times of the source under them."""
@@ -90,7 +81,7 @@ class SoundRenderer:
         for clip, grid in enumerate(grids.reshape(-1, *grids.shape[-2:])):
             left = clip * (frames + gap)
             pixels[:, left : left + frames] = spectrogram_pixels(view, clip)
-            heat[:, left : left + frames] = spread(grid, y, x, (bands, frames))[::-1]  # lowest band below
+            heat[:, left : left + frames] = resample(grid, y, x, (bands, frames))[::-1]  # lowest band below
             places += [left, left + view.frames[clip]]
             texts += [moment_text(view, moment).removesuffix(" s") for moment in view.clips[clip]]
         axes.imshow(pixels, aspect="auto")
@@ -106,34 +97,3 @@ class SoundRenderer:
         axes.set_xlabel(f"{unit} of the sound" + ("; striped: padding" if padded else ""))
         marks = pitches(view)
         axes.set_yticks([place - 0.5 for place, _ in marks], [text for _, text in marks], fontsize=8)
-
-    def store(self, view: SoundView, folder: Path, stem: str) -> Mapping[str, Any]:
-        return {
-            "arrays": store_arrays(folder, stem, {name: getattr(view, name) for name in _ARRAYS}),
-            "clips": [list(clip) for clip in view.clips],
-            "step": view.step,
-            "frames": list(view.frames),
-            "length": view.length,
-            "rate": view.rate,
-            "played": [list(part) for part in view.played],
-            "regions": store_regions(view.regions, folder, stem),
-        }
-
-    def restore(self, stored: Mapping[str, Any], folder: Path) -> SoundView:
-        spectrogram, hertz, envelope, waveform = restore_arrays(folder, stored["arrays"], _ARRAYS)
-        return SoundView(
-            spectrogram,
-            hertz,
-            tuple((start, end) for start, end in stored["clips"]),
-            stored["step"],
-            tuple(stored["frames"]),
-            stored["length"],
-            envelope,
-            waveform,
-            stored["rate"],
-            tuple((start, end) for start, end in stored["played"]),
-            restore_regions(stored.get("regions"), folder),
-        )
-
-
-_ARRAYS = ("spectrogram", "hertz", "envelope", "waveform")

@@ -10,13 +10,12 @@ from markupsafe import Markup
 
 from m2ib.contract.layout import Axis
 from m2ib.contract.regions import Region
-from m2ib.renderers.outlines import Outline
+from m2ib.renderers.formatting import format_hertz, format_time, time_ticks
+from m2ib.renderers.interpolation import axis_centres, cell_centres, interpolate
+from m2ib.renderers.media import envelope_path, hatch, png_url, wav_url
+from m2ib.renderers.outlines import Outline, outlines_of
 from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, maps_of
-from m2ib.renderers.pictures import band, hatch, png_url
-from m2ib.renderers.place import clock, even, follow, hertz_text, middles, moments
-from m2ib.renderers.regions import outlines
 from m2ib.renderers.sound_view import SoundView
-from m2ib.renderers.wav import wav_url
 
 if TYPE_CHECKING:
     from m2ib.contract.attribution import Attribution
@@ -27,14 +26,14 @@ def bands_of(attribution: Attribution) -> np.ndarray:
     view: SoundView = attribution.view
     count = attribution.grid.shape[-2]
     if not attribution.axes:
-        return even(count, 0, view.spectrogram.shape[1])
+        return cell_centres(count, 0, view.spectrogram.shape[1])
     low, high = np.array(attribution.axes[-2].spans).T  # (frequencies,) Hz
     centres: np.ndarray = (_band_of(view, low) + _band_of(view, high)) / 2
     return centres
 
 
 def _band_of(view: SoundView, hertz: np.ndarray) -> np.ndarray:
-    return follow(hertz, view.hertz.astype(np.float64), np.arange(len(view.hertz)) + 0.5)
+    return interpolate(hertz, view.hertz.astype(np.float64), np.arange(len(view.hertz)) + 0.5)
 
 
 def frames_of(attribution: Attribution) -> np.ndarray:
@@ -44,9 +43,9 @@ def frames_of(attribution: Attribution) -> np.ndarray:
     """
     view: SoundView = attribution.view
     if not attribution.axes:
-        return even(attribution.grid.shape[-1], 0, view.spectrogram.shape[2])
+        return cell_centres(attribution.grid.shape[-1], 0, view.spectrogram.shape[2])
     start = 0.0 if attribution.grid.ndim == 3 else view.clips[0][0]
-    return np.array([(moment - start) / view.step for moment in middles(attribution.axes[-1])])
+    return np.array([(moment - start) / view.step for moment in axis_centres(attribution.axes[-1])])
 
 
 def spectrogram_pixels(view: SoundView, clip: int) -> np.ndarray:
@@ -74,14 +73,14 @@ def pitches(view: SoundView) -> list[tuple[float, str]]:
     marks: list[tuple[float, str]] = []
     for place, hertz in zip(places, found, strict=True):
         if not marks or marks[-1][0] - place >= top / 6:  # room for the text
-            marks.append((float(place), hertz_text(hertz)))
+            marks.append((float(place), format_hertz(hertz)))
     return marks
 
 
 _ROUND = (50.0, 100.0, 200.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16000.0)
 
 
-def panels(attribution: Attribution) -> list[Panel]:
+def sound_panels(attribution: Attribution) -> list[Panel]:
     """A spectrogram for each clip, and the waveform where there is one."""
     view: SoundView = attribution.view
     found = [_spectrogram_panel(attribution, clip) for clip in range(len(view.clips))]
@@ -92,7 +91,7 @@ def clip_outlines(view: SoundView, clip: int) -> list[Outline]:
     """Over a clip's spectrogram: in bands from the top and frames."""
     _, bands, frames = view.spectrogram.shape
     start = view.clips[clip][0]
-    return outlines(
+    return outlines_of(
         view.regions,
         lambda hertz: (bands - _band_of(view, hertz)).clip(0, bands),
         lambda times: ((times - start) / view.step).clip(0, frames),
@@ -106,7 +105,7 @@ def _moments_outlined(view: SoundView) -> list[Outline]:
         Region("", region.along("time").mask[None], (whole, region.axes[1]), region.main)
         for region in view.regions
     ]
-    return outlines(spans, lambda all_: all_, lambda times: times.clip(0, view.length))
+    return outlines_of(spans, lambda all_: all_, lambda times: times.clip(0, view.length))
 
 
 def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
@@ -134,7 +133,7 @@ def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
         padding=padding,
         xticks=[
             ((moment - start) / view.step, moment_text(view, moment))
-            for moment in moments(start, start + heard, max(1, round(5 * view.frames[clip] / frames)))
+            for moment in time_ticks(start, start + heard, max(1, round(5 * view.frames[clip] / frames)))
         ],
         yticks=pitches(view),
         caption=caption,
@@ -146,14 +145,14 @@ def _span(view: SoundView, start: float, end: float) -> str:
     """A part of the sound, as people read it."""
     if view.length < 60:
         return f"{start:.2f}–{end:.2f} s"
-    return f"{clock(start, view.length, 2)}–{clock(end, view.length, 2)}"
+    return f"{format_time(start, view.length, 2)}–{format_time(end, view.length, 2)}"
 
 
 def moment_text(view: SoundView, moment: float) -> str:
     """As a tick has it, to a hundredth at most."""
     rounded = round(moment, 2)
     digits = 0 if rounded == int(rounded) else 1 if round(rounded, 1) == rounded else 2
-    return clock(rounded, view.length, digits)
+    return format_time(rounded, view.length, digits)
 
 
 def _padded_share(attribution: Attribution, clip: int) -> str:
@@ -192,7 +191,7 @@ def _waveform_panel(attribution: Attribution) -> Panel:
         picture=Markup(
             '<svg viewBox="0 0 {} 2" preserveAspectRatio="none" role="img" aria-label="waveform of the whole sound">'
             '<path d="{}"/></svg>'
-        ).format(columns, band(view.envelope)),
+        ).format(columns, envelope_path(view.envelope)),
         width=view.length,
         height=1,
         shape=6,
@@ -204,7 +203,7 @@ def _waveform_panel(attribution: Attribution) -> Panel:
         x=Ruler([0, view.length], [0, view.length], "s"),
         xticks=[
             (moment, moment_text(view, moment))
-            for moment in moments(0, view.length, 6 if view.length < 3600 else 4)
+            for moment in time_ticks(0, view.length, 6 if view.length < 3600 else 4)
         ],
         bars=names if len(view.clips) > 1 else (),
         caption=caption if len(view.clips) > 1 else "the whole sound, shaded by the sum over all frequencies",
@@ -214,7 +213,7 @@ def _waveform_panel(attribution: Attribution) -> Panel:
     )
 
 
-def audio_tag(view: SoundView) -> Markup:
+def player_with_hint(view: SoundView) -> Markup:
     """The player, and what it plays."""
     held = sum(end - start for start, end in view.played)
     note = "a click on a map or on the waveform plays from there"

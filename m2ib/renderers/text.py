@@ -11,10 +11,10 @@ from markupsafe import Markup, escape
 
 from m2ib.contract.regions import Region, check_axes
 from m2ib.renderers.base import scale
+from m2ib.renderers.formatting import flatness, format_number
 from m2ib.renderers.outlines import outlines_key
 from m2ib.renderers.panels import note
-from m2ib.renderers.place import figures, flatness
-from m2ib.renderers.regions import restore_regions, store_regions
+from m2ib.renderers.view_storage import restore_regions, store_regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,7 +47,7 @@ class TextRenderer:
                 known=_known_class(known),
                 value=shade,
                 word=word,
-                number=", ".join([f"{figures(value)}{unit}", *(region.name for region in known)]),
+                number=", ".join([f"{format_number(value)}{unit}", *(region.name for region in known)]),
             )
             for (word, value), shade, known in zip(words, shown, _known(attribution), strict=True)
         )
@@ -55,7 +55,7 @@ class TextRenderer:
             Markup('<tr{mark}><td>{token}</td><td class="figure">{number}</td></tr>').format(
                 mark=Markup(' class="special"') if token.special else "",
                 token=token.text,
-                number=figures(value),
+                number=format_number(value),
             )
             for token, value in zip(attribution.layout.tokens, attribution.grid, strict=True)
         )
@@ -143,7 +143,7 @@ def _legend(words: list[tuple[str, float]], unit: str) -> Markup:
     values = [value for _, value in words]
     return Markup(
         '<div class="legend"><span>{}{}</span><span class="ramp"></span><span>{}{}</span></div>'
-    ).format(figures(min(values)), unit, figures(max(values)), unit)
+    ).format(format_number(min(values)), unit, format_number(max(values)), unit)
 
 
 def _notes(attribution: Attribution) -> Markup:

@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.contract.regions import Region, check_axes
-from m2ib.renderers.arrays import restore_arrays, store_arrays
-from m2ib.renderers.base import scale
+from m2ib.contract.regions import Region
+from m2ib.renderers.base import OutliningRenderer, scale
 from m2ib.renderers.drawing import draw_heat, shown_grid
-from m2ib.renderers.outlines import Outline, draw_outlines
+from m2ib.renderers.formatting import format_short, format_time, time_ticks
+from m2ib.renderers.interpolation import axis_centres, cell_centres, cell_weights
+from m2ib.renderers.media import polyline_points
+from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
 from m2ib.renderers.panels import (
     Panel,
     Part,
     Ruler,
-    heat_figure,
-    heat_script,
     maps_of,
     per_cent,
-    picture_figure,
 )
-from m2ib.renderers.pictures import outline
-from m2ib.renderers.place import brief, clock, even, middles, moments, weights
-from m2ib.renderers.regions import outlines, restore_regions, store_regions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -59,33 +53,23 @@ class TracesView:
     regions: tuple[Region, ...] = ()
 
 
-class TracesRenderer:
+class TracesRenderer(OutliningRenderer):
     """A grid (windows,) over a :class:`TracesView`."""
 
     name = "traces"
-
-    @property
-    def script(self) -> str:
-        return heat_script()
+    kind = "traces"
+    heat = "heat"
+    region_axes = (("trace", ""), ("time", "s"))
+    view_type = TracesView
 
     def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
         """(size,) samples of the model's input: linear between the windows' centres, min-max."""
         view: TracesView = attribution.view
         start, end = view.span
         centres = (_moments(attribution) - start) / (end - start) * view.size
-        return scale(weights(centres, view.size) @ grid.astype(np.float64))
+        return scale(cell_weights(centres, view.size) @ grid.astype(np.float64))
 
-    def fragment(self, attribution: Attribution, ident: str) -> str:
-        panel = self._panel(attribution, ident)
-        return heat_figure(attribution, ident, [panel], kind="traces", label="heat over the traces")
-
-    def outlined(self, view: TracesView, regions: Sequence[Region], modality: str) -> TracesView:
-        return replace(view, regions=check_axes(regions, (("trace", ""), ("time", "s")), modality))
-
-    def picture(self, attribution: Attribution, ident: str) -> Markup:
-        return picture_figure([self._panel(attribution, ident)], kind="traces", label="the traces")
-
-    def _panel(self, attribution: Attribution, ident: str) -> Panel:
+    def panels(self, attribution: Attribution, ident: str) -> list[Panel]:
         view: TracesView = attribution.view
         count = len(view.names)
         first, last = _ends(view)
@@ -93,7 +77,7 @@ class TracesRenderer:
         lanes = _lanes(view)
         curves = Markup("").join(
             Markup('<polyline fill="none" vector-effect="non-scaling-stroke" points="{}"/>').format(
-                outline(view.times - first, n + drop)
+                polyline_points(view.times - first, n + drop)
             )
             for n, drop in enumerate(_drops(view))
         )
@@ -108,35 +92,37 @@ class TracesRenderer:
             for n, (name, unit) in enumerate(zip(view.names, view.units, strict=True))
         )
         maps = {side: _soft(attribution, grid)[None, None] for side, grid in maps_of(attribution).items()}
-        return Panel(
-            picture=Markup(
-                '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
-                'aria-label="the traces that are explained">{}</svg>'
-            ).format(f"{last - first:.6g}", count, shapes),
-            width=last - first,
-            height=count,
-            shape=7.5 / count,
-            lines=True,
-            parts=[
-                Part(
-                    0,
-                    (start - first, 0, end - first, count),
-                    np.array([count / 2]),
-                    _moments(attribution) - first,
-                )
-            ],
-            x=Ruler([0, last - first], [first, last], "s"),
-            xticks=[(moment - first, clock(moment, last)) for moment in moments(first, last, 6)],
-            yticks=[
-                (n + at, brief(value))
-                for n, (low, high) in enumerate(lanes)
-                for at, value in ((_TOP, high), (_BOTTOM, low))
-            ],
-            overlay=labels,
-            outlines=_outlines(view),
-            soft=maps if _width(attribution) > 1 else None,
-            caption=_smoothing(attribution),
-        )
+        return [
+            Panel(
+                picture=Markup(
+                    '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
+                    'aria-label="the traces that are explained">{}</svg>'
+                ).format(f"{last - first:.6g}", count, shapes),
+                width=last - first,
+                height=count,
+                shape=7.5 / count,
+                lines=True,
+                parts=[
+                    Part(
+                        0,
+                        (start - first, 0, end - first, count),
+                        np.array([count / 2]),
+                        _moments(attribution) - first,
+                    )
+                ],
+                x=Ruler([0, last - first], [first, last], "s"),
+                xticks=[(moment - first, format_time(moment, last)) for moment in time_ticks(first, last, 6)],
+                yticks=[
+                    (n + at, format_short(value))
+                    for n, (low, high) in enumerate(lanes)
+                    for at, value in ((_TOP, high), (_BOTTOM, low))
+                ],
+                overlay=labels,
+                outlines=_outlines(view),
+                soft=maps if _width(attribution) > 1 else None,
+                caption=_smoothing(attribution),
+            )
+        ]
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The traces one under the other, on the map as a background."""
@@ -148,15 +134,9 @@ class TracesRenderer:
         start, end = view.span
         columns = 1000
         centres = (_moments(attribution) - start) / (end - start) * columns
-        row = weights(centres, columns) @ _soft(attribution, shown_grid(attribution))
-        draw_heat(
-            axes,
-            row[None],
-            attribution,
-            blank=True,
-            aspect="auto",
-            extent=(start, end, count, 0),
-        )
+        row = cell_weights(centres, columns) @ _soft(attribution, shown_grid(attribution))
+        place = (start, end, count, 0)
+        draw_heat(axes, row[None], attribution, blank=True, aspect="auto", extent=place)
         for n, drop in enumerate(_drops(view)):
             (line,) = axes.plot(view.times, n + drop, color="black", linewidth=0.8)
             line.set_path_effects([withStroke(linewidth=2.2, foreground="white")])
@@ -171,29 +151,6 @@ class TracesRenderer:
         grey = "; grey: not seen by the model" if first < start or end < last else ""
         axes.set_xlabel(f"seconds{grey}")
 
-    def store(self, view: TracesView, folder: Path, stem: str) -> Mapping[str, Any]:
-        return {
-            "arrays": store_arrays(folder, stem, {"samples": view.samples, "times": view.times}),
-            "names": list(view.names),
-            "units": list(view.units),
-            "span": list(view.span),
-            "size": view.size,
-            "regions": store_regions(view.regions, folder, stem),
-        }
-
-    def restore(self, stored: Mapping[str, Any], folder: Path) -> TracesView:
-        samples, times = restore_arrays(folder, stored["arrays"], ["samples", "times"])
-        start, end = stored["span"]
-        return TracesView(
-            samples,
-            times,
-            tuple(stored["names"]),
-            tuple(stored["units"]),
-            (start, end),
-            stored["size"],
-            restore_regions(stored.get("regions"), folder),
-        )
-
 
 def _ends(view: TracesView) -> tuple[float, float]:
     """First and last moment shown, in seconds: all that was measured and all that the model sees."""
@@ -203,7 +160,7 @@ def _ends(view: TracesView) -> tuple[float, float]:
 def _outlines(view: TracesView) -> list[Outline]:
     """In lanes and seconds from the first moment shown."""
     first, last = _ends(view)
-    return outlines(
+    return outlines_of(
         view.regions,
         lambda traces: traces.clip(0, len(view.names)),
         lambda times: times.clip(first, last) - first,
@@ -213,8 +170,8 @@ def _outlines(view: TracesView) -> list[Outline]:
 def _moments(attribution: Attribution) -> np.ndarray:
     """(windows,) centres in seconds."""
     if attribution.axes:
-        return middles(attribution.axes[-1])
-    return even(attribution.grid.shape[-1], *attribution.view.span)
+        return axis_centres(attribution.axes[-1])
+    return cell_centres(attribution.grid.shape[-1], *attribution.view.span)
 
 
 def _width(attribution: Attribution) -> int:

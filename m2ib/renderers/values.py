@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from m2ib.renderers.base import scale
-from m2ib.renderers.place import figures
+from m2ib.renderers.formatting import format_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ class ValuesRenderer:
             Markup("<tr>{}</tr>").format(
                 Markup("").join(
                     Markup('<td class="figure cell" style="--value:{:.3f}" title="{}">{}</td>').format(
-                        shade, figures(value), "" if small else figures(value)
+                        shade, format_number(value), "" if small else format_number(value)
                     )
                     for value, shade in zip(row, line, strict=True)
                 )
@@ -47,7 +47,7 @@ class ValuesRenderer:
             for row, line in zip(rows, scale(rows), strict=True)
         )
         ends = Markup("<figcaption>{} to {} {}</figcaption>").format(
-            figures(rows.min()), figures(rows.max()), attribution.unit
+            format_number(rows.min()), format_number(rows.max()), attribution.unit
         )
         return Markup('<figure class="values{}" id="{}"><table><tbody>{}</tbody></table>{}</figure>').format(
             " small" if small else "", ident, body, ends if small else ""

@@ -24,7 +24,7 @@ from m2ib.contract.degradation import (
     holds_numbers,
     spread,
 )
-from m2ib.renderers.place import upsample
+from m2ib.renderers.interpolation import upsample
 
 CELLS = st.lists(st.tuples(st.integers(1, 4), st.integers(0, 5)), min_size=1, max_size=3)
 

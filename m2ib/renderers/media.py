@@ -1,9 +1,10 @@
-"""Pixels and curves in the form a page holds them: data URLs and SVG paths."""
+"""Pixels, sound and curves in the form a page holds them: data URLs and SVG paths."""
 
 from __future__ import annotations
 
 import base64
 import io
+import wave
 
 import numpy as np
 from PIL import Image
@@ -28,6 +29,18 @@ def png_url(pixels: np.ndarray) -> str:
     return data_url(buffer.getvalue(), "image/png")
 
 
+def wav_url(waveform: np.ndarray, rate: int) -> str:
+    """(samples,) in [-1, 1], one channel, as 16-bit PCM in a data URL; what is louder is clipped."""
+    samples = np.round(np.clip(waveform.astype(np.float64), -1, 1) * 32767).astype("<i2")
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.tobytes())
+    return data_url(buffer.getvalue(), "audio/wav")
+
+
 def hatch(height: int, width: int, pitch: int) -> np.ndarray:
     """(height, width, 3) uint8: grey stripes, for where there is nothing to see."""
     rows, columns = np.mgrid[:height, :width]
@@ -35,7 +48,7 @@ def hatch(height: int, width: int, pitch: int) -> np.ndarray:
     return np.repeat(np.where(stripes, 150, 105).astype(np.uint8)[..., None], 3, -1)
 
 
-def outline(x: np.ndarray, y: np.ndarray, columns: int = 600) -> str:
+def polyline_points(x: np.ndarray, y: np.ndarray, columns: int = 600) -> str:
     """A curve (n,) as the points of a polyline; of a long one the extremes in each of ``columns`` parts."""
     keep = np.flatnonzero(np.isfinite(y))
     if len(keep) > 2 * columns:
@@ -44,7 +57,7 @@ def outline(x: np.ndarray, y: np.ndarray, columns: int = 600) -> str:
     return " ".join(f"{x[n]:.5g},{y[n]:.4g}" for n in keep)
 
 
-def band(envelope: np.ndarray) -> str:
+def envelope_path(envelope: np.ndarray) -> str:
     """(2, columns), lowest and highest: a closed path, one unit wide for each column, 1 at the middle.
 
     The largest of the values reaches the edge, at 0 or 2.
