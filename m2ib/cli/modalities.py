@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from m2ib.page.overview import Crossing
+    from m2ib.page.overview import PairedMap
     from m2ib.results.explanation import Explanation
     from m2ib.scenes import Scene
 
@@ -149,18 +149,18 @@ def verdict(explanation: Explanation, place: int, side: Side) -> tuple[bool, str
     return found == side.kind, f"{side.modality}: highest {where}"
 
 
-def crossings(
+def paired_maps(
     asked: Sequence[Question], explanations: Sequence[Explanation]
-) -> dict[tuple[str, str], Crossing]:
+) -> dict[tuple[str, str], PairedMap]:
     """For each modality and the one that it is seen from: the map, where it stands, and whether it is true."""
-    from m2ib.page.overview import Crossing
+    from m2ib.page.overview import PairedMap
 
     found = {}
     for number, (question, explanation) in enumerate(zip(asked, explanations, strict=True)):
         for place in (1, 0):  # of two sides of one modality the first is shown
             mine, other = question.sides[place], question.sides[1 - place]
             right, said = verdict(explanation, place, mine)
-            found[mine.modality, other.modality] = Crossing(
+            found[mine.modality, other.modality] = PairedMap(
                 number, mine.kind, explanation[place], right, len(mine.scene.kinds) > 1, said
             )
     return found
@@ -201,6 +201,6 @@ def run(parsed: argparse.Namespace) -> None:
         title="One scene in six modalities",
         notes=[question.title for question in asked],
         remarks=remarks,
-        overview=render_overview(shown, crossings(asked, explanations), asked[0].sides[0].scene.kinds),
+        overview=render_overview(shown, paired_maps(asked, explanations), asked[0].sides[0].scene.kinds),
     )
     print(page.resolve())

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from m2ib.contract.attribution import AttributionPair
 from m2ib.errors import StorageError
 from m2ib.page.comparison import render_comparison
-from m2ib.page.parts import curves, held, introduction, rows_of
-from m2ib.renderers.names import contrasted, file_name
+from m2ib.page.parts import attribution_values, introduction, table_rows
+from m2ib.page.templates import joined_scripts, template
 
 Remark = tuple[str, Sequence[tuple[bool, str]]]
 
@@ -33,51 +32,27 @@ def render_page(
     remarks   shown under it: a line, and what was found out, each with whether that is right; may be shorter
     overview  HTML in place of the list of explanations; those have the ids e0, e1, ...
     """
-    here = files("m2ib.page")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(here.joinpath("page.html.jinja").read_text(encoding="utf-8"))
-    scripts: dict[str, None] = {}  # each once, whoever needs it
-    cards = []
-    made_by: dict[str, None] = {}
-    for number, explanation in enumerate(explanations):
-        sides = []
-        for place, attribution in enumerate(explanation):
-            scripts[attribution.renderer.script] = None
-            made_by[attribution.method] = None
-            sides.append(
-                {
-                    "modality": attribution.modality,
-                    "fragment": Markup(attribution.renderer.fragment(attribution, f"e{number}-{place}")),
-                    "name": file_name(attribution),
-                    "heard": attribution.origin.get("heard", ""),
-                    "warnings": attribution.origin.get("warnings", []),
-                    "contrast": contrasted(attribution),
-                    "held": held(attribution),
-                    "curves": Markup("").join(curves(attribution)),
-                    "method": attribution.method,
-                    "settings": rows_of(attribution.settings),
-                    "origin": rows_of(attribution.origin),
-                }
-            )
-        cards.append(
-            {
-                "number": number,
-                "note": notes[number] if number < len(notes) else "",
-                "remark": remarks[number] if number < len(remarks) else ("", ()),
-                "similarity": f"{explanation.similarity:.4f}",
-                "sides": sides,
-                "provenance": rows_of(explanation.provenance),
-            }
-        )
-    return template.render(
+    cards: list[dict[str, Any]] = [
+        {
+            "number": number,
+            "note": notes[number] if number < len(notes) else "",
+            "remark": remarks[number] if number < len(remarks) else ("", ()),
+            "similarity": f"{explanation.similarity:.4f}",
+            "sides": [
+                attribution_values(attribution, f"e{number}-{place}")
+                for place, attribution in enumerate(explanation)
+            ],
+            "provenance": table_rows(explanation.provenance),
+        }
+        for number, explanation in enumerate(explanations)
+    ]
+    sides = [side for card in cards for side in card["sides"]]
+    return template("m2ib.page", "page.html.jinja").render(
         title=title or "m2ib explanation",
-        introduction=introduction(made_by),
+        introduction=introduction(dict.fromkeys(side["method"] for side in sides)),
         cards=cards,
         overview=overview,
-        style=Markup(here.joinpath("page.css").read_text(encoding="utf-8")),
-        script=Markup("\n".join(filter(None, scripts))),
+        script=joined_scripts(side["script"] for side in sides),
     )
 
 

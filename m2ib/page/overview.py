@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from m2ib.contract.attribution import Attribution, Outlining
 from m2ib.errors import InputError
+from m2ib.page.templates import template
 from m2ib.renderers.drawing import heat_pixels
 from m2ib.renderers.media import png_url
 
 
 @dataclass(frozen=True)
-class Crossing:
+class PairedMap:
     """One modality's map, as seen from another one.
 
     number       of the explanation on the page
@@ -37,34 +36,32 @@ class Crossing:
 
 
 def render_overview(
-    shown: Mapping[str, Attribution], crossings: Mapping[tuple[str, str], Crossing], kinds: Sequence[str]
+    shown: Mapping[str, Attribution], maps: Mapping[tuple[str, str], PairedMap], kinds: Sequence[str]
 ) -> Markup:
     """As HTML, for :func:`m2ib.page.render_page`.
 
-    shown      by modality, attributions whose inputs are shown without their maps
-    crossings  by (modality of the map, modality of the other input)
-    kinds      what is there
+    shown  by modality, attributions whose inputs are shown without their maps
+    maps   by (modality of the map, modality of the other input)
+    kinds  what is there
     """
-    source = files("m2ib.page").joinpath("overview.html.jinja").read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     views = [(modality, _picture(attribution, f"view-{modality}")) for modality, attribution in shown.items()]
-    rows = [(modality, [_cell(crossings[modality, other]) for other in shown]) for modality in shown]
-    chosen = [crossing for crossing in crossings.values() if crossing.several]
+    rows = [
+        (
+            modality,
+            [(maps[modality, other], _thumbnail(maps[modality, other].attribution)) for other in shown],
+        )
+        for modality in shown
+    ]
+    chosen = [each for each in maps.values() if each.several]
     return Markup(
-        environment.from_string(source).render(
+        template("m2ib.page", "overview.html.jinja").render(
             views=views,
             rows=rows,
             kinds=kinds,
-            right=sum(crossing.right for crossing in chosen),
+            right=sum(each.right for each in chosen),
             chosen=len(chosen),
         )
     )
-
-
-def _cell(crossing: Crossing) -> tuple[Crossing, str]:
-    return crossing, _thumbnail(crossing.attribution)
 
 
 def _picture(attribution: Attribution, ident: str) -> Markup:

@@ -1,4 +1,4 @@
-"""What the pages of explanations are made of."""
+"""What the pages of explanations say of an attribution: its names, its sum, its settings and its curves."""
 
 from __future__ import annotations
 
@@ -11,19 +11,37 @@ from markupsafe import Markup
 from m2ib.contract.attribution import Attribution
 from m2ib.registry.discovery import list_methods
 from m2ib.renderers.formatting import format_number
+from m2ib.renderers.names import contrasted, file_name
+
+
+def attribution_values(attribution: Attribution, ident: str) -> dict[str, Any]:
+    """What the templates show of an attribution; ``ident`` is unique on the page."""
+    return {
+        "modality": attribution.modality,
+        "fragment": Markup(attribution.renderer.fragment(attribution, ident)),
+        "script": attribution.renderer.script,
+        "name": file_name(attribution),
+        "heard": attribution.origin.get("heard", ""),
+        "warnings": attribution.origin.get("warnings", []),
+        "contrast": contrasted(attribution),
+        "total": total(attribution),
+        "curves": _curves(attribution),
+        "method": attribution.method,
+        "summary": summary(attribution.method),
+        "settings": table_rows(attribution.settings),
+        "origin": table_rows(attribution.origin),
+    }
 
 
 def introduction(methods: Iterable[str]) -> str:
     """What the values of a page are."""
-    names = list(methods)
-    said = [
-        "Values are nats (multi-modal information bottleneck, Wang et al. 2023): the more information a position has to "
-        "keep, the higher."
-        if name == "m2ib"
-        else f"{name}: {summary(name)}."
-        for name in names
-    ]
-    return " ".join(said)
+    return " ".join(_NATS if name == "m2ib" else f"{name}: {summary(name)}." for name in methods)
+
+
+_NATS = (
+    "Values are nats (multi-modal information bottleneck, Wang et al. 2023): the more information a position has to "
+    "keep, the higher."
+)
 
 
 def summary(name: str) -> str:
@@ -34,7 +52,7 @@ def summary(name: str) -> str:
         return "a method that is not installed here"
 
 
-def held(attribution: Attribution) -> str:
+def total(attribution: Attribution) -> str:
     """How much the map holds, and over what, in words."""
     values = attribution.grid if attribution.capacity is None else attribution.capacity
     included = _included(attribution)
@@ -56,12 +74,12 @@ def _included(attribution: Attribution) -> str:
     return "class" if attribution.capacity.size > cells else ""
 
 
-def rows_of(values: Any) -> list[tuple[str, str]]:
+def table_rows(values: Any) -> list[tuple[str, str]]:
     """(name, value) of a table; what is inside another has the names of both."""
     rows: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            rows += [(f"{name}.{inner}", text) for inner, text in rows_of(value)]
+            rows += [(f"{name}.{inner}", text) for inner, text in table_rows(value)]
         else:
             rows.append((str(name), _text(value)))
     return rows
@@ -76,13 +94,12 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def curves(attribution: Attribution) -> list[Markup]:
-    if attribution.curve is None:
-        return []
-    return [
-        _chart("fit: mean cosine to the other side", attribution.curve.fit),
-        _chart("information: mean KL, nats", attribution.curve.information),
-    ]
+def _curves(attribution: Attribution) -> Markup:
+    curve = attribution.curve
+    if curve is None:
+        return Markup("")
+    fit = _chart("fit: mean cosine to the other side", curve.fit)
+    return fit + _chart("information: mean KL, nats", curve.information)
 
 
 def _chart(label: str, values: Sequence[float]) -> Markup:
