@@ -16,7 +16,7 @@ import m2ib
 from m2ib.activations.capture import Tail, record, replaced_forward
 from m2ib.contract.inputs import repeat
 from m2ib.execution.context import frozen
-from m2ib.testing.whole import state
+from m2ib.testing.model_checks import state
 from naive import capacity
 from tiny_clip import END, START
 

@@ -448,9 +448,11 @@ def test_timings_of_an_encoder() -> None:
     for modality, own in (("image", True), ("text", False)):
         timing = time_encoder(toy_model(), modality, EXAMPLES[modality][0])
         assert (timing.modality, timing.layer) == (modality, 1)
-        assert min(timing.forward, timing.whole, timing.tail) > 0
-        assert (timing.own is not None) is own
-        assert timing.ratio == (timing.own if own else timing.tail) / timing.whole
+        assert min(timing.forward_ms, timing.whole_step_ms, timing.tail_step_ms) > 0
+        assert (timing.own_tail_step_ms is not None) is own
+        assert (
+            timing.ratio == (timing.own_tail_step_ms if own else timing.tail_step_ms) / timing.whole_step_ms
+        )
 
 
 def test_a_step_runs_the_blocks_it_should(monkeypatch: pytest.MonkeyPatch) -> None:

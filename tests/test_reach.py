@@ -17,7 +17,7 @@ from m2ib import Defaults
 from m2ib.activations.capture import Tail, record
 from m2ib.execution.context import frozen
 from m2ib.testing import ConformanceError, check_adapter
-from m2ib.testing.whole import state
+from m2ib.testing.model_checks import state
 from tiny_clip import END, START
 from toy import EXAMPLES, toy_model
 

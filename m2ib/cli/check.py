@@ -78,7 +78,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:
     from rich.console import Console
 
     from m2ib.testing.report import report_on
-    from m2ib.testing.shown import show
+    from m2ib.testing.terminal import show
 
     report = report_on(
         parsed.adapter,

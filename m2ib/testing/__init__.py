@@ -17,9 +17,9 @@ from typing import Any
 
 from m2ib.contract.model import Model
 from m2ib.loading import load_model
-from m2ib.testing.course import check_all
 from m2ib.testing.examples import Examples, find_examples
-from m2ib.testing.findings import ConformanceError, Result
+from m2ib.testing.results import ConformanceError, Result
+from m2ib.testing.suite import run_checks
 
 __all__ = ["ConformanceError", "Result", "check_adapter"]
 
@@ -43,7 +43,7 @@ def check_adapter(
     """
     model = adapter if isinstance(adapter, Model) else load_model(adapter, **{"device": "cpu", **options})
     found = find_examples(model, {}) if examples is None else Examples(examples, {})
-    checked = check_all(model, found.raws, tolerance) if isinstance(found, Examples) else found
+    checked = run_checks(model, found.raws, tolerance) if isinstance(found, Examples) else found
     if checked.failures:
         raise ConformanceError(
             f"{model.origin.get('adapter', 'the adapter')} breaks the contract:\n"

@@ -16,8 +16,8 @@ from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
 from m2ib.scenes import scenes
-from m2ib.testing.findings import Absent, Broken, Checked, LeftOut, Result, require, run
-from m2ib.testing.subject import Subject
+from m2ib.testing.context import CheckContext
+from m2ib.testing.results import CheckResults, Result, Skipped, require, run_check
 
 GIVEN, OWN, SCENES = "given", "the encoder's own", "made-up scenes"
 _SEEDS = (7, 10)  # of the scenes, each with one object
@@ -31,7 +31,7 @@ class Examples:
     sources: Mapping[str, str]
 
 
-def find_examples(model: Model, given: Mapping[str, Sequence[Any]]) -> Examples | Checked:
+def find_examples(model: Model, given: Mapping[str, Sequence[Any]]) -> Examples | CheckResults:
     """Two or more different raw inputs for each modality; for one that is not ``given``, the encoder's own, else scenes'.
 
     Gives what was found wrong where an encoder's own examples cannot be had. Raises :class:`SettingError` where there
@@ -51,21 +51,22 @@ def find_examples(model: Model, given: Mapping[str, Sequence[Any]]) -> Examples 
         if modality in given:
             raws[modality], sources[modality] = _given(model, modality, given[modality]), GIVEN
         elif encoder.examples is not None:
-            results.append(run(modality, "examples", partial(_take, encoder, own)))
+            results.append(run_check(modality, "examples", partial(_take, encoder, own)))
             raws[modality], sources[modality] = own, OWN
         else:
             raws[modality], sources[modality] = _drawn(model, modality), SCENES
     failed = [result for result in results if result.failure]
     if failed:
         reason = f"{failed[0].modality} has no examples"
-        return Checked(failed, [LeftOut("model", "all other checks", reason)])
+        return CheckResults(failed, [Skipped("model", "all other checks", reason)])
     return Examples(raws, sources)
 
 
-def check_examples(subject: Subject) -> None:
+def check_examples(context: CheckContext) -> None:
     """The encoder's own examples can be made ready, and show what examples must."""
-    raws = _own(subject.encoder)
-    check_differ([subject.model.item(subject.encoder.modality, raw) for raw in raws])
+    context.declared("examples")
+    raws = _own(context.encoder)
+    check_differ([context.model.item(context.encoder.modality, raw) for raw in raws])
 
 
 def check_differ(items: Sequence[Item]) -> None:
@@ -95,19 +96,17 @@ def _take(encoder: Encoder, into: list[Any]) -> None:
 
 
 def _own(encoder: Encoder) -> Sequence[Any]:
-    """Raises :class:`Absent` for an encoder without, and :class:`Broken`."""
-    if encoder.examples is None:
-        raise Absent
+    """Of an encoder that has some. Raises :class:`CheckFailed`."""
+    assert encoder.examples is not None
     raws = encoder.examples()
-    if isinstance(raws, (str, bytes)) or not isinstance(raws, Sequence):
-        raise Broken(f"examples gives a {type(raws).__name__}; it must be a list of raw inputs")
+    require(_is_list(raws), f"examples gives a {type(raws).__name__}; it must be a list of raw inputs")
     require(len(raws) >= 2, f"examples gives {len(raws)} raw inputs; two different ones are needed")
     return raws
 
 
 def _given(model: Model, modality: str, raws: Sequence[Any]) -> Sequence[Any]:
-    if isinstance(raws, (str, bytes)) or not isinstance(raws, Sequence) or len(raws) < 2:
-        count = len(raws) if isinstance(raws, Sequence) and not isinstance(raws, (str, bytes)) else 1
+    count = len(raws) if _is_list(raws) else 1
+    if count < 2:
         raise SettingError(
             f"check: {count or 'no'} example for {modality!r}, and two are needed; {way_out(modality)}"
         )
@@ -164,6 +163,10 @@ def _same_length(items: Sequence[Item]) -> int | None:
     layouts = [getattr(item, "layout", None) for item in items]
     reads = {layout.read for layout in layouts if isinstance(layout, Layout)}
     return reads.pop() if len(reads) == 1 else None
+
+
+def _is_list(raws: object) -> bool:
+    return isinstance(raws, Sequence) and not isinstance(raws, (str, bytes))
 
 
 def _name(model: Model) -> str:

@@ -16,13 +16,13 @@ from m2ib.loading import load_model
 from m2ib.progress import progress
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import AdapterSpec
-from m2ib.testing.course import check_all, steps
 from m2ib.testing.examples import Examples, find_examples
-from m2ib.testing.findings import Checked, LeftOut, Result, run
-from m2ib.testing.gains import ADAPTER, Gain, encoder_gains, merged, spec_gains
+from m2ib.testing.missing import ADAPTER, MissingField, merged, missing_from_encoder, missing_from_spec
+from m2ib.testing.results import CheckResults, Result, Skipped, run_check
+from m2ib.testing.suite import run_checks, steps
 from m2ib.testing.timings import COPIES, Timing, time_encoder
 
-GAINS, TIMINGS = "what is missing", "timings"
+MISSING, TIMINGS = "what is missing", "timings"
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Report:
     about     what was checked: adapter, distribution, checkpoint, device, dtype, tolerance, versions; JSON-able
     sources   by modality, where its examples came from
     results   of the checks, in order
-    left_out  what was not done, and why
-    gains     what is not told; none of it breaks the contract
+    skipped  what was not done, and why
+    missing   what is not told; none of it breaks the contract
     timings   by modality
     warnings  that were given on the way
     """
@@ -41,8 +41,8 @@ class Report:
     about: Mapping[str, Any]
     results: Sequence[Result]
     sources: Mapping[str, str]
-    left_out: Sequence[LeftOut] = ()
-    gains: Sequence[Gain] = ()
+    skipped: Sequence[Skipped] = ()
+    missing: Sequence[MissingField] = ()
     timings: Sequence[Timing] = ()
     warnings: Sequence[str] = ()
 
@@ -66,17 +66,12 @@ class Report:
                 }
                 for result in self.results
             ],
-            "left_out": [asdict(each) for each in self.left_out],
-            "missing": [{**asdict(each), "modalities": list(each.modalities)} for each in self.gains],
+            "left_out": [asdict(each) for each in self.skipped],
+            "missing": [{**asdict(each), "modalities": list(each.modalities)} for each in self.missing],
             "timings": [
                 {
-                    "modality": each.modality,
-                    "layer": each.layer,
-                    "forward_ms": rounded(each.forward),
-                    "whole_step_ms": rounded(each.whole),
-                    "tail_step_ms": rounded(each.tail),
-                    "own_tail_step_ms": None if each.own is None else rounded(each.own),
-                    "ratio": rounded(each.ratio),
+                    name: rounded(value) if isinstance(value, float) else value
+                    for name, value in {**asdict(each), "ratio": each.ratio}.items()
                 }
                 for each in self.timings
             ],
@@ -124,7 +119,9 @@ def report_on(
         warnings.simplefilter("always", M2IBWarning)
         model, loaded = _load(name, checkpoint=checkpoint, device=device, dtype=dtype, **options)
         if model is None:
-            left = [LeftOut("model", what, "'load' failed") for what in ("all other checks", GAINS, TIMINGS)]
+            left = [
+                Skipped("model", what, "'load' failed") for what in ("all other checks", MISSING, TIMINGS)
+            ]
             return Report(about, [loaded], {}, left, warnings=_told(said))
         about["device"] = str(model.device)
         found = model.origin.get("checkpoint", checkpoint)
@@ -132,16 +129,16 @@ def report_on(
         bar.steps(steps(model))
         examples = find_examples(model, given or {})
         if isinstance(examples, Examples):
-            checked = check_all(model, examples.raws, tolerance, bar.advance)
+            checked = run_checks(model, examples.raws, tolerance, bar.advance)
             gains, timings, left = _more(model, info, examples.raws, checked)
             sources = examples.sources
         else:
             checked, gains, timings, sources = examples, [], [], {}
-            left = [LeftOut("model", what, examples.left_out[0].reason) for what in (GAINS, TIMINGS)]
+            left = [Skipped("model", what, examples.skipped[0].reason) for what in (MISSING, TIMINGS)]
     for warning in said:
         if not issubclass(warning.category, M2IBWarning):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
-    results, left = [loaded, *checked.results], [*checked.left_out, *left]
+    results, left = [loaded, *checked.results], [*checked.skipped, *left]
     return Report(about, results, sources, left, gains, timings, _told(said))
 
 
@@ -171,27 +168,27 @@ def _load(name: str, **how: Any) -> tuple[Model | None, Result]:
 
 
 def _more(
-    model: Model, info: Registered[AdapterSpec], raws: Mapping[str, Sequence[Any]], checked: Checked
-) -> tuple[list[Gain], list[Timing], list[LeftOut]]:
+    model: Model, info: Registered[AdapterSpec], raws: Mapping[str, Sequence[Any]], checked: CheckResults
+) -> tuple[list[MissingField], list[Timing], list[Skipped]]:
     """What comes after the checks, of encoders without a failure."""
-    gains: list[Gain] = []
+    gains: list[MissingField] = []
     timings: list[Timing] = []
-    left: list[LeftOut] = []
+    left: list[Skipped] = []
     first: dict[str, str] = {}
     for failure in checked.failures:
         first.setdefault(failure.modality, f"{failure.check!r} failed")
     unusable = "'model' failed" if checked.results[0].failure else None
 
     def attempt(modality: str, what: str, make: Callable[[], None]) -> None:
-        reason = unusable or first.get(modality) or run(modality, what, make).failure
+        reason = unusable or first.get(modality) or run_check(modality, what, make).failure
         if reason:
-            left.append(LeftOut(modality, what, reason))
+            left.append(Skipped(modality, what, reason))
 
     for modality in model.modalities:
         raw = next(iter(raws.get(modality, ())), None)
-        attempt(modality, GAINS, lambda m=modality, r=raw: gains.extend(encoder_gains(model, m, r)))  # type: ignore[misc]
+        attempt(modality, MISSING, lambda m=modality, r=raw: gains.extend(missing_from_encoder(model, m, r)))  # type: ignore[misc]
         attempt(modality, TIMINGS, lambda m=modality, r=raw: timings.append(time_encoder(model, m, r)))  # type: ignore[misc]
-    attempt(ADAPTER, GAINS, lambda: gains.extend(spec_gains(info, model, raws)))
+    attempt(ADAPTER, MISSING, lambda: gains.extend(missing_from_spec(info, model, raws)))
     return merged(gains), timings, left
 
 

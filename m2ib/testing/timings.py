@@ -26,24 +26,24 @@ _RUNS, _ENOUGH = 5, 5.0  # runs after a warm-up, and seconds after which no more
 class Timing:
     """Of one encoder; medians, in milliseconds. A step is forward and backward with ``COPIES`` copies of one input.
 
-    layer    the encoder's default
-    forward  ``embed`` of one input, without gradient
-    whole    a step through everything, back to the embedding output
-    tail     a step from the layer on: ``embed`` with the earlier blocks skipped
-    own      the same through the encoder's own tail; None for one without
+    layer             the encoder's default
+    forward_ms        ``embed`` of one input, without gradient
+    whole_step_ms     a step through everything, back to the embedding output
+    tail_step_ms      a step from the layer on: ``embed`` with the earlier blocks skipped
+    own_tail_step_ms  the same through the encoder's own tail; None for one without
     """
 
     modality: str
     layer: int
-    forward: float
-    whole: float
-    tail: float
-    own: float | None
+    forward_ms: float
+    whole_step_ms: float
+    tail_step_ms: float
+    own_tail_step_ms: float | None
 
     @property
     def ratio(self) -> float:
         """Of the step that a fit takes to one through everything."""
-        return (self.tail if self.own is None else self.own) / self.whole
+        return (self.own_tail_step_ms or self.tail_step_ms) / self.whole_step_ms
 
 
 def time_encoder(model: Model, modality: str, raw: Any) -> Timing:
@@ -66,10 +66,10 @@ def time_encoder(model: Model, modality: str, raw: Any) -> Timing:
         return Timing(
             modality,
             layer,
-            forward=_milliseconds(model, forward),
-            whole=_whole(model, encoder, inputs),
-            tail=through(fast=False),
-            own=None if encoder.tail is None else through(fast=True),
+            forward_ms=_milliseconds(model, forward),
+            whole_step_ms=_whole(model, encoder, inputs),
+            tail_step_ms=through(fast=False),
+            own_tail_step_ms=None if encoder.tail is None else through(fast=True),
         )
 
 

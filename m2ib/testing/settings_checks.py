@@ -11,20 +11,20 @@ from m2ib.activations.capture import Tail, record
 from m2ib.activations.reach import content_reached, nearest, reaching_layers
 from m2ib.contract.settings import resolve
 from m2ib.methods.bottleneck.settings import PRESETS, SETTINGS
-from m2ib.testing.findings import Absent, require, shape_of
-from m2ib.testing.subject import Subject
+from m2ib.testing.context import CheckContext
+from m2ib.testing.results import require, shape_of
 
 
-def check_defaults(subject: Subject) -> None:
+def check_defaults(context: CheckContext) -> None:
     """The default settings are in range, and the default layer's grid reaches the embedding."""
-    encoder, defaults, layer = subject.encoder, subject.encoder.defaults, subject.encoder.default_layer
+    encoder, defaults, layer = context.encoder, context.encoder.defaults, context.encoder.default_layer
     last = len(encoder.blocks) - 1
     require(-1 <= layer <= last, f"the default layer {layer} is not one of -1 to {last}")
     require(defaults.beta >= 0 and defaults.variance > 0, f"the defaults {defaults} are out of range")
-    item = subject.items[0]
-    recording = record(encoder, subject.batch(item), layer)
+    item = context.items[0]
+    recording = record(encoder, context.batch(item), layer)
     axis = encoder.layer(layer).channel_axis
-    for which, fast in subject.tails().items():
+    for which, fast in context.tails().items():
         z = recording.activation.clone().requires_grad_()
         with torch.enable_grad(), Tail(recording, 1, fast=fast) as tail:
             out = tail(z)
@@ -37,36 +37,34 @@ def check_defaults(subject: Subject) -> None:
         require(
             content_reached(item.layout, (grad != 0).any(axis)[0].cpu().numpy()),
             f"no cell of the grid at the default layer {layer} reaches the embedding through {which}; "
-            f"choose an earlier layer{_nearest(subject, layer)}",
+            f"choose an earlier layer{_nearest(context, layer)}",
         )
 
 
-def _nearest(subject: Subject, layer: int) -> str:
+def _nearest(context: CheckContext, layer: int) -> str:
     """Names the layer closest to one whose cells lead nowhere, if there is a better one."""
-    item = subject.items[0]
-    good = nearest(layer, reaching_layers(subject.encoder, subject.batch(item), item.layout))
+    item = context.items[0]
+    good = nearest(layer, reaching_layers(context.encoder, context.batch(item), item.layout))
     return "" if good is None else f"; the nearest that does is {good}"
 
 
-def check_presets(subject: Subject) -> None:
+def check_presets(context: CheckContext) -> None:
     """Every preset can be used, and its layer's grid reaches the embedding."""
-    encoder, item = subject.encoder, subject.items[0]
-    good = reaching_layers(encoder, subject.batch(item), item.layout)
+    encoder, item = context.encoder, context.items[0]
+    good = reaching_layers(encoder, context.batch(item), item.layout)
     for name in (*PRESETS, *encoder.presets):
         layer = resolve(SETTINGS, encoder, (encoder.modality,), {"preset": name})["layer"]
         require(
             layer in good,
             f"no cell of the grid at layer {layer} of the preset {name!r} reaches the embedding"
-            f"{_nearest(subject, layer)}",
+            f"{_nearest(context, layer)}",
         )
 
 
-def check_stride(subject: Subject) -> None:
+def check_stride(context: CheckContext) -> None:
     """The step of the grid's cells fits the input."""
-    stride = subject.encoder.stride
-    if stride is None:
-        raise Absent
-    for number, item in enumerate(subject.items):
+    stride = context.declared("stride")
+    for number, item in enumerate(context.items):
         inputs, grid = item.inputs, item.layout.grid
         require(
             isinstance(inputs, Tensor) and grid is not None,
@@ -87,12 +85,9 @@ def check_stride(subject: Subject) -> None:
             )
 
 
-def check_reference(subject: Subject) -> None:
+def check_reference(context: CheckContext) -> None:
     """The reference inputs can be made ready."""
-    reference = subject.encoder.reference
-    if reference is None:
-        raise Absent
-    raws = reference()
+    raws = context.declared("reference")()
     require(isinstance(raws, Sequence) and len(raws) > 0, "reference gives no raw inputs")
     for raw in raws:
-        subject.model.item(subject.encoder.modality, raw)
+        context.model.item(context.encoder.modality, raw)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
 
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
+from m2ib.testing.results import NotApplicable, difference, require
 
 FULL, OWN = "the tail (embed with earlier blocks skipped)", "the encoder's own tail"
 
 
 @dataclass(frozen=True)
-class Subject:
+class CheckContext:
     """What a check looks at: one encoder, its examples made ready, and the settings of the kit."""
 
     model: Model
@@ -35,6 +39,18 @@ class Subject:
     def tails(self) -> dict[str, bool]:
         """The ways from a layer to the embedding: name in messages -> ``fast``."""
         return {FULL: False} if self.encoder.tail is None else {FULL: False, OWN: True}
+
+    def declared(self, name: str) -> Any:
+        """What the encoder says under this name. Raises :class:`NotApplicable` where it is None."""
+        value = getattr(self.encoder, name)
+        if value is None:
+            raise NotApplicable
+        return value
+
+    def require_close(self, value: Tensor, reference: Tensor, message: str, hint: str = "") -> None:
+        """Raise :class:`CheckFailed` with the message, the relative error and the hint unless they are equal enough."""
+        error = difference(value, reference)
+        require(error <= self.tolerance, f"{message} (relative error {error:.1e}){hint}")
 
     def named(self, number: int) -> str:
         """A layer in messages."""

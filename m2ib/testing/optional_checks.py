@@ -9,30 +9,25 @@ from m2ib.activations.attention import watch
 from m2ib.contract.inputs import Inputs
 from m2ib.errors import M2IBError
 from m2ib.methods.base import Batch, degradation_of
-from m2ib.testing.findings import Absent, Broken, difference, require, shape_of
-from m2ib.testing.subject import Subject
+from m2ib.testing.context import CheckContext
+from m2ib.testing.results import CheckFailed, NotApplicable, difference, require, shape_of
 
 
-def check_attention(subject: Subject) -> None:
+def check_attention(context: CheckContext) -> None:
     """Watched, the encoder gives the embedding that it gives otherwise, and is read where it says."""
-    encoder = subject.encoder
-    if encoder.attention is None:
-        raise Absent
-    inputs = subject.batch(subject.items[0])
+    encoder, attention = context.encoder, context.declared("attention")
+    inputs = context.batch(context.items[0])
     with torch.no_grad():
         plain = encoder.embed(inputs)  # (1, D)
         try:
             seen = watch(encoder, inputs)
         except M2IBError as error:
-            raise Broken(str(error)) from None
-    off = difference(seen.embedding, plain)
-    require(
-        off <= subject.tolerance,
-        f"with attention computed step by step the embedding is another one (relative error {off:.1e})",
-    )
-    if encoder.attention.pooled is None:
+            raise CheckFailed(str(error)) from None
+    told = "with attention computed step by step the embedding is another one"
+    context.require_close(seen.embedding, plain, told)
+    if attention.pooled is None:
         return
-    at = encoder.attention.pooled(inputs)
+    at = attention.pooled(inputs)
     length = seen.blocks[0].query.shape[2]
     require(
         isinstance(at, Tensor) and at.shape == (1,) and not at.is_floating_point(),
@@ -44,19 +39,19 @@ def check_attention(subject: Subject) -> None:
     )
 
 
-def check_degradation(subject: Subject) -> None:
+def check_degradation(context: CheckContext) -> None:
     """All kept is the input itself, parts taken out move the embedding, and rows are one for each way."""
-    encoder, item = subject.encoder, subject.items[0]
-    inputs = subject.batch(item)
+    encoder, item = context.encoder, context.items[0]
+    inputs = context.batch(item)
     ids = not isinstance(inputs, Tensor) or not inputs.is_floating_point()
     if encoder.degradation is None and ids:
-        raise Absent  # nothing is said, and there is no default for it: such inputs are not hidden
+        raise NotApplicable  # nothing is said, and there is no default for it: such inputs are not hidden
     degradation = degradation_of(encoder)
-    (grid,) = Batch(subject.model, encoder.modality, [item], inputs).grids(encoder.default_layer)
+    (grid,) = Batch(context.model, encoder.modality, [item], inputs).grids(encoder.default_layer)
     try:
         positions = degradation.positions(inputs, grid)
     except M2IBError as error:
-        raise Broken(str(error)) from None
+        raise CheckFailed(str(error)) from None
     require(
         len(positions) == len(grid),
         f"degradation.positions gives {positions} for a map of shape {grid}: one axis for each of the map's is needed",
@@ -69,16 +64,13 @@ def check_degradation(subject: Subject) -> None:
     keep = torch.ones(3, *positions)
     keep[1] = 0
     with torch.no_grad():
-        degraded: Inputs = degradation.apply(inputs, keep.to(subject.model.device), item.layout)
+        degraded: Inputs = degradation.apply(inputs, keep.to(context.model.device), item.layout)
         out = encoder.embed(degraded)  # (3, D)
         plain = encoder.embed(inputs)  # (1, D)
     require(len(out) == 3, f"degradation.apply gives {len(out)} inputs for 3 ways to hide; it must be 3")
     for row in (0, 2):
-        off = difference(out[row], plain[0])
-        require(
-            off <= subject.tolerance,
-            f"degradation.apply changes an input of which everything is kept (relative error {off:.1e})",
-        )
+        told = "degradation.apply changes an input of which everything is kept"
+        context.require_close(out[row], plain[0], told)
     require(
         difference(out[1], plain[0]) > 1e-6,
         "degradation.apply takes out everything, and the embedding is the same: what `keep` says is not used, or what the "

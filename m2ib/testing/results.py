@@ -37,7 +37,7 @@ class Result:
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Skipped:
     """What was not done, and why: mostly because it would have failed for the reason of an earlier failure."""
 
     modality: str
@@ -46,11 +46,11 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResults:
     """All that was checked, in order, and what was not."""
 
     results: Sequence[Result]
-    left_out: Sequence[LeftOut] = ()
+    skipped: Sequence[Skipped] = ()
 
     @property
     def failures(self) -> list[Result]:
@@ -58,31 +58,37 @@ class Checked:
         return [result for result in self.results if result.failure]
 
 
-class Broken(Exception):
+class CheckFailed(Exception):
     """A check found something."""
 
 
-class Absent(Exception):
+class NotApplicable(Exception):
     """The encoder does not have what a check is of."""
 
 
 def require(condition: bool, message: str) -> None:
-    """Raise :class:`Broken` unless the condition holds."""
+    """Raise :class:`CheckFailed` unless the condition holds."""
     if not condition:
-        raise Broken(message)
+        raise CheckFailed(message)
 
 
-def run(modality: str, name: str, check: Callable[[], None]) -> Result:
+def run_check(modality: str, name: str, check: Callable[[], None]) -> Result:
     """The result of one check, whatever it raises."""
     try:
         check()
-    except Absent:
+    except NotApplicable:
         return Result(modality, name, applies=False)
-    except (Broken, M2IBError) as finding:
+    except (CheckFailed, M2IBError) as finding:
         return Result(modality, name, str(finding).removeprefix(f"{modality}: "))
     except Exception as error:  # a stranger's code may raise anything: that, too, is a finding
         return Result(modality, name, f"raised {type(error).__name__}: {error}")
     return Result(modality, name)
+
+
+def require_embedding(out: Any, rows: int, who: str, given: str) -> None:
+    """Raise :class:`CheckFailed` unless ``who`` gave (rows, D) for what was ``given``."""
+    fits = isinstance(out, Tensor) and out.ndim == 2 and out.shape[0] == rows
+    require(fits, f"{who} gives {shape_of(out)} for {given}; it must be ({rows}, D)")
 
 
 def shape_of(value: Any) -> str:

@@ -19,11 +19,20 @@ from m2ib.contract.model import Model
 from m2ib.errors import InputError
 from m2ib.execution.context import frozen
 from m2ib.methods.bottleneck.information import mix
+from m2ib.testing.context import FULL, OWN, CheckContext
 from m2ib.testing.examples import check_differ, check_examples
-from m2ib.testing.findings import Broken, Checked, LeftOut, difference, require, run, shape_of
-from m2ib.testing.optional import check_attention, check_degradation
-from m2ib.testing.settings import check_defaults, check_presets, check_reference, check_stride
-from m2ib.testing.subject import FULL, OWN, Subject
+from m2ib.testing.optional_checks import check_attention, check_degradation
+from m2ib.testing.results import (
+    CheckFailed,
+    CheckResults,
+    Skipped,
+    difference,
+    require,
+    require_embedding,
+    run_check,
+    shape_of,
+)
+from m2ib.testing.settings_checks import check_defaults, check_presets, check_reference, check_stride
 
 
 def check_encoder(
@@ -32,7 +41,7 @@ def check_encoder(
     raws: Sequence[Any],
     tolerance: float,
     advance: Callable[[], None] = lambda: None,
-) -> Checked:
+) -> CheckResults:
     """All checks, in order; those that would fail for the reason of an earlier one are left out.
 
     advance  called once for each of ``ENCODER_CHECKS`` that is done
@@ -46,67 +55,61 @@ def check_encoder(
             items.append(item)
         check_differ(items)
 
-    results = [run(encoder.modality, "prepare", prepare)]
+    results = [run_check(encoder.modality, "prepare", prepare)]
     if not results[0].failure:
-        subject = Subject(model, encoder, tuple(items), tolerance)
+        context = CheckContext(model, encoder, tuple(items), tolerance)
         for name, check in _CHECKS.items():
             advance()
-            results.append(run(encoder.modality, name, partial(_as_found, subject, check)))
+            results.append(run_check(encoder.modality, name, partial(_as_found, context, check)))
             if results[-1].failure and name in _VITAL:
                 break
     advance()
     reason = f"{results[-1].check!r} failed"
-    return Checked(
-        results, [LeftOut(encoder.modality, name, reason) for name in ENCODER_CHECKS[len(results) :]]
+    return CheckResults(
+        results, [Skipped(encoder.modality, name, reason) for name in ENCODER_CHECKS[len(results) :]]
     )
 
 
-def _as_found(subject: Subject, check: Callable[[Subject], None]) -> None:
-    with frozen(subject.model.module):
-        check(subject)
+def _as_found(context: CheckContext, check: Callable[[CheckContext], None]) -> None:
+    with frozen(context.model.module):
+        check(context)
 
 
-def _check_embedding(subject: Subject) -> None:
+def _check_embedding(context: CheckContext) -> None:
     """embed gives (N, D), finite, the same every time."""
-    for number, item in enumerate(subject.items):
-        inputs = subject.batch(item)
-        out = subject.encoder.embed(inputs)
-        require(
-            isinstance(out, Tensor) and out.ndim == 2 and out.shape[0] == 1,
-            f"embed gives {shape_of(out)} for one input; it must be (1, D)",
-        )
+    for number, item in enumerate(context.items):
+        inputs = context.batch(item)
+        out = context.encoder.embed(inputs)
+        require_embedding(out, 1, "embed", "one input")
         require(bool(torch.isfinite(out).all()), f"embed gives NaN or infinite values for example {number}")
         require(
-            torch.equal(out, subject.encoder.embed(inputs)),
+            torch.equal(out, context.encoder.embed(inputs)),
             "embed gives another embedding at the second call: there is randomness, or state, in the forward pass",
         )
 
 
-def _check_batch(subject: Subject) -> None:
+def _check_batch(context: CheckContext) -> None:
     """An input gives the same embedding alone and in a batch."""
-    for numbers in subject.collatable():
-        together = subject.encoder.embed(subject.batch(*(subject.items[n] for n in numbers)))  # (N, D)
-        require(
-            together.ndim == 2 and len(together) == len(numbers),
-            f"embed gives {shape_of(together)} for a batch of {len(numbers)}; it must be ({len(numbers)}, D)",
-        )
+    for numbers in context.collatable():
+        together = context.encoder.embed(context.batch(*(context.items[n] for n in numbers)))  # (N, D)
+        require_embedding(together, len(numbers), "embed", f"a batch of {len(numbers)}")
         for row, number in zip(together, numbers, strict=True):
-            alone = subject.encoder.embed(subject.batch(subject.items[number]))[0]  # (D,)
-            error = difference(row, alone)
-            require(
-                error <= subject.tolerance,
-                f"example {number} has another embedding in a batch than alone (relative error {error:.1e}): "
-                "collate pads with something that the model reads, or embed mixes the batch",
+            alone = context.encoder.embed(context.batch(context.items[number]))[0]  # (D,)
+            context.require_close(
+                row,
+                alone,
+                f"example {number} has another embedding in a batch than alone",
+                ": collate pads with something that the model reads, or embed mixes the batch",
             )
 
 
-def _check_layers(subject: Subject) -> None:
+def _check_layers(context: CheckContext) -> None:
     """Every layer runs once and in order, reads batch first, and writes back what was read."""
-    encoder = subject.encoder
+    encoder = context.encoder
     require(len(encoder.blocks) > 0, "layers is empty")
-    inputs = subject.batch(subject.items[0])
+    inputs = context.batch(context.items[0])
     for number in range(-1, len(encoder.blocks)):
-        layer, name = encoder.layer(number), subject.named(number)
+        layer, name = encoder.layer(number), context.named(number)
         require(layer.at in ("output", "input"), f"{name}: at is {layer.at!r}; it is 'output' or 'input'")
         recording = record(encoder, inputs, number)
         order = list(recording.outputs)
@@ -128,55 +131,44 @@ def _check_layers(subject: Subject) -> None:
         )
 
 
-def _check_tail(subject: Subject) -> None:
+def _check_tail(context: CheckContext) -> None:
     """The tail gives the model's own embedding for the model's own activation, and another one for another."""
-    encoder = subject.encoder
-    inputs = subject.batch(subject.items[0])
+    encoder, inputs = context.encoder, context.batch(context.items[0])
     for number in range(-1, len(encoder.blocks)):
         recording = record(encoder, inputs, number)
-        a = recording.activation
+        name, a = context.named(number), recording.activation
         noise = torch.randn(a.shape, generator=torch.Generator().manual_seed(1)).to(a)
         both = torch.cat([a, mix(a, torch.zeros_like(a), noise, 1.0)])  # (2, ...)
         results: dict[str, Tensor] = {}
-        for which, fast in subject.tails().items():
+        for which, fast in context.tails().items():
             with torch.no_grad(), Tail(recording, 2, fast=fast) as tail:
                 out = tail(both)  # (2, D)
-            require(
-                isinstance(out, Tensor) and out.ndim == 2 and out.shape[0] == 2,
-                f"{subject.named(number)}: {which} gives {shape_of(out)} for two activations; it must be (2, D)",
-            )
-            error = difference(out[0], recording.embedding[0])
-            require(
-                error <= subject.tolerance,
-                f"{subject.named(number)}: {which} does not give the model's embedding (relative error {error:.1e})",
-            )
+            require_embedding(out, 2, f"{name}: {which}", "two activations")
+            told = f"{name}: {which} does not give the model's embedding"
+            context.require_close(out[0], recording.embedding[0], told)
             require(
                 difference(out[1], out[0]) > 1e-6,
-                f"{subject.named(number)}: {which} gives the same embedding whatever the activation is: "
+                f"{name}: {which} gives the same embedding whatever the activation is: "
                 "what `write` puts in is not used",
             )
             results[which] = out
         if OWN in results:
-            error = difference(results[OWN][1], results[FULL][1])
-            require(
-                error <= subject.tolerance,
-                f"{subject.named(number)}: {OWN} differs from the full model on another activation "
-                f"(relative error {error:.1e})",
-            )
+            told = f"{name}: {OWN} differs from the full model on another activation"
+            context.require_close(results[OWN][1], results[FULL][1], told)
 
 
-def _check_layout(subject: Subject) -> None:
+def _check_layout(context: CheckContext) -> None:
     """The layout fits the activation of every layer."""
-    encoder = subject.encoder
-    for number, item in enumerate(subject.items):
+    encoder = context.encoder
+    for number, item in enumerate(context.items):
         layout = item.layout
         require(isinstance(layout, Layout), f"example {number}: the layout is a {type(layout).__name__}")
-        inputs = subject.batch(item)
+        inputs = context.batch(item)
         outputs = (
             record(encoder, inputs, -1).outputs | record(encoder, inputs, len(encoder.blocks) - 1).outputs
         )
         for depth, output in outputs.items():
-            _check_fits(f"example {number}, {subject.named(depth)}", layout, encoder, depth, output)
+            _check_fits(f"example {number}, {context.named(depth)}", layout, encoder, depth, output)
         _check_tokens(f"example {number}", item)
 
 
@@ -200,7 +192,7 @@ def _check_fits(where: str, layout: Layout, encoder: Encoder, depth: int, output
     try:
         layout.to_grid(positions)
     except InputError as error:
-        raise Broken(f"{where}: {error} {hint}") from None
+        raise CheckFailed(f"{where}: {error} {hint}") from None
 
 
 def _check_tokens(where: str, item: Item) -> None:
@@ -221,41 +213,38 @@ def _check_tokens(where: str, item: Item) -> None:
         )
 
 
-def _check_padding(subject: Subject) -> None:
+def _check_padding(context: CheckContext) -> None:
     """What the layout calls unread must not move the embedding, alone or padded in a batch."""
-    encoder = subject.encoder
+    encoder = context.encoder
     depth = encoder.default_layer if -1 <= encoder.default_layer < len(encoder.blocks) else 0
-    for numbers in subject.collatable():
-        items = [subject.items[n] for n in numbers]
-        recording = record(encoder, subject.batch(*items), depth)
+    for numbers in context.collatable():
+        items = [context.items[n] for n in numbers]
+        recording = record(encoder, context.batch(*items), depth)
         a = recording.activation  # (N, T, C)
         noisy = a.clone()
         for row, item in zip(noisy, items, strict=True):
             row[a.shape[1] if item.layout.read is None else item.layout.read :] += 1
         with torch.no_grad(), Tail(recording, 1) as tail:
-            error = difference(tail(noisy), recording.embedding)
-        require(
-            error <= subject.tolerance,
-            f"positions that the layout calls unread do reach the embedding (relative error {error:.1e}): "
-            "`read` is too small, or padding is not masked",
+            out = tail(noisy)
+        context.require_close(
+            out,
+            recording.embedding,
+            "positions that the layout calls unread do reach the embedding",
+            ": `read` is too small, or padding is not masked",
         )
 
 
-def _check_described(subject: Subject) -> None:
+def _check_described(context: CheckContext) -> None:
     """A preprocessed tensor without batch axis is taken as the raw input it came from."""
-    item = subject.items[0]
-    describe = subject.encoder.describe
+    item = context.items[0]
+    describe = context.encoder.describe
     if describe is None:
-        raise Broken("describe is None: users cannot give preprocessed tensors (m2ib.adapt makes one)")
+        raise CheckFailed("describe is None: users cannot give preprocessed tensors (m2ib.adapt makes one)")
     described = describe(item.inputs)
     require(isinstance(described, Item), f"describe gives a {type(described).__name__}, not an Item")
     with torch.no_grad():
-        first, second = (subject.encoder.embed(subject.batch(each)) for each in (item, described))
-    error = difference(first, second)
-    require(
-        error <= subject.tolerance,
-        f"describe(inputs) has another embedding than prepare(raw) (relative error {error:.1e})",
-    )
+        first, second = (context.encoder.embed(context.batch(each)) for each in (item, described))
+    context.require_close(first, second, "describe(inputs) has another embedding than prepare(raw)")
     for part in ("grid", "index", "read"):
         one, other = getattr(item.layout, part), getattr(described.layout, part)
         every = part == "read" and {one, other} == {None, int(np.prod(item.layout.grid or (0,)))}
@@ -279,7 +268,7 @@ def _of_whom(describe: Any, said: str) -> str:
     return f". This describe is {said}" if isinstance(describe, Described) else ""
 
 
-_CHECKS: dict[str, Callable[[Subject], None]] = {
+_CHECKS: dict[str, Callable[[CheckContext], None]] = {
     "embedding": _check_embedding,
     "batch": _check_batch,
     "layers": _check_layers,

@@ -9,8 +9,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from m2ib.testing.findings import LeftOut
-from m2ib.testing.report import GAINS, TIMINGS, Report, rounded
+from m2ib.testing.report import MISSING, TIMINGS, Report, rounded
+from m2ib.testing.results import Skipped
 
 _MODEL = "model"
 
@@ -42,20 +42,17 @@ def show(report: Report, console: Console) -> None:
 def _checks(report: Report, console: Console) -> None:
     _head(console, "Checks")
     grid = _grid(3)
-    left_out = [each for each in report.left_out if each.what not in (GAINS, TIMINGS)]
-    told_of = [*(each.modality for each in report.results), *(each.modality for each in left_out)]
+    skipped = [each for each in report.skipped if each.what not in (MISSING, TIMINGS)]
+    told_of = [*(each.modality for each in report.results), *(each.modality for each in skipped)]
     every = dict.fromkeys([_MODEL, *told_of])
     for modality in every:
         mine = [result for result in report.results if result.modality == modality]
+        failed = [result for result in mine if result.failure]
         passed = [result.check for result in mine if not result.failure and result.applies]
         nothing = [result.check for result in mine if not result.failure and not result.applies]
         rows = [(Text("passed", "green"), ", ".join(passed))] if passed else []
-        rows += [
-            (Text("FAILED", "bold red"), f"{result.check}: {result.failure}")
-            for result in mine
-            if result.failure
-        ]
-        rows += [(Text("left out", "yellow"), told) for told in _grouped(left_out, modality)]
+        rows += [(Text("FAILED", "bold red"), f"{result.check}: {result.failure}") for result in failed]
+        rows += [(Text("left out", "yellow"), told) for told in _grouped(skipped, modality)]
         rows += [(Text("not told", "dim"), ", ".join(nothing))] if nothing else []
         for number, (outcome, told) in enumerate(rows):
             grid.add_row(Text("" if number else modality), outcome, Text(told))
@@ -63,14 +60,14 @@ def _checks(report: Report, console: Console) -> None:
 
 
 def _gains(report: Report, console: Console) -> None:
-    left_out = [each for each in report.left_out if each.what == GAINS]
-    if not report.gains and not left_out:
+    skipped = [each for each in report.skipped if each.what == MISSING]
+    if not report.missing and not skipped:
         return
     _head(console, "Not told, and what telling it would gain (nothing of this breaks the contract)")
     grid = _grid(3)
-    for each in report.gains:
+    for each in report.missing:
         grid.add_row(Text(", ".join(each.modalities)), Text(each.what, "bold"), Text(each.gain))
-    for left in left_out:
+    for left in skipped:
         grid.add_row(Text(left.modality), Text("left out", "yellow"), Text(f"as {left.reason}"))
     console.print(Padding(grid, (0, 0, 0, 2)))
 
@@ -92,16 +89,16 @@ def _timings(report: Report, console: Console) -> None:
         for name in ("", "forward", "whole step", "layer", "tail step", "by own tail", "tail/whole"):
             grid.add_column(Text(name), justify="right" if name else "left")
         for each in report.timings:
-            own = "" if each.own is None else milliseconds(each.own)
-            numbers = milliseconds(each.forward), milliseconds(each.whole), str(each.layer)
-            grid.add_row(each.modality, *numbers, milliseconds(each.tail), own, f"{rounded(each.ratio):.2f}")
+            own = "" if each.own_tail_step_ms is None else _two_digits(each.own_tail_step_ms)
+            first = _two_digits(each.forward_ms), _two_digits(each.whole_step_ms), str(each.layer)
+            grid.add_row(each.modality, *first, _two_digits(each.tail_step_ms), own, _two_digits(each.ratio))
         console.print(Padding(grid, (0, 0, 0, 2)))
-    for left in (each for each in report.left_out if each.what == TIMINGS):
+    for left in (each for each in report.skipped if each.what == TIMINGS):
         _line(console, f"  {left.modality}: left out, as {left.reason}", "yellow")
 
 
-def milliseconds(value: float) -> str:
-    """To two digits after the point; no ``1e+03``."""
+def _two_digits(value: float) -> str:
+    """After the point; no ``1e+03``."""
     return f"{rounded(value):.2f}"
 
 
@@ -112,10 +109,10 @@ def _sources(report: Report) -> str:
     return "; ".join(f"{source} for {', '.join(modalities)}" for source, modalities in by_source.items())
 
 
-def _grouped(left_out: Iterable[LeftOut], modality: str) -> list[str]:
+def _grouped(skipped: Iterable[Skipped], modality: str) -> list[str]:
     """What was left out of one modality, by reason."""
     found: dict[str, list[str]] = {}
-    for each in left_out:
+    for each in skipped:
         if each.modality == modality:
             found.setdefault(each.reason, []).append(each.what)
     return [f"{', '.join(names)}: as {reason}" for reason, names in found.items()]

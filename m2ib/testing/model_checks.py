@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from m2ib.adapting.shapes import shape_text
 from m2ib.api import explain
@@ -19,7 +19,7 @@ from m2ib.errors import M2IBWarning
 from m2ib.execution.context import frozen
 from m2ib.page import render_page
 from m2ib.results.explanation import load_explanation
-from m2ib.testing.findings import Broken, Result, require, run, shape_of
+from m2ib.testing.results import CheckFailed, Result, require, require_embedding, run_check
 
 
 def check_model(model: Model, examples: Mapping[str, Sequence[Any]]) -> None:
@@ -45,14 +45,11 @@ def check_model(model: Model, examples: Mapping[str, Sequence[Any]]) -> None:
             with frozen(model.module), torch.no_grad():
                 out = encoder.embed(inputs)
         except Exception as error:  # a stranger's code may raise anything
-            raise Broken(
+            raise CheckFailed(
                 f"{modality}: embed raised {type(error).__name__} on inputs {shape_text(inputs)}, which is what prepare gives "
                 f"with a batch axis before it: {' '.join(str(error).split())}"
             ) from error
-        require(
-            isinstance(out, Tensor) and out.ndim == 2 and out.shape[0] == 1,
-            f"{modality}: embed gives {shape_of(out)} for one input; it must be (1, D)",
-        )
+        require_embedding(out, 1, f"{modality}: embed", "one input")
         sizes[modality] = out.shape[1]
     require(
         len(set(sizes.values())) == 1, f"the embeddings differ in size: {sizes}; they must share one space"
@@ -64,7 +61,7 @@ def check_pairs(model: Model, examples: Mapping[str, Sequence[Any]]) -> list[Res
     results = []
     for modality, other in pairs_of(model):
         pair = (modality, examples[modality][0]), (other, examples[other][1])
-        results.append(run(modality, pair_check(other), partial(_check_pair, model, pair)))
+        results.append(run_check(modality, pair_check(other), partial(_check_pair, model, pair)))
     return results
 
 

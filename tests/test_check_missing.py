@@ -17,7 +17,7 @@ from m2ib import Axis, Encoder
 from m2ib.registry.discovery import Registered, Registry
 from m2ib.registry.specs import AdapterSpec
 from m2ib.renderers import ImageRenderer, ValuesRenderer
-from m2ib.testing.gains import Gain, encoder_gains, merged, spec_gains
+from m2ib.testing.missing import MissingField, merged, missing_from_encoder, missing_from_spec
 from toy import EXAMPLES, toy_model
 
 Install = Callable[..., None]
@@ -43,7 +43,7 @@ def alien(model: m2ib.Model) -> m2ib.Model:
 def lacks(encoder: Encoder, modality: str = "image", raw: Any = None) -> dict[str, str]:
     """What is not told -> what it would gain, for the toy's encoder in place of its own."""
     model = toy_model(**{modality: lambda _: encoder})
-    found = encoder_gains(model, modality, EXAMPLES[modality][0] if raw is None else raw)
+    found = missing_from_encoder(model, modality, EXAMPLES[modality][0] if raw is None else raw)
     assert all(gain.modalities == (modality,) for gain in found)
     return {gain.what: gain.gain for gain in found}
 
@@ -147,7 +147,7 @@ def test_ways_to_hide_token_ids_and_named_tensors() -> None:
         return replace(changed, embed=lambda inputs: encoder.embed(inputs["pixels"]))  # type: ignore[index]
 
     model = toy_model(image=by_name)
-    found = {gain.what: gain.gain for gain in encoder_gains(model, "image", EXAMPLES["image"][0])}
+    found = {gain.what: gain.gain for gain in missing_from_encoder(model, "image", EXAMPLES["image"][0])}
     assert found["degradation"] == gain.format("several tensors by name")
     assert "stride" not in found  # there is none for named tensors
 
@@ -248,11 +248,14 @@ def test_methods_of_plugins_are_counted(install: Install) -> None:
 
 def test_what_several_encoders_lack_is_said_once() -> None:
     gains = [
-        Gain(("image",), "tail", "speed"),
-        Gain(("image",), "stride", "more"),
-        Gain(("text",), "tail", "speed"),
+        MissingField(("image",), "tail", "speed"),
+        MissingField(("image",), "stride", "more"),
+        MissingField(("text",), "tail", "speed"),
     ]
-    assert merged(gains) == [Gain(("image", "text"), "tail", "speed"), Gain(("image",), "stride", "more")]
+    assert merged(gains) == [
+        MissingField(("image", "text"), "tail", "speed"),
+        MissingField(("image",), "stride", "more"),
+    ]
 
 
 def registered(load: Callable[..., Any], **told: Any) -> Registered[AdapterSpec]:
@@ -276,7 +279,7 @@ def unsaid(
     info: Registered[AdapterSpec], model: m2ib.Model | None = None, **raws: Sequence[Any]
 ) -> dict[str, str]:
     """What is not told -> what it would gain, for what an adapter is registered with."""
-    found = spec_gains(info, model or toy_model(), {**EXAMPLES, **raws})
+    found = missing_from_spec(info, model or toy_model(), {**EXAMPLES, **raws})
     assert all(gain.modalities == ("adapter",) for gain in found)
     return {gain.what: gain.gain for gain in found}
 

@@ -34,7 +34,7 @@ _LOCATED = (LocalisationIoU, PointingGame, MassInRegion)
 
 
 @dataclass(frozen=True)
-class Gain:
+class MissingField:
     """Something that is not told.
 
     modalities  of the encoders that do not tell it; ``("adapter",)`` for what an :class:`m2ib.AdapterSpec` tells
@@ -47,26 +47,26 @@ class Gain:
     gain: str
 
 
-def encoder_gains(model: Model, modality: str, raw: Any) -> list[Gain]:
+def missing_from_encoder(model: Model, modality: str, raw: Any) -> list[MissingField]:
     """Of one encoder. ``raw`` is an input that can be made ready."""
     encoder, item = model.encoder(modality), model.item(modality, raw)
     with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
-        found = _of_encoder(encoder, item, model.collate(modality, [item]))
-    return [Gain((modality,), what, gain) for what, gain in found]
+        found = _encoder_fields(encoder, item, model.collate(modality, [item]))
+    return [MissingField((modality,), what, gain) for what, gain in found]
 
 
-def merged(gains: Sequence[Gain]) -> list[Gain]:
+def merged(gains: Sequence[MissingField]) -> list[MissingField]:
     """What several encoders lack, said once."""
     found: dict[tuple[str, str], tuple[str, ...]] = {}
     for each in gains:
         key = each.what, each.gain
         found[key] = found.get(key, ()) + each.modalities
-    return [Gain(modalities, *key) for key, modalities in found.items()]
+    return [MissingField(modalities, *key) for key, modalities in found.items()]
 
 
-def spec_gains(
+def missing_from_spec(
     info: Registered[AdapterSpec], model: Model, examples: Mapping[str, Sequence[Any]]
-) -> list[Gain]:
+) -> list[MissingField]:
     """Of what the adapter was registered with."""
     spec, found = info.spec, []
     if options := _untold(info):
@@ -100,12 +100,12 @@ def spec_gains(
                 f"inline={(*spec.inline, *written)!r}",
             )
         )
-    return [Gain((ADAPTER,), what, gain) for what, gain in found]
+    return [MissingField((ADAPTER,), what, gain) for what, gain in found]
 
 
-def _of_encoder(encoder: Encoder, item: Item, inputs: Inputs) -> list[tuple[str, str]]:
+def _encoder_fields(encoder: Encoder, item: Item, inputs: Inputs) -> list[tuple[str, str]]:
     layout, numbers = item.layout, holds_numbers(inputs)
-    found = _of_methods(encoder, inputs)
+    found = _refusing_methods(encoder, inputs)
     if encoder.tail is None:
         found.append(
             ("tail", "a path of its own from a layer to the embedding; each step of a fit now runs `embed`")
@@ -124,7 +124,7 @@ def _of_encoder(encoder: Encoder, item: Item, inputs: Inputs) -> list[tuple[str,
                 f"the methods {_listed(sorted(hiding))}, and the metrics {metrics}: {kind} cannot fade",
             )
         )
-    found += _of_renderer(encoder, item)
+    found += _renderer_fields(encoder, item)
     if not layout.axes and not layout.tokens:
         metrics = _listed([metric.name for metric in _LOCATED])
         found.append(
@@ -138,7 +138,7 @@ def _of_encoder(encoder: Encoder, item: Item, inputs: Inputs) -> list[tuple[str,
     return found
 
 
-def _of_methods(encoder: Encoder, inputs: Inputs) -> list[tuple[str, str]]:
+def _refusing_methods(encoder: Encoder, inputs: Inputs) -> list[tuple[str, str]]:
     """Methods that refuse the encoder: those that would take it if it showed its attention, and others."""
     shown = encoder if encoder.attention is not None else replace(encoder, attention=Attention(None))
     attending, found = [], []
@@ -165,7 +165,7 @@ def _may_attend(encoder: Encoder, inputs: Inputs) -> bool:
     return activation.ndim == 3 and encoder.layer(layer).channel_axis in (-1, 2)
 
 
-def _of_renderer(encoder: Encoder, item: Item) -> list[tuple[str, str]]:
+def _renderer_fields(encoder: Encoder, item: Item) -> list[tuple[str, str]]:
     renderer = encoder.renderer or renderer_for(item.view, item.layout)
     if isinstance(renderer, ValuesRenderer):
         return [("renderer", "maps over the input itself; they are shown as plain values")]
