@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.evaluate import check_paper, pairs_of
-from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, elsewhere, key_values
+from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, as_yaml, elsewhere, key_values
 from m2ib.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
     from m2ib.data import Pairs
+    from m2ib.tuning.results import Tuned
     from m2ib.tuning.search import Search
 
 _EXAMPLES = """finds the layer, beta and variance whose maps score best, side by side if there are two:
@@ -110,9 +111,37 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     model = config.load()
     for search in searches:
         tuned = tune(model, pairs, search, folder)
-        settings = save(tuned, model=config.model, checkpoint=config.checkpoint, options=config.options)
+        settings = save(tuned, settings_yaml(tuned, config.model, config.checkpoint, config.options))
         show(tuned, Console(), paper=config.paper)
     print(settings.resolve())
+
+
+def settings_yaml(tuned: Tuned, model: str, checkpoint: Any, options: Mapping[str, Any]) -> str:
+    """A configuration of ``m2ib explain``, each setting by modality.
+
+    model, checkpoint, options  as the model was loaded; a checkpoint that is a path is written as an absolute one
+    """
+    import yaml
+
+    from m2ib.cli.config import ExplainConfig
+    from m2ib.tuning.report import SETTINGS
+
+    given: dict[str, Any] = {"model": model}
+    if checkpoint is not None:
+        there = Path(str(checkpoint))
+        given["checkpoint"] = str(there.absolute()) if there.exists() else str(checkpoint)
+    if options:
+        given["options"] = dict(options)
+    if tuned.asked["method"]["name"] != ExplainConfig.method:
+        given["method"] = tuned.asked["method"]["name"]
+    for modality, settings in tuned.settings.items():
+        for name, value in settings.items():
+            known = name in ExplainConfig.__dataclass_fields__
+            place = given if known else given.setdefault("settings", {})
+            place.setdefault(name, {})[modality] = value
+    written = yaml.safe_load(as_yaml(ExplainConfig(**given)))
+    text = yaml.safe_dump({name: written[name] for name in given}, sort_keys=False, allow_unicode=True)
+    return f"# m2ib explain --config {SETTINGS}\n{text}"
 
 
 def searches_of(config: TuneConfig, pairs: Pairs) -> list[Search]:

@@ -6,6 +6,7 @@ A mask is the union of the true regions on the map's cells. A sample whose mask 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Hashable, Iterable
 from numbers import Real
 
@@ -56,7 +57,23 @@ def above_percentile(values: np.ndarray, percentile: float = 75.0) -> np.ndarray
     return np.asarray(values > np.percentile(values, percentile))
 
 
-class LocalisationIoU(Metric):
+class _RegionMetric(Metric):
+    @abstractmethod
+    def _score(self, values: np.ndarray, mask: np.ndarray) -> float:
+        """Of one map and its mask, of one shape; the mask is not empty."""
+
+    def update(self, maps: Arrays, masks: Arrays, keys: Iterable[Hashable] | None = None) -> None:
+        """maps   N maps in a list, or (N, ...); a single one is ``[map]``
+        masks  likewise, bool or 0 and 1, each of its map's shape
+        keys   N ids, kept beside the scores
+
+        Raises :class:`InputError` for other shapes and NaN.
+        """
+        pairs = masked_maps(self._who, maps, masks)
+        self._add([self._score(values, mask) if mask.any() else math.nan for values, mask in pairs], keys)
+
+
+class LocalisationIoU(_RegionMetric):
     """IoU of the places above the map's 75th percentile with the true regions (Wang et al. 2023, Eq. 16).
 
     percentile  0 <= percentile < 100
@@ -78,24 +95,11 @@ class LocalisationIoU(Metric):
             )
         self.percentile = float(percentile)
 
-    def update(self, maps: Arrays, masks: Arrays, keys: Iterable[Hashable] | None = None) -> None:
-        """maps   N maps in a list, or (N, ...); a single one is ``[map]``
-        masks  likewise, bool or 0 and 1, each of its map's shape
-        keys   N ids, kept beside the scores
-
-        Raises :class:`InputError` for other shapes and NaN.
-        """
-        pairs = masked_maps(self._who, maps, masks)
-        self._add(
-            [
-                iou(above_percentile(values, self.percentile), mask) if mask.any() else math.nan
-                for values, mask in pairs
-            ],
-            keys,
-        )
+    def _score(self, values: np.ndarray, mask: np.ndarray) -> float:
+        return iou(above_percentile(values, self.percentile), mask)
 
 
-class PointingGame(Metric):
+class PointingGame(_RegionMetric):
     """Whether the highest place lies in a true region; of several highest ones, their share (Zhang et al. 2018).
 
     A share in [0, 1]. Higher is better. There is no margin of tolerance around the regions.
@@ -103,13 +107,11 @@ class PointingGame(Metric):
 
     name, title, unit, better = "pointing", "Pointing game", "share", "higher"
 
-    def update(self, maps: Arrays, masks: Arrays, keys: Iterable[Hashable] | None = None) -> None:
-        """As :meth:`LocalisationIoU.update`."""
-        pairs = masked_maps(self._who, maps, masks)
-        self._add([pointing(values, mask) if mask.any() else math.nan for values, mask in pairs], keys)
+    def _score(self, values: np.ndarray, mask: np.ndarray) -> float:
+        return pointing(values, mask)
 
 
-class MassInRegion(Metric):
+class MassInRegion(_RegionMetric):
     """The share of the map's mass in the true regions (relevance mass accuracy, Arras et al. 2022).
 
     A share in [0, 1]. Higher is better; chance is the mask's share of the area. Negative values count as 0; a map
@@ -118,7 +120,5 @@ class MassInRegion(Metric):
 
     name, title, unit, better = "mass-in-region", "Mass in region", "share", "higher"
 
-    def update(self, maps: Arrays, masks: Arrays, keys: Iterable[Hashable] | None = None) -> None:
-        """As :meth:`LocalisationIoU.update`."""
-        pairs = masked_maps(self._who, maps, masks)
-        self._add([mass_share(values, mask) if mask.any() else math.nan for values, mask in pairs], keys)
+    def _score(self, values: np.ndarray, mask: np.ndarray) -> float:
+        return mass_share(values, mask)

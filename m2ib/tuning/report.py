@@ -1,23 +1,21 @@
-"""What a search found: on a terminal, as CSV, as a picture, and as settings for ``m2ib explain --config``."""
+"""What a search found: on a terminal, as CSV, as a picture, and as settings."""
 
 from __future__ import annotations
 
-import csv
 import io
 import math
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2ib.errors import StorageError
 from m2ib.evaluation.published import PUBLISHED_GRIDS
 from m2ib.evaluation.report import head, number
-from m2ib.evaluation.study import MEASURES
+from m2ib.results.files import csv_text, write_files
 from m2ib.tuning.heatmap import draw, pairs_text
-from m2ib.tuning.results import Score, Trial, Tuned
-from m2ib.tuning.search import AXES
+from m2ib.tuning.results import Score, Trial, Tuned, rank, sign_of
+from m2ib.tuning.search import AXES, CONTROLS
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,7 +32,7 @@ def show(tuned: Tuned, console: Console, *, paper: str | None = None) -> None:
     """
     published = PUBLISHED_GRIDS.get(paper or "", {}).get(tuned.modality, {}) if tuned.metric == "roar" else {}
     search = tuned.asked["search"]
-    trials = sorted(tuned.trials, key=lambda trial: _rank(trial, tuned.metric))
+    trials = sorted(tuned.trials, key=partial(rank, metric=tuned.metric))
     kept = [trial for n, trial in enumerate(trials) if n < _ROWS or trial is tuned.default]
     table = _table(
         f"Maps of {tuned.modality}: {len(trials)} settings on {pairs_text(search['pairs'])}", tuned
@@ -81,24 +79,13 @@ def verdict(tuned: Tuned) -> str:
         text = "On the held-out pairs the best setting is "
         text += f"worse than the default by {by}." if gain < 0 else "no better than the default."
         text += " Its lead in the search was luck: keep the default, or tune on more pairs."
-    better = tuned.held_out["best"]
-    unbeaten = [
-        name for name in ("uniform", "random") if not _beats(better, tuned.held_out[name], tuned.metric)
-    ]
+    sign, best = sign_of(tuned.metric), tuned.held_out["best"].mean
+    unbeaten = [name for name in CONTROLS if not sign * best > sign * tuned.held_out[name].mean]
     if unbeaten:
         text += f" No better than {' and '.join(unbeaten)}: this metric alone does not tell a good map here."
     if tuned.asked["left out"]:
         text += f" Left out: {pairs_text(tuned.asked['left out'])} that the model cannot take."
     return text
-
-
-def _beats(mine: Score, other: Score, metric: str) -> bool:
-    return mine.mean < other.mean if MEASURES[metric].better == "lower" else mine.mean > other.mean
-
-
-def _rank(trial: Trial, metric: str) -> tuple[float, int]:
-    sign = 1 if MEASURES[metric].better == "lower" else -1
-    return sign * trial.score.mean, trial.number
 
 
 def _table(title: str, tuned: Tuned) -> Table:
@@ -131,57 +118,23 @@ def _cells(score: Score, tuned: Tuned) -> list[str]:
     return [*(number(value, tuned.metric) for value in (score.mean, *errors)), number(score.mass, "mass")]
 
 
-def save(
-    tuned: Tuned, *, model: str, checkpoint: Any = None, options: Mapping[str, Any] | None = None
-) -> Path:
+def save(tuned: Tuned, settings: str) -> Path:
     """``<side>-trials.csv``, ``<side>-held-out.csv``, ``<side>.png`` and ``settings.yaml`` into the folder.
 
-    model, checkpoint, options  as the model was loaded; a checkpoint that is a path is written as an absolute one
+    settings  the text of ``settings.yaml``, for every side that was tuned in this folder
 
-    ``settings.yaml`` holds what was found for every side that was tuned in this folder. Gives its path. Raises
-    :class:`StorageError`.
+    Gives the path of ``settings.yaml``. Raises :class:`StorageError`.
     """
     picture = io.BytesIO()
     draw(tuned).savefig(picture, dpi=150, format="png")
-    files = {
-        f"{tuned.modality}-trials.csv": _csv(_trials(tuned)).encode(),
-        f"{tuned.modality}-held-out.csv": _csv(_held_out(tuned)).encode(),
+    files: dict[str, str | bytes] = {
+        f"{tuned.modality}-trials.csv": csv_text(_trials(tuned)),
+        f"{tuned.modality}-held-out.csv": csv_text(_held_out(tuned)),
         f"{tuned.modality}.png": picture.getvalue(),
-        SETTINGS: settings_yaml(tuned, model, checkpoint, options or {}).encode(),
+        SETTINGS: settings,
     }
-    try:
-        for name, content in files.items():
-            beside = tuned.folder / f"{name}.part"
-            beside.write_bytes(content)
-            os.replace(beside, tuned.folder / name)  # whole or not at all
-    except OSError as error:
-        raise StorageError(f"cannot write into {str(tuned.folder)!r}: {error.strerror or error}") from error
+    write_files(tuned.folder, files)
     return tuned.folder / SETTINGS
-
-
-def settings_yaml(tuned: Tuned, model: str, checkpoint: Any, options: Mapping[str, Any]) -> str:
-    """A configuration of ``m2ib explain``, each setting by modality."""
-    import yaml
-
-    from m2ib.cli.config import ExplainConfig
-    from m2ib.cli.options import as_yaml
-
-    given: dict[str, Any] = {"model": model}
-    if checkpoint is not None:
-        there = Path(str(checkpoint))
-        given["checkpoint"] = str(there.absolute()) if there.exists() else str(checkpoint)
-    if options:
-        given["options"] = dict(options)
-    if tuned.asked["method"]["name"] != ExplainConfig.method:
-        given["method"] = tuned.asked["method"]["name"]
-    for modality, settings in tuned.settings.items():
-        for name, value in settings.items():
-            known = name in ExplainConfig.__dataclass_fields__
-            place = given if known else given.setdefault("settings", {})
-            place.setdefault(name, {})[modality] = value
-    written = yaml.safe_load(as_yaml(ExplainConfig(**given)))
-    text = yaml.safe_dump({name: written[name] for name in given}, sort_keys=False, allow_unicode=True)
-    return f"# m2ib explain --config {SETTINGS}\n{text}"
 
 
 _FIGURES = ("mean", "over_seeds", "over_pairs", "pairs", "undefined", "mass", "seconds")
@@ -207,9 +160,3 @@ def _held_out(tuned: Tuned) -> Iterator[tuple[Any, ...]]:
 def _figures(score: Score) -> list[Any]:
     values = asdict(score)
     return [values[name] for name in _FIGURES]
-
-
-def _csv(rows: Iterator[tuple[Any, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -131,5 +132,14 @@ def _mean(values: list[float]) -> float:
 
 def best_of(trials: tuple[Trial, ...], metric: str) -> Trial:
     """The first one with the best mean."""
-    sign = 1 if MEASURES[metric].better == "lower" else -1
-    return min(trials, key=lambda trial: (sign * trial.score.mean, trial.number))
+    return min(trials, key=partial(rank, metric=metric))
+
+
+def rank(trial: Trial, metric: str) -> tuple[float, int]:
+    """The lowest is the best, of equal ones the first."""
+    return -sign_of(metric) * trial.score.mean, trial.number
+
+
+def sign_of(metric: str) -> int:
+    """1 for a metric that is better the higher it is, else -1."""
+    return 1 if MEASURES[metric].better == "higher" else -1

@@ -7,22 +7,19 @@ from __future__ import annotations
 import hashlib
 from dataclasses import asdict
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from m2ib.contract.model import Model
 from m2ib.contract.settings import own_value
 from m2ib.data.pairs import Pairs
 from m2ib.evaluation.results import Results, read_results
 from m2ib.evaluation.run import evaluate
-from m2ib.evaluation.study import MEASURES
 from m2ib.metrics import aggregate
 from m2ib.progress import progress
+from m2ib.results.resume import model_facts, version_facts
 from m2ib.results.storage import prepare_folder
-from m2ib.tuning.results import Tuned, best_of, samples_of, score_of
+from m2ib.tuning.results import Tuned, best_of, samples_of, score_of, sign_of
 from m2ib.tuning.search import CONTROLS, Point, Search, check, points_of
 from m2ib.tuning.split import Split, split
 from m2ib.tuning.trials import EVALUATIONS, open_trials, require_optuna
@@ -55,7 +52,7 @@ def tune(
         progress("tune", show=show_progress) as bar,
     ):
         asked = _asked(model, pairs, search, points, parts)
-        trials.claim(asked)
+        trials.check_asked(asked)
         trials.fail_unfinished()
         advance = bar.steps(most + 2)
         for _ in trials.done(points, most):
@@ -77,7 +74,7 @@ def tune(
         held_out = {"best": score(better, search.method), "default": score(usual, search.method)}
         held_out |= {name: score(usual, name) for name in CONTROLS}
         settings = trials.finish(_settings(search, best.point, pairs.modalities))
-    sign = 1 if MEASURES[search.metric].better == "higher" else -1
+    sign = sign_of(search.metric)
     before = samples_of(usual, search.method, search.metric)
     after = samples_of(better, search.method, search.metric)
     gain = aggregate([sign * (after[key] - before[key]) for key in before if key in after])
@@ -99,11 +96,7 @@ def _asked(
     """What decides the figures."""
     given = {name: value for name, value in asdict(search).items() if name not in _MAY_GROW}
     return {
-        "model": {
-            **model.origin,
-            "device": model.device.type,
-            "dtype": str(model.dtype).removeprefix("torch."),
-        },
+        "model": model_facts(model),
         "data": {
             "name": pairs.name,
             "modalities": list(pairs.modalities),
@@ -112,7 +105,7 @@ def _asked(
         },
         "search": {**given, "grid": [list(point) for point in points]},
         "method": {"name": search.method},
-        "versions": {"m2ib": version("m2ib"), "torch": torch.__version__},
+        "versions": version_facts(),
         "left out": parts.left_out,
     }
 

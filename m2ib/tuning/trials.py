@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from m2ib.errors import SettingError, StorageError
 from m2ib.evaluation.store import FILE as EVALUATION
 from m2ib.evaluation.study import MEASURES
+from m2ib.results.resume import differences
 from m2ib.tuning.results import Score, Trial
 from m2ib.tuning.search import AXES, Point
 
@@ -51,13 +52,8 @@ def forget(folder: Path) -> None:
         for found in (folder / EVALUATIONS).glob("*"):
             if (found / EVALUATION).is_file() or found.name.startswith("original-"):
                 shutil.rmtree(found)
-        for name in (
-            f"{FILE}-journal",
-            f"{FILE}-wal",
-            f"{FILE}-shm",
-            FILE,
-        ):  # it itself last: a kill leaves it
-            (folder / name).unlink(missing_ok=True)
+        for end in ("-journal", "-wal", "-shm", ""):  # itself last: a kill leaves it
+            (folder / f"{FILE}{end}").unlink(missing_ok=True)
     except OSError as error:
         raise StorageError(
             f"cannot begin anew in {str(folder)!r}: {error.strerror or error}; use another folder"
@@ -72,7 +68,7 @@ class Trials:
     others: Mapping[str, Study]
     metric: str
 
-    def claim(self, asked: Mapping[str, Any]) -> None:
+    def check_asked(self, asked: Mapping[str, Any]) -> None:
         """The study is this search's: a new one, or one that was cut off. Raises :class:`StorageError`."""
         asked = json.loads(json.dumps(asked))  # as it is read back
         self._compare(self.study.user_attrs.get(_ASKED), asked, ("model", "data", "search", "versions"))
@@ -83,13 +79,7 @@ class Trials:
     def _compare(
         self, known: Mapping[str, Any] | None, asked: Mapping[str, Any], groups: Sequence[str]
     ) -> None:
-        differs = [
-            f"{group} {name}"
-            for group in groups
-            for name in sorted({*known[group], *asked[group]})
-            if known[group].get(name) != asked[group].get(name)
-        ] if known is not None else []  # fmt: skip
-        if differs:
+        if differs := differences(known, asked, groups):
             raise StorageError(
                 f"the folder holds a search with another {', '.join(differs)}: use another folder, or begin anew with "
                 "--force"

@@ -58,7 +58,7 @@ def quiet_tune(folder: Path, search: Search = SEARCH, pairs: Pairs | None = None
 
 def table(tuned: Tuned, part: str = "trials") -> list[dict[str, str]]:
     """What is written, without the times."""
-    save(tuned, model="toy")
+    save(tuned, "")
     with (tuned.folder / f"{tuned.modality}-{part}.csv").open(newline="", encoding="utf-8") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 

@@ -14,9 +14,10 @@ from matplotlib.axes import Axes
 from PIL import Image
 from rich.console import Console
 
+from m2ib.cli.tune import settings_yaml
 from m2ib.metrics import Aggregate
 from m2ib.tuning.heatmap import draw
-from m2ib.tuning.report import save, settings_yaml, show, verdict
+from m2ib.tuning.report import save, show, verdict
 from m2ib.tuning.results import Score, Trial, Tuned, best_of
 from m2ib.tuning.search import Point
 
@@ -236,7 +237,10 @@ def test_a_relative_checkpoint_becomes_an_absolute_one(
 
 
 def test_files_are_written_whole_and_leave_nothing_beside(tmp_path: Path) -> None:
-    assert save(made_up(tmp_path), model="photo") == tmp_path / "settings.yaml"
+    assert (
+        save(made_up(tmp_path), settings_yaml(made_up(tmp_path), "photo", None, {}))
+        == tmp_path / "settings.yaml"
+    )
     assert {path.name for path in tmp_path.iterdir()} == {
         "image-trials.csv",
         "image-held-out.csv",
