@@ -68,19 +68,16 @@ def clip(model: m2ib.Model, modality: str, raws: Sequence[Any]) -> Case:
     return Case(model, modality, raws, blocks, project, lambda item: [len(item.inputs) - 1], causal=True)
 
 
+def packed_block(part: Any, norm1: Any, norm2: Any, **more: Any) -> Block:
+    """A block with torch's packed attention."""
+    return Block(part.attn.num_heads, norm1, norm2=norm2, mlp=part.mlp, **packed(part.attn), **more)
+
+
 def open_clip(model: m2ib.Model, modality: str, raws: Sequence[Any]) -> Case:
     module: Any = model.module
     transformer = module.visual.transformer if modality == "image" else module.transformer
     blocks = [
-        Block(
-            each.attn.num_heads,
-            each.ln_1,
-            norm2=each.ln_2,
-            mlp=each.mlp,
-            scale1=each.ls_1,
-            scale2=each.ls_2,
-            **packed(each.attn),
-        )
+        packed_block(each, each.ln_1, each.ln_2, scale1=each.ls_1, scale2=each.ls_2)
         for each in transformer.resblocks
     ]
     if modality == "image":
@@ -94,13 +91,11 @@ def imagebind(model: m2ib.Model, modality: str, raws: Sequence[Any]) -> Case:
     module: Any = model.module
     name = "vision" if modality in ("image", "video") else modality
     blocks = [
-        Block(
-            each.attn.num_heads,
+        packed_block(
+            each,
             each.norm_1,
-            norm2=each.norm_2,
-            mlp=each.mlp,
+            each.norm_2,
             extra=None if each.attn.bias_k is None else (each.attn.bias_k[0, 0], each.attn.bias_v[0, 0]),
-            **packed(each.attn),
         )
         for each in module.modality_trunks[name].blocks
     ]

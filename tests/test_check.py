@@ -161,12 +161,18 @@ def test_six_modalities(run: Run) -> None:
 # What fails.
 
 
+def failing(run: Run, *words: str) -> str:
+    """What is printed of a check that fails, and fails in no other way."""
+    code, out, err = run(*words)
+    assert (code, err) == (1, "")
+    return out
+
+
 def test_a_broken_encoder_and_what_is_left_out_for_it(install_toy: Install, run: Run, tmp_path: Path) -> None:
     breaks = "image=own, text=lambda e: replace(own(e), embed=lambda ids: e.embed(ids).log())"
     install_toy(breaks)
     file = tmp_path / "report.json"
-    code, out, err = run("toy", "--json", str(file))
-    assert (code, err) == (1, "")
+    out = failing(run, "toy", "--json", str(file))
     assert (
         "text passed prepare FAILED embedding: embed gives NaN or infinite values for example 0 left out batch, layers, "
         "tail, layout, padding, defaults, presets, stride, reference, attention, degradation, examples, preprocessed "
@@ -190,8 +196,7 @@ def test_a_long_reason_is_printed_in_full_on_a_narrow_terminal(
     breaks = "text=own, image=lambda e: replace(own(e), tail=lambda z, layer, pixels: e.tail(z, min(layer + 1, 2), pixels))"
     install_toy(breaks)
     monkeypatch.setenv("COLUMNS", "60")
-    code, out, err = run("toy")
-    assert (code, err) == (1, "")
+    out = failing(run, "toy")
     assert (
         "FAILED tail: layer -1 (image_blocks.0 (input)): the encoder's own tail does not give the model's embedding "
         "(relative error"
@@ -200,8 +205,7 @@ def test_a_long_reason_is_printed_in_full_on_a_narrow_terminal(
 
 def test_all_is_left_out_when_the_model_is_no_model(install_toy: Install, run: Run) -> None:
     install_toy("image=own, text=lambda e: replace(own(e), embed=lambda ids: e.embed(ids)[:, :4])")
-    code, out, err = run("toy")
-    assert (code, err) == (1, "")
+    out = failing(run, "toy")
     assert (
         "FAILED model: the embeddings differ in size: {'image': 6, 'text': 4}; they must share one space left out left as "
         "found: as 'model' failed"
@@ -224,8 +228,7 @@ def test_all_is_left_out_when_the_model_is_no_model(install_toy: Install, run: R
 )
 def test_an_adapter_that_does_not_load(install_toy: Install, run: Run, body: str, reason: str) -> None:
     install_toy(body=body)
-    code, out, err = run("toy")
-    assert (code, err) == (1, "")
+    out = failing(run, "toy")
     assert f"model FAILED load: {reason} left out all other checks: as 'load' failed" in out
     assert out.endswith("toy breaks the contract: 1 of the checks failed")
 
@@ -241,16 +244,14 @@ def test_an_adapter_that_does_not_load(install_toy: Install, run: Run, body: str
 def test_own_examples_that_cannot_be_had(install_toy: Install, run: Run, examples: str, reason: str) -> None:
     breaks = f"image=own, text=lambda e: replace(e, examples=lambda: {examples})"
     install_toy(breaks)
-    code, out, err = run("toy")
-    assert (code, err) == (1, "")
+    out = failing(run, "toy")
     assert f"text FAILED examples: {reason}" in out
     assert "model passed load left out all other checks: as text has no examples" in out
 
 
 def test_own_examples_are_checked_when_others_are_given(install_toy: Install, run: Run) -> None:
     install_toy("image=own, text=lambda e: replace(e, examples=lambda: ['a dog', 'a dog'])")
-    code, out, err = run("toy", "--text", "a dog", "--text", "two cats asleep")
-    assert (code, err) == (1, "")
+    out = failing(run, "toy", "--text", "a dog", "--text", "two cats asleep")
     assert "examples: the encoder's own for image; given for text" in out
     assert "FAILED examples: examples 0 and 1 have the same inputs: give two that differ" in out
 

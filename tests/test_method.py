@@ -225,8 +225,7 @@ def test_photo_image_equals_the_textbook_loop(
     photo64: m2ib.Model, layer: int, beta: float, variance: float
 ) -> None:
     module: Any = photo64.module
-    image = pixels(64)
-    text = "a cup of espresso"
+    image, text = pixels(64), "a cup of espresso"
     settings = {"beta": beta, "variance": variance, "steps": 4, "samples": 3}
     exp = m2ib.explain(photo64, image=image, text=text, layer={"image": layer}, **settings)
     blocks = [block for stage in module.image.blocks for block in stage]
@@ -261,10 +260,10 @@ def text_embedding(module: Any, ids: Tensor) -> Tensor:
 def test_photo_text_equals_the_textbook_loop(
     photo64: m2ib.Model, layer: int, beta: float, variance: float
 ) -> None:
-    module: Any = photo64.module
-    image = pixels(64)
     text = "my grandmother likes espresso"
+    module: Any = photo64.module
     settings = {"beta": beta, "variance": variance, "steps": 4, "samples": 3}
+    image = pixels(64)
     exp = m2ib.explain(photo64, image=image, text=text, layer={"text": layer}, **settings)
     ids = photo64.preprocess("text", [text])
     with torch.no_grad():

@@ -92,34 +92,22 @@ def test_each_setting_equals_the_textbook_loop(
 ) -> None:
     image = pixels()
     reference = {"image": [pixels(seed=7), pixels(seed=8)], "text": [IDS, SHORT]}
-    exp = m2ib.explain(
-        clip64,
-        image=image,
-        text=IDS,
-        layer=layer,
-        seed=3,
-        steps=4,
-        samples=samples,
-        variance=0.5,
-        fast=fast,
-        granularity=granularity,
-        standardize=standardize,
-        noise=noise,
-        reference=reference if standardize else None,
-    )
-    both, given = sides(clip64, layer), {"image": image, "text": IDS}
+    common: dict[str, Any] = {
+        "seed": 3, "steps": 4, "samples": samples, "variance": 0.5, "granularity": granularity
+    }  # fmt: skip
+    flags: dict[str, Any] = {"fast": fast, "standardize": standardize, "noise": noise}
+    given = {"image": image, "text": IDS}
+    usual_inputs = reference if standardize else None
+    exp = m2ib.explain(clip64, **given, layer=layer, reference=usual_inputs, **flags, **common)
+    both = sides(clip64, layer)
     for side, other in (("image", "text"), ("text", "image")):
         usual = naive.usual([both[side].activation(x) for x in reference[side]]) if standardize else None
         expected = both[side].capacity(
             given[side],
             both[other].target(given[other]),
-            seed=3,
-            steps=4,
-            samples=samples,
-            variance=0.5,
-            granularity=granularity,
             statistics=usual,
             antithetic=noise == "antithetic",
+            **common,
         )
         assert error(exp[side].capacity, expected) <= 1e-9
         assert exp[side].settings["granularity"] == granularity

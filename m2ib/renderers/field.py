@@ -52,8 +52,7 @@ class FieldView:
 class FieldRenderer(PixelRenderer):
     """A grid (rows, cols) over a :class:`FieldView`."""
 
-    name = "field"
-    kind = "field"
+    name = kind = "field"
     view_type = FieldView
 
     def label(self, view: FieldView) -> str:

@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 class SoundRenderer(OutliningRenderer):
     """A grid (clips, frequency, time) over a :class:`SoundView`, or (frequency, time) for one clip."""
 
-    name = "sound"
-    kind = "sound"
+    name = kind = "sound"
     region_axes = (("frequency", "Hz"), ("time", "s"))
     view_type = SoundView
 

@@ -56,8 +56,7 @@ class TracesView:
 class TracesRenderer(OutliningRenderer):
     """A grid (windows,) over a :class:`TracesView`."""
 
-    name = "traces"
-    kind = "traces"
+    name = kind = "traces"
     heat = "heat"
     region_axes = (("trace", ""), ("time", "s"))
     view_type = TracesView

@@ -46,7 +46,7 @@ def restore_fields(kind: type, stored: Mapping[str, Any], folder: Path) -> dict[
     return {
         field.name: restore_regions(stored["regions"], folder)
         if field.name == "regions"
-        else _as_tuples(stored[field.name])
+        else as_tuples(stored[field.name])
         for field in _plain_fields(kind)
         if field.name in stored or field.default is MISSING
     }
@@ -101,7 +101,7 @@ def restore_regions(stored: Mapping[str, Any], folder: Path) -> tuple[Region, ..
         names = [f"{number}.mask", *(f"{number}.axis{place}" for place in range(len(row["axes"])))]
         mask, *spans = restore_arrays(folder, stored["arrays"], names)
         axes = tuple(
-            Axis(name, unit, _as_tuples(each.tolist()))
+            Axis(name, unit, as_tuples(each.tolist()))
             for (name, unit), each in zip(row["axes"], spans, strict=True)
         )
         found.append(Region(row["name"], mask, axes, row["main"]))
@@ -123,5 +123,6 @@ def _as_lists(value: Any) -> Any:
     return value
 
 
-def _as_tuples(value: Any) -> Any:
-    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
+def as_tuples(value: Any) -> Any:
+    """Lists of JSON, and the lists in them, as tuples; anything else as it is."""
+    return tuple(map(as_tuples, value)) if isinstance(value, list) else value

@@ -18,6 +18,7 @@ from m2ib.contract.attribution import Attribution, AttributionPair, Curve
 from m2ib.contract.layout import Axis, Layout, Token
 from m2ib.errors import StorageError
 from m2ib.renderers import renderer_named
+from m2ib.renderers.view_storage import as_tuples
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -68,7 +69,6 @@ def save(explanation: AttributionPair, folder: Path, *, force: bool = False) -> 
                 value = getattr(attribution, name)
                 if value is not None:
                     arrays[f"{number}.{name}"] = np.ascontiguousarray(value)
-            layout = attribution.layout
             rows.append(
                 {
                     "modality": attribution.modality,
@@ -78,7 +78,7 @@ def save(explanation: AttributionPair, folder: Path, *, force: bool = False) -> 
                     "curve": None if attribution.curve is None else asdict(attribution.curve),
                     "unit": attribution.unit,
                     "additive": attribution.additive,
-                    "layout": asdict(layout),
+                    "layout": asdict(attribution.layout),
                     "renderer": attribution.renderer.name,
                     "view": attribution.renderer.store(attribution.view, folder, str(number)),
                 }
@@ -125,7 +125,7 @@ def read(folder: Path) -> tuple[tuple[Attribution, Attribution], float, Mapping[
 def _attribution(
     row: Mapping[str, Any], number: int, arrays: Mapping[str, np.ndarray], folder: Path
 ) -> Attribution:
-    layout = row["layout"]
+    layout, curve = row["layout"], row["curve"]
     renderer = renderer_named(row["renderer"])
     return Attribution(
         modality=row["modality"],
@@ -134,18 +134,15 @@ def _attribution(
         capacity=arrays.get(f"{number}.capacity"),
         against=arrays.get(f"{number}.against"),
         layout=Layout(
-            grid=None if layout["grid"] is None else tuple(layout["grid"]),
-            index=None if layout["index"] is None else tuple(layout["index"]),
+            grid=as_tuples(layout["grid"]),
+            index=as_tuples(layout["index"]),
             read=layout["read"],
             tokens=tuple(Token(**token) for token in layout["tokens"]),
             axes=tuple(
-                Axis(axis["name"], axis["unit"], tuple((start, end) for start, end in axis["spans"]))
-                for axis in layout.get("axes", ())
+                Axis(axis["name"], axis["unit"], as_tuples(axis["spans"])) for axis in layout.get("axes", ())
             ),
         ),
-        curve=None
-        if row["curve"] is None
-        else Curve(**{name: tuple(values) for name, values in row["curve"].items()}),
+        curve=None if curve is None else Curve(**{name: tuple(values) for name, values in curve.items()}),
         settings=row["settings"],
         origin=row["origin"],
         view=renderer.restore(row["view"], folder),

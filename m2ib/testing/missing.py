@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,23 +14,13 @@ from m2ib.contract.encoder import Attention, Encoder
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
 from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
-from m2ib.metrics import (
-    ConfidenceDrop,
-    ConfidenceIncrease,
-    DeletionAUC,
-    InsertionAUC,
-    LocalisationIoU,
-    MassInRegion,
-    PointingGame,
-    RoarPlus,
-)
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import AdapterSpec, MethodSpec
 from m2ib.renderers import ValuesRenderer, renderer_for
 
 ADAPTER = "adapter"  # in place of a modality, for what is said once
-_DEGRADING = (ConfidenceDrop, ConfidenceIncrease, DeletionAUC, InsertionAUC, RoarPlus)
-_LOCATED = (LocalisationIoU, PointingGame, MassInRegion)
+_DEGRADING = ("drop", "increase", "deletion", "insertion", "roar")  # metrics that take parts out
+_LOCATED = ("iou", "pointing", "mass-in-region")  # and those that need places
 
 
 @dataclass(frozen=True)
@@ -52,7 +42,7 @@ def missing_from_encoder(model: Model, modality: str, raw: Any) -> list[MissingF
     encoder, item = model.encoder(modality), model.item(modality, raw)
     with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
         found = _encoder_fields(encoder, item, model.collate(modality, [item]))
-    return [MissingField((modality,), what, gain) for what, gain in found]
+        return [MissingField((modality,), what, gain) for what, gain in found]
 
 
 def merged(gains: Sequence[MissingField]) -> list[MissingField]:
@@ -68,74 +58,57 @@ def missing_from_spec(
     info: Registered[AdapterSpec], model: Model, examples: Mapping[str, Sequence[Any]]
 ) -> list[MissingField]:
     """Of what the adapter was registered with."""
-    spec, found = info.spec, []
+    return [MissingField((ADAPTER,), what, gain) for what, gain in _spec_fields(info, model, examples)]
+
+
+def _spec_fields(
+    info: Registered[AdapterSpec], model: Model, examples: Mapping[str, Sequence[Any]]
+) -> Iterator[tuple[str, str]]:
+    """(field, what it would gain)."""
+    spec = info.spec
     if options := _untold(info):
-        found.append(("AdapterSpec.options", options))
+        yield "AdapterSpec.options", options
     showing = tuple(modality for modality, encoder in model.encoders.items() if encoder.attention is not None)
     if spec.attention is None:
-        found.append(
-            (
-                "AdapterSpec.attention",
-                f"methods that read attention refused before anything is loaded: attention={showing!r}",
-            )
-        )
+        gain = f"methods that read attention refused before anything is loaded: attention={showing!r}"
+        yield "AdapterSpec.attention", gain
     elif hidden := [modality for modality in showing if modality not in spec.attention]:
-        found.append(
-            (
-                "AdapterSpec.attention",
-                f"methods that read attention for {_listed(hidden)}: it leaves out what the encoders show, so they are "
-                f"refused; attention={showing!r}",
-            )
-        )
+        gain = f"methods that read attention for {_listed(hidden)}: it leaves out what the encoders show, so they are "
+        yield "AdapterSpec.attention", gain + f"refused; attention={showing!r}"
     written = tuple(
         modality
         for modality in model.modalities
         if modality not in spec.inline and any(_is_written(raw) for raw in examples[modality])
     )
     if written:
-        found.append(
-            (
-                "AdapterSpec.inline",
-                f"tables of pairs with {_listed(written)} written out, which are now taken for paths of files: "
-                f"inline={(*spec.inline, *written)!r}",
-            )
+        gain = (
+            f"tables of pairs with {_listed(written)} written out, which are now taken for paths of files: "
         )
-    return [MissingField((ADAPTER,), what, gain) for what, gain in found]
+        yield "AdapterSpec.inline", gain + f"inline={(*spec.inline, *written)!r}"
 
 
-def _encoder_fields(encoder: Encoder, item: Item, inputs: Inputs) -> list[tuple[str, str]]:
+def _encoder_fields(encoder: Encoder, item: Item, inputs: Inputs) -> Iterator[tuple[str, str]]:
+    """(field, what it would gain)."""
     layout, numbers = item.layout, holds_numbers(inputs)
-    found = _refusing_methods(encoder, inputs)
+    yield from _refusing_methods(encoder, inputs)
     if encoder.tail is None:
-        found.append(
-            ("tail", "a path of its own from a layer to the embedding; each step of a fit now runs `embed`")
-        )
+        yield "tail", "a path of its own from a layer to the embedding; each step of a fit now runs `embed`"
     if encoder.stride is None and numbers and layout.grid is not None and not layout.tokens:
-        found.append(("stride", "the settings shifts and smooth, and with them all of the preset sharp"))
+        yield "stride", "the settings shifts and smooth, and with them all of the preset sharp"
     if encoder.reference is None:
-        found.append(("reference", "the setting standardize without reference inputs of the caller's own"))
+        yield "reference", "the setting standardize without reference inputs of the caller's own"
     if encoder.degradation is None and not numbers:
-        hiding = [_called(info) for info in default_registry().methods if info.spec.hides]
-        metrics = _listed([metric.name for metric in _DEGRADING])
+        methods = _listed(sorted(_called(info) for info in default_registry().methods if info.spec.hides))
+        metrics = _listed(_DEGRADING)
         kind = "several tensors by name" if isinstance(inputs, dict) else "token ids"
-        found.append(
-            (
-                "degradation",
-                f"the methods {_listed(sorted(hiding))}, and the metrics {metrics}: {kind} cannot fade",
-            )
-        )
-    found += _renderer_fields(encoder, item)
+        yield "degradation", f"the methods {methods}, and the metrics {metrics}: {kind} cannot fade"
+    yield from _renderer_fields(encoder, item)
     if not layout.axes and not layout.tokens:
-        metrics = _listed([metric.name for metric in _LOCATED])
-        found.append(
-            (
-                "Layout.axes",
-                f"where cells lie in the raw input's own units, for regions and the metrics {metrics}",
-            )
-        )
+        metrics = _listed(_LOCATED)
+        where = "where cells lie in the raw input's own units"
+        yield "Layout.axes", f"{where}, for regions and the metrics {metrics}"
     if encoder.examples is None:
-        found.append(("examples", "inputs of its own for m2ib check and m2ib.adapt"))
-    return found
+        yield "examples", "inputs of its own for m2ib check and m2ib.adapt"
 
 
 def _refusing_methods(encoder: Encoder, inputs: Inputs) -> list[tuple[str, str]]:
@@ -165,21 +138,18 @@ def _may_attend(encoder: Encoder, inputs: Inputs) -> bool:
     return activation.ndim == 3 and encoder.layer(layer).channel_axis in (-1, 2)
 
 
-def _renderer_fields(encoder: Encoder, item: Item) -> list[tuple[str, str]]:
+def _renderer_fields(encoder: Encoder, item: Item) -> Iterator[tuple[str, str]]:
     renderer = encoder.renderer or renderer_for(item.view, item.layout)
-    if isinstance(renderer, ValuesRenderer):
-        return [("renderer", "maps over the input itself; they are shown as plain values")]
     rows = default_registry().renderers
-    if renderer.name in rows.names:
-        return []
-    why = next((line for line in rows.conflicts if repr(renderer.name) in line), "")
-    return [
-        (
+    if isinstance(renderer, ValuesRenderer):
+        yield "renderer", "maps over the input itself; they are shown as plain values"
+    elif renderer.name not in rows.names:
+        nobody = f"no plugin registers the renderer {renderer.name!r}"
+        why = next((line for line in rows.conflicts if repr(renderer.name) in line), nobody)
+        yield (
             "RendererSpec",
-            f"saved explanations that load as they were: {why or f'no plugin registers the renderer {renderer.name!r}'}, so "
-            "their maps load as plain values",
+            f"saved explanations that load as they were: {why}, so their maps load as plain values",
         )
-    ]
 
 
 def _untold(info: Registered[AdapterSpec]) -> str:

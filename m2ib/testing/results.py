@@ -45,6 +45,14 @@ class Skipped:
     reason: str
 
 
+class CheckFailed(Exception):
+    """A check found something."""
+
+
+class NotApplicable(Exception):
+    """The encoder does not have what a check is of."""
+
+
 @dataclass(frozen=True)
 class CheckResults:
     """All that was checked, in order, and what was not."""
@@ -56,14 +64,6 @@ class CheckResults:
     def failures(self) -> list[Result]:
         """Those that say why."""
         return [result for result in self.results if result.failure]
-
-
-class CheckFailed(Exception):
-    """A check found something."""
-
-
-class NotApplicable(Exception):
-    """The encoder does not have what a check is of."""
 
 
 def require(condition: bool, message: str) -> None:
