@@ -62,10 +62,36 @@ class FieldRenderer(PixelRenderer):
         return f"{view.label}, the field that is explained"
 
     def below(self, view: FieldView) -> Markup:
-        return _key(view)
+        """The colours' meaning."""
+        low, high = _limits(view)
+        if math.isnan(low):
+            return Markup('<p class="key">{}: nothing was measured</p>').format(view.label)
+        stops = ",".join(
+            f"rgb({red},{green},{blue})"
+            for red, green, blue in _colours(view, np.linspace(0, 1, 12)).tolist()
+        )
+        missing = Markup('<span class="none">not measured</span>') if np.isnan(view.values).any() else ""
+        return Markup(
+            '<p class="key"><span>{label} {low} {unit}</span><span class="colours" style="background:linear-gradient('
+            'to right,{stops})"></span><span>{high} {unit}</span>{missing}</p>'
+        ).format(
+            label=view.label,
+            low=format_short(low),
+            high=format_short(high),
+            unit=view.unit,
+            stops=stops,
+            missing=missing,
+        )
 
     def pixels(self, view: FieldView) -> np.ndarray:
-        return _pixels(view)
+        """(height, width, 3) uint8: the values in their colours, stripes where there are none."""
+        low, high = _limits(view)
+        height, width = view.values.shape
+        measured = np.isfinite(view.values)
+        shares = np.where(measured, (view.values - low) / ((high - low) or 1.0), 0.0)
+        return np.where(
+            measured[..., None], _colours(view, shares), hatch(height, width, max(height, width) // 48)
+        )
 
     def panels(self, attribution: Attribution, ident: str) -> list[Panel]:
         view: FieldView = attribution.view
@@ -102,17 +128,6 @@ def _colours(view: FieldView, shares: np.ndarray) -> np.ndarray:
     return np.asarray(matplotlib.colormaps[view.colours](shares, bytes=True)[..., :3])
 
 
-def _pixels(view: FieldView) -> np.ndarray:
-    """(height, width, 3) uint8: the values in their colours, stripes where there are none."""
-    low, high = _limits(view)
-    height, width = view.values.shape
-    measured = np.isfinite(view.values)
-    shares = np.where(measured, (view.values - low) / ((high - low) or 1.0), 0.0)
-    return np.where(
-        measured[..., None], _colours(view, shares), hatch(height, width, max(height, width) // 48)
-    )
-
-
 def _coarse(values: np.ndarray) -> list[list[float | None]]:
     """The values nearest to the centres of at most 64 x 64 tiles; None where nothing was measured."""
     rows, columns = (
@@ -122,25 +137,3 @@ def _coarse(values: np.ndarray) -> list[list[float | None]]:
         [float(f"{value:.4g}") if math.isfinite(value) else None for value in row]
         for row in values[np.ix_(rows, columns)].tolist()
     ]
-
-
-def _key(view: FieldView) -> Markup:
-    """The colours' meaning."""
-    low, high = _limits(view)
-    if math.isnan(low):
-        return Markup('<p class="key">{}: nothing was measured</p>').format(view.label)
-    stops = ",".join(
-        f"rgb({red},{green},{blue})" for red, green, blue in _colours(view, np.linspace(0, 1, 12)).tolist()
-    )
-    missing = Markup('<span class="none">not measured</span>') if np.isnan(view.values).any() else ""
-    return Markup(
-        '<p class="key"><span>{label} {low} {unit}</span><span class="colours" style="background:linear-gradient('
-        'to right,{stops})"></span><span>{high} {unit}</span>{missing}</p>'
-    ).format(
-        label=view.label,
-        low=format_short(low),
-        high=format_short(high),
-        unit=view.unit,
-        stops=stops,
-        missing=missing,
-    )

@@ -149,22 +149,16 @@ def _told(said: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
 
 def _load(name: str, **how: Any) -> tuple[Model | None, Result]:
     """The model, and that loading it works. Raises :class:`M2IBError` for what is missing here, not in the adapter."""
-    found: list[Model] = []
-
-    def load() -> None:
-        found.append(load_model(name, **how))
-
     try:
-        load()
+        return load_model(name, **how), Result("model", "load")
     except AdapterError as error:
         if isinstance(error.__cause__, ImportError):
             raise
         return None, Result("model", "load", str(error))
     except M2IBError:
         raise
-    except Exception as error:
+    except Exception as error:  # a stranger's code may raise anything
         return None, Result("model", "load", f"raised {type(error).__name__}: {error}")
-    return found[0], Result("model", "load")
 
 
 def _more(

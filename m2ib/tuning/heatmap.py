@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from m2ib.evaluation.report import head, number
 from m2ib.evaluation.study import MEASURES
@@ -87,19 +87,14 @@ def _panel(
     colours: Colormap,
     norm: Normalize,
 ) -> None:
-    from matplotlib.patches import Rectangle
-
     for column, beta in enumerate(betas):
         for row, variance in enumerate(variances):
             trial = trials.get(Point(layer, beta, variance))
-            corner = column - 0.5, row - 0.5
             if trial is None or math.isnan(trial.score.mean):
-                axes.add_patch(
-                    Rectangle(corner, 1, 1, facecolor="white", edgecolor="0.75", hatch="///", linewidth=0)
-                )
+                _box(axes, column, row, facecolor="white", edgecolor="0.75", hatch="///", linewidth=0)
                 continue
             colour = colours(norm(trial.score.mean))
-            axes.add_patch(Rectangle(corner, 1, 1, facecolor=colour, edgecolor="white", linewidth=1))
+            _box(axes, column, row, facecolor=colour, edgecolor="white", linewidth=1)
             ink = "black" if _luminance(colour) > 0.18 else "white"
             best, usual = trial.point == tuned.best.point, trial.point == tuned.default.point
             said = " · ".join([*(["best"] if best else []), *(["default"] if usual else [])])
@@ -111,24 +106,24 @@ def _panel(
             if said:
                 axes.text(column, row - 0.24, said, ha="center", va="center", color=ink, fontsize=7)
             if usual:
-                _frame(axes, column, row, 0.36 if best else 0.44, _USUAL if ink == "black" else "white", ":")
+                dotted: dict[str, Any] = {
+                    "edgecolor": _USUAL if ink == "black" else "white",
+                    "linestyle": ":",
+                    "linewidth": 1.3,
+                }
+                _box(axes, column, row, 0.36 if best else 0.44, fill=False, **dotted)
             if best:
-                _frame(axes, column, row, 0.45, _BEST, "-")
+                _box(axes, column, row, 0.45, fill=False, edgecolor=_BEST, linestyle="-", linewidth=2.6)
     axes.set_xlim(-0.5, len(betas) - 0.5)
     axes.set_ylim(-0.5, len(variances) - 0.5)
     for spine in axes.spines.values():
         spine.set_visible(False)
 
 
-def _frame(axes: Axes, column: int, row: int, half: float, colour: str, style: str) -> None:
+def _box(axes: Axes, column: int, row: int, half: float = 0.5, **style: Any) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.add_patch(
-        Rectangle(
-            (column - half, row - half), 2 * half, 2 * half,
-            fill=False, edgecolor=colour, linestyle=style, linewidth=2.6 if style == "-" else 1.3,
-        )
-    )  # fmt: skip
+    axes.add_patch(Rectangle((column - half, row - half), 2 * half, 2 * half, **style))
 
 
 def _luminance(colour: tuple[float, ...]) -> float:
