@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -244,102 +245,15 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "empty text": (("--image", "dog.png", "--text", ""), "text '' is empty; give at least one word"),
     "one input": (("--text", "a dog"), "inputs: need two, got 1; the model 'clip' takes --image, --text"),
     "no inputs": ((), "inputs: need two, got 0; the model 'clip' takes --image, --text"),
-    "three inputs": ((*PAIR, "--text", "a cat"), "inputs: need two, got 3"),
     "no value": (("--image", "dog.png", "--text"), "options: --text needs a value"),
     "unknown modality": (
         ("--audio", "x.wav", "--text", "a dog"),
         "options: --audio is unknown. The model 'clip' takes --image, --text",
     ),
-    "misspelt flag": (
-        (*PAIR, "--betta", "0.1"),
-        "options: --betta is unknown; did you mean --beta? The model 'clip' takes --image, --text",
-    ),
-    "misspelt switch": ((*PAIR, "--truncat", "x"), "options: --truncat is unknown; did you mean --truncate?"),
-    "misspelt key": (
-        (*PAIR, "betta=0.1"),
-        "options: 'betta' is unknown; did you mean 'beta'? Known: model, ",
-    ),
-    "an adapter's option": (
-        (*PAIR, "image_size=448"),
-        "options: 'image_size' is unknown; did you mean 'options.image_size', an option of the adapter? Known: ",
-    ),
-    "inputs twice": (
-        (*PAIR, "inputs.text=dog"),
-        "options: inputs are given twice, as --image and as 'inputs.text=dog'; an input with options of its own is",
-    ),
-    "bare word": ((*PAIR, "cat"), "options: 'cat' is neither an option nor key=value"),
-    "bad value": ((*PAIR, "beta=[1"), "options: 'beta=[1' is not key=value with a YAML value"),
-    "unknown adapter": (
-        (*PAIR, "--model", "cilp"),
-        "load_model: no adapter is called 'cilp' (did you mean 'clip'?). Known: photo, clip, open-clip, cxr-repair, imagebind",
-    ),
     "against nothing": (
         ("--against", "a cat", *PAIR),
         "options: --against follows the input it is held against",
     ),
-    "contrast with itself": (
-        (*PAIR, "--against", "a dog"),
-        "contrast: the text inputs have the same embedding",
-    ),
-    "layer": (
-        (*PAIR, "--layer", "12"),
-        "layer for image: 12 is out of range; this encoder has the blocks 0 to 3",
-    ),
-    "layer of one": ((*PAIR, "layer.text=-2"), "layer for text: -2 is out of range"),
-    "layer of none": (
-        (*PAIR, "layer.audio=1"),
-        "layer: 'audio' is not a modality of this explanation (image, text)",
-    ),
-    "beta": ((*PAIR, "--beta", "-1"), "beta for image: -1 is out of range; it must be >= 0"),
-    "beta text": ((*PAIR, "--beta", "much"), "beta for image: 'much' is not a finite number"),
-    "variance": ((*PAIR, "variance=0"), "variance for image: 0 is out of range; it must be > 0"),
-    "steps": ((*PAIR, "steps=0"), "steps for image: 0 is out of range; it must be >= 1"),
-    "samples": ((*PAIR, "samples=2.5"), "samples for image: 2.5 is not a whole number"),
-    "lr": ((*PAIR, "lr=.inf"), "lr for image: inf is not a finite number"),
-    "seed": ((*PAIR, "--seed", "-1"), "seed for image: -1 is out of range; it must be >= 0"),
-    "seed text": (
-        (*PAIR, "--seed", "x"),
-        "options: seed: Value 'x' of type 'str' could not be converted to Integer",
-    ),
-    "readout": (
-        (*PAIR, "--readout", "best"),
-        "readout for image: 'best' is unknown; it is 'last' or 'final'",
-    ),
-    "method": ((*PAIR, "--method", "best"), "method: 'best' is unknown"),
-    "device": ((*PAIR, "--device", "gpu"), "device: 'gpu' is unknown; use 'auto', 'cpu', 'cuda' or 'cuda:1'"),
-    "device without weights": (
-        (*PAIR, "--device", "meta"),
-        "explain: the model is on the device 'meta' and has no weights; load it on a real one",
-    ),
-    "dtype": ((*PAIR, "--dtype", "half"), "dtype: 'half' is unknown; use one of float32, bfloat16"),
-    "adapter's option": (
-        (*PAIR, "options.size=3"),
-        "adapter 'clip' has no option 'size'. It has attention",
-    ),
-    "option in the wrong place": (
-        (*PAIR, "options.dtype=float64"),
-        "options: 'dtype' is not one of an adapter's own",
-    ),
-    "missing config": (
-        (*PAIR, "--config", "no.yaml"),
-        "config 'no.yaml' cannot be read: No such file or directory",
-    ),
-    "config folder": ((*PAIR, "--config", "."), "config '.' cannot be read: Is a directory"),
-    "config not YAML": ((*PAIR, "--config", "bad.yaml"), "config 'bad.yaml' is not YAML: "),
-    "config binary": ((*PAIR, "--config", "dog.png"), "config 'dog.png' is not YAML: "),
-    "config list": (
-        (*PAIR, "--config", "list.yaml"),
-        "config 'list.yaml' holds a list; it must be a mapping of options",
-    ),
-    "config key": (
-        (*PAIR, "--config", "key.yaml"),
-        "config 'key.yaml': 'layers' is unknown; did you mean 'layer'? Known",
-    ),
-    "config type": (
-        (*PAIR, "--config", "type.yaml"),
-        "config 'type.yaml': seed: Value 'many' of type 'str' could not",
-    ),
-    "config variable": ((*PAIR, "--config", "variable.yaml"), "options: title: "),
     "config inputs": (
         ("--config", "inputs.yaml"),
         "inputs: must be a mapping such as {image: dog.jpg, text: a dog}",
@@ -353,9 +267,57 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
         "options: a list and a mapping cannot be merged; write",
     ),
 }
+# What follows an image and a text.
+REFUSED_OF_A_PAIR = {
+    "--text 'a cat'": "inputs: need two, got 3",
+    "--betta 0.1": "options: --betta is unknown; did you mean --beta? The model 'clip' takes --image, --text",
+    "--truncat x": "options: --truncat is unknown; did you mean --truncate?",
+    "betta=0.1": "options: 'betta' is unknown; did you mean 'beta'? Known: model, ",
+    "image_size=448": "options: 'image_size' is unknown; did you mean 'options.image_size', an option of the adapter? Known: ",
+    "inputs.text=dog": "options: inputs are given twice, as --image and as 'inputs.text=dog'; an input with options of its own is",
+    "cat": "options: 'cat' is neither an option nor key=value",
+    "'beta=[1'": "options: 'beta=[1' is not key=value with a YAML value",
+    "--model cilp": "load_model: no adapter is called 'cilp' (did you mean 'clip'?). Known: photo, clip, open-clip, cxr-repair, imagebind",
+    "--against 'a dog'": "contrast: the text inputs have the same embedding",
+    "--layer 12": "layer for image: 12 is out of range; this encoder has the blocks 0 to 3",
+    "layer.text=-2": "layer for text: -2 is out of range",
+    "layer.audio=1": "layer: 'audio' is not a modality of this explanation (image, text)",
+    "--beta -1": "beta for image: -1 is out of range; it must be >= 0",
+    "--beta much": "beta for image: 'much' is not a finite number",
+    "variance=0": "variance for image: 0 is out of range; it must be > 0",
+    "steps=0": "steps for image: 0 is out of range; it must be >= 1",
+    "samples=2.5": "samples for image: 2.5 is not a whole number",
+    "lr=.inf": "lr for image: inf is not a finite number",
+    "--seed -1": "seed for image: -1 is out of range; it must be >= 0",
+    "--seed x": "options: seed: Value 'x' of type 'str' could not be converted to Integer",
+    "--readout best": "readout for image: 'best' is unknown; it is 'last' or 'final'",
+    "--method best": "method: 'best' is unknown",
+    "--device gpu": "device: 'gpu' is unknown; use 'auto', 'cpu', 'cuda' or 'cuda:1'",
+    "--device meta": "explain: the model is on the device 'meta' and has no weights; load it on a real one",
+    "--dtype half": "dtype: 'half' is unknown; use one of float32, bfloat16",
+    "options.size=3": "adapter 'clip' has no option 'size'. It has attention",
+    "options.dtype=float64": "options: 'dtype' is not one of an adapter's own",
+    "--config no.yaml": "config 'no.yaml' cannot be read: No such file or directory",
+    "--config .": "config '.' cannot be read: Is a directory",
+    "--config bad.yaml": "config 'bad.yaml' is not YAML: ",
+    "--config dog.png": "config 'dog.png' is not YAML: ",
+    "--config list.yaml": "config 'list.yaml' holds a list; it must be a mapping of options",
+    "--config key.yaml": "config 'key.yaml': 'layers' is unknown; did you mean 'layer'? Known",
+    "--config type.yaml": "config 'type.yaml': seed: Value 'many' of type 'str' could not",
+    "--config variable.yaml": "options: title: ",
+}
 
 
-@pytest.mark.parametrize(("words", "message"), REFUSED.values(), ids=REFUSED.keys())
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        *(pytest.param(*each, id=name) for name, each in REFUSED.items()),
+        *(
+            pytest.param((*PAIR, *shlex.split(more)), said, id=more)
+            for more, said in REFUSED_OF_A_PAIR.items()
+        ),
+    ],
+)
 def test_bad_input_is_one_line(run: Run, here: Path, words: tuple[str, ...], message: str) -> None:
     (here / "notes.txt").write_text("not a picture")
     (here / "bomb.png").write_bytes(png(60_000, 60_000))
