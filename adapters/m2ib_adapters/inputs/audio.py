@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from m2ib.contract.layout import Axis
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import SoundView
-from m2ib_adapters.inputs.fields import check_positive, is_number, with_options
-from m2ib_adapters.inputs.media import check_count, clip_starts, optional, rounded
+from m2ib_adapters.inputs.media import clip_starts, counted_clips, optional, rounded
+from m2ib_adapters.inputs.options import WithOptions, check_count, check_number, check_positive, is_number
 from m2ib_adapters.inputs.sound_files import (
     Range,
     Reading,
@@ -40,7 +40,7 @@ _PATCHES = Patches((16, 16), (10, 10))
 
 
 @dataclass(frozen=True)
-class AudioPreparation:
+class AudioPreparation(WithOptions):
     """How a model wants its sounds: a few clips, each a log-mel spectrogram, cut into patches.
 
     rate       samples a second that it is resampled to
@@ -61,12 +61,13 @@ class AudioPreparation:
     seconds: float = 2.0
     patches: Patches = _PATCHES
 
+    MODALITY: ClassVar[str] = "audio"
     OPTIONS: ClassVar[tuple[str, ...]] = ("clips", "seconds", "mean", "std")
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], **fixed: Any) -> AudioPreparation:
+    def of(cls, options: Mapping[str, Any], **fixed: Any) -> Self:
         """With a user's options, those named in ``OPTIONS``. Raises :class:`SettingError`."""
-        made = with_options(cls(**fixed), options, cls.OPTIONS, "audio")
+        made = super().of(options, **fixed)
         if "seconds" in options and made.seconds > made.held:
             raise SettingError(
                 f"audio: seconds={made.seconds:g} is more than the {made.held:g} s that the model's {made.frames} "
@@ -77,8 +78,7 @@ class AudioPreparation:
     def __post_init__(self) -> None:
         check_count(self.clips, "clips", "audio")
         check_positive(self.std, "std", "audio")
-        if not is_number(self.mean):
-            raise SettingError(f"audio: mean is a number, not {self.mean!r}")
+        check_number(self.mean, "mean", "audio")
         if not is_number(self.seconds) or self.seconds < _WINDOW:
             raise SettingError(f"audio: seconds is a number, {_WINDOW:g} or more, not {self.seconds!r}")
 
@@ -186,9 +186,7 @@ class AudioPreparation:
             played=(),
         )
         several = inputs.ndim == 4
-        counted = (
-            (Axis("clip", "clips", tuple((float(n), n + 1.0) for n in range(count))),) if several else ()
-        )
+        counted = (counted_clips(count),) if several else ()
         layout = self.patches.layout(
             (self.bins, self.frames), clips=count if several else None, axes=(*counted, *self._axes())
         )

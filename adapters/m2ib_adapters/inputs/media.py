@@ -1,16 +1,15 @@
-"""What raw inputs share: the library, a file that has to be there, its name, a rate, clips spread over the time."""
+"""What raw inputs share: the library, a file that has to be there, its name, clips spread over the time."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from importlib import import_module
-from math import isfinite
-from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from m2ib.errors import AdapterError, InputError, SettingError
+from m2ib.contract.layout import Axis
+from m2ib.errors import AdapterError, InputError
 
 
 def optional(module: str, extra: str) -> Any:
@@ -55,19 +54,6 @@ def existing_file(raw: str | PathLike[str], kind: str) -> Path:
     return path
 
 
-def positive_number(value: Any, name: str) -> float:
-    """``value`` where it is a finite number above zero. Raises :class:`InputError`, in the name of ``name``."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value) or value <= 0:
-        raise InputError(f"{name} is a positive number, not {value!r:.40}")
-    return float(value)
-
-
-def check_count(value: Any, name: str, who: str) -> None:
-    """Raises :class:`SettingError` for what is no whole number above zero."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise SettingError(f"{who}: {name} is a whole number > 0, not {value!r}")
-
-
 def clip_starts(duration: float, seconds: float, clips: int) -> list[Fraction]:
     """Seconds at which ``clips`` clips of so many ``seconds`` begin: evenly from 0 to ``duration - seconds``.
 
@@ -76,3 +62,8 @@ def clip_starts(duration: float, seconds: float, clips: int) -> list[Fraction]:
     """
     room = Fraction(max(duration - seconds, 0))
     return [room * clip / max(clips - 1, 1) for clip in range(clips)]
+
+
+def counted_clips(count: int) -> Axis:
+    """The axis of clips of which nobody knows where they lie: they are counted."""
+    return Axis("clip", "clips", tuple((float(n), n + 1.0) for n in range(count)))

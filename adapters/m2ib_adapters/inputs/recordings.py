@@ -15,8 +15,9 @@ from torch import Tensor
 
 from m2ib.errors import InputError
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.fields import load_array, saying
+from m2ib_adapters.inputs.fields import load_array
 from m2ib_adapters.inputs.media import called, existing_file
+from m2ib_adapters.inputs.options import saying
 from m2ib_adapters.inputs.tensors import array_of
 
 SENSORS = ("accelerometer", "gyroscope")
