@@ -188,7 +188,7 @@ def _ground(
 
 def _inside(drawn: _Drawn, dark: np.ndarray, light: np.ndarray) -> np.ndarray:
     """What an icon's dark and light parts add."""
-    return np.where(drawn.tone < 0, dark * -drawn.tone, light * drawn.tone)
+    return np.asarray(np.where(drawn.tone < 0, dark * -drawn.tone, light * drawn.tone))
 
 
 def images(plan: Plan) -> np.ndarray:

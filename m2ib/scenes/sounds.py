@@ -49,13 +49,8 @@ def _tone(t: np.ndarray, hertz: np.ndarray | float) -> np.ndarray:
     return np.sin(2 * np.pi * hertz * t)
 
 
-def _sweep(t: np.ndarray, hertz: np.ndarray) -> np.ndarray:
-    """A tone whose frequency changes: hertz (n, samples) at each moment."""
-    return np.sin(_phase(hertz))
-
-
 def _phase(hertz: np.ndarray) -> np.ndarray:
-    """In radians, of a tone with these frequencies."""
+    """In radians, of a tone whose frequency changes: hertz (n, samples) at each moment."""
     return np.asarray(2 * np.pi * np.cumsum(hertz, 1) / RATE)
 
 
@@ -118,7 +113,7 @@ def _chirps(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     rate = 7 + 2 * u[:, 0]
     chirp = _since(t, rate) * rate  # 0 to 1 within a chirp
     hertz = 3400 + 300 * u[:, 1] + 1900 * chirp
-    return np.asarray(0.8 * _sweep(t, hertz) * np.sin(np.pi * chirp.clip(0, 0.7) / 0.7))
+    return np.asarray(0.8 * np.sin(_phase(hertz)) * np.sin(np.pi * chirp.clip(0, 0.7) / 0.7))
 
 
 @_sounds("cat", 420, 2500)

@@ -208,22 +208,24 @@ class AudioPreparation(WithOptions):
         finds what they share already without the earlier one's mean.
         """
         clip -= clip.mean()
-        bands: Tensor = (
-            optional("torchaudio.compliance.kaldi", "imagebind")
-            .fbank(
-                clip,
-                num_mel_bins=self.bins,
-                sample_frequency=self.rate,
-                window_type="hanning",
-                frame_length=_WINDOW * 1000,
-                frame_shift=_STEP * 1000,
-                htk_compat=True,
-                use_energy=False,
-                dither=0.0,
-            )
-            .T
-        )  # (bands, n)
+        bands = self.log_mel(clip).T  # (bands, n)
         return pad(bands[:, : self.frames], (0, max(0, self.frames - bands.shape[1])))
+
+    def log_mel(self, wave: Tensor) -> Tensor:
+        """(channels, samples) -> (frames, bands): log energies of the first channel."""
+        fbank = optional("torchaudio.compliance.kaldi", "imagebind").fbank
+        energies: Tensor = fbank(
+            wave,
+            num_mel_bins=self.bins,
+            sample_frequency=self.rate,
+            window_type="hanning",
+            frame_length=_WINDOW * 1000,
+            frame_shift=_STEP * 1000,
+            htk_compat=True,
+            use_energy=False,
+            dither=0.0,
+        )
+        return energies
 
     def _axes(self) -> tuple[Axis, Axis]:
         """Frequency and time of each patch."""

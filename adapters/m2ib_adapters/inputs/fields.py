@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from m2ib.contract.inputs import Item
@@ -19,7 +20,7 @@ from m2ib.errors import InputError
 from m2ib.renderers import FieldView
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.bounds import check_pixels
-from m2ib_adapters.inputs.images import ImagePreparation, placed, read_file
+from m2ib_adapters.inputs.images import ImagePreparation, decoding, placed, read_file
 from m2ib_adapters.inputs.media import called, existing_file
 from m2ib_adapters.inputs.options import WithOptions, check_number, check_positive
 from m2ib_adapters.inputs.tensors import array_of
@@ -190,15 +191,13 @@ def _read_exr(path: Path, who: str) -> np.ndarray:
 
 
 def _pixels(image: Image.Image, name: str) -> np.ndarray:
-    try:
+    with decoding(name):
         upright = ImageOps.exif_transpose(image)
         if upright.mode in ("1", "LA", "La"):
             upright = upright.convert("L")
         elif upright.mode not in ("L", "F", "RGB", "RGBA") and not upright.mode.startswith("I"):
             upright = upright.convert("RGB")
         return np.asarray(upright)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{name} is damaged and cannot be decoded: {error}") from error
 
 
 def fit(
@@ -238,26 +237,9 @@ def _through(values: np.ndarray, change: Callable[[Image.Image], Image.Image]) -
 
 
 def fill_nearest(values: np.ndarray) -> np.ndarray:
-    """``values`` (rows, columns) with each NaN replaced by the nearest value; one of them must be there.
-
-    The distance is Euclidean: the nearest value of each column first, then the best of the columns.
-    """
-    known = ~np.isnan(values)
-    if known.all():
-        return values
-    rows, columns = values.shape
-    far = 4 * (rows + columns)
-    at = np.arange(rows)[:, None]  # (rows, 1)
-    above = np.maximum.accumulate(np.where(known, at, -far), axis=0)  # (rows, columns)
-    below = np.minimum.accumulate(np.where(known, at, far)[::-1], axis=0)[::-1]
-    nearest = np.where(at - above <= below - at, above, below)  # its row, or far away
-    across = np.arange(columns)
-    apart = (across[:, None] - across[None, :]) ** 2  # (columns, columns)
-    filled = values.copy()
-    for row in np.flatnonzero(~known.all(axis=1)):
-        best = ((nearest[row] - row) ** 2 + apart).argmin(axis=1)  # (columns,)
-        filled[row] = values[nearest[row, best], best]
-    return filled
+    """``values`` (rows, columns) with each NaN replaced by the nearest value; one of them must be there."""
+    nearest = distance_transform_edt(np.isnan(values), return_distances=False, return_indices=True)
+    return np.asarray(values[tuple(nearest)])
 
 
 def field_view(

@@ -17,6 +17,8 @@ from m2ib.contract.layout import Token
 from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.inputs.texts import tokens_of_ids, tokens_of_text, too_long
 
+Span = tuple[int, int]
+
 
 @dataclass(frozen=True)
 class Coded:
@@ -64,27 +66,20 @@ class NamedIds(ABC):
         return Coded(text, ids, tokens)
 
     def _fitted(
-        self,
-        raw: str,
-        shown: str,
-        ids: list[int],
-        spans: list[tuple[int, int]],
-        limit: int,
-        *,
-        truncate: bool,
-        padded: bool,
+        self, raw: str, shown: str, parts: list[tuple[int, Span]], limit: int, truncate: bool, padded: bool
     ) -> Coded:
-        """Ids that begin and end with a special one, and their places in ``shown``, as :meth:`Coder.code` gives them."""
-        excess = len(ids) > limit
+        """Ids and their places in ``shown``, the last one an end token's, as :meth:`Coder.code` gives them."""
+        excess = len(parts) > limit
         if excess:
             if not truncate:
-                raise too_long(raw, len(ids), limit)
-            ids, spans = [*ids[: limit - 1], ids[-1]], [*spans[: limit - 1], (spans[limit - 2][1],) * 2]
+                raise too_long(raw, len(parts), limit)
+            end = parts[limit - 2][1][1]
+            parts = [*parts[: limit - 1], (parts[-1][0], (end, end))]
         if padded:
-            missing = limit - len(ids)
-            ids, spans = ids + [0] * missing, spans + spans[-1:] * missing
-        tokens = tokens_of_text(shown, self._names(ids), spans, self._special(ids))
-        return Coded(shown, ids, tokens, excess)
+            parts += [(0, parts[-1][1])] * (limit - len(parts))
+        ids = [value for value, _ in parts]
+        spans = [span for _, span in parts]
+        return Coded(shown, ids, tokens_of_text(shown, self._names(ids), spans, self._special(ids)), excess)
 
 
 def coder(tokenizer: Any) -> Coder:
@@ -117,18 +112,16 @@ class SimpleCoder(NamedIds):
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         shown, text = cleaned(raw, self._tokenizer.clean_fn)
-        ids, spans = self._encode(text)
-        ids = [self._tokenizer.sot_token_id, *ids, self._tokenizer.eot_token_id]
-        spans = [(0, 0), *spans, (len(text), len(text))]
-        return self._fitted(raw, shown, ids, spans, limit, truncate=truncate, padded=padded)
+        start, end = (self._tokenizer.sot_token_id, (0, 0)), (self._tokenizer.eot_token_id, (len(text),) * 2)
+        return self._fitted(raw, shown, [start, *self._encode(text), end], limit, truncate, padded)
 
-    def _encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    def _encode(self, text: str) -> list[tuple[int, Span]]:
         """Ids and spans of a cleaned text: word by word as ``SimpleTokenizer.encode`` does it.
 
         A token is a run of bytes of its word; it spans the characters that those bytes belong to.
         """
         tokenizer = self._tokenizer
-        ids, spans = [], []
+        found = []
         for match in tokenizer.pat.finditer(text):
             word = match.group()
             owner = [place for place, sign in enumerate(word, match.start()) for _ in sign.encode("utf-8")]
@@ -136,10 +129,9 @@ class SimpleCoder(NamedIds):
             done = 0
             for part in tokenizer.bpe(coded).split(" "):
                 size = len(part.removesuffix("</w>"))
-                ids.append(tokenizer.encoder[part])
-                spans.append((owner[done], owner[done + size - 1] + 1))
+                found.append((tokenizer.encoder[part], (owner[done], owner[done + size - 1] + 1)))
                 done += size
-        return ids, spans
+        return found
 
     def _special(self, ids: Sequence[int]) -> list[bool]:
         """Start and end; and after the end the zeros that it is padded with."""

@@ -29,10 +29,10 @@ class WordCoder(NamedIds):
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         """Start, words, end; see :class:`Coder`. Raises :class:`InputError`, also for an unknown word."""
         found = list(_WORD.finditer(raw))
-        ids = [self.start, *(self._id(match.group(), raw) for match in found), self.end]
+        parts = [(self._id(match.group(), raw), match.span()) for match in found]
         after = found[-1].end() if found else 0
-        spans = [(0, 0), *(match.span() for match in found), (after, after)]
-        return self._fitted(raw, raw, ids, spans, limit, truncate=truncate, padded=padded)
+        parts = [(self.start, (0, 0)), *parts, (self.end, (after, after))]
+        return self._fitted(raw, raw, parts, limit, truncate, padded)
 
     def _id(self, given: str, raw: str) -> int:
         word = given.lower()
