@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from m2ib.data.boxes import scaled
 from m2ib.data.cells import box_of, existing, text_in
 from m2ib.data.files import Table, called, cells_of, folder_of, load_json, open_table, path_of
 from m2ib.data.pairs import Pair, Pairs, Row
@@ -189,12 +190,8 @@ def _pair(number: int, boxes: list[tuple[_Annotation, Box, Size]], root: Path) -
     first = boxes[0][0]
     image = existing(_candidates(root, first.path), "image")
     width, height = _size(image)
-    scaled = tuple(_scaled(box, width / size[0], height / size[1]) for _, box, size in boxes)
-    return Pair(f"{_name(first.path)}#{number}", (("image", image), ("text", first.phrase)), scaled)
-
-
-def _scaled(box: Box, across: float, down: float) -> Box:
-    return replace(box, x=box.x * across, y=box.y * down, width=box.width * across, height=box.height * down)
+    shown = tuple(scaled(box, width / size[0], height / size[1]) for _, box, size in boxes)
+    return Pair(f"{_name(first.path)}#{number}", (("image", image), ("text", first.phrase)), shown)
 
 
 def _candidates(root: Path, path: str) -> list[Path]:
