@@ -12,8 +12,8 @@ import torch
 import m2ib
 from clap_checkpoint import BANDS, FRAMES, HOP, RATE, SAMPLES, processor, transformers_of
 from m2ib.renderers import SoundView
-from m2ib_clap.hearing import SILENCE
-from m2ib_clap.hiding import FadingViews
+from m2ib_clap.degradation import FadingViews
+from m2ib_clap.spectrograms import SILENCE
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:
