@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -75,12 +75,16 @@ def open_ms_cxr(boxes: Any, images: Any) -> Pairs:
     return Pairs("MS-CXR", ("image", "text"), partial(_rows, read, root), located=True)
 
 
-def _in_table(table: Table) -> _Found:
-    for place, cells in table.rows():
+def _annotations(found: Iterable[tuple[str, Any]], made: Callable[[Any], _Annotation]) -> _Found:
+    for place, content in found:
         try:
-            yield place, _of_line(cells_of(cells))
+            yield place, made(content)
         except InputError as error:
             yield place, error
+
+
+def _in_table(table: Table) -> _Found:
+    return _annotations(table.rows(), lambda cells: _of_line(cells_of(cells)))
 
 
 def _of_line(cells: dict[str, str]) -> _Annotation:
@@ -113,12 +117,8 @@ def _in_json(content: dict[str, Any]) -> _Found:
         for each in (known if isinstance(known, list) else ())
         if isinstance(each, dict)
     }
-    for number, each in enumerate(content["annotations"]):
-        place = f"annotation {number}"
-        try:
-            yield place, _of_annotation(each, images, categories)
-        except InputError as error:
-            yield place, error
+    found = ((f"annotation {number}", each) for number, each in enumerate(content["annotations"]))
+    return _annotations(found, lambda each: _of_annotation(each, images, categories))
 
 
 def _of_annotation(each: Any, images: dict[str, Any], categories: dict[str, str]) -> _Annotation:

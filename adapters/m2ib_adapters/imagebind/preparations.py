@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -21,6 +21,7 @@ from m2ib_adapters.inputs.thermal import ThermalPreparation
 from m2ib_adapters.inputs.video import VideoPreparation
 from m2ib_adapters.towers.patches import Patches
 
+Made = TypeVar("Made", bound=WithOptions)
 Given = Mapping[str, Mapping[str, Any] | None]
 """A user's options by modality: fields of the preparations."""
 
@@ -86,27 +87,20 @@ class Preparations:
 
         Raises :class:`SettingError`, in the name of ``who``.
         """
-        frame = sizes.patches("vision")
-        picture = {"size": sizes.picture_size}
-        fixed: dict[str, tuple[type[WithOptions], dict[str, Any]]] = {
-            "audio": (
-                AudioPreparation,
-                {
-                    "bins": sizes.audio_num_mel_bins,
-                    "frames": sizes.audio_target_len,
-                    "patches": sizes.patches("audio"),
-                },
-            ),
-            "video": (VideoPreparation, {"size": sizes.pixels, "patches": frame}),
-            "depth": (DepthPreparation, {**picture, "patches": sizes.patches("depth")}),
-            "thermal": (ThermalPreparation, {**picture, "patches": sizes.patches("thermal")}),
-            "imu": (ImuPreparation, {"samples": sizes.imu_samples, "window": sizes.imu_window}),
-        }
-        made: dict[str, Any] = {}
-        for modality, options in _checked(given, who).items():
-            kind, fields = fixed[modality]
-            made[modality] = kind.of(options, **fields, **own.get(modality, {}))
-        return cls(ImagePatches(pixels, frame), **made)
+        options, frame = _checked(given, who), sizes.patches("vision")
+
+        def made(kind: type[Made], **fields: Any) -> Made:
+            return kind.of(options[kind.MODALITY], **fields, **own.get(kind.MODALITY, {}))
+
+        bins, frames, size = sizes.audio_num_mel_bins, sizes.audio_target_len, sizes.picture_size
+        return cls(
+            image=ImagePatches(pixels, frame),
+            audio=made(AudioPreparation, bins=bins, frames=frames, patches=sizes.patches("audio")),
+            depth=made(DepthPreparation, size=size, patches=sizes.patches("depth")),
+            thermal=made(ThermalPreparation, size=size, patches=sizes.patches("thermal")),
+            imu=made(ImuPreparation, samples=sizes.imu_samples, window=sizes.imu_window),
+            video=made(VideoPreparation, size=sizes.pixels, patches=frame) if "video" in options else None,
+        )
 
 
 def _checked(given: Given, who: str) -> dict[str, Mapping[str, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, ClassVar, Self
 
@@ -123,16 +123,11 @@ class AudioPreparation(WithOptions):
         self._warn(sound, reading, heard, filled)
         energies = torch.stack([self._energies(clip) for clip in heard])  # (clips, bands, frames)
         spans = tuple((start / self.rate, min(stop / self.rate, sound.seconds)) for start, stop in clips)
-        view = SoundView(
-            spectrogram=energies.numpy(),
-            hertz=mel_edges(self.bins, self.rate)[1:-1],
-            clips=spans,
-            step=_STEP,
-            frames=filled,
-            length=sound.seconds,
+        view = self._view(energies, spans, filled, sound.seconds)
+        view = replace(
+            view,
             envelope=reading.envelope / max(1.0, *map(abs, reading.extremes)),
             waveform=(played / max(1.0, float(played.abs().max()))).numpy(),
-            rate=self.rate,
             played=((0.0, sound.seconds),) if whole else spans,
         )
         origin = sound.origin | {
@@ -173,24 +168,24 @@ class AudioPreparation(WithOptions):
         sounding = (energies.abs() > 1e-3).any(1)  # (clips, frames); padding is 0
         filled = tuple(int(row.nonzero().max()) + 1 if row.any() else 0 for row in sounding)
         count, seconds = len(shown), min(self.seconds, self.held)
-        view = SoundView(
-            spectrogram=energies.numpy(),
-            hertz=mel_edges(self.bins, self.rate)[1:-1],
-            clips=tuple((clip * seconds, (clip + 1) * seconds) for clip in range(count)),
-            step=_STEP,
-            frames=filled,
-            length=count * seconds,
-            envelope=np.zeros((2, 0), np.float32),
-            waveform=np.zeros(0, np.float32),
-            rate=self.rate,
-            played=(),
-        )
+        spans = tuple((clip * seconds, (clip + 1) * seconds) for clip in range(count))
+        view = self._view(energies, spans, filled, count * seconds)
         several = inputs.ndim == 4
         counted = (counted_clips(count),) if several else ()
         layout = self.patches.layout(
             (self.bins, self.frames), clips=count if several else None, axes=(*counted, *self._axes())
         )
         return Item(inputs, layout, view, {"source": "tensor", "shape": list(inputs.shape)})
+
+    def _view(
+        self, energies: Tensor, clips: tuple[tuple[float, float], ...], frames: tuple[int, ...], length: float
+    ) -> SoundView:
+        """Of (clips, bands, frames), without anything to play."""
+        nothing = np.zeros((2, 0), np.float32)
+        hertz = mel_edges(self.bins, self.rate)[1:-1]
+        return SoundView(
+            energies.numpy(), hertz, clips, _STEP, frames, length, nothing, nothing[0], self.rate, played=()
+        )
 
     def _clips(self, length: int) -> list[Range]:
         """[start, stop) of each clip, in samples at the model's rate, of a sound with ``length`` of them."""

@@ -19,9 +19,8 @@ from m2ib.contract.inputs import Item
 from m2ib.errors import InputError
 from m2ib.renderers import FieldView
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.bounds import check_pixels
 from m2ib_adapters.inputs.images import ImagePreparation, decoding, placed, read_file
-from m2ib_adapters.inputs.media import called, existing_file
+from m2ib_adapters.inputs.media import called, check_pixels, existing_file
 from m2ib_adapters.inputs.options import WithOptions, check_number, check_positive
 from m2ib_adapters.inputs.tensors import array_of
 from m2ib_adapters.towers.patches import Patches
@@ -108,10 +107,7 @@ def open_field(raw: Any, who: str) -> tuple[np.ndarray, dict[str, Any]]:
     elif isinstance(raw, Image.Image):
         values, origin = _pixels(raw, name), {"source": "PIL image"}
     elif isinstance(raw, (np.ndarray, Tensor)):
-        values, origin = (
-            array_of(raw) if isinstance(raw, Tensor) else np.asarray(raw),
-            {"source": "array"},
-        )
+        values, origin = array_of(raw) if isinstance(raw, Tensor) else raw, {"source": "array"}
     else:
         raise InputError(
             f"{who}: cannot use a {type(raw).__name__}; give a path, a PIL image or an array (H, W)"

@@ -13,8 +13,7 @@ import numpy as np
 
 from m2ib.errors import InputError
 from m2ib.notices import warn
-from m2ib_adapters.inputs.bounds import MAX_PIXELS, too_large
-from m2ib_adapters.inputs.media import called, optional
+from m2ib_adapters.inputs.media import MAX_PIXELS, called, optional, too_large
 
 _ONLY_FILES = {"protocol_whitelist": "file"}  # a playlist must not reach into the network
 _USUAL_RATE = 25.0  # frames a second, of a file that gives neither times nor a rate

@@ -22,9 +22,8 @@ from m2ib.errors import InputError
 from m2ib.notices import warn
 from m2ib.renderers import ImageView
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.bounds import check_pixels, too_large
 from m2ib_adapters.inputs.dicom import is_dicom, read_dicom
-from m2ib_adapters.inputs.media import existing_file
+from m2ib_adapters.inputs.media import check_pixels, existing_file, too_large
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, and of all that follow it
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)

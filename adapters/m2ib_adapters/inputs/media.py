@@ -11,6 +11,8 @@ from typing import Any
 from m2ib.contract.layout import Axis
 from m2ib.errors import AdapterError, InputError
 
+MAX_PIXELS = 178_956_970  # 0.5 GiB of RGB
+
 
 def optional(module: str, extra: str) -> Any:
     """A module of m2ib's optional packages. Raises :class:`AdapterError`, which says what to install."""
@@ -67,3 +69,16 @@ def clip_starts(duration: float, seconds: float, clips: int) -> list[Fraction]:
 def counted_clips(count: int) -> Axis:
     """The axis of clips of which nobody knows where they lie: they are counted."""
     return Axis("clip", "clips", tuple((float(n), n + 1.0) for n in range(count)))
+
+
+def check_pixels(name: str, width: int, height: int) -> None:
+    """Raises :class:`InputError` for an image of more than :data:`MAX_PIXELS`."""
+    if width * height > MAX_PIXELS:
+        raise too_large(name, f"{width}x{height} pixels")
+
+
+def too_large(name: str, size: str) -> InputError:
+    """The error for an image of more than :data:`MAX_PIXELS`, with which a small file could fill the memory."""
+    return InputError(
+        f"{name} has {size}, more than the {MAX_PIXELS:,} that are safe to open; make it smaller"
+    )

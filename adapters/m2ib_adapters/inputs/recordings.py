@@ -30,11 +30,7 @@ _SPELLINGS = {
 _UNITS = {
     "accelerometer": {
         "g": "g",
-        "m/s2": "m/s2",
-        "m/s/s": "m/s2",
-        "mps2": "m/s2",
-        "ms2": "m/s2",
-        "ms-2": "m/s2",
+        **dict.fromkeys(("m/s2", "m/s/s", "mps2", "ms2", "ms-2"), "m/s2"),
     },
     "gyroscope": {
         **dict.fromkeys(("rad/s", "rads", "radps", "rads-1", "rad"), "rad/s"),
