@@ -11,6 +11,11 @@ from typing import Any
 from m2ib.contract.layout import Axis
 from m2ib.errors import AdapterError, InputError
 
+_FAULTS: dict[type[Exception], str] = {
+    FileNotFoundError: "does not exist; check the path",
+    IsADirectoryError: "is a folder; name a file",
+    PermissionError: "cannot be read: permission denied",
+}
 MAX_PIXELS = 178_956_970  # 0.5 GiB of RGB
 
 
@@ -40,19 +45,13 @@ def existing_file(raw: str | PathLike[str], kind: str) -> Path:
     """
     if raw == "":
         raise InputError(f"{kind} '' is empty; give a path")
-    path = Path(raw)
+    path, name = Path(raw), called(raw, kind)
     try:
         path.open("rb").close()
-    except FileNotFoundError:
-        raise InputError(f"{kind} {str(path)!r} does not exist; check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{kind} {str(path)!r} is a folder; name a file") from None
-    except PermissionError:
-        raise InputError(f"{kind} {str(path)!r} cannot be read: permission denied") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{kind} {str(path)!r} cannot be read: {error}") from None
+        raise InputError(f"{name} {_FAULTS.get(type(error), f'cannot be read: {error}')}") from None
     if path.is_file() and not path.stat().st_size:
-        raise InputError(f"{kind} {str(path)!r} is empty: the file holds 0 bytes")
+        raise InputError(f"{name} is empty: the file holds 0 bytes")
     return path
 
 
