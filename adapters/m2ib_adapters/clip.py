@@ -171,8 +171,9 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         pooled = _run_pooled(blocks[layer + 1 :], z, mask, index)  # (M, C)
         return module.text_projection(text.final_layer_norm(pooled))  # (M, D)
 
-    spelt = None if tokenizer is None else TokenizerCoder(tokenizer, tokenizer.all_special_ids)
-    coder = _UpToEnd(spelt or IdCoder(_NO_TOKENIZER), cut)
+    coder: Coder = IdCoder(_NO_TOKENIZER)
+    if tokenizer is not None:
+        coder = TokenizerCoder(tokenizer, tokenizer.all_special_ids)
     tower = TextTower(
         embed,
         block_layers(blocks, "text_model.encoder.layers"),
@@ -184,7 +185,7 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         tail=tail,
         attention=Attention(lambda ids: pooled_at(tensor_of(ids, "clip")), by_sdpa_of(text.config)),
     )
-    return replace(text_encoder(tower, coder), collate=_collate)
+    return replace(text_encoder(tower, _UpToEnd(coder, cut)), collate=_collate)
 
 
 @dataclass(frozen=True)
