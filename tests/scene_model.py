@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,14 @@ from torch import Tensor
 import m2ib
 import naive_imagebind
 from m2ib_adapters.imagebind_tiny.architecture import ARCHITECTURE, END, START
+from tiny_imagebind import TinyImageBind
 
 SIZES: Mapping[str, Any] = {**naive_imagebind.DEFAULTS, **naive_imagebind.FIXED, **ARCHITECTURE}
 MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")
 
 
-@dataclass(frozen=True)
-class SceneModel:
-    """The model in float64 on the CPU, the state dict it was loaded from, and the file."""
-
-    model: m2ib.Model
-    state: dict[str, Tensor]
-    path: Path
+class SceneModel(TinyImageBind):
+    """One by these sizes."""
 
 
 def save_scene_model(path: Path) -> SceneModel:

@@ -13,6 +13,25 @@ from torch import Tensor
 import m2ib
 import naive_imagebind
 
+SHAPES: dict[str, tuple[int, ...]] = {
+    "image": (3, 224, 224),
+    "video": (2, 3, 2, 224, 224),
+    "audio": (3, 1, 36, 56),
+    "depth": (1, 224, 224),
+    "thermal": (1, 224, 224),
+    "imu": (6, 2000),
+}
+"""Of one preprocessed input, without a batch axis."""
+GRIDS: dict[str, tuple[int, ...]] = {
+    "image": (4, 4),
+    "video": (2, 4, 4),
+    "audio": (3, 3, 5),
+    "depth": (4, 4),
+    "thermal": (4, 4),
+    "imu": (250,),
+}
+"""Of these."""
+
 
 @dataclass(frozen=True)
 class TinyImageBind:

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from m2ib.contract.degradation import Replacing
-from m2ib.contract.encoder import Attention, Encoder, Layer
-from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.encoder import Attention, Encoder
+from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
-from m2ib.errors import CheckpointError, InputError
-from m2ib_adapters.checkpoints import from_folder_or_hub, loading
+from m2ib.errors import InputError
+from m2ib_adapters.checkpoints import from_transformers, has_any, image_processor_config, loading
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
 from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.inputs.texts import check_words
+from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
-from m2ib_adapters.towers.pooled import PooledBlock, has_hooks, run_pooled
+from m2ib_adapters.towers.images import image_encoder
+from m2ib_adapters.towers.layers import block_layers
+from m2ib_adapters.towers.pooled import PooledBlock, run_pooled
+from m2ib_adapters.towers.text import TextTower, text_encoder
 
 DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
+_NO_TOKENIZER = (
+    "this checkpoint comes without a tokenizer; save one into its folder (CLIPTokenizer.save_pretrained)"
+)
 _OPENAI = (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
 
 
@@ -35,44 +41,18 @@ def load(
     checkpoint  a hub id or a folder written by ``save_pretrained``
     attention   transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
     """
-    from transformers import AutoConfig, CLIPModel
+    from transformers import CLIPModel
 
     source = DEFAULT_CHECKPOINT if checkpoint is None else str(checkpoint)
-    with loading("clip", source):
-        options = from_folder_or_hub("clip", source)
-        config = AutoConfig.from_pretrained(source, **options)
-        if config.model_type != "clip":
-            raise CheckpointError(
-                f"clip: checkpoint {source!r} is a {config.model_type!r} model, not 'clip'; use an adapter made for it"
-            )
-        module, report = CLIPModel.from_pretrained(
-            source,
-            dtype=dtype,
-            attn_implementation=attention,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # told below, all of them
-            **options,
-        )
-    wrong = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-    wrong = [key for key in wrong if not key.endswith("position_ids")]
-    if wrong:
-        raise CheckpointError(
-            f"clip: checkpoint {source!r} lacks or misshapes {len(wrong)} weights that its config.json describes, "
-            f"first {', '.join(wrong[:3])}; it belongs to another architecture, or is incomplete"
-        )
+    kinds = {"clip": CLIPModel}
+    module, options = from_transformers("clip", source, kinds, dtype=dtype, attn_implementation=attention)
     module = module.to(device).eval()
-    return build(module, source, _tokenizer(source, options), _preparation(source, options, module))
-
-
-def build(module: Any, source: str, tokenizer: Any, preparation: ImagePreparation) -> Model:
-    """The model behind the adapter, from its parts."""
-    return Model(
-        module,
-        {"image": _image_encoder(module, preparation), "text": _text_encoder(module, tokenizer)},
-        module.device,
-        module.dtype,
-        {"checkpoint": source, "architecture": _describe(module.config)},
-    )
+    encoders = {
+        "image": _image_encoder(module, _preparation(source, options, module)),
+        "text": _text_encoder(module, _tokenizer(source, options)),
+    }
+    origin = {"checkpoint": source, "architecture": _describe(module.config)}
+    return Model(module, encoders, module.device, module.dtype, origin)
 
 
 def _describe(config: Any) -> str:
@@ -87,8 +67,7 @@ def _tokenizer(source: str, options: dict[str, Any]) -> Any:
     """The checkpoint's tokenizer; None when it comes without one (ids can still be explained)."""
     from transformers import AutoTokenizer
 
-    folder = Path(source)
-    if folder.is_dir() and not any((folder / name).exists() for name in ("tokenizer.json", "vocab.json")):
+    if not has_any(source, "tokenizer.json", "vocab.json"):
         return None
     with loading("clip", source):
         return AutoTokenizer.from_pretrained(source, **options)
@@ -96,17 +75,9 @@ def _tokenizer(source: str, options: dict[str, Any]) -> Any:
 
 def _preparation(source: str, options: dict[str, Any], module: Any) -> ImagePreparation:
     """From preprocessor_config.json; OpenAI's values where the checkpoint comes without one."""
-    from transformers.image_processing_base import ImageProcessingMixin
-
     size = (module.config.vision_config.image_size,) * 2
     with loading("clip", source):
-        try:
-            given, _ = ImageProcessingMixin.get_image_processor_dict(source, **options)
-            given = given.get("image_processor", given)
-        except OSError:
-            if (Path(source) / "preprocessor_config.json").exists():  # there, but damaged
-                raise
-            given = {}
+        given = image_processor_config(source, options)
         resize = given.get("size", {"shortest_edge": size[0]})
         squash = isinstance(resize, dict) and "height" in resize
         mean, std = ([float(value) for value in given.get(f"image_{name}", usual)] for name, usual in _OPENAI)
@@ -121,33 +92,18 @@ def _preparation(source: str, options: dict[str, Any], module: Any) -> ImagePrep
         )
 
 
-def _is_plain(block: Any) -> bool:
-    """Whether :func:`_pooled_block` knows every part of this block as it is now."""
+def _pooled_block(block: Any) -> PooledBlock | None:
     from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
 
     if type(block) is not CLIPEncoderLayer or type(block.self_attn) is not CLIPAttention:
-        return False
+        return None
     attention = block.self_attn
     linear = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
-    return all(type(part) is nn.Linear for part in linear) and not has_hooks(block)
-
-
-def _pooled_block(block: Any) -> PooledBlock:
-    """Made anew at each use: it always holds the module's present weights."""
-    attention = block.self_attn
-
-    def weights(linear: Any) -> tuple[Tensor, Tensor | None]:
-        return linear.weight, linear.bias
-
+    if any(type(part) is not nn.Linear for part in linear):
+        return None
+    query, key, value, out = ((part.weight, part.bias) for part in linear)
     return PooledBlock(
-        heads=attention.num_heads,
-        norm1=block.layer_norm1,
-        query=weights(attention.q_proj),
-        key=weights(attention.k_proj),
-        value=weights(attention.v_proj),
-        out=weights(attention.out_proj),
-        norm2=block.layer_norm2,
-        mlp=block.mlp,
+        attention.num_heads, block.layer_norm1, query, key, value, out, block.layer_norm2, block.mlp
     )
 
 
@@ -156,12 +112,9 @@ def _run_pooled(blocks: Sequence[nn.Module], z: Tensor, mask: Tensor | None, ind
 
     mask  additive, for a causal encoder; None where every position sees all
     """
-    shortcut = _pooled_block(blocks[-1]) if blocks and _is_plain(blocks[-1]) else None
-    return run_pooled(blocks, lambda block, x: block(x, mask), z, index, shortcut, causal=mask is not None)
-
-
-def _layers(blocks: Sequence[nn.Module], prefix: str) -> tuple[Layer, ...]:
-    return tuple(Layer(block, f"{prefix}.{number}") for number, block in enumerate(blocks))
+    return run_pooled(
+        blocks, lambda block, x: block(x, mask), z, index, _pooled_block, causal=mask is not None
+    )
 
 
 def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
@@ -170,28 +123,19 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     patch = module.config.vision_config.patch_size
     side = module.config.vision_config.image_size // patch
     layout = Layout(grid=(side, side), index=tuple(range(1, side * side + 1)))  # the class token comes first
-    layers = _layers(blocks, "vision_model.encoder.layers")
 
     def embed(pixels: Inputs) -> Tensor:
         return _features(module.get_image_features(pixel_values=pixels))  # (N, D)
 
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
-        first = torch.zeros(z.shape[0], dtype=torch.long, device=z.device)  # (M,) the class token
-        pooled = _run_pooled(blocks[layer + 1 :], z, None, first)  # (M, C)
+        pooled = _run_pooled(blocks[layer + 1 :], z, None, first_position(z))  # (M, C)
         return module.visual_projection(vision.post_layernorm(pooled))  # (M, D)
 
-    def prepare(raw: Any, *, truncate: bool = False) -> Item:
-        return preparation.prepare(raw, layout)
-
-    def describe(pixels: Inputs) -> Item:
-        return preparation.describe(tensor_of(pixels, "clip"), layout)
-
-    return Encoder(
-        modality="image",
-        prepare=prepare,
-        describe=describe,
-        embed=embed,
-        layers=layers,
+    return image_encoder(
+        embed,
+        preparation,
+        layout,
+        block_layers(blocks, "vision_model.encoder.layers"),
         tail=tail,
         stride=(patch, patch),
         attention=Attention(first_position, by_sdpa_of(vision.config)),
@@ -202,14 +146,19 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
     text = module.text_model
     config = module.config.text_config
     blocks = text.encoder.layers
-    layers = _layers(blocks, "text_model.encoder.layers")
-    limit = config.max_position_embeddings
+    end = text.eos_token_id
 
     def pooled_at(ids: Tensor) -> Tensor:
         """(N, T) ids -> (N,) the position that is read, by transformers' own two rules."""
-        if text.eos_token_id == 2:  # the legacy rule: OpenAI's configurations name the wrong id
+        if end == 2:  # the legacy rule: OpenAI's configurations name the wrong id
             return ids.int().argmax(-1)
-        return (ids == text.eos_token_id).int().argmax(-1)
+        return (ids == end).int().argmax(-1)
+
+    def cut(ids: list[int]) -> list[int]:
+        """What comes after the pooled token of a causal encoder is never read."""
+        if end != 2 and end not in ids:
+            raise InputError(f"text: the token ids hold no end token ({end}), where the model reads a text")
+        return ids[: int(pooled_at(torch.tensor([ids]))) + 1]
 
     def embed(ids: Inputs) -> Tensor:
         return _features(module.get_text_features(input_ids=ids))  # (N, D)
@@ -222,84 +171,55 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         pooled = _run_pooled(blocks[layer + 1 :], z, mask, index)  # (M, C)
         return module.text_projection(text.final_layer_norm(pooled))  # (M, D)
 
-    def names(ids: list[int]) -> list[str]:
-        return tokenizer.convert_ids_to_tokens(ids) if tokenizer else [f"id{value}" for value in ids]
-
-    def up_to_pooled(ids: Tensor) -> Tensor:
-        """What comes after the pooled token of a causal encoder is never read."""
-        return ids[: int(pooled_at(ids[None])) + 1]
-
-    def prepare(raw: Any, *, truncate: bool = False) -> Item:
-        string = check_text(raw)
-        if tokenizer is None:
-            raise InputError(
-                "text: this checkpoint comes without a tokenizer; save one into its folder "
-                "(CLIPTokenizer.save_pretrained), or give a tensor of token ids"
-            )
-        coded = tokenizer(string, return_offsets_mapping=True, return_special_tokens_mask=True)
-        count = len(coded["input_ids"])
-        if count > limit:
-            if not truncate:
-                raise too_long(string, count, limit)
-            coded = tokenizer(
-                string,
-                return_offsets_mapping=True,
-                return_special_tokens_mask=True,
-                truncation=True,
-                max_length=limit,
-            )
-        ids = up_to_pooled(torch.tensor(coded["input_ids"]))
-        kept = len(ids)
-        if kept < min(count, limit):
-            raise InputError(
-                f"text {string[:40]!r} holds the model's own end token after {kept - 2} others, and the model reads "
-                "no further; take it out of the text"
-            )
-        special = [bool(flag) for flag in coded["special_tokens_mask"][:kept]]
-        if all(special):
-            raise InputError(f"text {string!r} is empty once tokenized; give at least one word")
-        tokens = tokens_of_text(string, names(ids.tolist()), coded["offset_mapping"][:kept], special)
-        origin = {"source": "text", "truncated": count > limit}
-        return Item(ids, Layout((kept,), read=kept, tokens=tokens), {"text": string}, origin)
-
-    def describe(given: Inputs) -> Item:
-        whole = check_ids(tensor_of(given, "clip"), limit, config.vocab_size)
-        if text.eos_token_id != 2 and text.eos_token_id not in whole:
-            raise InputError(
-                f"text: the token ids hold no end token ({text.eos_token_id}), where the model reads a text"
-            )
-        ids = up_to_pooled(tensor_of(given, "clip")).long()
-        values = ids.tolist()
-        ends = {0, len(values) - 1} if tokenizer is None else None
-        special = [
-            n in ends if ends is not None else value in tokenizer.all_special_ids
-            for n, value in enumerate(values)
-        ]
-        if all(special):
-            raise InputError("text: the token ids hold special tokens only")
-        decode = tokenizer.decode if tokenizer else lambda part: " ".join(names(part))
-        string, tokens = tokens_of_ids(values, special, names(values), decode)
-        return Item(
-            ids, Layout((len(values),), read=len(values), tokens=tokens), {"text": string}, {"source": "ids"}
-        )
-
-    def collate(items: Sequence[Inputs]) -> Inputs:
-        """Pad with what ends each text: by either rule the first one is pooled."""
-        rows = [tensor_of(item, "clip") for item in items]
-        longest = max(len(row) for row in rows)
-        return torch.stack([torch.cat([row, row[-1:].expand(longest - len(row))]) for row in rows])  # (N, T)
-
-    return Encoder(
-        modality="text",
-        prepare=prepare,
-        describe=describe,
-        embed=embed,
-        layers=layers,
-        collate=collate,
+    coder: Coder = IdCoder(_NO_TOKENIZER)
+    if tokenizer is not None:
+        coder = TokenizerCoder(tokenizer, tokenizer.all_special_ids)
+    tower = TextTower(
+        embed,
+        block_layers(blocks, "text_model.encoder.layers"),
+        None,
+        config.max_position_embeddings,
+        config.vocab_size,
+        cut,
+        pad=_padding(tokenizer, end),
         tail=tail,
         attention=Attention(lambda ids: pooled_at(tensor_of(ids, "clip")), by_sdpa_of(text.config)),
-        degradation=Replacing(_padding(tokenizer, text.eos_token_id)),
     )
+    return replace(text_encoder(tower, _UpToEnd(coder, cut)), collate=_collate)
+
+
+@dataclass(frozen=True)
+class _UpToEnd:
+    """A coder of texts that are read up to their end token; ``cut`` takes ids up to it."""
+
+    coder: Coder
+    cut: Callable[[list[int]], list[int]]
+
+    @property
+    def pad(self) -> int:
+        return self.coder.pad
+
+    def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
+        coded = self.coder.code(raw, limit, truncate=truncate, padded=padded)
+        kept = len(self.cut(coded.ids))
+        if kept < len(coded.ids):
+            raise InputError(
+                f"text {raw[:40]!r} holds the model's own end token after {kept - 2} others, and the model reads "
+                "no further; take it out of the text"
+            )
+        return coded
+
+    def read(self, ids: list[int]) -> Coded:
+        coded = self.coder.read(self.cut(ids))
+        check_words(token.special for token in coded.tokens)
+        return coded
+
+
+def _collate(items: Sequence[Inputs]) -> Tensor:
+    """Pad with what ends each text: by either rule the first one is pooled."""
+    rows = [tensor_of(item, "clip") for item in items]
+    longest = max(len(row) for row in rows)
+    return torch.stack([torch.cat([row, row[-1:].expand(longest - len(row))]) for row in rows])  # (N, T)
 
 
 def _padding(tokenizer: Any, end: int) -> int:

@@ -2,6 +2,8 @@
 
 ============================== ==============================================================================
 ``from_folder_or_hub``         options for ``from_pretrained`` of a local folder or a hub id that is within reach
+``from_transformers``          transformers' model in one of them, with all of its weights
+``has_any``, ...               which files a folder holds, and what its image processor does
 ``loading``                    whatever a library raises while it reads weights becomes one ``CheckpointError``
 ``ImagePreparation``           paths, PIL images and arrays -> a model's pixels, with what the renderer shows
 ``open_image``                 a path, PIL image or array -> an upright RGB image, and where it came from
@@ -10,6 +12,8 @@
 ``resample``, ...              what goes with it
 ``TextTower``, ``text_encoder`` a text encoder from what is particular to it
 ``TokenizerCoder``             a transformers tokenizer as ``text_encoder`` takes it
+``IdCoder``                    what stands in where there is no tokenizer
+``block_layers``               the blocks of a tower as ``m2ib.Layer``
 ``check_text``, ...            texts and token ids checked, tokens with their places in a text
 ``by_sdpa_of``                 for ``m2ib.Attention``, of a transformers model
 ``first_position``             for ``m2ib.Attention``, of an encoder that is read at a class token
@@ -21,14 +25,21 @@ It is part of the public interface: names here are kept.
 
 from __future__ import annotations
 
-from m2ib_adapters.checkpoints import from_folder_or_hub, loading
+from m2ib_adapters.checkpoints import (
+    from_folder_or_hub,
+    from_transformers,
+    has_any,
+    image_processor_config,
+    loading,
+)
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation, open_image, placed
 from m2ib_adapters.inputs.media import called, existing_file, optional
 from m2ib_adapters.inputs.sound_files import Sound, open_sound, resample, resampled_length, source_range
 from m2ib_adapters.inputs.tensors import array_of, tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
-from m2ib_adapters.inputs.tokens import Coded, Coder, TokenizerCoder
+from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
+from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.text import TextTower, text_encoder
 
 __all__ = [
@@ -36,11 +47,13 @@ __all__ = [
     "OPENAI_STD",
     "Coded",
     "Coder",
+    "IdCoder",
     "ImagePreparation",
     "Sound",
     "TextTower",
     "TokenizerCoder",
     "array_of",
+    "block_layers",
     "by_sdpa_of",
     "called",
     "check_ids",
@@ -48,6 +61,9 @@ __all__ = [
     "existing_file",
     "first_position",
     "from_folder_or_hub",
+    "from_transformers",
+    "has_any",
+    "image_processor_config",
     "loading",
     "open_image",
     "open_sound",

@@ -78,17 +78,22 @@ def differences(module: nn.Module, state: dict[str, Any]) -> list[str]:
     expected = module.state_dict()
     found = []
     for key, value in expected.items():
-        given = state.get(key)
-        if given is None:
-            found.append(f"{key} (missing)")
-        elif not isinstance(given, Tensor):
-            found.append(f"{key} (a {type(given).__name__}, not a tensor)")
+        given: Any = state.get(key)
+        if fault := no_tensor(key, given):
+            found.append(fault)
         elif given.shape != value.shape:
             found.append(f"{key} ({tuple(given.shape)} instead of {tuple(value.shape)})")
         elif value.is_floating_point() and not given.is_floating_point():
             found.append(f"{key} ({given.dtype}, not floating-point numbers)")
     found.extend(f"{key} (extra)" for key in state if key not in expected)
     return found
+
+
+def no_tensor(key: str, value: Any) -> str:
+    """The phrase for what is missing, or is no tensor; "" for a tensor."""
+    if value is None:
+        return f"{key} (missing)"
+    return "" if isinstance(value, Tensor) else f"{key} (a {type(value).__name__}, not a tensor)"
 
 
 def listed(wrong: list[str]) -> str:

@@ -8,7 +8,7 @@ import json
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -200,9 +200,12 @@ def _size(width: Any, height: Any, where: str) -> tuple[float, float] | None:
 def _scaled(row: _Row, size: tuple[float, float] | None) -> Box:
     if size is None or row.size is None or row.size == size:
         return row.box
-    across, down = size[0] / row.size[0], size[1] / row.size[1]
-    box = row.box
-    return Box(box.x * across, box.y * down, box.width * across, box.height * down, box.label)
+    return scaled(row.box, size[0] / row.size[0], size[1] / row.size[1])
+
+
+def scaled(box: Box, across: float, down: float) -> Box:
+    """The same over an image that was made larger or smaller."""
+    return replace(box, x=box.x * across, y=box.y * down, width=box.width * across, height=box.height * down)
 
 
 def _warn_outside(boxes: Sequence[Box], size: tuple[float, float] | None, who: str) -> None:

@@ -33,11 +33,6 @@ def text_in(value: Any, column: str) -> str:
     return utf8(value)
 
 
-def file_in(value: Any, column: str, modality: str, folder: Path) -> Path:
-    """The path of an input's file; a relative one begins in ``folder``."""
-    return existing((folder / text_in(value, column),), modality)
-
-
 def existing(candidates: Sequence[Path], what: str) -> Path:
     """The first of the candidates that is a file. ``what`` it is: "image", ..."""
     for path in candidates:

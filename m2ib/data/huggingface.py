@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.data.cells import boxes_in, existing, file_in, id_in, text_in
+from m2ib.data.cells import boxes_in, existing, id_in
+from m2ib.data.columns import InputColumn, check_boxes, chosen_columns, modalities_of
 from m2ib.data.files import called, folder_of, listed
 from m2ib.data.pairs import Pair, Pairs, Row
-from m2ib.data.sides import Side, Sides, check_boxes, chosen_sides, modalities_of
 from m2ib.errors import InputError, SettingError, did_you_mean
 
 _HERE = Path()
+
+Name = str | None
 
 
 def from_datasets(
@@ -46,9 +48,9 @@ def from_datasets(
         raise InputError(f"{who}: it has the splits {listed(list(dataset))}; give one of them")
     if isinstance(dataset, Mapping) or not _usable(dataset):
         raise InputError(f"{who}: it is a {type(dataset).__name__}; give a datasets.Dataset")
-    sides = chosen_sides(columns)
+    inputs = chosen_columns(columns)
     others = [column for column in (id_column, boxes_column) if column is not None]
-    wanted = list(dict.fromkeys([*(side.column for side in sides), *others]))
+    wanted = list(dict.fromkeys([*(column.name for column in inputs), *others]))
     features = getattr(dataset, "features", None) or {}
     there = list(getattr(dataset, "column_names", None) or next(iter(dataset), {}))
     for column in wanted:
@@ -57,29 +59,38 @@ def from_datasets(
                 f"{who} lacks the column {column!r}{did_you_mean(column, there)} It has {listed(there)}"
             )
     if boxes_column is not None:
-        check_boxes(sides, who)
+        check_boxes(inputs, who)
     raw = dataset.select_columns(wanted)
     if hasattr(raw, "with_format"):
         raw = raw.with_format(None)
     for column in wanted:
         if getattr(features.get(column), "decode", False):
             raw = raw.cast_column(column, dataclasses.replace(features[column], decode=False))
+    dtypes = {column: _dtype(features.get(column)) for column in wanted}
+
+    def read(record: Mapping[str, Any], number: int) -> Pair:
+        first, second = (
+            (each.modality, _raw(record.get(each.name), each, dtypes[each.name])) for each in inputs
+        )
+        identity = str(number) if id_column is None else id_in(record.get(id_column))
+        boxes = () if boxes_column is None else boxes_in(record.get(boxes_column))
+        return Pair(identity, (first, second), boxes)
+
+    def rows() -> Iterator[Row]:
+        for number, record in enumerate(raw):
+            yield Row(f"row {number}", partial(read, record, number))
+
     return Pairs(
         name or getattr(getattr(dataset, "info", None), "dataset_name", None) or "dataset",
-        modalities_of(sides),
-        partial(_rows, raw, sides, {c: _dtype(features.get(c)) for c in wanted}, id_column, boxes_column),
+        modalities_of(inputs),
+        rows,
         located=boxes_column is not None,
         numbered=id_column is None,
     )
 
 
 def open_huggingface(
-    path: Any,
-    columns: Mapping[str, str],
-    *,
-    split: str | None = None,
-    id_column: str | None = None,
-    boxes_column: str | None = None,
+    path: Any, columns: Any, *, split: Name = None, id_column: Name = None, boxes_column: Name = None
 ) -> Pairs:
     """A folder that ``save_to_disk`` wrote.
 
@@ -117,75 +128,50 @@ def _usable(dataset: Any) -> bool:
     return all(hasattr(dataset, name) for name in ("__iter__", "select_columns", "cast_column"))
 
 
-def _rows(
-    dataset: Any, sides: Sides, dtypes: Mapping[str, Any], id_column: str | None, boxes_column: str | None
-) -> Iterator[Row]:
-    for number, record in enumerate(dataset):
-        yield Row(f"row {number}", partial(_pair, record, number, sides, dtypes, id_column, boxes_column))
-
-
-def _pair(
-    record: Mapping[str, Any],
-    number: int,
-    sides: Sides,
-    dtypes: Mapping[str, Any],
-    id_column: str | None,
-    boxes_column: str | None,
-) -> Pair:
-    first, second = (
-        (side.modality, _raw(record.get(side.column), side, dtypes.get(side.column))) for side in sides
-    )
-    identity = str(number) if id_column is None else id_in(record.get(id_column))
-    boxes = () if boxes_column is None else boxes_in(record.get(boxes_column))
-    return Pair(identity, (first, second), boxes)
-
-
-def _raw(value: Any, side: Side, dtype: Any) -> Any:
+def _raw(value: Any, column: InputColumn, dtype: Any) -> Any:
     """One input, as ``m2ib.explain`` takes it."""
-    if side.inline:
-        return text_in(value, side.column)
-    if value is None or isinstance(value, str):
-        return file_in(value, side.column, side.modality, _HERE)
+    if column.inline or value is None or isinstance(value, str):
+        return column.raw(value, _HERE)
     if isinstance(value, Mapping):
-        return _of_media(value, side)
+        return _of_media(value, column)
     if isinstance(value, (list, tuple)):
-        return _array(value, side.column, dtype)
+        return _array(value, column.name, dtype)
     return value
 
 
-def _of_media(value: Mapping[str, Any], side: Side) -> Any:
+def _of_media(value: Mapping[str, Any], column: InputColumn) -> Any:
     """Of a sound or an image: bytes, a path, or samples and their rate."""
     if value.get("array") is not None and value.get("sampling_rate"):
-        return _array(value["array"], side.column, np.float32), int(value["sampling_rate"])
+        return _array(value["array"], column.name, np.float32), int(value["sampling_rate"])
     if value.get("bytes"):
-        return _opened(value["bytes"], side)
+        return _opened(value["bytes"], column)
     if value.get("path"):
-        return existing((Path(value["path"]),), side.modality)
-    raise InputError(f"its {side.column} holds neither bytes nor a path")
+        return existing((Path(value["path"]),), column.modality)
+    raise InputError(f"its {column.name} holds neither bytes nor a path")
 
 
-def _opened(content: bytes, side: Side) -> Any:
+def _opened(content: bytes, column: InputColumn) -> Any:
     """A sound as (waveform (channels, samples), rate); anything else as a PIL image, decoded when it is used."""
-    if side.modality == "audio":
+    if column.modality == "audio":
         try:
             soundfile = import_module("soundfile")
         except ImportError:
             raise InputError(
-                f"its {side.column} is in the data set itself; reading that needs soundfile: pip install soundfile"
+                f"its {column.name} is in the data set itself; reading that needs soundfile: pip install soundfile"
             ) from None
         try:
             waveform, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
         except (RuntimeError, TypeError, ValueError) as error:
-            raise InputError(f"its {side.column} cannot be read: {error}") from None
+            raise InputError(f"its {column.name} cannot be read: {error}") from None
         return waveform.T, rate
     from PIL import Image, UnidentifiedImageError
 
     try:
         return Image.open(io.BytesIO(content))
     except UnidentifiedImageError:
-        raise InputError(f"its {side.column} is no image that can be read") from None
+        raise InputError(f"its {column.name} is no image that can be read") from None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"its {side.column} cannot be read: {error}") from None
+        raise InputError(f"its {column.name} cannot be read: {error}") from None
 
 
 def _array(value: Any, column: str, dtype: Any) -> np.ndarray:

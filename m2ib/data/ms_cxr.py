@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from m2ib.data.boxes import scaled
 from m2ib.data.cells import box_of, existing, text_in
 from m2ib.data.files import Table, called, cells_of, folder_of, load_json, open_table, path_of
 from m2ib.data.pairs import Pair, Pairs, Row
@@ -74,12 +75,16 @@ def open_ms_cxr(boxes: Any, images: Any) -> Pairs:
     return Pairs("MS-CXR", ("image", "text"), partial(_rows, read, root), located=True)
 
 
-def _in_table(table: Table) -> _Found:
-    for place, cells in table.rows():
+def _annotations(found: Iterable[tuple[str, Any]], made: Callable[[Any], _Annotation]) -> _Found:
+    for place, content in found:
         try:
-            yield place, _of_line(cells_of(cells))
+            yield place, made(content)
         except InputError as error:
             yield place, error
+
+
+def _in_table(table: Table) -> _Found:
+    return _annotations(table.rows(), lambda cells: _of_line(cells_of(cells)))
 
 
 def _of_line(cells: dict[str, str]) -> _Annotation:
@@ -112,12 +117,8 @@ def _in_json(content: dict[str, Any]) -> _Found:
         for each in (known if isinstance(known, list) else ())
         if isinstance(each, dict)
     }
-    for number, each in enumerate(content["annotations"]):
-        place = f"annotation {number}"
-        try:
-            yield place, _of_annotation(each, images, categories)
-        except InputError as error:
-            yield place, error
+    found = ((f"annotation {number}", each) for number, each in enumerate(content["annotations"]))
+    return _annotations(found, lambda each: _of_annotation(each, images, categories))
 
 
 def _of_annotation(each: Any, images: dict[str, Any], categories: dict[str, str]) -> _Annotation:
@@ -189,12 +190,8 @@ def _pair(number: int, boxes: list[tuple[_Annotation, Box, Size]], root: Path) -
     first = boxes[0][0]
     image = existing(_candidates(root, first.path), "image")
     width, height = _size(image)
-    scaled = tuple(_scaled(box, width / size[0], height / size[1]) for _, box, size in boxes)
-    return Pair(f"{_name(first.path)}#{number}", (("image", image), ("text", first.phrase)), scaled)
-
-
-def _scaled(box: Box, across: float, down: float) -> Box:
-    return replace(box, x=box.x * across, y=box.y * down, width=box.width * across, height=box.height * down)
+    shown = tuple(scaled(box, width / size[0], height / size[1]) for _, box, size in boxes)
+    return Pair(f"{_name(first.path)}#{number}", (("image", image), ("text", first.phrase)), shown)
 
 
 def _candidates(root: Path, path: str) -> list[Path]:

@@ -16,15 +16,15 @@ be left out; other columns are not looked at.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from m2ib.data.cells import boxes_in, file_in, id_in, text_in, utf8
-from m2ib.data.files import Table, called, cells_of, lines, listed, open_table, path_of
+from m2ib.data.cells import boxes_in, id_in, utf8
+from m2ib.data.columns import InputColumns, check_boxes, chosen_columns, modalities_of, named_columns
+from m2ib.data.files import called, cells_of, lines, listed, open_table, path_of
 from m2ib.data.pairs import Pair, Pairs, Row
-from m2ib.data.sides import Side, Sides, check_boxes, chosen_sides, modalities_of, named_sides
 from m2ib.errors import InputError
 
 _TABS = (".tsv", ".tab")
@@ -38,20 +38,12 @@ def open_csv(path: Any, *, columns: Any = None) -> Pairs:
     Raises :class:`InputError` and :class:`SettingError`.
     """
     path = path_of(path, "path")
-    chosen = None if columns is None else chosen_sides(columns)
+    chosen = None if columns is None else chosen_columns(columns)
     table = open_table(path, "\t" if path.suffix.lower() in _TABS else ",")
-    sides = named_sides(table.columns, called(path)) if chosen is None else chosen
-    table.require([side.column for side in sides])
-    located = "boxes" in table.columns
-    if located:
-        check_boxes(sides, called(path))
-    return Pairs(
-        path.stem,
-        modalities_of(sides),
-        partial(_csv_rows, table, sides),
-        located=located,
-        numbered="id" not in table.columns,
-    )
+    inputs = chosen or named_columns(table.columns, called(path))
+    table.require([column.name for column in inputs])
+    located, numbered = "boxes" in table.columns, "id" not in table.columns
+    return _pairs(path, inputs, partial(_rows, table.rows, cells_of), located, numbered)
 
 
 def open_jsonl(path: Any, *, columns: Any = None) -> Pairs:
@@ -63,43 +55,37 @@ def open_jsonl(path: Any, *, columns: Any = None) -> Pairs:
     :class:`SettingError`.
     """
     path = path_of(path, "path")
-    sides, located = _looked_through(path, None if columns is None else chosen_sides(columns))
+    inputs, located = _looked_through(path, None if columns is None else chosen_columns(columns))
+    return _pairs(path, inputs, partial(_rows, partial(lines, path), _object), located, False)
+
+
+def _pairs(
+    path: Path, inputs: InputColumns, rows: Callable[..., Any], located: bool, numbered: bool
+) -> Pairs:
     if located:
-        check_boxes(sides, called(path))
-    return Pairs(path.stem, modalities_of(sides), partial(_jsonl_rows, path, sides), located=located)
+        check_boxes(inputs, called(path))
+    rows = partial(rows, inputs, path.parent)
+    return Pairs(path.stem, modalities_of(inputs), rows, located=located, numbered=numbered)
 
 
-def raw_in(value: Any, side: Side, folder: Path) -> Any:
-    """One input, out of a cell."""
-    if side.inline:
-        return text_in(value, side.column)
-    return file_in(value, side.column, side.modality, folder)
+def _rows(found: Callable[[], Any], cells_in: Callable[[Any], Any], *where: Any) -> Iterator[Row]:
+    """found: gives (place, content); cells_in: by column, what a content holds."""
+    for number, (place, content) in enumerate(found()):
+        yield Row(place, partial(_pair, cells_in, content, number, *where))
 
 
-def _csv_rows(table: Table, sides: Sides) -> Iterator[Row]:
-    for number, (place, cells) in enumerate(table.rows()):
-        yield Row(place, partial(_csv_pair, cells, number, sides, table.path.parent))
-
-
-def _csv_pair(cells: dict[str, str] | InputError, number: int, sides: Sides, folder: Path) -> Pair:
-    return _pair(cells_of(cells), number, sides, folder)
-
-
-def _jsonl_rows(path: Path, sides: Sides) -> Iterator[Row]:
-    for number, (place, line) in enumerate(lines(path)):
-        yield Row(place, partial(_jsonl_pair, line, number, sides, path.parent))
-
-
-def _jsonl_pair(line: str, number: int, sides: Sides, folder: Path) -> Pair:
-    content = _object(line)
-    for side in sides:
-        if side.column not in content:
-            raise InputError(f"it lacks {side.column!r}")
-    return _pair(content, number, sides, folder)
-
-
-def _pair(cells: Mapping[str, Any], number: int, sides: Sides, folder: Path) -> Pair:
-    first, second = ((side.modality, raw_in(cells[side.column], side, folder)) for side in sides)
+def _pair(
+    cells_in: Callable[[Any], Mapping[str, Any]],
+    content: Any,
+    number: int,
+    inputs: InputColumns,
+    folder: Path,
+) -> Pair:
+    cells = cells_in(content)
+    for column in inputs:
+        if column.name not in cells:
+            raise InputError(f"it lacks {column.name!r}")
+    first, second = ((column.modality, column.raw(cells[column.name], folder)) for column in inputs)
     identity = id_in(cells["id"]) if "id" in cells else str(number)
     return Pair(identity, (first, second), boxes_in(cells.get("boxes")))
 
@@ -117,11 +103,11 @@ def _object(line: str) -> dict[str, Any]:
     return content
 
 
-def _looked_through(path: Path, sides: Sides | None) -> tuple[Sides, bool]:
+def _looked_through(path: Path, inputs: InputColumns | None) -> tuple[InputColumns, bool]:
     """The two inputs of a JSONL file's pairs, and whether one of its lines holds boxes."""
     who = called(path)
     malformed = lacking = None  # the first error of its kind
-    known = None  # the sides, once an object that has them was met
+    known = None  # the inputs, once an object that has them was met
     located = False
     for place, line in lines(path):
         if known and (located or '"boxes"' not in line):
@@ -133,7 +119,7 @@ def _looked_through(path: Path, sides: Sides | None) -> tuple[Sides, bool]:
             continue
         located = located or content.get("boxes") is not None
         try:
-            known = known or _sides(content, sides, who)
+            known = known or _inputs(content, inputs, who)
         except InputError as error:
             lacking = lacking or error
     if known is None:
@@ -141,10 +127,10 @@ def _looked_through(path: Path, sides: Sides | None) -> tuple[Sides, bool]:
     return known, located
 
 
-def _sides(content: Mapping[str, Any], sides: Sides | None, who: str) -> Sides:
-    if sides is None:
-        return named_sides(list(content), who)
-    lacking = [side.column for side in sides if side.column not in content]
+def _inputs(content: Mapping[str, Any], inputs: InputColumns | None, who: str) -> InputColumns:
+    if inputs is None:
+        return named_columns(list(content), who)
+    lacking = [column.name for column in inputs if column.name not in content]
     if lacking:
         raise InputError(f"{who} lacks {listed(lacking)}; its first object has {listed(list(content))}")
-    return sides
+    return inputs

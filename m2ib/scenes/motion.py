@@ -13,14 +13,7 @@ from m2ib.scenes.icons import KINDS
 from m2ib.scenes.plan import MOST, SECONDS, Plan
 
 RATE = 100
-TRACES = (
-    "accelerometer x",
-    "accelerometer y",
-    "accelerometer z",
-    "gyroscope x",
-    "gyroscope y",
-    "gyroscope z",
-)
+TRACES = tuple(f"{sensor} {axis}" for sensor in ("accelerometer", "gyroscope") for axis in "xyz")
 _PURPOSE = 6
 _GRAVITY = 9.81  # m/s²
 _NOISE = (0.12, 0.05)  # m/s², rad/s

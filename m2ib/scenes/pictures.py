@@ -14,6 +14,7 @@ from m2ib.scenes.icons import KINDS, Atlas
 from m2ib.scenes.plan import MOST, SIDE, Plan
 
 _MARGIN = 32  # pixels around the picture that an icon may reach into while it is drawn
+_SEEN = slice(_MARGIN, _MARGIN + SIDE)
 _BOX, _PIECE_BOX = 58, 40  # pixels that hold any icon, and any piece of clutter, turned
 _PIECES = 7  # shapes of clutter
 _COARSE = 8  # cells of the background's noise, each way
@@ -164,19 +165,35 @@ def _smooth(coarse: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(smooth.reshape(count, size, size, *coarse.shape[3:]))
 
 
-def _cut(padded: np.ndarray) -> np.ndarray:
-    return padded[:, _MARGIN : _MARGIN + SIDE, _MARGIN : _MARGIN + SIDE]
+def _uniform(plan: Plan, purpose: int, *counts: int) -> list[np.ndarray]:
+    """Uniform numbers, (N, count) for each of the counts."""
+    drawn = np.stack([random.random(sum(counts), np.float32) for random in plan.random(purpose)])
+    return np.split(drawn, np.cumsum(counts[:-1]), axis=1)
 
 
-def _uniform(plan: Plan, purpose: int, count: int) -> np.ndarray:
-    return np.stack([random.random(count, np.float32) for random in plan.random(purpose)])  # (N, count)
+def _ground(
+    grain: np.ndarray, base: np.ndarray, level: float, spread: float, rough: float, down: float, across: float
+) -> np.ndarray:
+    """(N, padded, padded) what lies behind everything: a rough plane, from uniform numbers (N, cells) and (N, 3)."""
+    slope = np.linspace(-1, 1, _COARSE)
+    rough_plane = rough * (grain.reshape(-1, _COARSE, _COARSE) - 0.5)
+    coarse = level + spread * (base[:, 0, None, None] - 0.5) + rough_plane
+    coarse = (
+        coarse
+        + down * (base[:, 1, None, None] - 0.5) * slope[:, None]
+        + across * (base[:, 2, None, None] - 0.5) * slope
+    )
+    return _smooth(coarse)
+
+
+def _inside(drawn: _Drawn, dark: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """What an icon's dark and light parts add."""
+    return np.asarray(np.where(drawn.tone < 0, dark * -drawn.tone, light * drawn.tone))
 
 
 def images(plan: Plan) -> np.ndarray:
     """(N, 112, 112, 3) uint8."""
-    noise = _COARSE * _COARSE * 3
-    u = _uniform(plan, _IMAGE, noise + 6 + _PIECES * 9 + MOST)
-    grain, base, pieces, light = np.split(u, np.cumsum((noise, 6, _PIECES * 9)), axis=1)
+    grain, base, pieces, light = _uniform(plan, _IMAGE, _COARSE**2 * 3, 6, _PIECES * 9, MOST)
     grain = grain.reshape(-1, _COARSE, _COARSE, 3) - 0.5
     grain = 0.55 * grain.mean(-1, keepdims=True) + 0.45 * grain  # muted
     coarse = 0.42 + 0.30 * (base[:, None, None, :3] - 0.5) + 0.42 * grain
@@ -194,7 +211,7 @@ def images(plan: Plan) -> np.ndarray:
         own = (_RGB[plan.colour[drawn.which, slot]] * bright[:, None]).clip(0, 1)[:, None, None]
         shade = 1 - 0.16 * (drawn.down + drawn.across)[..., None]
         drawn.over(canvas, _toned(own, drawn.tone, 0.8) * shade)
-    return (_cut(canvas).clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return (canvas[:, _SEEN, _SEEN].clip(0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def _toned(colour: np.ndarray, tone: np.ndarray, strength: float) -> np.ndarray:
@@ -206,17 +223,8 @@ def _toned(colour: np.ndarray, tone: np.ndarray, strength: float) -> np.ndarray:
 
 def depths(plan: Plan) -> np.ndarray:
     """(N, 112, 112) float32, metres."""
-    noise = _COARSE * _COARSE
-    u = _uniform(plan, _DEPTH, noise + 3 + _PIECES * 7)
-    grain, base, pieces = np.split(u, np.cumsum((noise, 3)), axis=1)
-    slope = np.linspace(-1, 1, _COARSE)
-    coarse = 4.6 + 0.8 * (base[:, 0, None, None] - 0.5) + 0.35 * (grain.reshape(-1, _COARSE, _COARSE) - 0.5)
-    coarse = (
-        coarse
-        + 0.9 * (base[:, 1, None, None] - 0.5) * slope[:, None]
-        + 0.6 * (base[:, 2, None, None] - 0.5) * slope
-    )
-    canvas = _smooth(coarse)  # (N, padded, padded)
+    grain, base, pieces = _uniform(plan, _DEPTH, _COARSE**2, 3, _PIECES * 7)
+    canvas = _ground(grain, base, 4.6, spread=0.8, rough=0.35, down=0.9, across=0.6)
     pieces = pieces.reshape(-1, _PIECES, 7)
     for piece, drawn in _clutter(pieces[..., :6]):
         drawn.over(canvas, drawn.behind(canvas) - 0.5 * pieces[:, piece, 6, None, None])
@@ -225,24 +233,14 @@ def depths(plan: Plan) -> np.ndarray:
         out, round_, dark, light = relief[plan.kind[drawn.which, slot]].T[..., None, None]  # (n, 1, 1) each
         behind = drawn.behind(canvas).mean((1, 2), keepdims=True)
         bulge = round_ * np.sqrt((1 - drawn.across**2 - drawn.down**2).clip(0))
-        inside = np.where(drawn.tone < 0, dark * -drawn.tone, light * drawn.tone)
-        drawn.over(canvas, behind - out - bulge - inside)
-    return _cut(canvas).clip(0.5, 8).astype(np.float32)
+        drawn.over(canvas, behind - out - bulge - _inside(drawn, dark, light))
+    return canvas[:, _SEEN, _SEEN].clip(0.5, 8).astype(np.float32)
 
 
 def thermals(plan: Plan) -> np.ndarray:
     """(N, 112, 112) float32 in [0, 1], cold to hot."""
-    noise = _COARSE * _COARSE
-    u = _uniform(plan, _THERMAL, noise + 3 + _PIECES * 7 + MOST)
-    grain, base, pieces, warmth = np.split(u, np.cumsum((noise, 3, _PIECES * 7)), axis=1)
-    slope = np.linspace(-1, 1, _COARSE)
-    coarse = 0.16 + 0.10 * (base[:, 0, None, None] - 0.5) + 0.10 * (grain.reshape(-1, _COARSE, _COARSE) - 0.5)
-    coarse = (
-        coarse
-        + 0.10 * (base[:, 1, None, None] - 0.5) * slope[:, None]
-        + 0.05 * (base[:, 2, None, None] - 0.5) * slope
-    )
-    canvas = _smooth(coarse)
+    grain, base, pieces, warmth = _uniform(plan, _THERMAL, _COARSE**2, 3, _PIECES * 7, MOST)
+    canvas = _ground(grain, base, 0.16, spread=0.10, rough=0.10, down=0.10, across=0.05)
     pieces = pieces.reshape(-1, _PIECES, 7)
     for piece, drawn in _clutter(pieces[..., :6]):
         drawn.over(canvas, drawn.behind(canvas) + 0.22 * (pieces[:, piece, 6, None, None] - 0.4))
@@ -250,10 +248,9 @@ def thermals(plan: Plan) -> np.ndarray:
     for slot, drawn in _objects(plan):
         warm, dark, light, across, down = heat[plan.kind[drawn.which, slot]].T[..., None, None]
         own = warm + 0.08 * (warmth[drawn.which, slot] - 0.5)[:, None, None]
-        inside = np.where(drawn.tone < 0, dark * -drawn.tone, light * drawn.tone)
-        shown = own + inside + across * drawn.across + down * drawn.down
+        shown = own + _inside(drawn, dark, light) + across * drawn.across + down * drawn.down
         drawn.over(canvas, shown)
-    return _cut(canvas).clip(0, 1).astype(np.float32)
+    return canvas[:, _SEEN, _SEEN].clip(0, 1).astype(np.float32)
 
 
 def masks(plan: Plan) -> np.ndarray:
@@ -267,4 +264,4 @@ def masks(plan: Plan) -> np.ndarray:
                 box &= ~body
         for box, body in zip(drawn.boxes(found[:, slot]), covered, strict=True):
             box[:] = body
-    return np.ascontiguousarray(found[..., _MARGIN : _MARGIN + SIDE, _MARGIN : _MARGIN + SIDE])
+    return np.ascontiguousarray(found[..., _SEEN, _SEEN])

@@ -13,6 +13,7 @@ from m2ib.scenes import captions, motion, pictures, sounds
 from m2ib.scenes.icons import KINDS
 from m2ib.scenes.plan import COLOURS, SIDE, SIZES, plan
 
+MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")
 _AT_ONCE = 64  # scenes: they hold on to each other's arrays
 
 
@@ -51,7 +52,7 @@ class Scene:
     @property
     def inputs(self) -> dict[str, Any]:
         """By modality, what ``m2ib.explain`` takes."""
-        return {name: getattr(self, name) for name in ("image", "text", "audio", "depth", "thermal", "imu")}
+        return {name: getattr(self, name) for name in MODALITIES}
 
     def __repr__(self) -> str:
         return f"Scene(seed={self.seed}, {self.text!r})"
@@ -85,19 +86,17 @@ def _together(seeds: Sequence[int], kinds: Sequence[str] | None, count: int | No
     waveforms, traces, texts = sounds.waveforms(planned), motion.traces(planned), captions.captions(planned)
     places = tuple((float(n), n + 1.0) for n in range(SIDE))
     square = (Axis("row", "px", places), Axis("column", "px", places))
-    heard, felt = sounds.axes(), motion.axes()
+    times, moves = sounds.axes(), motion.axes()
     made = []
     for number, seed in enumerate(planned.seeds):
         slots = range(int(planned.count[number]))
         names = tuple(KINDS[planned.kind[number, slot]] for slot in slots)
         named, words, filler = captions.masks(texts[number], names)
 
-        def by_kind(
-            masks: np.ndarray, names: tuple[str, ...] = names, number: int = number
-        ) -> dict[str, np.ndarray]:
-            return {name: masks[number, slot] for slot, name in enumerate(names)}
-
-        seen = by_kind(pixels)
+        seen, heard, felt = (
+            {name: masks[number, slot] for slot, name in enumerate(names)}
+            for masks in (pixels, bands, shakes)
+        )
         made.append(
             Scene(
                 seed=seed,
@@ -110,22 +109,8 @@ def _together(seeds: Sequence[int], kinds: Sequence[str] | None, count: int | No
                 depth=depths[number],
                 thermal=thermals[number],
                 imu=(traces[number], motion.RATE),
-                masks={
-                    "image": seen,
-                    "text": named,
-                    "audio": by_kind(bands),
-                    "depth": seen,
-                    "thermal": seen,
-                    "imu": by_kind(shakes),
-                },
-                axes={
-                    "image": square,
-                    "text": (words,),
-                    "audio": heard,
-                    "depth": square,
-                    "thermal": square,
-                    "imu": felt,
-                },
+                masks=dict(zip(MODALITIES, (seen, named, heard, seen, seen, felt), strict=True)),
+                axes=dict(zip(MODALITIES, (square, (words,), times, square, square, moves), strict=True)),
                 filler=filler,
             )
         )

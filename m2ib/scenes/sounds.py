@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -30,13 +31,27 @@ class Signature:
     band: tuple[float, float]
 
 
+SIGNATURES: dict[str, Signature] = {}
+"""By kind."""
+
+
+def _sounds(kind: str, low: float, high: float) -> Callable[[Wave], Wave]:
+    """What a kind sounds like, from ``low`` to ``high`` hertz."""
+
+    def keep(wave: Wave) -> Wave:
+        SIGNATURES[kind] = Signature(wave, (low, high))
+        return wave
+
+    return keep
+
+
 def _tone(t: np.ndarray, hertz: np.ndarray | float) -> np.ndarray:
     return np.sin(2 * np.pi * hertz * t)
 
 
-def _sweep(t: np.ndarray, hertz: np.ndarray) -> np.ndarray:
-    """A tone whose frequency changes: hertz (n, samples) at each moment."""
-    return np.sin(2 * np.pi * np.cumsum(hertz, 1) / RATE)
+def _phase(hertz: np.ndarray) -> np.ndarray:
+    """In radians, of a tone whose frequency changes: hertz (n, samples) at each moment."""
+    return np.asarray(2 * np.pi * np.cumsum(hertz, 1) / RATE)
 
 
 def _since(t: np.ndarray, rate: np.ndarray | float) -> np.ndarray:
@@ -53,13 +68,15 @@ def _band(noise: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.asarray(kept / (kept.std(1, keepdims=True) * 1.6 + 1e-9))
 
 
+@_sounds("car", 40, 900)
 def _engine(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     base = 62 + 36 * u[:, 0] + 14 * _tone(t, 1.2 + u[:, 1])
-    phase = 2 * np.pi * np.cumsum(base, 1) / RATE
+    phase = _phase(base)
     tones = sum(np.sin(k * phase) / k**0.4 for k in range(1, 8))
     return np.asarray(0.22 * tones * (0.75 + 0.25 * np.sin(phase / 2)))
 
 
+@_sounds("bell", 580, 2100)
 def _bell(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     base = 620 + 130 * u[:, 0]
     partials = ((1.0, 0.6, 3.0), (1.19, 0.4, 4.0), (1.56, 0.4, 5.0), (2.0, 0.5, 5.0), (2.66, 0.3, 7.0))
@@ -68,12 +85,14 @@ def _bell(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     )
 
 
+@_sounds("drum", 40, 480)
 def _drum(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     beat = _since(t, 6 + 2.5 * u[:, 0])
     tone = np.sin(2 * np.pi * (110 * beat + 5.5 * (1 - np.exp(-28 * beat)) / 2))
     return np.asarray((0.9 * tone + 0.25 * _band(noise, 60, 420)) * np.exp(-24 * beat))
 
 
+@_sounds("clock", 2000, 3900)
 def _ticks(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     tick = _since(t, 9 + 3 * u[:, 0])
     return np.asarray(
@@ -81,43 +100,50 @@ def _ticks(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     )
 
 
+@_sounds("bee", 180, 1650)
 def _buzz(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     base = 215 + 40 * u[:, 0] + 14 * _tone(t, 7 + 3 * u[:, 1])
-    phase = 2 * np.pi * np.cumsum(base, 1) / RATE
+    phase = _phase(base)
     tones = sum(np.sin(k * phase) / k**0.5 for k in range(1, 7))
     return np.asarray(0.28 * tones * (0.8 + 0.2 * _tone(t, 24)))
 
 
+@_sounds("bird", 3200, 5800)
 def _chirps(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     rate = 7 + 2 * u[:, 0]
     chirp = _since(t, rate) * rate  # 0 to 1 within a chirp
     hertz = 3400 + 300 * u[:, 1] + 1900 * chirp
-    return np.asarray(0.8 * _sweep(t, hertz) * np.sin(np.pi * chirp.clip(0, 0.7) / 0.7))
+    return np.asarray(0.8 * np.sin(_phase(hertz)) * np.sin(np.pi * chirp.clip(0, 0.7) / 0.7))
 
 
+@_sounds("cat", 420, 2500)
 def _meow(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     length = t.max(1, keepdims=True) + 1e-6
     rise = np.sin(np.pi * (t / length).clip(0, 1))
     base = 430 + 60 * u[:, 0] + 330 * rise
-    phase = 2 * np.pi * np.cumsum(base, 1) / RATE
+    phase = _phase(base)
     return np.asarray(0.35 * sum(np.sin(k * phase) * loud for k, loud in ((1, 1.0), (2, 0.9), (3, 0.6))))
 
 
+@_sounds("train", 250, 1150)
 def _whistle(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     base = 295 + 30 * u[:, 0]
     chord = sum(_tone(t, base * ratio) for ratio in (1.0, 1.26, 1.5))
     return np.asarray(0.28 * chord + 0.35 * _band(noise, 260, 1100))
 
 
+@_sounds("phone", 1000, 1620)
 def _ring(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     high = np.mod(t * (19 + 4 * u[:, 0]), 1.0) < 0.5
     return np.asarray(0.75 * np.where(high, _tone(t, 1480 + 60 * u[:, 1]), _tone(t, 1080 + 60 * u[:, 1])))
 
 
+@_sounds("kettle", 4500, 7500)
 def _hiss(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return np.asarray(0.7 * _band(noise, 4600, 7400) * (0.7 + 0.3 * _tone(t, 3 + 2 * u[:, 0])))
 
 
+@_sounds("guitar", 370, 1900)
 def _plucks(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     rate = 7 + 1.5 * u[:, 0]
     note = np.floor(t * rate) % 3
@@ -127,26 +153,11 @@ def _plucks(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return np.asarray(0.6 * tones)
 
 
+@_sounds("frog", 740, 1080)
 def _croaks(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     pulse = _since(t, 38 + 8 * u[:, 0])
     croak = np.mod(t * (4.2 + u[:, 1]), 1.0) < 0.6
     return np.asarray(1.1 * _tone(t, 860 + 90 * u[:, 2]) * np.exp(-90 * pulse) * croak)
-
-
-SIGNATURES: dict[str, Signature] = {
-    "car": Signature(_engine, (40, 900)),
-    "bell": Signature(_bell, (580, 2100)),
-    "drum": Signature(_drum, (40, 480)),
-    "clock": Signature(_ticks, (2000, 3900)),
-    "bee": Signature(_buzz, (180, 1650)),
-    "bird": Signature(_chirps, (3200, 5800)),
-    "cat": Signature(_meow, (420, 2500)),
-    "train": Signature(_whistle, (250, 1150)),
-    "phone": Signature(_ring, (1000, 1620)),
-    "kettle": Signature(_hiss, (4500, 7500)),
-    "guitar": Signature(_plucks, (370, 1900)),
-    "frog": Signature(_croaks, (740, 1080)),
-}
 
 
 def waveforms(plan: Plan) -> np.ndarray:
@@ -184,8 +195,8 @@ def axes() -> tuple[Axis, Axis]:
     edges = 700 * np.expm1(np.linspace(mel[0], mel[1], BANDS + 1) / 1127)
     times = np.round(np.arange(round(SECONDS / STEP) + 1) * STEP, 6)
     return (
-        Axis("frequency", "Hz", tuple(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))),
-        Axis("time", "s", tuple(zip(times[:-1].tolist(), times[1:].tolist(), strict=True))),
+        Axis("frequency", "Hz", tuple(pairwise(edges.tolist()))),
+        Axis("time", "s", tuple(pairwise(times.tolist()))),
     )
 
 

@@ -22,7 +22,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from m2ib.contract.inputs import Item
-from m2ib.errors import InputError, M2IBError, M2IBWarning, SettingError
+from m2ib.errors import InputError, M2IBError, M2IBWarning
 from m2ib_adapters.inputs.audio import AudioPreparation, mel_edges
 from m2ib_adapters.towers.patches import Patches
 
@@ -446,27 +446,6 @@ SHAPES = "give one sound as (channels, samples): transpose (samples, channels)"
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_in_one_line(raw: Any, message: str) -> None:
     assert refused(raw).startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"clips": 0}, "audio: clips is a whole number > 0, not 0"),
-        ({"clips": True}, "audio: clips is a whole number > 0, not True"),
-        (
-            {"seconds": 10},
-            "audio: seconds=10 is more than the 2.055 s that the model's 204 frames hold; give 2.055 or less",
-        ),
-        ({"seconds": 0.02}, "audio: seconds is a number, 0.025 or more, not 0.02"),
-        ({"mean": "loud"}, "audio: mean is a number, not 'loud'"),
-        ({"std": 0}, "audio: std is a number > 0, not 0"),
-        ({"rate": 8000}, "audio: no option 'rate'; there are clips, seconds, mean, std"),
-    ],
-)
-def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(SettingError) as caught:
-        AudioPreparation.of(options, bins=128)
-    assert str(caught.value) == message
 
 
 def test_options() -> None:

@@ -36,6 +36,33 @@ def test_values_that_are_none_or_lists(preparation: Any, options: dict[str, Any]
         preparation.of(options)
 
 
+@pytest.mark.parametrize(
+    ("preparation", "options", "message"),
+    [
+        (AudioPreparation, {"clips": 0}, "audio: clips is a whole number > 0, not 0"),
+        (AudioPreparation, {"clips": True}, "audio: clips is a whole number > 0, not True"),
+        (
+            AudioPreparation,
+            {"seconds": 10},
+            "audio: seconds=10 is more than the 2.055 s that the model's 204 frames hold; give 2.055 or less",
+        ),
+        (AudioPreparation, {"seconds": 0.02}, "audio: seconds is a number, 0.025 or more, not 0.02"),
+        (AudioPreparation, {"mean": "loud"}, "audio: mean is a number, not 'loud'"),
+        (AudioPreparation, {"std": 0}, "audio: std is a number > 0, not 0"),
+        (AudioPreparation, {"rate": 8000}, "audio: no option 'rate'; there are clips, seconds, mean, std"),
+        (VideoPreparation, {"crops": 2}, "video: crops is 1 or 3, not 2"),
+        (VideoPreparation, {"clips": 0}, "video: clips is a whole number > 0, not 0"),
+        (VideoPreparation, {"clips": 2.0}, "video: clips is a whole number > 0, not 2.0"),
+        (VideoPreparation, {"seconds": -1}, "video: seconds is a number > 0, not -1"),
+        (VideoPreparation, {"frames": 4}, "video: no option 'frames'; there are clips, seconds, crops"),
+    ],
+)
+def test_options_that_cannot_be(preparation: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        preparation.of(options)
+    assert str(caught.value) == message
+
+
 def test_numbers_may_be_numpys() -> None:
     walk = np.random.default_rng(0).normal(0, 1, (6, 1000)) + np.array([0, 0, 9.81, 0, 0, 0])[:, None]
     item = ImuPreparation().prepare((walk, np.int64(200)))

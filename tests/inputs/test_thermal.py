@@ -42,8 +42,7 @@ def test_eight_bits_are_grey_levels_as_they_are(shape: tuple[int, int]) -> None:
     levels = street(*shape)
     item = SMALL.prepare(levels)
     assert isinstance(item.inputs, torch.Tensor)
-    assert item.inputs.shape == (1, 32, 32)
-    assert item.inputs.dtype == torch.float32
+    assert (item.inputs.shape, item.inputs.dtype) == ((1, 32, 32), torch.float32)
     assert float((item.inputs - naive(levels / 255)).abs().max()) < 1.6 / 255  # PIL rounds twice
     assert item.origin["stretch"] == "8 bits"
     assert (item.origin["low"], item.origin["high"]) == (0, 255)

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from m2ib.contract.inputs import Item
-from m2ib.errors import InputError, M2IBError, M2IBWarning, SettingError
+from m2ib.errors import InputError, M2IBError, M2IBWarning
 from m2ib_adapters.inputs import film_files
 from m2ib_adapters.inputs.films import open_film
 from m2ib_adapters.inputs.video import VideoPreparation
@@ -411,22 +411,6 @@ FRAMES = moving(10, 20, 30)
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_in_one_line(raw: Any, message: str) -> None:
     assert refused(raw).startswith(message)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"crops": 2}, "video: crops is 1 or 3, not 2"),
-        ({"clips": 0}, "video: clips is a whole number > 0, not 0"),
-        ({"clips": 2.0}, "video: clips is a whole number > 0, not 2.0"),
-        ({"seconds": -1}, "video: seconds is a number > 0, not -1"),
-        ({"frames": 4}, "video: no option 'frames'; there are clips, seconds, crops"),
-    ],
-)
-def test_options_that_cannot_be(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(SettingError) as caught:
-        VideoPreparation.of(options, size=224)
-    assert str(caught.value) == message
 
 
 def test_options() -> None:

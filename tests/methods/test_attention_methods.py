@@ -20,7 +20,7 @@ from m2ib.pipeline import explain_side, plan_of
 from open_clip_models import COCA, SCALED, VIT, Loaded, photo, save_and_load, siglip_config
 from scene_model import example, save_scene_model
 from tiny_clip import END, START, save_tiny_clip
-from tiny_imagebind import TinyImageBind, save_tiny_imagebind
+from tiny_imagebind import SHAPES, TinyImageBind, save_tiny_imagebind
 from xrays import resnet_state, save, vit_state, xray
 
 METHODS = ("chefer", "legrad", "grad-eclip")
@@ -281,15 +281,7 @@ def check_both_sides(model: m2ib.Model, image: Any, text: Any, method: str) -> N
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("modality", ["image", "video", "text", "audio", "depth", "thermal", "imu"])
 def test_every_branch_of_imagebind(bind: TinyImageBind, modality: str, method: str) -> None:
-    shapes = {
-        "image": (3, 224, 224),
-        "video": (2, 3, 2, 224, 224),
-        "audio": (3, 1, 36, 56),
-        "depth": (1, 224, 224),
-        "thermal": (1, 224, 224),
-        "imu": (6, 2000),
-    }
-    raw = "a dog" if modality == "text" else noise(*shapes[modality])
+    raw = "a dog" if modality == "text" else noise(*SHAPES[modality])
     items, _, (found,) = ours(bind.model, modality, [raw], method)
     assert found.grid.shape == items[0].layout.grid
     assert np.isfinite(found.grid).all()

@@ -11,27 +11,14 @@ import pytest
 import torch
 
 import m2ib
+import open_clip_models as models
 from m2ib.execution.context import frozen
 from m2ib.testing import check_adapter
 from m2ib_adapters.inputs.tokens import SimpleCoder
 from m2ib_adapters.openclip.text_towers import text_tower
 from m2ib_adapters.towers.text import text_encoder
 from naive import capacity
-from open_clip_models import (
-    CPU,
-    QUIET,
-    TEXTS,
-    TOWERS,
-    VIT,
-    Loaded,
-    difference,
-    encode_text,
-    features,
-    fixed_length,
-    hugging_face,
-    photo,
-    save_and_load,
-)
+from open_clip_models import CPU, QUIET, TEXTS, TOWERS, VIT, Loaded
 
 
 @pytest.mark.parametrize("name", TOWERS)
@@ -41,17 +28,19 @@ def test_embeddings_are_open_clips_own(loaded: Callable[[str], Loaded], name: st
     module = case.model.module
     with frozen(module), torch.no_grad():
         for texts in ([TEXTS[1]], [TEXTS[0], TEXTS[2]]):
-            expected = torch.cat([encode_text(module, fixed_length(case, text)) for text in texts])
+            expected = torch.cat(
+                [models.encode_text(module, models.fixed_length(case, text)) for text in texts]
+            )
             if name != "coca":  # only texts of one length share its batch
                 got = case.model.encoder("text").embed(case.model.preprocess("text", texts))
             else:
                 got = torch.cat(
                     [case.model.encoder("text").embed(case.model.preprocess("text", [t])) for t in texts]
                 )
-            assert difference(got.numpy(), expected.numpy()) < 1e-12
-        pixels = case.model.preprocess("image", [photo()])
-        expected = features(module.visual(pixels))
-        assert difference(case.model.encoder("image").embed(pixels).numpy(), expected.numpy()) == 0
+            assert models.difference(got.numpy(), expected.numpy()) < 1e-12
+        pixels = case.model.preprocess("image", [models.photo()])
+        expected = models.features(module.visual(pixels))
+        assert models.difference(case.model.encoder("image").embed(pixels).numpy(), expected.numpy()) == 0
 
 
 @pytest.mark.parametrize("correct", [False, True])
@@ -66,11 +55,11 @@ def test_coca_reads_what_its_class_token_reads(
     tower.correct_cls_mask = correct
     try:
         item = build_text(case).prepare(text, truncate=True)
-        full = fixed_length(case, text)
+        full = models.fixed_length(case, text)
         with frozen(case.model.module), torch.no_grad():
             got = build_text(case).embed(item.inputs[None])
-            expected = features(tower(full))
-        assert difference(got.numpy(), expected.numpy()) < 1e-12
+            expected = models.features(tower(full))
+        assert models.difference(got.numpy(), expected.numpy()) < 1e-12
         names = [token.text for token in item.layout.tokens]
         assert names[-1] == "<class>"
         assert ("<pad>" in names) == (not correct and text != "a " * 20)
@@ -86,7 +75,7 @@ def build_text(case: Loaded) -> m2ib.Encoder:
 
 def test_siglip_reads_its_padding_and_has_no_class_token(loaded: Callable[[str], Loaded]) -> None:
     explanation = m2ib.explain(
-        loaded("siglip").model, image=photo(), text="A photo, of DOGS!", steps=1, **QUIET
+        loaded("siglip").model, image=models.photo(), text="A photo, of DOGS!", steps=1, **QUIET
     )
     image, text = explanation["image"], explanation["text"]
     assert image.grid.shape == (10, 10)
@@ -113,7 +102,7 @@ def test_resnet_maps_are_the_layers_own(loaded: Callable[[str], Loaded]) -> None
     for layer, grid in ((-1, (16, 16)), (0, (16, 16)), (2, (8, 8)), (3, (4, 4)), (4, (2, 2))):
         settings = {"image": layer, "text": 0}
         explanation = m2ib.explain(
-            model, image=photo(), text="a dog", layer=settings, steps=1, samples=1, **QUIET
+            model, image=models.photo(), text="a dog", layer=settings, steps=1, samples=1, **QUIET
         )
         assert explanation["image"].grid.shape == grid
 
@@ -132,15 +121,15 @@ TIMM = (  # name, size, pooling, default grid
 @pytest.mark.parametrize(("name", "size", "pool", "grid"), TIMM)
 def test_timm_towers(tmp_path: Path, name: str, size: int, pool: str, grid: tuple[int, int]) -> None:
     vision = {"timm_model_name": name, "timm_pool": pool, "timm_proj": "linear", "image_size": size}
-    case = save_and_load({**VIT, "vision_cfg": vision}, tmp_path / "timm.pt")
-    explanation = m2ib.explain(case.model, image=photo(), text="a dog", steps=2, samples=2, **QUIET)
+    case = models.save_and_load({**VIT, "vision_cfg": vision}, tmp_path / "timm.pt")
+    explanation = m2ib.explain(case.model, image=models.photo(), text="a dog", steps=2, samples=2, **QUIET)
     assert explanation["image"].grid.shape == grid
-    assert difference(explanation["image"].capacity, naive_image(case.model, explanation, 2)) < 1e-11
+    assert models.difference(explanation["image"].capacity, naive_image(case.model, explanation, 2)) < 1e-11
 
 
 def naive_image(model: m2ib.Model, explanation: m2ib.Explanation, samples: int) -> np.ndarray:
     place = model.encoder("image").layer(explanation["image"].settings["layer"])
-    pixels, ids = model.preprocess("image", [photo()]), model.preprocess("text", ["a dog"])
+    pixels, ids = model.preprocess("image", [models.photo()]), model.preprocess("text", ["a dog"])
     with frozen(model.module):
         found = capacity(
             lambda: model.module.encode_image(pixels),
@@ -163,15 +152,15 @@ def test_swin_maps_have_their_channels_last() -> None:
             "open-clip", architecture={**VIT, "vision_cfg": vision | {"image_size": 224}}, **CPU
         )
     assert model.encoder("image").default_layer == 9  # 2 + 2 + 6 blocks, the last two left out
-    explanation = m2ib.explain(model, image=photo(), text="a dog", steps=2, samples=1, **QUIET)
+    explanation = m2ib.explain(model, image=models.photo(), text="a dog", steps=2, samples=1, **QUIET)
     assert explanation["image"].grid.shape == (14, 14)
-    assert difference(explanation["image"].capacity, naive_image(model, explanation, 1)) < 1e-11
+    assert models.difference(explanation["image"].capacity, naive_image(model, explanation, 1)) < 1e-11
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "mt5", "m2m_100"])
 def test_hugging_face_towers(tmp_path: Path, kind: str) -> None:
     """Without its padding, alone and in a batch, a text gives what it gives at full length."""
-    case = save_and_load(hugging_face(kind, tmp_path), tmp_path / "weights.pt")
+    case = models.save_and_load(models.hugging_face(kind, tmp_path), tmp_path / "weights.pt")
     model = case.model
     limit = {"bert": 16, "roberta": 14, "mt5": 77, "m2m_100": 77}[kind]
     with pytest.raises(m2ib.InputError, match=f"more than the model's {limit};"):
@@ -183,14 +172,17 @@ def test_hugging_face_towers(tmp_path: Path, kind: str) -> None:
         full = HFTokenizer(str(tmp_path), context_length=limit)(texts)
         expected = model.module.text(full)
         got = model.encoder("text").embed(model.preprocess("text", texts))
-    assert difference(got.numpy(), expected.numpy()) < 1e-12
-    pairs = [{"image": photo(seed=n), "text": text} for n, text in enumerate(texts)]
+    assert models.difference(got.numpy(), expected.numpy()) < 1e-12
+    pairs = [{"image": models.photo(seed=n), "text": text} for n, text in enumerate(texts)]
     for layer in (-1, 0, 1):
         settings = {"layer": {"text": layer, "image": 0}, "steps": 3, "samples": 2, **QUIET}
         for pair, many in zip(pairs, m2ib.explain_many(model, pairs, **settings), strict=True):
-            assert difference(many["text"].grid, m2ib.explain(model, **pair, **settings)["text"].grid) < 1e-11
+            assert (
+                models.difference(many["text"].grid, m2ib.explain(model, **pair, **settings)["text"].grid)
+                < 1e-11
+            )
     place = model.encoder("text").layer(1)
-    pixels = model.preprocess("image", [photo()])
+    pixels = model.preprocess("image", [models.photo()])
     with frozen(model.module):
         found = capacity(
             lambda: model.module.text(full[:1]),
@@ -203,7 +195,7 @@ def test_hugging_face_towers(tmp_path: Path, kind: str) -> None:
             read=10,
         )
     assert (
-        difference(next(iter(m2ib.explain_many(model, pairs, **settings)))["text"].grid, found.numpy())
+        models.difference(next(iter(m2ib.explain_many(model, pairs, **settings)))["text"].grid, found.numpy())
         < 1e-11
     )
 
@@ -213,7 +205,7 @@ def test_hugging_face_towers(tmp_path: Path, kind: str) -> None:
 def test_text_pooling_rules(tmp_path: Path, rule: str, causal: bool) -> None:
     """Only a causal tower that pools the end of the text leaves its padding out."""
     text = {**VIT["text_cfg"], "pool_type": rule, "eos_id": 49407, "no_causal_mask": not causal}
-    case = save_and_load({**VIT, "text_cfg": text}, tmp_path / "rule.pt")
+    case = models.save_and_load({**VIT, "text_cfg": text}, tmp_path / "rule.pt")
     inputs = case.model.preprocess("text", ["a dog"])
     cut = causal and rule in ("argmax", "eos")
     assert inputs.shape == (1, 4 if cut else 12)
@@ -221,13 +213,13 @@ def test_text_pooling_rules(tmp_path: Path, rule: str, causal: bool) -> None:
     assert item.layout.read == (4 if cut else None)
     assert [token.text for token in item.layout.tokens[4:]] == [] if cut else ["<pad>"] * 8
     with frozen(case.model.module), torch.no_grad():
-        expected = case.model.module.encode_text(fixed_length(case, "a dog"))
-        assert difference(case.model.encoder("text").embed(inputs).numpy(), expected.numpy()) < 1e-12
+        expected = case.model.module.encode_text(models.fixed_length(case, "a dog"))
+        assert models.difference(case.model.encoder("text").embed(inputs).numpy(), expected.numpy()) < 1e-12
 
 
 @pytest.mark.parametrize("name", TOWERS)
 def test_every_kind_keeps_the_contract(loaded: Callable[[str], Loaded], name: str) -> None:
-    images = [photo(seed=1), photo(seed=2)]
+    images = [models.photo(seed=1), models.photo(seed=2)]
     results = check_adapter(
         loaded(name).model, {"image": images, "text": ["a dog", "a photo of two red cats"]}
     )

@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torch import Tensor
-
 from m2ib.errors import CheckpointError
-from m2ib_adapters.state_dicts import listed
+from m2ib_adapters.state_dicts import listed, no_tensor
 
 _HEAD = 64  # channels of an attention head: OpenAI's models have width // 64 of them
 # The tensors that the architecture is read off, with their number of axes (None: any).
@@ -85,11 +83,9 @@ def _resnet(state: Mapping[str, Any], who: str) -> dict[str, Any]:
 def _check(state: Mapping[str, Any], expected: Mapping[str, int | None], who: str) -> None:
     wrong = []
     for key, axes in expected.items():
-        value = state.get(key)
-        if value is None:
-            wrong.append(f"{key} (missing)")
-        elif not isinstance(value, Tensor):
-            wrong.append(f"{key} (a {type(value).__name__}, not a tensor)")
+        value: Any = state.get(key)
+        if fault := no_tensor(key, value):
+            wrong.append(fault)
         elif axes is not None and value.ndim != axes:
             wrong.append(f"{key} ({tuple(value.shape)}, not {axes} axes)")
     if wrong:

@@ -17,6 +17,7 @@ from m2ib_adapters.imagebind import weights
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.encoders import encoders
 from m2ib_adapters.imagebind.preparations import Preparations
+from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
 from m2ib_adapters.inputs.tokens import coder
 
 LICENCE = "ImageBind's published weights: CC BY-NC-SA 4.0 (no commercial use)"
@@ -71,7 +72,8 @@ def load(
         origin = {"checkpoint": str(source), "sha256": sha256(path)}
     origin |= {"architecture": _differences(sizes) or "imagebind_huge", "licence": LICENCE}
     given = {"audio": audio, "video": video, "depth": depth, "thermal": thermal, "imu": imu}
-    preparations = Preparations.of(sizes, _side(image_size, sizes), given)
+    pixels = ImagePreparation((_side(image_size, sizes),) * 2, OPENAI_MEAN, OPENAI_STD)
+    preparations = Preparations.of(sizes, pixels, given, "imagebind")
     byte_pairs = coder(SimpleTokenizer(context_length=sizes.context_length))
     return Model(module, encoders(module, preparations, byte_pairs), device, dtype, origin)
 

@@ -12,7 +12,7 @@ from m2ib.errors import SettingError, did_you_mean
 from m2ib_adapters.towers.patches import Patches
 
 IMU_CHANNELS = 6
-AUDIO_SCALE, DEPTH_SCALE, THERMAL_SCALE, IMU_SCALE = 20.0, 5.0, 10.0, 5.0
+SCALES = {"audio": 20.0, "depth": 5.0, "thermal": 10.0, "imu": 5.0}  # of embeddings
 TEXT_SCALE = 1 / 0.07  # where it starts; it is learned
 
 _MAYBE_PAIRS = ("audio_kernel_size", "audio_stride")

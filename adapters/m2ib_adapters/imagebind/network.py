@@ -14,15 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
-from m2ib_adapters.imagebind.architecture import (
-    AUDIO_SCALE,
-    DEPTH_SCALE,
-    IMU_CHANNELS,
-    IMU_SCALE,
-    TEXT_SCALE,
-    THERMAL_SCALE,
-    Architecture,
-)
+from m2ib_adapters.imagebind.architecture import IMU_CHANNELS, SCALES, TEXT_SCALE, Architecture
 from m2ib_adapters.imagebind.blocks import EPS, Block, Trunk
 from m2ib_adapters.towers.patches import Patches
 
@@ -72,23 +64,14 @@ class ImageBind(nn.Module):
         out = a.out_embed_dim
         self.modality_heads = nn.ModuleDict(
             {
-                "vision": _head(widths["vision"], out),
-                "text": EndTokenHead(widths["text"], out),
-                "audio": _head(widths["audio"], out),
-                "depth": _head(widths["depth"], out),
-                "thermal": _head(widths["thermal"], out),
-                "imu": _head(widths["imu"], out, nn.Dropout(0.5)),
+                name: EndTokenHead(width, out)
+                if name == "text"
+                else _head(width, out, *([nn.Dropout(0.5)] if name == "imu" else []))
+                for name, width in widths.items()
             }
         )
         self.modality_postprocessors = nn.ModuleDict(
-            {
-                "vision": nn.Sequential(UnitLength()),
-                "text": nn.Sequential(UnitLength(), Scale(TEXT_SCALE, learned=True)),
-                "audio": nn.Sequential(UnitLength(), Scale(AUDIO_SCALE)),
-                "depth": nn.Sequential(UnitLength(), Scale(DEPTH_SCALE)),
-                "thermal": nn.Sequential(UnitLength(), Scale(THERMAL_SCALE)),
-                "imu": nn.Sequential(UnitLength(), Scale(IMU_SCALE)),
-            }
+            {name: nn.Sequential(UnitLength(), *_scale(name)) for name in widths}
         )
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -268,6 +251,13 @@ def _picture(stem: str, width: int, patches: Patches, size: tuple[int, int]) -> 
     (high, wide), (down, across) = patches.kernel, patches.stride
     conv = nn.Conv2d(1, width, (high, wide), (down, across), bias=False)
     return PatchPreprocessor(stem, conv, width, patches.grid(size), norm=True)
+
+
+def _scale(name: str) -> list[Scale]:
+    """Of a modality's embeddings; none of the images'."""
+    if name == "text":
+        return [Scale(TEXT_SCALE, learned=True)]
+    return [Scale(SCALES[name])] if name in SCALES else []
 
 
 def _head(width: int, out: int, *between: nn.Module) -> nn.Sequential:

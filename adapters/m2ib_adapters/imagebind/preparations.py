@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -13,12 +14,14 @@ from m2ib.errors import InputError, SettingError
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.inputs.audio import AudioPreparation
 from m2ib_adapters.inputs.depth import DepthPreparation
-from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
+from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.imu import ImuPreparation
+from m2ib_adapters.inputs.options import WithOptions
 from m2ib_adapters.inputs.thermal import ThermalPreparation
 from m2ib_adapters.inputs.video import VideoPreparation
 from m2ib_adapters.towers.patches import Patches
 
+Made = TypeVar("Made", bound=WithOptions)
 Given = Mapping[str, Mapping[str, Any] | None]
 """A user's options by modality: fields of the preparations."""
 
@@ -70,34 +73,37 @@ class Preparations:
     video: VideoPreparation | None = None
 
     @classmethod
-    def of(cls, sizes: Architecture, side: int, given: Given) -> Preparations:
-        """The official ones, for a model of these sizes and images of ``side`` pixels, with the user's options.
+    def of(
+        cls,
+        sizes: Architecture,
+        pixels: ImagePreparation,
+        given: Given,
+        who: str,
+        own: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    ) -> Preparations:
+        """For a model of these sizes, with the user's options: one for each modality in ``given``, and for images.
 
-        Raises :class:`SettingError`.
+        own  fields that are not the official ones, by modality
+
+        Raises :class:`SettingError`, in the name of ``who``.
         """
-        options = checked_options(given, "imagebind")
-        frame = sizes.patches("vision")
-        pixels = ImagePreparation((side, side), OPENAI_MEAN, OPENAI_STD)
+        options, frame = _checked(given, who), sizes.patches("vision")
+
+        def made(kind: type[Made], **fields: Any) -> Made:
+            return kind.of(options[kind.MODALITY], **fields, **own.get(kind.MODALITY, {}))
+
+        bins, frames, size = sizes.audio_num_mel_bins, sizes.audio_target_len, sizes.picture_size
         return cls(
             image=ImagePatches(pixels, frame),
-            audio=AudioPreparation.of(
-                options["audio"],
-                bins=sizes.audio_num_mel_bins,
-                frames=sizes.audio_target_len,
-                patches=sizes.patches("audio"),
-            ),
-            depth=DepthPreparation.of(
-                options["depth"], size=sizes.picture_size, patches=sizes.patches("depth")
-            ),
-            thermal=ThermalPreparation.of(
-                options["thermal"], size=sizes.picture_size, patches=sizes.patches("thermal")
-            ),
-            imu=ImuPreparation.of(options["imu"], samples=sizes.imu_samples, window=sizes.imu_window),
-            video=VideoPreparation.of(options["video"], size=sizes.pixels, patches=frame),
+            audio=made(AudioPreparation, bins=bins, frames=frames, patches=sizes.patches("audio")),
+            depth=made(DepthPreparation, size=size, patches=sizes.patches("depth")),
+            thermal=made(ThermalPreparation, size=size, patches=sizes.patches("thermal")),
+            imu=made(ImuPreparation, samples=sizes.imu_samples, window=sizes.imu_window),
+            video=made(VideoPreparation, size=sizes.pixels, patches=frame) if "video" in options else None,
         )
 
 
-def checked_options(given: Given, who: str) -> dict[str, Mapping[str, Any]]:
+def _checked(given: Given, who: str) -> dict[str, Mapping[str, Any]]:
     """The user's options by modality, {} for None. Raises :class:`SettingError` in the name of ``who``."""
     for modality, options in given.items():
         if options is not None and not isinstance(options, Mapping):

@@ -45,12 +45,8 @@ def locate(checkpoint: Any) -> Path:
         if found is None:
             raise CheckpointError(f"{who} is a folder without {' or '.join(_IN_FOLDER)}; {_WAY_OUT}")
         return found
-    if (
-        path.is_absolute()
-        or source.count("/") != 1
-        or source.startswith((".", "~"))
-        or path.suffix in _SUFFIXES
-    ):
+    elsewhere = path.is_absolute() or source.startswith((".", "~"))
+    if elsewhere or source.count("/") != 1 or path.suffix in _SUFFIXES:
         raise CheckpointError(f"{who} does not exist; {_WAY_OUT}")
     return _from_hub(who, source)
 

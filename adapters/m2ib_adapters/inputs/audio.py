@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -17,8 +17,8 @@ from m2ib.contract.layout import Axis
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import SoundView
-from m2ib_adapters.inputs.fields import check_positive, is_number, with_options
-from m2ib_adapters.inputs.media import check_count, clip_starts, optional, rounded
+from m2ib_adapters.inputs.media import clip_starts, counted_clips, optional, rounded
+from m2ib_adapters.inputs.options import WithOptions, check_count, check_number, check_positive, is_number
 from m2ib_adapters.inputs.sound_files import (
     Range,
     Reading,
@@ -40,7 +40,7 @@ _PATCHES = Patches((16, 16), (10, 10))
 
 
 @dataclass(frozen=True)
-class AudioPreparation:
+class AudioPreparation(WithOptions):
     """How a model wants its sounds: a few clips, each a log-mel spectrogram, cut into patches.
 
     rate       samples a second that it is resampled to
@@ -61,12 +61,13 @@ class AudioPreparation:
     seconds: float = 2.0
     patches: Patches = _PATCHES
 
+    MODALITY: ClassVar[str] = "audio"
     OPTIONS: ClassVar[tuple[str, ...]] = ("clips", "seconds", "mean", "std")
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], **fixed: Any) -> AudioPreparation:
+    def of(cls, options: Mapping[str, Any], **fixed: Any) -> Self:
         """With a user's options, those named in ``OPTIONS``. Raises :class:`SettingError`."""
-        made = with_options(cls(**fixed), options, cls.OPTIONS, "audio")
+        made = super().of(options, **fixed)
         if "seconds" in options and made.seconds > made.held:
             raise SettingError(
                 f"audio: seconds={made.seconds:g} is more than the {made.held:g} s that the model's {made.frames} "
@@ -77,8 +78,7 @@ class AudioPreparation:
     def __post_init__(self) -> None:
         check_count(self.clips, "clips", "audio")
         check_positive(self.std, "std", "audio")
-        if not is_number(self.mean):
-            raise SettingError(f"audio: mean is a number, not {self.mean!r}")
+        check_number(self.mean, "mean", "audio")
         if not is_number(self.seconds) or self.seconds < _WINDOW:
             raise SettingError(f"audio: seconds is a number, {_WINDOW:g} or more, not {self.seconds!r}")
 
@@ -123,16 +123,11 @@ class AudioPreparation:
         self._warn(sound, reading, heard, filled)
         energies = torch.stack([self._energies(clip) for clip in heard])  # (clips, bands, frames)
         spans = tuple((start / self.rate, min(stop / self.rate, sound.seconds)) for start, stop in clips)
-        view = SoundView(
-            spectrogram=energies.numpy(),
-            hertz=mel_edges(self.bins, self.rate)[1:-1],
-            clips=spans,
-            step=_STEP,
-            frames=filled,
-            length=sound.seconds,
+        view = self._view(energies, spans, filled, sound.seconds)
+        view = replace(
+            view,
             envelope=reading.envelope / max(1.0, *map(abs, reading.extremes)),
             waveform=(played / max(1.0, float(played.abs().max()))).numpy(),
-            rate=self.rate,
             played=((0.0, sound.seconds),) if whole else spans,
         )
         origin = sound.origin | {
@@ -173,26 +168,24 @@ class AudioPreparation:
         sounding = (energies.abs() > 1e-3).any(1)  # (clips, frames); padding is 0
         filled = tuple(int(row.nonzero().max()) + 1 if row.any() else 0 for row in sounding)
         count, seconds = len(shown), min(self.seconds, self.held)
-        view = SoundView(
-            spectrogram=energies.numpy(),
-            hertz=mel_edges(self.bins, self.rate)[1:-1],
-            clips=tuple((clip * seconds, (clip + 1) * seconds) for clip in range(count)),
-            step=_STEP,
-            frames=filled,
-            length=count * seconds,
-            envelope=np.zeros((2, 0), np.float32),
-            waveform=np.zeros(0, np.float32),
-            rate=self.rate,
-            played=(),
-        )
+        spans = tuple((clip * seconds, (clip + 1) * seconds) for clip in range(count))
+        view = self._view(energies, spans, filled, count * seconds)
         several = inputs.ndim == 4
-        counted = (
-            (Axis("clip", "clips", tuple((float(n), n + 1.0) for n in range(count))),) if several else ()
-        )
+        counted = (counted_clips(count),) if several else ()
         layout = self.patches.layout(
             (self.bins, self.frames), clips=count if several else None, axes=(*counted, *self._axes())
         )
         return Item(inputs, layout, view, {"source": "tensor", "shape": list(inputs.shape)})
+
+    def _view(
+        self, energies: Tensor, clips: tuple[tuple[float, float], ...], frames: tuple[int, ...], length: float
+    ) -> SoundView:
+        """Of (clips, bands, frames), without anything to play."""
+        nothing = np.zeros((2, 0), np.float32)
+        hertz = mel_edges(self.bins, self.rate)[1:-1]
+        return SoundView(
+            energies.numpy(), hertz, clips, _STEP, frames, length, nothing, nothing[0], self.rate, played=()
+        )
 
     def _clips(self, length: int) -> list[Range]:
         """[start, stop) of each clip, in samples at the model's rate, of a sound with ``length`` of them."""
@@ -210,22 +203,24 @@ class AudioPreparation:
         finds what they share already without the earlier one's mean.
         """
         clip -= clip.mean()
-        bands: Tensor = (
-            optional("torchaudio.compliance.kaldi", "imagebind")
-            .fbank(
-                clip,
-                num_mel_bins=self.bins,
-                sample_frequency=self.rate,
-                window_type="hanning",
-                frame_length=_WINDOW * 1000,
-                frame_shift=_STEP * 1000,
-                htk_compat=True,
-                use_energy=False,
-                dither=0.0,
-            )
-            .T
-        )  # (bands, n)
+        bands = self.log_mel(clip).T  # (bands, n)
         return pad(bands[:, : self.frames], (0, max(0, self.frames - bands.shape[1])))
+
+    def log_mel(self, wave: Tensor) -> Tensor:
+        """(channels, samples) -> (frames, bands): log energies of the first channel."""
+        fbank = optional("torchaudio.compliance.kaldi", "imagebind").fbank
+        energies: Tensor = fbank(
+            wave,
+            num_mel_bins=self.bins,
+            sample_frequency=self.rate,
+            window_type="hanning",
+            frame_length=_WINDOW * 1000,
+            frame_shift=_STEP * 1000,
+            htk_compat=True,
+            use_energy=False,
+            dither=0.0,
+        )
+        return energies
 
     def _axes(self) -> tuple[Axis, Axis]:
         """Frequency and time of each patch."""

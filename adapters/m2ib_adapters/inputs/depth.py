@@ -11,13 +11,11 @@ here. ``unit="mm"`` for such files, or ``baseline=.075 / 8`` for all others, giv
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -25,24 +23,15 @@ from m2ib.contract.inputs import Item
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib_adapters.inputs.fields import (
-    PATCHES,
-    check_positive,
-    check_tensor,
-    describe_field,
-    field_layout,
-    field_view,
+    FieldPreparation,
     fill_nearest,
     fit,
     is_flat,
-    is_number,
     open_field,
-    saying,
     seen_part,
-    with_input,
-    with_options,
 )
 from m2ib_adapters.inputs.media import called, rounded
-from m2ib_adapters.towers.patches import Patches
+from m2ib_adapters.inputs.options import check_positive, saying
 
 SENSORS: dict[str, tuple[float, float]] = {
     "kinect-v1": (0.075, 518.857901),  # NYUv2, 640x480 or cropped
@@ -61,12 +50,10 @@ _NEAR = 0.02  # metres; a median below it is probably in metres, read as millime
 
 
 @dataclass(frozen=True)
-class DepthPreparation:
+class DepthPreparation(FieldPreparation):
     """How a model wants depth, and how a raw input has it.
 
-    size              (rows, columns) of the input
-    patches           the model's patches
-    mean, std         of what the model takes, disparity / max_disparity
+    mean, std         of disparity / max_disparity
     unit              of raw values: "m", "mm", "sun-rgbd" (16 bits, rotated by 3, millimetres) or
                       "disparity" (pixels, used as it is); None: "m" for floating point, "mm" for whole numbers
     sensor            kinect-v1, kinect-v2, realsense or xtion, for the camera's two numbers; None: kinect-v1
@@ -76,8 +63,6 @@ class DepthPreparation:
     max_disparity     pixels: clamped to it, then divided by it; None: neither
     """
 
-    size: tuple[int, int] = (224, 224)
-    patches: Patches = PATCHES
     mean: float = 0.0418
     std: float = 0.0295
     unit: str | None = None
@@ -88,13 +73,9 @@ class DepthPreparation:
     farthest: float = 8.0
     max_disparity: float | None = 75.0
 
+    MODALITY: ClassVar[str] = "depth"
     IN_INPUT: ClassVar[tuple[str, ...]] = ("unit", "sensor", "focal_length", "baseline")
     OPTIONS: ClassVar[tuple[str, ...]] = (*IN_INPUT, "nearest", "farthest", "max_disparity", "mean", "std")
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any], **fixed: Any) -> DepthPreparation:
-        """With a user's options, those named in ``OPTIONS``. Raises :class:`SettingError`."""
-        return with_options(cls(**fixed), options, cls.OPTIONS, "depth")
 
     def __post_init__(self) -> None:
         if self.unit is not None and self.unit not in UNITS:
@@ -106,10 +87,9 @@ class DepthPreparation:
             )
         for name in ("focal_length", "baseline", "max_disparity"):
             check_positive(getattr(self, name), name, "depth", optional=True)
-        for name in ("nearest", "farthest", "std"):
+        for name in ("nearest", "farthest"):
             check_positive(getattr(self, name), name, "depth")
-        if not is_number(self.mean):
-            raise SettingError(f"depth: mean is a number, not {self.mean!r}")
+        super().__post_init__()
         if self.nearest >= self.farthest:
             raise SettingError(
                 f"depth: nearest={self.nearest:g} m is not before farthest={self.farthest:g} m"
@@ -137,7 +117,7 @@ class DepthPreparation:
 
         Raises :class:`InputError`.
         """
-        mine, value = with_input(self, raw, self.IN_INPUT, "depth")
+        mine, value = self.with_input(raw)
         name = called(value, "depth")
         stored, origin = open_field(value, "depth")
         unit = mine.unit or _unit_of(stored, name)
@@ -156,8 +136,7 @@ class DepthPreparation:
             raise InputError(
                 f"{name}: all pixels in the model's centre crop are holes; crop the input to what was measured"
             )
-        filled = fill_nearest(fitted) / (self.max_disparity or 1.0)  # (rows, columns)
-        inputs = torch.from_numpy((filled - self.mean) / self.std).float()[None]  # (1, rows, columns)
+        inputs = self.normalised(fill_nearest(fitted) / (self.max_disparity or 1.0))  # (1, rows, columns)
         if not doubtful:
             mine._warn_of_limits(seen_part(values, region), is_flat(inputs), unit, name)
         shown, label, shown_unit = values, "depth", "m"
@@ -172,20 +151,13 @@ class DepthPreparation:
             "holes": rounded(holes),
             **mine._steps(unit),
         }
-        view = field_view(shown, label, shown_unit, "viridis_r", region, self.size)
-        return Item(
-            inputs,
-            field_layout(self.patches, self.size, region),
-            view,
-            origin,
-        )
+        return self.item(inputs, shown, label, shown_unit, "viridis_r", region, origin)
 
     def describe(self, inputs: Tensor) -> Item:
         """One preprocessed tensor (1, H, W) as an :class:`Item`; shown in metres, by the camera's numbers."""
-        check_tensor(inputs, self.patches.kernel, "depth")
-        disparity = (inputs[0].float().cpu().numpy() * self.std + self.mean) * (self.max_disparity or 1.0)
+        disparity = self.denormalised(inputs) * (self.max_disparity or 1.0)
         metres = np.where(disparity > 0, np.prod(self.camera) / np.where(disparity > 0, disparity, 1), np.nan)
-        return describe_field(inputs, metres, self.patches, "depth", "m", "viridis_r")
+        return self.item(inputs, metres, "depth", "m", "viridis_r")
 
     def _warn_of_limits(self, seen: np.ndarray, flat: bool, unit: str, name: str) -> None:
         """Where ``seen``, in metres or pixels of disparity, lies beyond the limits, or is ``flat`` to the model."""

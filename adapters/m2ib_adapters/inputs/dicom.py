@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from m2ib.errors import AdapterError, InputError
-from m2ib_adapters.inputs.bounds import check_pixels
+from m2ib_adapters.inputs.media import check_pixels
 
 _PREAMBLE = 128  # bytes before the mark
 _MARK = b"DICM"

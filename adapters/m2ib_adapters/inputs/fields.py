@@ -3,36 +3,92 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from numbers import Real
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image, ImageOps
+from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from m2ib.contract.inputs import Item
-from m2ib.contract.layout import Layout
-from m2ib.errors import InputError, SettingError
+from m2ib.errors import InputError
 from m2ib.renderers import FieldView
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.bounds import check_pixels
-from m2ib_adapters.inputs.images import ImagePreparation, placed, read_file
-from m2ib_adapters.inputs.media import called, existing_file
+from m2ib_adapters.inputs.images import ImagePreparation, decoding, placed, read_file
+from m2ib_adapters.inputs.media import called, check_pixels, existing_file
+from m2ib_adapters.inputs.options import WithOptions, check_number, check_positive
 from m2ib_adapters.inputs.tensors import array_of
 from m2ib_adapters.towers.patches import Patches
 
 Region = tuple[float, float, float, float]
-PATCHES = Patches((16, 16), (16, 16))
-Made = TypeVar("Made", bound=Any)
 
+_PATCHES = Patches((16, 16), (16, 16))
 _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
 _LEAST_WEIGHT = 1e-4  # below this share of measured pixels, an average over them is rounding
 _FLAT = 1e-3  # between the least and the greatest number of a model's input: all the same to it
 _NUMPY = (b"\x93NUMPY", b"PK")  # the first bytes of a .npy and of a .npz file
+
+
+@dataclass(frozen=True)
+class FieldPreparation(WithOptions):
+    """How a model wants one value a pixel.
+
+    size       (rows, columns) of the input
+    patches    the model's patches
+    mean, std  of what the model takes
+    """
+
+    size: tuple[int, int] = (224, 224)
+    patches: Patches = _PATCHES
+    mean: float = 0.0
+    std: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_positive(self.std, "std", self.MODALITY)
+        check_number(self.mean, "mean", self.MODALITY)
+
+    def normalised(self, values: np.ndarray) -> Tensor:
+        """(rows, columns) as the model takes them: (1, rows, columns) float32."""
+        return torch.from_numpy((values - self.mean) / self.std).float()[None]
+
+    def denormalised(self, inputs: Tensor) -> np.ndarray:
+        """The inverse, of a preprocessed tensor.
+
+        Raises :class:`InputError` for what is not (1, rows, columns), both multiples of the patch.
+        """
+        high, wide = self.patches.kernel
+        fits = inputs.ndim == 3 and inputs.shape[0] == 1 and inputs.numel() > 0 and inputs.is_floating_point()
+        if not fits or inputs.shape[1] % high or inputs.shape[2] % wide:
+            raise InputError(
+                f"{self.MODALITY}: a preprocessed tensor has the shape (1, rows, columns), multiples of {high} and "
+                f"{wide}, and a floating-point type, not {tuple(inputs.shape)} {inputs.dtype}"
+            )
+        return inputs[0].float().cpu().numpy() * self.std + self.mean
+
+    def item(
+        self,
+        inputs: Tensor,
+        values: np.ndarray,
+        label: str,
+        unit: str,
+        colours: str,
+        region: Region | None = None,
+        origin: Mapping[str, Any] | None = None,
+    ) -> Item:
+        """Inputs (1, rows, columns) that show ``region`` of ``values``, which are looked at.
+
+        Without a region, they are a preprocessed tensor and its own values.
+        """
+        size = (inputs.shape[1], inputs.shape[2])
+        region = region or (0.0, 0.0, float(size[1]), float(size[0]))
+        layout = self.patches.placed(placed(self.patches.layout(size), region), size)
+        view = field_view(values, label, unit, colours, region, size)
+        return Item(inputs, layout, view, origin or {"source": "tensor", "input_size": list(size)})
 
 
 def open_field(raw: Any, who: str) -> tuple[np.ndarray, dict[str, Any]]:
@@ -51,10 +107,7 @@ def open_field(raw: Any, who: str) -> tuple[np.ndarray, dict[str, Any]]:
     elif isinstance(raw, Image.Image):
         values, origin = _pixels(raw, name), {"source": "PIL image"}
     elif isinstance(raw, (np.ndarray, Tensor)):
-        values, origin = (
-            array_of(raw) if isinstance(raw, Tensor) else np.asarray(raw),
-            {"source": "array"},
-        )
+        values, origin = array_of(raw) if isinstance(raw, Tensor) else raw, {"source": "array"}
     else:
         raise InputError(
             f"{who}: cannot use a {type(raw).__name__}; give a path, a PIL image or an array (H, W)"
@@ -134,15 +187,13 @@ def _read_exr(path: Path, who: str) -> np.ndarray:
 
 
 def _pixels(image: Image.Image, name: str) -> np.ndarray:
-    try:
+    with decoding(name):
         upright = ImageOps.exif_transpose(image)
         if upright.mode in ("1", "LA", "La"):
             upright = upright.convert("L")
         elif upright.mode not in ("L", "F", "RGB", "RGBA") and not upright.mode.startswith("I"):
             upright = upright.convert("RGB")
         return np.asarray(upright)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{name} is damaged and cannot be decoded: {error}") from error
 
 
 def fit(
@@ -182,26 +233,9 @@ def _through(values: np.ndarray, change: Callable[[Image.Image], Image.Image]) -
 
 
 def fill_nearest(values: np.ndarray) -> np.ndarray:
-    """``values`` (rows, columns) with each NaN replaced by the nearest value; one of them must be there.
-
-    The distance is Euclidean: the nearest value of each column first, then the best of the columns.
-    """
-    known = ~np.isnan(values)
-    if known.all():
-        return values
-    rows, columns = values.shape
-    far = 4 * (rows + columns)
-    at = np.arange(rows)[:, None]  # (rows, 1)
-    above = np.maximum.accumulate(np.where(known, at, -far), axis=0)  # (rows, columns)
-    below = np.minimum.accumulate(np.where(known, at, far)[::-1], axis=0)[::-1]
-    nearest = np.where(at - above <= below - at, above, below)  # its row, or far away
-    across = np.arange(columns)
-    apart = (across[:, None] - across[None, :]) ** 2  # (columns, columns)
-    filled = values.copy()
-    for row in np.flatnonzero(~known.all(axis=1)):
-        best = ((nearest[row] - row) ** 2 + apart).argmin(axis=1)  # (columns,)
-        filled[row] = values[nearest[row, best], best]
-    return filled
+    """``values`` (rows, columns) with each NaN replaced by the nearest value; one of them must be there."""
+    nearest = distance_transform_edt(np.isnan(values), return_distances=False, return_indices=True)
+    return np.asarray(values[tuple(nearest)])
 
 
 def field_view(
@@ -217,73 +251,3 @@ def field_view(
     left, top, right, bottom = region
     region = (left * scale[0], top * scale[1], right * scale[0], bottom * scale[1])
     return FieldView(values.astype(np.float32), label, unit, colours, region, size, scale)
-
-
-def field_layout(
-    patches: Patches, size: tuple[int, int], region: tuple[float, float, float, float]
-) -> Layout:
-    """Of an input (rows, columns) that shows ``region`` of the raw one."""
-    return patches.placed(placed(patches.layout(size), region), size)
-
-
-def describe_field(
-    inputs: Tensor, values: np.ndarray, patches: Patches, label: str, unit: str, colours: str
-) -> Item:
-    """A preprocessed tensor (1, rows, columns) as an :class:`Item`, shown as ``values`` (rows, columns)."""
-    size = (inputs.shape[1], inputs.shape[2])
-    region = (0.0, 0.0, float(size[1]), float(size[0]))
-    view = field_view(values, label, unit, colours, region, size)
-    origin = {"source": "tensor", "input_size": list(size)}
-    return Item(inputs, field_layout(patches, size, region), view, origin)
-
-
-def check_tensor(tensor: Tensor, patch: tuple[int, ...], who: str) -> None:
-    """Raises :class:`InputError` for what is not (1, rows, columns), both multiples of the patch."""
-    fits = tensor.ndim == 3 and tensor.shape[0] == 1 and tensor.numel() > 0
-    if not fits or tensor.shape[1] % patch[0] or tensor.shape[2] % patch[1] or not tensor.is_floating_point():
-        raise InputError(
-            f"{who}: a preprocessed tensor has the shape (1, rows, columns), multiples of {patch[0]} and "
-            f"{patch[1]}, and a floating-point type, not {tuple(tensor.shape)} {tensor.dtype}"
-        )
-
-
-def with_options(preparation: Made, given: Mapping[str, Any], known: Sequence[str], who: str) -> Made:
-    """``preparation`` with some fields replaced. Raises :class:`SettingError` for one that is not known."""
-    unknown = [repr(key) for key in given if key not in known]
-    if unknown:
-        raise SettingError(f"{who}: no option {', '.join(unknown)}; there are {', '.join(known)}")
-    changed: Made = replace(preparation, **given)
-    return changed
-
-
-def with_input(preparation: Made, raw: Any, known: Sequence[str], who: str) -> tuple[Made, Any]:
-    """Of a raw input ``{who: value, option: ...}``, the preparation with these options, and the value.
-
-    Raises :class:`InputError`.
-    """
-    if not isinstance(raw, Mapping):
-        return preparation, raw
-    if who not in raw:
-        raise InputError(
-            f"{who}: a mapping needs the key {who!r}; it has {', '.join(map(repr, raw)) or 'none'}"
-        )
-    options = {key: value for key, value in raw.items() if key != who}
-    try:
-        return with_options(preparation, options, known, who), raw[who]
-    except SettingError as error:
-        raise InputError(called(raw[who], who) + str(error).removeprefix(who)) from None
-
-
-def saying(who: str, name: str, value: Any) -> str:
-    """How to give an option: in Python, and (in brackets) in a command or a settings file."""
-    return f"{name}={value!r} (options.{who}.{name}={value})"
-
-
-def check_positive(value: Any, name: str, who: str, *, optional: bool = False) -> None:
-    """Raises :class:`SettingError` for what is no finite number > 0; None passes where it is ``optional``."""
-    if not (optional and value is None) and not (is_number(value) and value > 0):
-        raise SettingError(f"{who}: {name} is a number > 0, not {value!r}")
-
-
-def is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)

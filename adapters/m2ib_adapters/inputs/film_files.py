@@ -13,8 +13,7 @@ import numpy as np
 
 from m2ib.errors import InputError
 from m2ib.notices import warn
-from m2ib_adapters.inputs.bounds import MAX_PIXELS
-from m2ib_adapters.inputs.media import called, optional
+from m2ib_adapters.inputs.media import MAX_PIXELS, called, optional, too_large
 
 _ONLY_FILES = {"protocol_whitelist": "file"}  # a playlist must not reach into the network
 _USUAL_RATE = 25.0  # frames a second, of a file that gives neither times nor a rate
@@ -199,8 +198,5 @@ def _opened(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
         if stream.codec_context is None:
             raise InputError(f"{name}: there is no decoder for its pictures; convert it to MP4")
         if stream.width * stream.height > MAX_PIXELS:
-            raise InputError(
-                f"{name} has frames of {stream.width}x{stream.height} pixels, more than the {MAX_PIXELS:,} that "
-                "are safe to open; make it smaller"
-            )
+            raise too_large(name, f"frames of {stream.width}x{stream.height} pixels")
         yield container, stream

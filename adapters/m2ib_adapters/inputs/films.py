@@ -18,7 +18,8 @@ from m2ib.errors import InputError
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.film_files import FilmFile
 from m2ib_adapters.inputs.images import open_image
-from m2ib_adapters.inputs.media import existing_file, positive_number
+from m2ib_adapters.inputs.media import existing_file
+from m2ib_adapters.inputs.options import positive_number
 
 Pictures = Callable[[Sequence[int]], Iterator[tuple[int, np.ndarray]]]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -20,9 +22,8 @@ from m2ib.errors import InputError
 from m2ib.notices import warn
 from m2ib.renderers import ImageView
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.bounds import check_pixels, too_large
 from m2ib_adapters.inputs.dicom import is_dicom, read_dicom
-from m2ib_adapters.inputs.media import existing_file
+from m2ib_adapters.inputs.media import check_pixels, existing_file, too_large
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, and of all that follow it
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -183,13 +184,8 @@ def open_image(raw: Any) -> tuple[Image.Image, dict[str, Any]]:
             "give a path, a PIL image, an array (H, W, 3) or a tensor"
         )
     check_pixels(name, image.width, image.height)
-    try:
-        upright = ImageOps.exif_transpose(image)
-        rgb = _to_rgb(upright, name)
-    except InputError:
-        raise
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise InputError(f"{name} is damaged and cannot be decoded: {error}") from error
+    with decoding(name):
+        rgb = _to_rgb(ImageOps.exif_transpose(image), name)
     return rgb, origin | {"size": [rgb.width, rgb.height]}
 
 
@@ -199,7 +195,7 @@ def read_file(path: Path, kind: str) -> tuple[Image.Image, dict[str, Any]]:
     kind  "image", "depth", ... for the message of the :class:`InputError`
     """
     name = f"{kind} {str(path)!r}"
-    try:
+    with decoding(name):
         if is_dicom(path):
             return read_dicom(path, kind)
         with warnings.catch_warnings():
@@ -208,6 +204,13 @@ def read_file(path: Path, kind: str) -> tuple[Image.Image, dict[str, Any]]:
                 check_pixels(name, image.width, image.height)
                 image.load()
                 return image, {}
+
+
+@contextmanager
+def decoding(name: str) -> Iterator[None]:
+    """Whatever PIL raises over a file becomes one :class:`InputError`, in the name of ``name``."""
+    try:
+        yield
     except InputError:
         raise
     except Image.DecompressionBombError as error:  # its message begins with the number of pixels

@@ -20,8 +20,8 @@ from m2ib.contract.layout import Axis, Layout
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import TracesView
-from m2ib_adapters.inputs.fields import check_positive, is_number, saying, with_input, with_options
 from m2ib_adapters.inputs.media import called, rounded
+from m2ib_adapters.inputs.options import WithOptions, check_positive, is_number, saying
 from m2ib_adapters.inputs.recordings import SENSORS, TRACES, Recording, open_recording
 from m2ib_adapters.towers.patches import Patches
 
@@ -40,7 +40,7 @@ _MOST_SHOWN = 10_000  # samples
 
 
 @dataclass(frozen=True)
-class ImuPreparation:
+class ImuPreparation(WithOptions):
     """How a model wants inertial measurements, and how a raw input has them.
 
     samples, seconds    of the input: 2000 samples over 5 s are 400 a second
@@ -60,12 +60,9 @@ class ImuPreparation:
     accelerometer_unit: str | None = None
     gyroscope_unit: str | None = None
 
+    MODALITY: ClassVar[str] = "imu"
     OPTIONS: ClassVar[tuple[str, ...]] = ("rate", "start", "accelerometer_unit", "gyroscope_unit")
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any], **fixed: Any) -> ImuPreparation:
-        """With a user's options, those named in ``OPTIONS``. Raises :class:`SettingError`."""
-        return with_options(cls(**fixed), options, cls.OPTIONS, "imu")
+    IN_INPUT: ClassVar[tuple[str, ...]] = OPTIONS
 
     def __post_init__(self) -> None:
         check_positive(self.rate, "rate", "imu", optional=True)
@@ -95,7 +92,7 @@ class ImuPreparation:
         """
         if isinstance(raw, (tuple, list)) and len(raw) == 2:
             raw = {"imu": raw[0], "rate": raw[1]}
-        mine, value = with_input(self, raw, self.OPTIONS, "imu")
+        mine, value = self.with_input(raw)
         name = called(value, "imu")
         recording, origin = open_recording(value, timed=mine.rate is None)
         times, timing = mine._times(recording, name)

@@ -1,16 +1,22 @@
-"""What raw inputs share: the library, a file that has to be there, its name, a rate, clips spread over the time."""
+"""What raw inputs share: the library, a file that has to be there, its name, clips spread over the time."""
 
 from __future__ import annotations
 
 from fractions import Fraction
 from importlib import import_module
-from math import isfinite
-from numbers import Integral, Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from m2ib.errors import AdapterError, InputError, SettingError
+from m2ib.contract.layout import Axis
+from m2ib.errors import AdapterError, InputError
+
+_FAULTS: dict[type[Exception], str] = {
+    FileNotFoundError: "does not exist; check the path",
+    IsADirectoryError: "is a folder; name a file",
+    PermissionError: "cannot be read: permission denied",
+}
+MAX_PIXELS = 178_956_970  # 0.5 GiB of RGB
 
 
 def optional(module: str, extra: str) -> Any:
@@ -39,33 +45,14 @@ def existing_file(raw: str | PathLike[str], kind: str) -> Path:
     """
     if raw == "":
         raise InputError(f"{kind} '' is empty; give a path")
-    path = Path(raw)
+    path, name = Path(raw), called(raw, kind)
     try:
         path.open("rb").close()
-    except FileNotFoundError:
-        raise InputError(f"{kind} {str(path)!r} does not exist; check the path") from None
-    except IsADirectoryError:
-        raise InputError(f"{kind} {str(path)!r} is a folder; name a file") from None
-    except PermissionError:
-        raise InputError(f"{kind} {str(path)!r} cannot be read: permission denied") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{kind} {str(path)!r} cannot be read: {error}") from None
+        raise InputError(f"{name} {_FAULTS.get(type(error), f'cannot be read: {error}')}") from None
     if path.is_file() and not path.stat().st_size:
-        raise InputError(f"{kind} {str(path)!r} is empty: the file holds 0 bytes")
+        raise InputError(f"{name} is empty: the file holds 0 bytes")
     return path
-
-
-def positive_number(value: Any, name: str) -> float:
-    """``value`` where it is a finite number above zero. Raises :class:`InputError`, in the name of ``name``."""
-    if isinstance(value, bool) or not isinstance(value, Real) or not isfinite(value) or value <= 0:
-        raise InputError(f"{name} is a positive number, not {value!r:.40}")
-    return float(value)
-
-
-def check_count(value: Any, name: str, who: str) -> None:
-    """Raises :class:`SettingError` for what is no whole number above zero."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise SettingError(f"{who}: {name} is a whole number > 0, not {value!r}")
 
 
 def clip_starts(duration: float, seconds: float, clips: int) -> list[Fraction]:
@@ -76,3 +63,21 @@ def clip_starts(duration: float, seconds: float, clips: int) -> list[Fraction]:
     """
     room = Fraction(max(duration - seconds, 0))
     return [room * clip / max(clips - 1, 1) for clip in range(clips)]
+
+
+def counted_clips(count: int) -> Axis:
+    """The axis of clips of which nobody knows where they lie: they are counted."""
+    return Axis("clip", "clips", tuple((float(n), n + 1.0) for n in range(count)))
+
+
+def check_pixels(name: str, width: int, height: int) -> None:
+    """Raises :class:`InputError` for an image of more than :data:`MAX_PIXELS`."""
+    if width * height > MAX_PIXELS:
+        raise too_large(name, f"{width}x{height} pixels")
+
+
+def too_large(name: str, size: str) -> InputError:
+    """The error for an image of more than :data:`MAX_PIXELS`, with which a small file could fill the memory."""
+    return InputError(
+        f"{name} has {size}, more than the {MAX_PIXELS:,} that are safe to open; make it smaller"
+    )

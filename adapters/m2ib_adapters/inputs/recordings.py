@@ -15,8 +15,9 @@ from torch import Tensor
 
 from m2ib.errors import InputError
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.fields import load_array, saying
+from m2ib_adapters.inputs.fields import load_array
 from m2ib_adapters.inputs.media import called, existing_file
+from m2ib_adapters.inputs.options import saying
 from m2ib_adapters.inputs.tensors import array_of
 
 SENSORS = ("accelerometer", "gyroscope")
@@ -29,11 +30,7 @@ _SPELLINGS = {
 _UNITS = {
     "accelerometer": {
         "g": "g",
-        "m/s2": "m/s2",
-        "m/s/s": "m/s2",
-        "mps2": "m/s2",
-        "ms2": "m/s2",
-        "ms-2": "m/s2",
+        **dict.fromkeys(("m/s2", "m/s/s", "mps2", "ms2", "ms-2"), "m/s2"),
     },
     "gyroscope": {
         **dict.fromkeys(("rad/s", "rads", "radps", "rads-1", "rad"), "rad/s"),

@@ -21,7 +21,9 @@ from torch import Tensor
 from m2ib.errors import InputError
 from m2ib.notices import warn
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.media import called, existing_file, optional, positive_number
+from m2ib_adapters.inputs.media import called, existing_file, optional
+from m2ib_adapters.inputs.options import positive_number
+from m2ib_adapters.inputs.tensors import array_of
 
 _BLOCK = 2**20  # samples that are read at a time, over all channels
 _COLUMNS = 1000  # of the envelope
@@ -203,11 +205,7 @@ def _open_array(waveform: np.ndarray | Tensor, rate: Any) -> Sound:
     number = positive_number(rate, "audio: the rate, in samples a second,")
     if number != int(number) or number > _HIGHEST_RATE:
         raise InputError(f"audio: the rate is a whole number up to {_HIGHEST_RATE:,} a second, not {rate!r}")
-    if isinstance(waveform, Tensor):
-        tensor = waveform.detach().cpu()
-        array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-    else:
-        array = waveform
+    array = array_of(waveform) if isinstance(waveform, Tensor) else waveform
     if array.ndim == 1:
         array = array[None]  # (1, samples)
     if array.ndim != 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from m2ib.contract.layout import Token
@@ -43,6 +43,12 @@ def check_ids(ids: Any, limit: int, vocabulary: int) -> list[int]:
         if not 0 <= value < vocabulary:
             raise InputError(f"text: the token id {value} is outside the model's vocabulary of {vocabulary}")
     return values
+
+
+def check_words(special: Iterable[bool]) -> None:
+    """Raises :class:`InputError` where token ids are special ones all of them."""
+    if all(special):
+        raise InputError("text: the token ids hold special tokens only")
 
 
 def tokens_of_text(

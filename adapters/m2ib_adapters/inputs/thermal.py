@@ -6,35 +6,19 @@ ImageBind's authors have not published a loader. A user who measured LLVIP repor
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from m2ib.contract.inputs import Item
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
-from m2ib_adapters.inputs.fields import (
-    PATCHES,
-    check_positive,
-    check_tensor,
-    describe_field,
-    field_layout,
-    field_view,
-    fit,
-    is_flat,
-    is_number,
-    open_field,
-    seen_part,
-    with_input,
-    with_options,
-)
+from m2ib_adapters.inputs.fields import FieldPreparation, fit, is_flat, open_field, seen_part
 from m2ib_adapters.inputs.media import called, rounded
-from m2ib_adapters.towers.patches import Patches
+from m2ib_adapters.inputs.options import is_number
 
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R 601, as PIL weighs colours
 _GREY_ENOUGH = 8 / 255  # difference of channels that JPEG leaves in a grey picture, in shares of white
@@ -42,36 +26,24 @@ _PERCENTILES = (0.1, 99.9)
 
 
 @dataclass(frozen=True)
-class ThermalPreparation:
+class ThermalPreparation(FieldPreparation):
     """How a model wants thermal images.
 
-    size       (rows, columns) of the input
-    patches    the model's patches
     mean, std  of grey levels in [0, 1]
     low, high  raw values that become black and white, both or none. None: 0 and 255 for 8 bits, 0 and 1 for
                floating point within them; for all else the image's own percentiles .1 and 99.9, since
                cameras use a small part of 16 bits, and a single dead pixel must not decide
     """
 
-    size: tuple[int, int] = (224, 224)
-    patches: Patches = PATCHES
-    mean: float = 0.0
-    std: float = 1.0
     low: float | None = None
     high: float | None = None
 
+    MODALITY: ClassVar[str] = "thermal"
     IN_INPUT: ClassVar[tuple[str, ...]] = ("low", "high")
     OPTIONS: ClassVar[tuple[str, ...]] = (*IN_INPUT, "mean", "std")
 
-    @classmethod
-    def of(cls, options: Mapping[str, Any], **fixed: Any) -> ThermalPreparation:
-        """With a user's options, those named in ``OPTIONS``. Raises :class:`SettingError`."""
-        return with_options(cls(**fixed), options, cls.OPTIONS, "thermal")
-
     def __post_init__(self) -> None:
-        check_positive(self.std, "std", "thermal")
-        if not is_number(self.mean):
-            raise SettingError(f"thermal: mean is a number, not {self.mean!r}")
+        super().__post_init__()
         if self.low is None and self.high is None:
             return
         if not (is_number(self.low) and is_number(self.high) and self.low < self.high):  # type: ignore[operator]
@@ -88,16 +60,14 @@ class ThermalPreparation:
 
         Raises :class:`InputError`; warns of false colours, and of an input that is the same everywhere.
         """
-        mine, value = with_input(self, raw, self.IN_INPUT, "thermal")
+        mine, value = self.with_input(raw)
         name = called(value, "thermal")
         stored, origin = open_field(value, "thermal")
         levels = _grey(stored, name)  # (H, W)
         low, high, stretch = mine._limits(levels, stored.dtype)
         pixels = ((levels - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(levels)
         fitted, region = fit(pixels, self.size, Image.Resampling.BICUBIC, name)
-        inputs = torch.from_numpy((fitted.clip(0, 1) - self.mean) / self.std).float()[
-            None
-        ]  # (1, rows, columns)
+        inputs = self.normalised(fitted.clip(0, 1))  # (1, rows, columns)
         if is_flat(inputs):
             _warn_of_one_level(seen_part(levels, region), low, high, name)
         origin |= {
@@ -112,19 +82,11 @@ class ThermalPreparation:
             "std": self.std,
         }
         unit = "as given" if _is_measured(levels, stored.dtype) else "grey level"
-        view = field_view(levels, "thermal", unit, "bone", region, self.size)
-        return Item(
-            inputs,
-            field_layout(self.patches, self.size, region),
-            view,
-            origin,
-        )
+        return self.item(inputs, levels, "thermal", unit, "bone", region, origin)
 
     def describe(self, inputs: Tensor) -> Item:
         """One preprocessed tensor (1, H, W) as an :class:`Item`; shown with mean and std undone."""
-        check_tensor(inputs, self.patches.kernel, "thermal")
-        levels = inputs[0].float().cpu().numpy() * self.std + self.mean
-        return describe_field(inputs, levels, self.patches, "thermal", "grey level", "bone")
+        return self.item(inputs, self.denormalised(inputs), "thermal", "grey level", "bone")
 
     def _limits(self, levels: np.ndarray, dtype: np.dtype[Any]) -> tuple[float, float, str]:
         """The raw values that become black and white, and how they were chosen."""

@@ -8,13 +8,16 @@ where lower-casing moves no character.
 from __future__ import annotations
 
 import string
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from m2ib.contract.layout import Token
 from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.inputs.texts import tokens_of_ids, tokens_of_text, too_long
+
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,40 @@ class Coder(Protocol):
         ...
 
 
+class NamedIds(ABC):
+    """Reads ids by what a tokenizer knows of them: which are special, their names, and the text of some."""
+
+    @abstractmethod
+    def _special(self, ids: Sequence[int]) -> list[bool]: ...
+
+    @abstractmethod
+    def _names(self, ids: Sequence[int]) -> list[str]: ...
+
+    @abstractmethod
+    def _decode(self, ids: list[int]) -> str: ...
+
+    def read(self, ids: list[int]) -> Coded:
+        """What given ids stand for."""
+        text, tokens = tokens_of_ids(ids, self._special(ids), self._names(ids), self._decode)
+        return Coded(text, ids, tokens)
+
+    def _fitted(
+        self, raw: str, shown: str, parts: list[tuple[int, Span]], limit: int, truncate: bool, padded: bool
+    ) -> Coded:
+        """Ids and their places in ``shown``, the last one an end token's, as :meth:`Coder.code` gives them."""
+        excess = len(parts) > limit
+        if excess:
+            if not truncate:
+                raise too_long(raw, len(parts), limit)
+            end = parts[limit - 2][1][1]
+            parts = [*parts[: limit - 1], (parts[-1][0], (end, end))]
+        if padded:
+            parts += [(0, parts[-1][1])] * (limit - len(parts))
+        ids = [value for value, _ in parts]
+        spans = [span for _, span in parts]
+        return Coded(shown, ids, tokens_of_text(shown, self._names(ids), spans, self._special(ids)), excess)
+
+
 def coder(tokenizer: Any) -> Coder:
     """The coder for what ``open_clip.get_tokenizer`` returns."""
     from open_clip import SimpleTokenizer
@@ -65,7 +102,7 @@ def cleaned(raw: str, clean: Callable[[str], str]) -> tuple[str, str]:
     return target, target
 
 
-class SimpleCoder:
+class SimpleCoder(NamedIds):
     """CLIP's byte-pair encoding in ``open_clip.SimpleTokenizer``, which gives no offsets itself."""
 
     pad = 0
@@ -75,31 +112,16 @@ class SimpleCoder:
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         shown, text = cleaned(raw, self._tokenizer.clean_fn)
-        ids, spans = self._encode(text)
-        start, end = self._tokenizer.sot_token_id, self._tokenizer.eot_token_id
-        ids, spans = [start, *ids, end], [(0, 0), *spans, (len(text), len(text))]
-        excess = len(ids) > limit
-        if excess:
-            if not truncate:
-                raise too_long(raw, len(ids), limit)
-            ids, spans = [*ids[: limit - 1], end], [*spans[: limit - 1], (spans[limit - 2][1],) * 2]
-        if padded:
-            missing = limit - len(ids)
-            ids, spans = ids + [0] * missing, spans + [(len(text),) * 2] * missing
-        tokens = tokens_of_text(shown, self._names(ids), spans, self._special(ids))
-        return Coded(shown, ids, tokens, excess)
+        start, end = (self._tokenizer.sot_token_id, (0, 0)), (self._tokenizer.eot_token_id, (len(text),) * 2)
+        return self._fitted(raw, shown, [start, *self._encode(text), end], limit, truncate, padded)
 
-    def read(self, ids: list[int]) -> Coded:
-        text, tokens = tokens_of_ids(ids, self._special(ids), self._names(ids), self._decode)
-        return Coded(text, ids, tokens)
-
-    def _encode(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    def _encode(self, text: str) -> list[tuple[int, Span]]:
         """Ids and spans of a cleaned text: word by word as ``SimpleTokenizer.encode`` does it.
 
         A token is a run of bytes of its word; it spans the characters that those bytes belong to.
         """
         tokenizer = self._tokenizer
-        ids, spans = [], []
+        found = []
         for match in tokenizer.pat.finditer(text):
             word = match.group()
             owner = [place for place, sign in enumerate(word, match.start()) for _ in sign.encode("utf-8")]
@@ -107,10 +129,9 @@ class SimpleCoder:
             done = 0
             for part in tokenizer.bpe(coded).split(" "):
                 size = len(part.removesuffix("</w>"))
-                ids.append(tokenizer.encoder[part])
-                spans.append((owner[done], owner[done + size - 1] + 1))
+                found.append((tokenizer.encoder[part], (owner[done], owner[done + size - 1] + 1)))
                 done += size
-        return ids, spans
+        return found
 
     def _special(self, ids: Sequence[int]) -> list[bool]:
         """Start and end; and after the end the zeros that it is padded with."""
@@ -133,120 +154,119 @@ class SimpleCoder:
         return " ".join(self._names(ids))
 
 
-class HuggingFaceCoder:
-    """``open_clip.tokenizer.HFTokenizer``: the offsets are those of the tokenizer it holds."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._outer = tokenizer
-        self._inner = tokenizer.tokenizer
-
-    @property
-    def padding_side(self) -> str:
-        return str(self._inner.padding_side)
-
-    @property
-    def pad(self) -> int:
-        return int(self._inner.pad_token_id or 0)
-
-    def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
-        from open_clip.tokenizer import basic_clean, canonicalize_text
-
-        clean = getattr(self._outer, "clean_fn", None) or (lambda text: canonicalize_text(basic_clean(text)))
-        shown, text = cleaned(raw, clean)
-        count = len(self._inner(text, verbose=False)["input_ids"])
-        if count > limit and not truncate:
-            raise too_long(raw, count, limit)
-        ways = {"truncation": True, "max_length": limit, "padding": "max_length" if padded else False}
-        if not self._inner.is_fast:
-            kept = len(self._inner(text, **ways)["input_ids"])
-            coded = self.read(self._outer([raw], context_length=limit)[0].tolist()[:kept])
-            return Coded(coded.text, coded.ids, coded.tokens, count > limit)
-        inner = self._inner(text, return_offsets_mapping=True, return_special_tokens_mask=True, **ways)
-        special = [bool(flag) for flag in inner["special_tokens_mask"]]
-        # The ids are the outer tokenizer's own: it may blank separators.
-        ids = self._outer([raw], context_length=limit)[0].tolist()[: len(special)]
-        names = self._inner.convert_ids_to_tokens(ids)
-        return Coded(
-            shown, ids, tokens_of_text(shown, names, inner["offset_mapping"], special), count > limit
-        )
-
-    def read(self, ids: list[int]) -> Coded:
-        known = set(self._inner.all_special_ids)
-        names = [
-            name if name is not None else f"id{value}"
-            for name, value in zip(self._inner.convert_ids_to_tokens(ids), ids, strict=True)
-        ]
-        text, tokens = tokens_of_ids(ids, [value in known for value in ids], names, self._inner.decode)
-        return Coded(text, ids, tokens)
-
-
-class TokenizerCoder:
+class TokenizerCoder(NamedIds):
     """A transformers tokenizer that gives offsets (a fast one). Texts are tokenized as they are.
+
+    special  ids that are no part of a text; None: the tokenizer's special ones but that of an unknown word
 
     Raises :class:`CheckpointError` for a slow one.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, special: Collection[int] | None = None) -> None:
         if not tokenizer.is_fast:
             raise CheckpointError(
                 f"text: the tokenizer {type(tokenizer).__name__} gives no offsets; save a tokenizer.json beside the "
                 "weights (the fast tokenizer's save_pretrained)"
             )
         self._tokenizer = tokenizer
+        usual = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+        self._known = usual if special is None else set(special)
 
     @property
     def pad(self) -> int:
         return int(self._tokenizer.pad_token_id or 0)
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
-        count = len(self._tokenizer(raw, verbose=False)["input_ids"])
+        excess = self._exceeds(raw, raw, limit, truncate)
+        coded = self._with_offsets(raw, limit, padded)
+        ids, special = list(coded["input_ids"]), list(map(bool, coded["special_tokens_mask"]))
+        tokens = tokens_of_text(raw, self._names(ids), coded["offset_mapping"], special)
+        return Coded(raw, ids, tokens, excess)
+
+    def _exceeds(self, raw: str, text: str, limit: int, truncate: bool) -> bool:
+        """Whether ``text``, what is tokenized of ``raw``, has too many tokens."""
+        count = len(self._tokenizer(text, verbose=False)["input_ids"])
         if count > limit and not truncate:
             raise too_long(raw, count, limit)
-        coded = self._tokenizer(
-            raw,
+        return count > limit
+
+    def _with_offsets(self, text: str, limit: int, padded: bool) -> Any:
+        return self._tokenizer(
+            text,
             truncation=True,
             max_length=limit,
             padding="max_length" if padded else False,
             return_offsets_mapping=True,
             return_special_tokens_mask=True,
         )
-        ids = list(coded["input_ids"])
-        special = [bool(flag) for flag in coded["special_tokens_mask"]]
-        tokens = tokens_of_text(raw, self._names(ids), coded["offset_mapping"], special)
-        return Coded(raw, ids, tokens, count > limit)
 
-    def read(self, ids: list[int]) -> Coded:
-        known = set(self._tokenizer.all_special_ids) - {self._tokenizer.unk_token_id}
-        special = [value in known for value in ids]
-        text, tokens = tokens_of_ids(ids, special, self._names(ids), self._tokenizer.decode)
-        return Coded(text, ids, tokens)
+    def _special(self, ids: Sequence[int]) -> list[bool]:
+        return [value in self._known for value in ids]
 
-    def _names(self, ids: list[int]) -> list[str]:
+    def _names(self, ids: Sequence[int]) -> list[str]:
         names = self._tokenizer.convert_ids_to_tokens(ids)
         return [f"id{value}" if name is None else name for name, value in zip(names, ids, strict=True)]
 
+    def _decode(self, ids: list[int]) -> str:
+        return str(self._tokenizer.decode(ids))
 
-class NoCoder:
-    """Stands in for a tokenizer that could not be had: ids can still be explained."""
 
-    pad = 0
+class HuggingFaceCoder(TokenizerCoder):
+    """``open_clip.tokenizer.HFTokenizer``: the offsets are those of the tokenizer it holds, if that gives them."""
 
-    def __init__(self, reason: str) -> None:
-        self._reason = reason
+    def __init__(self, tokenizer: Any) -> None:
+        self._outer = tokenizer
+        self._tokenizer = tokenizer.tokenizer
+        self._known = set(self._tokenizer.all_special_ids)
+
+    @property
+    def padding_side(self) -> str:
+        return str(self._tokenizer.padding_side)
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
-        raise InputError(
-            f"text: this model's tokenizer cannot be loaded ({self._reason}); name another one or its folder "
-            "with tokenizer=, or give a tensor of token ids"
-        )
+        from open_clip.tokenizer import basic_clean, canonicalize_text
 
-    def read(self, ids: list[int]) -> Coded:
-        names = [f"id{value}" for value in ids]
+        clean = getattr(self._outer, "clean_fn", None) or (lambda text: canonicalize_text(basic_clean(text)))
+        shown, text = cleaned(raw, clean)
+        excess = self._exceeds(raw, text, limit, truncate)
+        # The ids are the outer tokenizer's own: it may blank separators.
+        ids = self._outer([raw], context_length=limit)[0].tolist()
+        if not self._tokenizer.is_fast:
+            padding = "max_length" if padded else False
+            kept = len(self._tokenizer(text, truncation=True, max_length=limit, padding=padding)["input_ids"])
+            return replace(self.read(ids[:kept]), truncated=excess)
+        coded = self._with_offsets(text, limit, padded)
+        special = list(map(bool, coded["special_tokens_mask"]))
+        ids = ids[: len(special)]
+        tokens = tokens_of_text(shown, self._names(ids), coded["offset_mapping"], special)
+        return Coded(shown, ids, tokens, excess)
+
+
+class IdCoder(NamedIds):
+    """Stands in where there is no tokenizer: ids can still be explained.
+
+    reason  why, and the way out
+    pad     the id of the padding
+    starts  whether a text begins with a start token
+    """
+
+    def __init__(self, reason: str, pad: int = 0, *, starts: bool = True) -> None:
+        self._reason = reason
+        self.pad = pad
+        self._starts = starts
+
+    def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
+        raise InputError(f"text: {self._reason}, or give a tensor of token ids")
+
+    def _special(self, ids: Sequence[int]) -> list[bool]:
+        """The run of equal ids at the end, an end token or what a text is padded with; and the start."""
         last = len(ids) - 1
-        while last > 0 and ids[last - 1] == ids[last]:  # what a text is padded with
+        while last > 0 and ids[last - 1] == ids[last]:
             last -= 1
-        special = [place in (0, last) or place > last for place in range(len(ids))]
-        text, tokens = tokens_of_ids(
-            ids, special, names, lambda part: " ".join(f"id{value}" for value in part)
-        )
-        return Coded(text, ids, tokens)
+        return [place >= last or (place == 0 and self._starts) for place in range(len(ids))]
+
+    def _names(self, ids: Sequence[int]) -> list[str]:
+        return [f"id{value}" for value in ids]
+
+    def _decode(self, ids: list[int]) -> str:
+        return " ".join(self._names(ids))

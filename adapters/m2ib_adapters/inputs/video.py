@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
@@ -19,10 +18,10 @@ from m2ib.contract.layout import Axis
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import FilmView
-from m2ib_adapters.inputs.fields import check_positive, saying, with_options
 from m2ib_adapters.inputs.films import Film, open_film
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD
-from m2ib_adapters.inputs.media import check_count, clip_starts, rounded
+from m2ib_adapters.inputs.media import clip_starts, counted_clips, rounded
+from m2ib_adapters.inputs.options import WithOptions, check_count, check_positive, saying
 from m2ib_adapters.towers.patches import Patches
 
 _PATCHES = Patches((14, 14), (14, 14))
@@ -33,7 +32,7 @@ Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class VideoPreparation:
+class VideoPreparation(WithOptions):
     """How a model wants its videos: a few clips, each a few frames, each cut into square crops.
 
     clips      how many, spread evenly; all at the beginning where the video is shorter than one
@@ -54,12 +53,8 @@ class VideoPreparation:
     std: tuple[float, ...] = OPENAI_STD
     patches: Patches = _PATCHES
 
+    MODALITY: ClassVar[str] = "video"
     OPTIONS: ClassVar[tuple[str, ...]] = ("clips", "seconds", "crops")
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any], **fixed: Any) -> VideoPreparation:
-        """With a user's options, those named in ``OPTIONS``. Raises :class:`SettingError`."""
-        return with_options(cls(**fixed), options, cls.OPTIONS, "video")
 
     def __post_init__(self) -> None:
         check_count(self.clips, "clips", "video")
@@ -174,9 +169,7 @@ class VideoPreparation:
             ),
             size=(rows, columns),
         )
-        counted = (
-            (Axis("clip", "clips", tuple((float(n), n + 1.0) for n in range(count))),) if several else ()
-        )
+        counted = (counted_clips(count),) if several else ()
         axes = (*counted, *self._axes((rows, columns), (0, 0, columns, rows)))
         layout = self.patches.layout((rows, columns), clips=count if several else None, axes=axes)
         return Item(clips, layout, view, {"source": "tensor", "shape": list(inputs.shape)})

@@ -6,14 +6,12 @@ import re
 from collections.abc import Sequence
 
 from m2ib.errors import InputError, did_you_mean
-from m2ib_adapters.inputs.texts import tokens_of_ids, tokens_of_text, too_long
-from m2ib_adapters.inputs.tokens import Coded
+from m2ib_adapters.inputs.tokens import Coded, NamedIds
 
 _WORD = re.compile(r"[^\s.,;:!?]+")
-_PAD = 0
 
 
-class WordCoder:
+class WordCoder(NamedIds):
     """Words in any case; the marks ``. , ; : ! ?`` separate them and get no token.
 
     Ids: 0 pads, the words of the vocabulary are 1 .. n in their order, ``start`` is n + 1 and ``end`` n + 2,
@@ -31,25 +29,10 @@ class WordCoder:
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         """Start, words, end; see :class:`Coder`. Raises :class:`InputError`, also for an unknown word."""
         found = list(_WORD.finditer(raw))
-        ids = [self.start, *(self._id(match.group(), raw) for match in found), self.end]
+        parts = [(self._id(match.group(), raw), match.span()) for match in found]
         after = found[-1].end() if found else 0
-        spans = [(0, 0), *(match.span() for match in found), (after, after)]
-        excess = len(ids) > limit
-        if excess:
-            if not truncate:
-                raise too_long(raw, len(ids), limit)
-            ids, spans = [*ids[: limit - 1], self.end], [*spans[: limit - 1], (spans[limit - 2][1],) * 2]
-        if padded:
-            missing = limit - len(ids)
-            ids, spans = ids + [_PAD] * missing, spans + [spans[-1]] * missing
-        tokens = tokens_of_text(raw, self._names(ids), spans, self._special(ids))
-        return Coded(raw, ids, tokens, excess)
-
-    def read(self, ids: list[int]) -> Coded:
-        """What given ids stand for: words, joined by spaces."""
-        names = self._names(ids)
-        text, tokens = tokens_of_ids(ids, self._special(ids), names, lambda part: " ".join(self._names(part)))
-        return Coded(text, ids, tokens)
+        parts = [(self.start, (0, 0)), *parts, (self.end, (after, after))]
+        return self._fitted(raw, raw, parts, limit, truncate, padded)
 
     def _id(self, given: str, raw: str) -> int:
         word = given.lower()
@@ -64,5 +47,8 @@ class WordCoder:
         names = ("<pad>", *self._words, "<start_of_text>", "<end_of_text>")
         return [names[value] for value in ids]
 
+    def _decode(self, ids: list[int]) -> str:
+        return " ".join(self._names(ids))
+
     def _special(self, ids: Sequence[int]) -> list[bool]:
-        return [value == _PAD or value >= self.start for value in ids]
+        return [value == self.pad or value >= self.start for value in ids]

@@ -12,7 +12,7 @@ from m2ib.errors import CheckpointError, SettingError
 from m2ib.notices import warn
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.images import Preparation
-from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, NoCoder, coder
+from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, IdCoder, coder
 from m2ib_adapters.openclip import preprocess as preprocessing
 from m2ib_adapters.openclip.architectures import Architecture, Chosen, choose, resolve
 from m2ib_adapters.openclip.image_towers import image_encoder
@@ -23,10 +23,10 @@ from m2ib_adapters.towers.text import text_encoder
 
 def load(
     *,
+    architecture: Any = None,
     checkpoint: Any = None,
     device: torch.device,
     dtype: torch.dtype,
-    architecture: Any = None,
     quick_gelu: bool | None = None,
     preprocess: Any = None,
     tokenizer: str | None = None,
@@ -121,7 +121,10 @@ def _coder(source: Architecture, override: str | None, context_length: int) -> C
         reason = " ".join(str(error).split())[:200]
         if override:
             raise SettingError(f"open-clip: tokenizer {override!r} cannot be loaded: {reason}") from error
-        return NoCoder(f"{name}: {reason}")
+        return IdCoder(
+            f"this model's tokenizer cannot be loaded ({name}: {reason}); name another one or its folder "
+            "with tokenizer="
+        )
 
 
 def _beside(folder: Path, name: str) -> str:

@@ -3,115 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from m2ib.contract.encoder import Attention, Defaults, Encoder, Layer, read_first, usual_layer
-from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.encoder import Attention, Defaults, Encoder, Layer, read_first
+from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
 from m2ib.errors import AdapterError, CheckpointError
-from m2ib.renderers import ImageRenderer
 from m2ib_adapters.inputs.images import Preparation
-from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.openclip.blocks import attends_by_sdpa, run_pooled, token_layers, transformer_layers
+from m2ib_adapters.openclip.blocks import attends_by_sdpa, run_pooled, transformer_layers
+from m2ib_adapters.towers import images
 from m2ib_adapters.towers.attention import by_fused, first_position
+from m2ib_adapters.towers.layers import block_layers
 
-Tail = Callable[[Tensor, int, Inputs], Tensor]
-
-
-@dataclass(frozen=True)
-class ImageTower:
-    """What is particular to a kind of tower; see :class:`m2ib.Encoder`."""
-
-    layers: tuple[Layer, ...]
-    stem: Layer
-    layout: Layout
-    default: int
-    tail: Tail | None = None
-    stride: tuple[int, int] | None = None
-    attention: Attention | None = None
+Make = Callable[..., Encoder]
+"""What makes an encoder of what is particular to a kind of tower: its layout, its layers, and so on."""
 
 
 def image_encoder(visual: Any, preparation: Preparation) -> Encoder:
     """The image side of any open_clip model. Raises :class:`CheckpointError` for a tower it does not know."""
-    tower = _tower(visual)
+    from open_clip.modified_resnet import ModifiedResNet
+    from open_clip.timm_model import TimmModel
+    from open_clip.transformer import VisionTransformer
 
     def embed(pixels: Inputs) -> Tensor:
         output = visual(pixels)  # (N, D), with CoCa's tokens beside it
         features: Tensor = output[0] if isinstance(output, tuple) else output
         return features
 
-    def prepare(raw: Any, *, truncate: bool = False) -> Item:
-        return preparation.prepare(raw, tower.layout)
-
-    def describe(pixels: Inputs) -> Item:
-        return preparation.describe(tensor_of(pixels, "image"), tower.layout)
-
-    return Encoder(
-        modality="image",
-        prepare=prepare,
-        describe=describe,
-        embed=embed,
-        layers=tower.layers,
-        stem=tower.stem,
-        defaults=Defaults(tower.default),
-        renderer=ImageRenderer(),
-        tail=tower.tail,
-        stride=tower.stride,
-        attention=tower.attention,
-    )
-
-
-def _tower(visual: Any) -> ImageTower:
-    from open_clip.modified_resnet import ModifiedResNet
-    from open_clip.timm_model import TimmModel
-    from open_clip.transformer import VisionTransformer
-
+    make = partial(images.image_encoder, embed, preparation)
     if isinstance(visual, VisionTransformer):
-        return _vision_transformer(visual)
+        return _vision_transformer(visual, make)
     if isinstance(visual, ModifiedResNet):
-        return _modified_resnet(visual)
+        return _modified_resnet(visual, make)
     if isinstance(visual, TimmModel):
         trunk = visual.trunk
         embedding = getattr(trunk, "patch_embed", None)
         tokens = hasattr(trunk, "blocks") and hasattr(trunk, "num_prefix_tokens")
         if tokens and hasattr(embedding, "dynamic_feat_size"):
-            return _timm_tokens(visual)
-        return _timm_stages(trunk)
+            return _timm_tokens(visual, make)
+        return _timm_stages(trunk, make)
     raise CheckpointError(
         f"open-clip: an image tower of type {type(visual).__name__} is not known to this adapter"
     )
 
 
-def _vision_transformer(visual: Any) -> ImageTower:
+def _vision_transformer(visual: Any, make: Make) -> Encoder:
     if visual.pool_type == "none":
         raise CheckpointError(
             "open-clip: this image tower does not pool its positions into one embedding (pool_type 'none')"
         )
     transformer = visual.transformer
-    layers, stem = transformer_layers(transformer, "visual.transformer.resblocks")
     rows, columns = visual.grid_size
     layout = Layout((rows, columns), tuple(range(1, rows * columns + 1)))  # the class token comes first
     simple = visual.attn_pool is None and visual.pool_type == "tok"
 
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
-        first = torch.zeros(z.shape[0], dtype=torch.long, device=z.device)  # (M,) the class token
-        pooled = run_pooled(transformer, z, layer, None, first)  # (M, C)
+        pooled = run_pooled(transformer, z, layer, None, first_position(z))  # (M, C)
         pooled = visual.ln_post(pooled)  # per position: before or after pooling is the same
         features: Tensor = pooled if visual.proj is None else pooled @ visual.proj  # (M, D)
         return features
 
-    return ImageTower(
-        layers,
-        stem,
+    return make(
         layout,
-        usual_layer(len(layers)),
-        tail if simple else None,
-        _stride(visual.image_size, (rows, columns)),
-        _attention(visual),
+        transformer_layers(transformer, "visual.transformer.resblocks"),
+        tail=tail if simple else None,
+        stride=_stride(visual.image_size, (rows, columns)),
+        attention=_attention(visual),
     )
 
 
@@ -127,15 +87,11 @@ def _attention(visual: Any) -> Attention | None:
     return Attention(first_position if visual.pool_type == "tok" else None)
 
 
-def _modified_resnet(visual: Any) -> ImageTower:
+def _modified_resnet(visual: Any, make: Make) -> Encoder:
     stages = [
-        [
-            (f"visual.layer{number}.{place}", block)
-            for place, block in enumerate(getattr(visual, f"layer{number}"))
-        ]
-        for number in (1, 2, 3, 4)
+        _blocks_of(f"visual.layer{number}", getattr(visual, f"layer{number}")) for number in (1, 2, 3, 4)
     ]
-    layers, stem = _map_layers(stages, channel_axis=1)
+    layers = _map_layers(stages, channel_axis=1)
 
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
         for after in layers[layer + 1 :]:
@@ -143,10 +99,10 @@ def _modified_resnet(visual: Any) -> ImageTower:
         features: Tensor = visual.attnpool(z)  # (M, D)
         return features
 
-    return ImageTower(layers, stem, Layout(), _default_stage(stages), tail)
+    return make(Layout(), layers, defaults=_stage_defaults(stages), tail=tail)
 
 
-def _timm_tokens(visual: Any) -> ImageTower:
+def _timm_tokens(visual: Any, make: Make) -> Encoder:
     """A timm transformer of one width: ViT, SigLIP, EVA, BEiT, ViTamin, ..."""
     trunk, embedding = visual.trunk, visual.trunk.patch_embed
     built = getattr(embedding, "img_size", None)
@@ -159,12 +115,9 @@ def _timm_tokens(visual: Any) -> ImageTower:
     rows, columns = embedding.dynamic_feat_size(wanted)
     before = trunk.num_prefix_tokens  # class, distillation and register tokens: none, one or several
     index = tuple(range(before, before + rows * columns))
-    layers, stem = token_layers(trunk.blocks, "visual.trunk.blocks")
-    return ImageTower(
-        layers,
-        stem,
+    return make(
         Layout((rows, columns), index),
-        usual_layer(len(layers)),
+        block_layers(trunk.blocks, "visual.trunk.blocks"),
         stride=_stride(wanted, (rows, columns)),
         attention=_timm_attention(visual),
     )
@@ -195,7 +148,7 @@ def _stride(size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
     return size[0] // grid[0], size[1] // grid[1]
 
 
-def _timm_stages(trunk: Any) -> ImageTower:
+def _timm_stages(trunk: Any, make: Make) -> Encoder:
     """A timm network in stages of falling resolution: ConvNeXt, ResNet, Swin, FastViT, ..."""
     stages = _find_stages(trunk)
     if not any(stages):
@@ -204,8 +157,7 @@ def _timm_stages(trunk: Any) -> ImageTower:
             "transformers with `blocks` and networks with `stages`, `layers`, `layer1`... or `s1`..."
         )
     axis = -1 if getattr(trunk, "output_fmt", "NCHW") == "NHWC" else 1
-    layers, stem = _map_layers(stages, channel_axis=axis)
-    return ImageTower(layers, stem, Layout(), _default_stage(stages))
+    return make(Layout(), _map_layers(stages, channel_axis=axis), defaults=_stage_defaults(stages))
 
 
 Stage = list[tuple[str, nn.Module]]
@@ -237,7 +189,7 @@ def _blocks_of(name: str, stage: nn.Module) -> Stage:
     return [(name, stage)]
 
 
-def _default_stage(stages: list[Stage]) -> int:
+def _stage_defaults(stages: list[Stage]) -> Defaults:
     """The end of the last stage but one.
 
     Convolutional positions all reach the embedding, so the paper's reason to avoid the end (a class token
@@ -245,17 +197,14 @@ def _default_stage(stages: list[Stage]) -> int:
     cells of the last and is three quarters of the way in, the depth at which the paper works with ViTs. For
     RN50 it is block 12 of 16, 14x14.
     """
-    if len(stages) < 2:
-        return usual_layer(sum(len(stage) for stage in stages))
-    return sum(len(stage) for stage in stages[:-1]) - 1
+    return Defaults(sum(map(len, stages[:-1])) - 1 if len(stages) > 1 else None)
 
 
-def _map_layers(stages: list[Stage], channel_axis: int) -> tuple[tuple[Layer, ...], Layer]:
+def _map_layers(stages: list[Stage], channel_axis: int) -> tuple[Layer, ...]:
     """The blocks of all stages in a row; each gives a map, and its own grid."""
-    named = [pair for stage in stages for pair in stage]
-    layers = tuple(Layer(block, name, channel_axis, read=_read_map) for name, block in named)
-    name, first = named[0]
-    return layers, Layer(first, f"{name} (input)", channel_axis, at="input", read=_read_map)
+    return tuple(
+        Layer(block, name, channel_axis, read=_read_map) for stage in stages for name, block in stage
+    )
 
 
 def _read_map(output: Any) -> Tensor:

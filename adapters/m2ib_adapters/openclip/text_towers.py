@@ -17,12 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.contract.encoder import Attention, Layer, read_first
+from m2ib.contract.encoder import Attention, read_first
 from m2ib.contract.inputs import Inputs
 from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.openclip.blocks import attends_by_sdpa, run_pooled, transformer_layers
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
+from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.text import TextTower
 
 
@@ -59,7 +60,6 @@ def text_tower(module: Any, context_length: int) -> TextTower:
 def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
     """``end``: the id whose first occurrence is pooled; None: the largest id is."""
     transformer = part.transformer
-    layers, stem = transformer_layers(transformer, prefix)
 
     def pooled_at(ids: Tensor) -> Tensor:
         """(N, T) -> (N,) the position that is read."""
@@ -88,24 +88,12 @@ def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
         return project(pooled)  # (M, D)
 
     # Zeros are open_clip's own padding: never the largest id, and after the first end-of-text.
-    return TextTower(
-        embed,
-        layers,
-        stem,
-        part.context_length,
-        part.vocab_size,
-        cut,
-        pad=0,
-        tail=tail,
-        attention=_attention(transformer, pooled_at),
-    )
+    return _own_tower(part, prefix, embed, pooled_at, cut=cut, pad=0, tail=tail)
 
 
 def _whole_tower(
     part: Any, prefix: str, run: Callable[[Tensor], Any], pool: str, end: int | None
 ) -> TextTower:
-    layers, stem = transformer_layers(part.transformer, prefix)
-
     def pooled_at(ids: Tensor) -> Tensor:
         """(N, T) -> (N,) the position that is read."""
         if pool == "argmax":
@@ -117,22 +105,27 @@ def _whole_tower(
     def embed(ids: Tensor) -> Tensor:
         return _features(run(ids))  # (N, D)
 
+    return _own_tower(part, prefix, embed, pooled_at, cut=None, pad=None)
+
+
+def _own_tower(
+    part: Any,
+    prefix: str,
+    embed: Callable[[Tensor], Tensor],
+    pooled_at: Callable[[Tensor], Tensor],
+    **others: Any,
+) -> TextTower:
+    """A tower of open_clip's own; the ``others`` by name."""
+    attends = attends_by_sdpa(part.transformer)
     return TextTower(
-        embed,
-        layers,
-        stem,
-        part.context_length,
-        part.vocab_size,
-        cut=None,
-        pad=None,
-        attention=_attention(part.transformer, pooled_at),
+        embed=embed,
+        layers=transformer_layers(part.transformer, prefix),
+        stem=None,
+        limit=part.context_length,
+        vocabulary=part.vocab_size,
+        attention=Attention(lambda ids: pooled_at(tensor_of(ids, "open-clip"))) if attends else None,
+        **others,
     )
-
-
-def _attention(transformer: Any, pooled_at: Callable[[Tensor], Tensor]) -> Attention | None:
-    if not attends_by_sdpa(transformer):
-        return None
-    return Attention(lambda ids: pooled_at(tensor_of(ids, "open-clip")))
 
 
 def _class_token_tower(part: Any, prefix: str) -> TextTower:
@@ -142,7 +135,6 @@ def _class_token_tower(part: Any, prefix: str) -> TextTower:
     be left out. In the published models that mask is off by one: it lets the first padding token be read,
     which therefore stays.
     """
-    layers, stem = transformer_layers(part.transformer, prefix)
     spare = 0 if getattr(part, "correct_cls_mask", False) else 1
 
     def cut(ids: list[int]) -> list[int]:
@@ -164,17 +156,7 @@ def _class_token_tower(part: Any, prefix: str) -> TextTower:
         """(N, T) -> (N,) the position after them."""
         return torch.full_like(ids[:, 0], ids.shape[1])
 
-    return TextTower(
-        embed,
-        layers,
-        stem,
-        part.context_length,
-        part.vocab_size,
-        cut,
-        pad=None,
-        suffix=("<class>",),
-        attention=_attention(part.transformer, class_token),
-    )
+    return _own_tower(part, prefix, embed, class_token, cut=cut, pad=None, suffix=("<class>",))
 
 
 def _masked_tower(text: Any, context_length: int) -> TextTower:
@@ -185,11 +167,7 @@ def _masked_tower(text: Any, context_length: int) -> TextTower:
             "open-clip: open_clip's max_pooler cannot run (it masks with integers); retrain with another"
         )
     pad = config.pad_token_id
-    prefix = "text.transformer.blocks"
-    layers = tuple(
-        Layer(block, f"{prefix}.{number}", write=_write_beside) for number, block in enumerate(blocks)
-    )
-    stem = Layer(blocks[0], f"{prefix}.0 (input)", at="input")
+    layers = block_layers(blocks, "text.transformer.blocks", write=_write_beside)
     places = getattr(config, "max_position_embeddings", None)
     if places and "roberta" in config.model_type:
         places -= pad + 1  # its positions start after the padding's
@@ -205,7 +183,7 @@ def _masked_tower(text: Any, context_length: int) -> TextTower:
         return _features(text(ids))  # (N, D)
 
     return TextTower(
-        embed, layers, stem, limit, config.vocab_size, cut, pad, attention=_masked_attention(text)
+        embed, layers, None, limit, config.vocab_size, cut, pad, attention=_masked_attention(text)
     )
 
 

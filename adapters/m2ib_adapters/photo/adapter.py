@@ -6,7 +6,7 @@ map, fitted (``fit_text_map.py``) so that prompts about a class land on that cla
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +14,19 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from m2ib.contract.degradation import Replacing
-from m2ib.contract.encoder import Attention, Defaults, Encoder, Layer
-from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.encoder import Attention, Defaults, Encoder
+from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, InputError
-from m2ib.renderers import ImageRenderer, TextRenderer
 from m2ib_adapters.inputs.images import ImagePreparation
-from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.inputs.texts import check_words
+from m2ib_adapters.inputs.tokens import TokenizerCoder
 from m2ib_adapters.photo.networks import image_network, sentence_embedding, text_network
 from m2ib_adapters.towers.attention import by_sdpa_of
+from m2ib_adapters.towers.images import image_encoder
+from m2ib_adapters.towers.layers import block_layers
+from m2ib_adapters.towers.text import TextTower, text_encoder
 
 TEXT_MAP = Path(__file__).with_name("text_map.safetensors")
 SIZE = 384
@@ -73,100 +74,47 @@ def _text_map() -> nn.Linear:
 
 def _image_encoder(module: JoinedModel, size: int) -> Encoder:
     network: Any = module.image
-    named = [
-        (f"blocks.{stage}.{place}", block)
+    layers = tuple(
+        layer
         for stage, blocks in enumerate(network.blocks)
-        for place, block in enumerate(blocks)
-    ]
-    layers = tuple(Layer(block, name, channel_axis=1) for name, block in named)
-    stem = Layer(named[0][1], f"{named[0][0]} (input)", channel_axis=1, at="input")
+        for layer in block_layers(blocks, f"blocks.{stage}", channel_axis=1)
+    )
     preparation = ImagePreparation((size, size), mean=(127 / 255,) * 3, std=(128 / 255,) * 3, fit="squash")
 
     def embed(pixels: Inputs) -> Tensor:
         return network.global_pool(network.forward_features(pixels))  # (N, 1280)
 
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
-        for _, block in named[layer + 1 :]:
-            z = block(z)  # (M, C, H, W)
+        for after in layers[layer + 1 :]:
+            z = after.module(z)  # (M, C, H, W)
         return network.global_pool(network.bn2(network.conv_head(z)))  # (M, 1280)
 
-    def prepare(raw: Any, *, truncate: bool = False) -> Item:
-        return preparation.prepare(raw, Layout())
-
-    def describe(pixels: Inputs) -> Item:
-        return preparation.describe(tensor_of(pixels, "photo"), Layout())
-
-    defaults = Defaults(layer=14)
-    return Encoder(
-        modality="image",
-        prepare=prepare,
-        describe=describe,
-        embed=embed,
-        layers=layers,
-        stem=stem,
-        defaults=defaults,
-        renderer=ImageRenderer(),
-        tail=tail,
-    )
+    return image_encoder(embed, preparation, Layout(), layers, defaults=Defaults(layer=14), tail=tail)
 
 
 def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
     network: Any = module.text
-    blocks = network.encoder.layer
-    layers = tuple(Layer(block, f"encoder.layer.{number}") for number, block in enumerate(blocks))
-    stem = Layer(blocks[0], "encoder.layer.0 (input)", at="input")
     padding = tokenizer.pad_token_id
+    special = tokenizer.all_special_ids
 
-    def embed(ids: Inputs) -> Tensor:
-        return module.text_map(sentence_embedding(network, tensor_of(ids, "photo"), padding))  # (N, 1280)
+    def embed(ids: Tensor) -> Tensor:
+        return module.text_map(sentence_embedding(network, ids, padding))  # (N, 1280)
 
-    def prepare(raw: Any, *, truncate: bool = False) -> Item:
-        string = check_text(raw)
-        coded = tokenizer(
-            string,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-            truncation=truncate,
-            max_length=LONGEST_TEXT if truncate else None,
-        )
-        ids = coded["input_ids"]
-        if len(ids) > LONGEST_TEXT:
-            raise too_long(string, len(ids), LONGEST_TEXT)
-        special = [bool(flag) for flag in coded["special_tokens_mask"]]
-        if all(special):
-            raise InputError(f"text {string!r} is empty once tokenized; give at least one word")
-        tokens = tokens_of_text(
-            string, tokenizer.convert_ids_to_tokens(ids), coded["offset_mapping"], special
-        )
-        layout = Layout((len(ids),), read=len(ids), tokens=tokens)
-        return Item(torch.tensor(ids), layout, {"text": string}, {"source": "text"})
+    def cut(ids: list[int]) -> list[int]:
+        """Without the padding at the end, which is masked out of attention and of the mean."""
+        kept = ids[: max((place for place, value in enumerate(ids, 1) if value != padding), default=0)]
+        check_words(value in special for value in kept)
+        return kept
 
-    def describe(given: Inputs) -> Item:
-        values = check_ids(given, LONGEST_TEXT, network.config.vocab_size)
-        while values and values[-1] == padding:
-            values.pop()
-        special = [value in tokenizer.all_special_ids for value in values]
-        if all(special):
-            raise InputError("text: the token ids hold special tokens only")
-        names = tokenizer.convert_ids_to_tokens(values)
-        string, tokens = tokens_of_ids(values, special, names, tokenizer.decode)
-        layout = Layout((len(values),), read=len(values), tokens=tokens)
-        return Item(torch.tensor(values), layout, {"text": string}, {"source": "ids"})
-
-    def collate(items: Sequence[Inputs]) -> Inputs:
-        rows = [tensor_of(item, "photo") for item in items]
-        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=padding)  # (N, T)
-
-    return Encoder(
-        modality="text",
-        prepare=prepare,
-        describe=describe,
-        embed=embed,
-        layers=layers,
-        stem=stem,
-        defaults=Defaults(layer=3),
-        renderer=TextRenderer(),
-        collate=collate,
+    tower = TextTower(
+        embed,
+        block_layers(network.encoder.layer, "encoder.layer"),
+        None,
+        LONGEST_TEXT,
+        network.config.vocab_size,
+        cut,
+        pad=padding,
         attention=Attention(None, by_sdpa_of(network.config)),  # the mean of what is not padding
-        degradation=Replacing(padding),  # masked out of attention and of the mean, as if it were not there
     )
+    encoder = text_encoder(tower, TokenizerCoder(tokenizer, special))
+    return replace(encoder, defaults=Defaults(layer=3))

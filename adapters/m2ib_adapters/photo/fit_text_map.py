@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import random
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -67,13 +66,8 @@ HELD_OUT_PROMPTS = {
 }
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """Prompts of a fit: ``texts[i]`` is about the classes ``classes[i]`` and counts ``weights[i]``."""
-
-    texts: list[str]
-    classes: list[tuple[int, ...]]
-    weights: list[float]
+Prompt = tuple[float, str, tuple[int, ...]]
+"""How much it counts in a fit, its text, and the classes that it is about."""
 
 
 def with_article(name: str) -> str:
@@ -105,16 +99,12 @@ def class_names() -> tuple[list[list[str]], list[str]]:
     return [[part.strip() for part in text.split(",")] for text in lemmas], definitions
 
 
-def build_prompts(lemmas: list[list[str]], definitions: list[str], among: list[int]) -> Prompts:
+def build_prompts(lemmas: list[list[str]], definitions: list[str], among: list[int]) -> list[Prompt]:
     """Write the prompts of the classes ``among``; a pair joins two of them, and no other class is named."""
-    texts: list[str] = []
-    classes: list[tuple[int, ...]] = []
-    weights: list[float] = []
+    prompts: list[Prompt] = []
 
     def add(weight: float, text: str, *about: int) -> None:
-        texts.append(text)
-        classes.append(about)
-        weights.append(weight)
+        prompts.append((weight, text, about))
 
     for c in among:
         draw = random.Random(c)
@@ -132,7 +122,7 @@ def build_prompts(lemmas: list[list[str]], definitions: list[str], among: list[i
             other = draw.choice([o for o in among if o != c])
             text = fill(draw.choice(PAIRS), draw.choice(names), draw.choice(lemmas[other]))
             add(1.0 / PAIRS_PER_CLASS, text, c, other)
-    return Prompts(texts, classes, weights)
+    return prompts
 
 
 class SentenceEncoder:
@@ -187,9 +177,9 @@ def fit(
     strengths: tuple[float, ...],
 ) -> list[tuple[Tensor, Tensor]]:
     """Fit on the classes ``among`` alone; a prompt about two classes aims at the mean of their rows."""
-    prompts = build_prompts(lemmas, definitions, among)
-    targets = torch.stack([rows[list(about)].mean(0) for about in prompts.classes])  # (N, 1280)
-    return ridge(encoder(prompts.texts), targets, torch.tensor(prompts.weights, dtype=rows.dtype), strengths)
+    weights, texts, classes = zip(*build_prompts(lemmas, definitions, among), strict=True)
+    targets = torch.stack([rows[list(about)].mean(0) for about in classes])  # (N, 1280)
+    return ridge(encoder(list(texts)), targets, torch.tensor(weights, dtype=rows.dtype), strengths)
 
 
 def accuracy(

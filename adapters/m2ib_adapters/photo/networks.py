@@ -63,22 +63,11 @@ def _timm_names(state: Mapping[str, Tensor], network: Any) -> dict[str, Tensor]:
         for stage, blocks in enumerate(network.blocks)
         for place in range(len(blocks))
     ]
-    whole = {
-        "_conv_stem": "conv_stem",
-        "_bn0": "bn1",
-        "_conv_head": "conv_head",
-        "_bn1": "bn2",
-        "_fc": "classifier",
-    }
-    expanding = {
-        "_expand_conv": "conv_pw",
-        "_bn0": "bn1",
-        "_depthwise_conv": "conv_dw",
-        "_bn1": "bn2",
-        "_project_conv": "conv_pwl",
-        "_bn2": "bn3",
-    }
-    plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    outer = {"_conv_stem": "conv_stem", "_conv_head": "conv_head", "_fc": "classifier"}
+    whole = {**outer, "_bn0": "bn1", "_bn1": "bn2"}
+    inner = {"_depthwise_conv": "conv_dw", "_project_conv": "conv_pwl", "_expand_conv": "conv_pw"}
+    expanding = {**inner, "_bn0": "bn1", "_bn1": "bn2", "_bn2": "bn3"}
+    plain = {**inner, "_project_conv": "conv_pw", "_bn1": "bn1", "_bn2": "bn2"}
     renamed = {}
     for key, value in state.items():
         match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key)

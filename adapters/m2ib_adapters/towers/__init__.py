@@ -1,1 +1,1 @@
-"""Parts of encoders that several adapters share: texts, patches, a last block for one query."""
+"""Parts of encoders that several adapters share: images, texts, layers, patches, a last block for one query."""

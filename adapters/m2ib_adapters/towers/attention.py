@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -20,31 +20,24 @@ def first_position(inputs: Inputs) -> Tensor:
 
 def by_sdpa_of(config: Any) -> Callable[[], AbstractContextManager[None]]:
     """For a transformers model, by the configuration that its blocks hold, however it was loaded."""
-
-    @contextmanager
-    def by_sdpa() -> Iterator[None]:
-        before = config._attn_implementation
-        config._attn_implementation = "sdpa"
-        try:
-            yield
-        finally:
-            config._attn_implementation = before
-
-    return by_sdpa
+    return lambda: _set([config], "_attn_implementation", "sdpa")
 
 
 def by_fused(module: nn.Module) -> Callable[[], AbstractContextManager[None]]:
     """For a timm model, whose blocks attend step by step where ``fused_attn`` is off."""
+    return lambda: _set(
+        [part for part in module.modules() if getattr(part, "fused_attn", True) is False], "fused_attn", True
+    )
 
-    @contextmanager
-    def by_sdpa() -> Iterator[None]:
-        parts: list[Any] = [part for part in module.modules() if getattr(part, "fused_attn", True) is False]
-        for part in parts:
-            part.fused_attn = True
-        try:
-            yield
-        finally:
-            for part in parts:
-                part.fused_attn = False
 
-    return by_sdpa
+@contextmanager
+def _set(holders: Sequence[Any], name: str, value: Any) -> Iterator[None]:
+    """An attribute of each holder; after it, all as before."""
+    before = [getattr(holder, name) for holder in holders]
+    try:
+        for holder in holders:
+            setattr(holder, name, value)
+        yield
+    finally:
+        for holder, old in zip(holders, before, strict=True):
+            setattr(holder, name, old)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,18 @@ class PooledBlock:
     extra: tuple[Tensor, Tensor] | None = None
     after_attention: Callable[[Tensor], Tensor] = lambda x: x
     after_mlp: Callable[[Tensor], Tensor] = lambda x: x
+
+    @classmethod
+    def of_packed(cls, attention: Any, **others: Any) -> PooledBlock:
+        """Of a block whose ``attention`` has the parameters of ``nn.MultiheadAttention``; the ``others`` by name."""
+        weights = attention.in_proj_weight.chunk(3)  # query, key, value: (C, C) each
+        biases = (None,) * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)
+        query, key, value = zip(weights, biases, strict=True)
+        out = attention.out_proj.weight, attention.out_proj.bias
+        extra = None
+        if attention.bias_k is not None and attention.bias_v is not None:
+            extra = attention.bias_k.flatten(), attention.bias_v.flatten()  # (C,) each
+        return cls(attention.num_heads, query=query, key=key, value=value, out=out, extra=extra, **others)
 
     def __call__(self, x: Tensor, index: Tensor, *, causal: bool = False) -> Tensor:
         """The block's output at one position: x (M, T, C), index (M,) -> (M, C).
@@ -80,15 +93,17 @@ def run_pooled(
     run: Callable[[nn.Module, Tensor], Tensor],
     z: Tensor,
     index: Tensor,
-    shortcut: PooledBlock | None,
+    pooled_block: Callable[[Any], PooledBlock | None],
     *,
     causal: bool = False,
 ) -> Tensor:
     """Blocks one after the other, and of the last one's output one position: (M, T, C), (M,) -> (M, C).
 
-    run       (block, z) -> z
-    shortcut  the last block by its parts; None: it runs as it is
+    run           (block, z) -> z
+    pooled_block  the last block by its parts, which are its present weights; None for a block that it does not know
+                  every part of: that one runs as it is, and so does one that somebody watches
     """
+    shortcut = pooled_block(blocks[-1]) if len(blocks) and not _has_hooks(blocks[-1]) else None
     for block in blocks if shortcut is None else blocks[:-1]:
         z = run(block, z)  # (M, T, C)
     if shortcut is not None:
@@ -96,7 +111,7 @@ def run_pooled(
     return z[torch.arange(len(z), device=z.device), index]
 
 
-def has_hooks(block: nn.Module) -> bool:
+def _has_hooks(block: nn.Module) -> bool:
     """Whether somebody watches or changes what passes through a block or its parts.
 
     Such a block has to run itself: :class:`PooledBlock` calls neither it nor its attention.

@@ -14,7 +14,6 @@ from m2ib.contract.encoder import Attention, Encoder, Layer
 from m2ib.contract.inputs import Inputs, Item, stack
 from m2ib.contract.layout import Layout, Token
 from m2ib.errors import InputError
-from m2ib.renderers import TextRenderer
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text
 from m2ib_adapters.inputs.tokens import Coded, Coder
@@ -25,6 +24,7 @@ class TextTower:
     """What is particular to a kind of tower.
 
     embed       ids (N, T) -> (N, D); differentiable
+    stem        the embedding output; None: the input of the first layer
     limit       ids that a text may have
     vocabulary  ids are below it
     cut         ids of one text -> those that are read; None: all ``limit`` of them, padding included
@@ -34,7 +34,7 @@ class TextTower:
 
     embed: Callable[[Tensor], Tensor]
     layers: tuple[Layer, ...]
-    stem: Layer
+    stem: Layer | None
     limit: int
     vocabulary: int
     cut: Callable[[list[int]], list[int]] | None
@@ -88,7 +88,6 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
         embed=lambda ids: tower.embed(tensor_of(ids, "text")),
         layers=tower.layers,
         stem=tower.stem,
-        renderer=TextRenderer(),
         collate=stack if tower.pad is None else collate,
         tail=tower.tail,
         attention=tower.attention,

@@ -12,8 +12,8 @@ import torch
 import m2ib
 from clap_checkpoint import BANDS, FRAMES, HOP, RATE, SAMPLES, processor, transformers_of
 from m2ib.renderers import SoundView
-from m2ib_clap.hearing import SILENCE
-from m2ib_clap.hiding import FadingViews
+from m2ib_clap.degradation import FadingViews
+from m2ib_clap.spectrograms import SILENCE
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:
@@ -89,6 +89,19 @@ def test_times_of_a_long_sound_reach_to_its_end(fused: m2ib.Model) -> None:
     assert len(view.waveform) == 3 * SAMPLES
 
 
+def changed_at(fused: m2ib.Model, *pair: m2ib.Inputs) -> torch.Tensor:
+    """(64 times,) how much the stem's output differs between two inputs."""
+    layer = fused.encoder("audio").layer(-1)
+    seen = []
+    handle = layer.module.register_forward_hook(
+        lambda module, args, output: seen.append(layer.read(output)[0])
+    )
+    for inputs in pair:
+        fused.embed("audio", inputs)
+    handle.remove()
+    return (seen[1] - seen[0]).norm(dim=-1).sum(0)
+
+
 def test_a_burst_of_a_long_sound_moves_its_own_time(fused: m2ib.Model) -> None:
     """In the whole one's view; the parts are kept as they were."""
     hiss = np.random.default_rng(0).normal(0, 1e-3, 3 * SAMPLES)
@@ -98,15 +111,7 @@ def test_a_burst_of_a_long_sound_moves_its_own_time(fused: m2ib.Model) -> None:
     assert isinstance(plain, dict)
     assert isinstance(loud, dict)
     loud["input_features"][:, 1:] = plain["input_features"][:, 1:]
-    layer = fused.encoder("audio").layer(-1)
-    seen = []
-    handle = layer.module.register_forward_hook(
-        lambda module, args, output: seen.append(layer.read(output)[0])
-    )
-    for inputs in (plain, loud):
-        fused.embed("audio", inputs)
-    handle.remove()
-    heavy = (seen[1] - seen[0]).norm(dim=-1).sum(0)  # (64 times,)
+    heavy = changed_at(fused, plain, loud)
     spans = fused.item("audio", (burst, RATE)).layout.axes[1].spans
     for column in heavy.topk(2).indices.tolist():
         assert 2.1 < sum(spans[column]) / 2 < 2.3
@@ -118,15 +123,7 @@ def test_parts_are_mixed_in_at_other_times(fused: m2ib.Model) -> None:
     assert isinstance(inputs, dict)
     other = {name: tensor.clone() for name, tensor in inputs.items()}
     other["input_features"][0, 2, 0:4] += 40  # the first frames of the second part
-    layer = fused.encoder("audio").layer(-1)
-    seen = []
-    handle = layer.module.register_forward_hook(
-        lambda module, args, output: seen.append(layer.read(output)[0])
-    )
-    for given in (inputs, other):
-        fused.embed("audio", given)
-    handle.remove()
-    heavy = (seen[1] - seen[0]).norm(dim=-1).sum(0)  # (64 times,)
+    heavy = changed_at(fused, inputs, other)
     # A chunk has 32 columns; its parts have 128 // 12 = 10 each, side by side: the second one's begin at the tenth.
     assert int(heavy.argmax()) == 10
 

@@ -16,7 +16,7 @@ from torch import Tensor
 import m2ib
 from clap_checkpoint import BANDS, FRAMES, HOP, RATE, SAMPLES, extractor, processor, save_clap
 from m2ib.renderers import SoundView
-from m2ib_clap.hearing import SILENCE, Ear
+from m2ib_clap.spectrograms import SILENCE, LogMel
 
 
 def noise(samples: int, seed: int = 0) -> np.ndarray:
@@ -50,7 +50,7 @@ def test_a_short_sound_is_exactly_what_transformers_makes_of_it(
 def test_every_padding(padding: str, repeats: int, filled: int) -> None:
     sound = noise(2500)
     made = extractor(False, padding=padding)
-    heard = Ear(made, False).hear(sound)
+    heard = LogMel(made, False).spectrograms(sound)
     assert torch.equal(
         heard.spectrograms, made(sound, sampling_rate=RATE, return_tensors="pt")["input_features"][0]
     )
@@ -142,7 +142,7 @@ def test_frequencies_rise_from_the_lowest_to_the_highest(model: m2ib.Model, kind
         63,
     ):  # between its neighbours' centres each filter lets through what it says, and no more
         through = bins[bank[:, band] > 0]
-        edges = Ear(filters, kind == "fused").hertz()
+        edges = LogMel(filters, kind == "fused").hertz()
         assert edges[band] < through.min() < edges[band] + RATE / 512 + 1e-6
         assert edges[band + 2] - RATE / 512 - 1e-6 < through.max() < edges[band + 2]
 

@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import normalize
 
 import m2ib
-from m2ib_siglip.pieces import piece_spans
+from m2ib_siglip.sentencepiece import piece_spans
 
 TEXTS = [
     "a dog",
@@ -208,9 +208,9 @@ def test_ids_are_taken_as_the_text_they_stand_for(folder: Path) -> None:
 def test_ids_beyond_the_tokenizer_are_named_by_number(first: Path) -> None:
     from transformers import AutoTokenizer
 
-    from m2ib_siglip.pieces import PieceCoder
+    from m2ib_siglip.sentencepiece import SentencePieceCoder
 
-    coded = PieceCoder(AutoTokenizer.from_pretrained(first)).read([3, 5000, 1])
+    coded = SentencePieceCoder(AutoTokenizer.from_pretrained(first)).read([3, 5000, 1])
     assert [token.text for token in coded.tokens][1:] == ["id5000", "</s>"]
 
 

@@ -47,24 +47,12 @@ def inputs(modality: str, scenes: Plan) -> Tensor:
 
 def _spectrograms(waves: Tensor) -> Tensor:
     """(N, samples) -> (N, 1, bands, frames): all in one call, cut apart where the frames of each end."""
-    from torchaudio.compliance.kaldi import fbank
-
     audio = preparations().audio
     step, window = int(audio.rate * 0.01), int(audio.rate * 0.025)
     count, samples = waves.shape
     frames = 1 + (samples - window) // step
     joined = (waves - waves.mean(1, keepdim=True)).reshape(1, -1)  # samples is a multiple of the step
-    energies = fbank(
-        torch.nn.functional.pad(joined, (0, window)),
-        num_mel_bins=audio.bins,
-        sample_frequency=audio.rate,
-        window_type="hanning",
-        frame_length=25,
-        frame_shift=10,
-        htk_compat=True,
-        use_energy=False,
-        dither=0.0,
-    )  # (frames of all, bands)
+    energies = audio.log_mel(torch.nn.functional.pad(joined, (0, window)))  # (frames of all, bands)
     apart = energies[: count * (samples // step)].reshape(count, samples // step, audio.bins)
     apart = apart[:, : min(frames, audio.frames)]
     padded = torch.zeros(count, audio.frames, audio.bins)

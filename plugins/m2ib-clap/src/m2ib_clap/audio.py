@@ -10,10 +10,10 @@ from torch import Tensor
 
 import m2ib
 from m2ib.renderers import SoundRenderer
+from m2ib_clap.degradation import FEATURES, FadingViews
 from m2ib_clap.folding import Tower, tower_of
-from m2ib_clap.hearing import SILENCE, Ear
-from m2ib_clap.hiding import FEATURES, FadingViews
 from m2ib_clap.sounds import SoundPreparation
+from m2ib_clap.spectrograms import SILENCE, LogMel
 
 
 def audio_encoder(module: Any, extractor: Any, who: str) -> m2ib.Encoder:
@@ -23,30 +23,31 @@ def audio_encoder(module: Any, extractor: Any, who: str) -> m2ib.Encoder:
     """
     fused = bool(module.config.audio_config.enable_fusion)
     tower = tower_of(module, who)
-    ear = Ear(extractor, fused)
-    _check(ear, module, tower, who)
-    preparation = SoundPreparation(ear, tower)
+    mel = LogMel(extractor, fused)
+    _check(mel, module, tower, who)
+    preparation = SoundPreparation(mel, tower)
 
     def embed(inputs: m2ib.Inputs) -> Tensor:
         """(N, D). With fusion the three parts always count, as transformers' extractor says of a single sound."""
         features = inputs[FEATURES] if isinstance(inputs, dict) else inputs
         longer = torch.ones(len(features), 1, dtype=torch.bool, device=features.device) if fused else None
-        output = module.get_audio_features(input_features=features, is_longer=longer)
-        embeddings: Tensor = output.pooler_output
+        embeddings: Tensor = module.get_audio_features(
+            input_features=features, is_longer=longer
+        ).pooler_output
         return embeddings
 
     return m2ib.Encoder(
         modality="audio",
-        prepare=preparation.prepare,
-        describe=preparation.describe,
         embed=embed,
         layers=tower.blocks,
         stem=tower.stem,
+        prepare=preparation.prepare,
+        describe=preparation.describe,
         defaults=m2ib.Defaults(layer=_default_layer(tower.stages)),
         presets=_presets(tower.stages),
         renderer=SoundRenderer(),
         degradation=FadingViews() if fused else m2ib.Fading(SILENCE, axes=(-1, -2)),
-        examples=lambda: made_up_sounds(ear.rate, ear.samples / ear.rate),
+        examples=lambda: made_up_sounds(mel.rate, mel.samples / mel.rate),
     )
 
 
@@ -64,20 +65,20 @@ def _presets(stages: tuple[int, ...]) -> dict[str, dict[str, Any]]:
     return {"fine": {"layer": sum(stages[:-2]) - 1}} if len(stages) > 2 else {}
 
 
-def _check(ear: Ear, module: Any, tower: Tower, who: str) -> None:
+def _check(mel: LogMel, module: Any, tower: Tower, who: str) -> None:
     """Raises :class:`m2ib.CheckpointError` where the extractor's spectrograms are not what the tower takes."""
     bands = module.config.audio_config.num_mel_bins
-    truncation = "fusion" if ear.fused else "rand_trunc"
-    found = ear.extractor.truncation
+    truncation = "fusion" if mel.fused else "rand_trunc"
+    found = mel.extractor.truncation
     problem = ""
     if found != truncation:
         problem = f"has truncation {found!r}, and the model is one for {truncation!r}"
-    elif ear.extractor.padding not in ("repeatpad", "repeat", "pad"):
-        problem = f"has padding {ear.extractor.padding!r}; there is 'repeatpad', 'repeat' and 'pad'"
-    elif ear.bands != bands:
-        problem = f"makes {ear.bands} mel bands, and the model takes {bands}"
-    elif not 2 <= ear.frames <= tower.frames:
-        problem = f"makes {ear.frames} frames, and the model takes 2 to {tower.frames}"
+    elif mel.extractor.padding not in ("repeatpad", "repeat", "pad"):
+        problem = f"has padding {mel.extractor.padding!r}; there is 'repeatpad', 'repeat' and 'pad'"
+    elif mel.bands != bands:
+        problem = f"makes {mel.bands} mel bands, and the model takes {bands}"
+    elif not 2 <= mel.frames <= tower.frames:
+        problem = f"makes {mel.frames} frames, and the model takes 2 to {tower.frames}"
     if problem:
         raise m2ib.CheckpointError(
             f"{who} does not fit together: its preprocessor_config.json {problem}; take both from one checkpoint"

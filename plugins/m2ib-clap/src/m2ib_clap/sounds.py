@@ -14,9 +14,9 @@ from torch import Tensor
 import m2ib
 from m2ib.renderers import SoundView
 from m2ib_adapters.kit import Sound, open_sound, resample, resampled_length, source_range
+from m2ib_clap.degradation import FEATURES, FRAMES
 from m2ib_clap.folding import Tower, under
-from m2ib_clap.hearing import SILENCE, Ear, Heard
-from m2ib_clap.hiding import FEATURES, FRAMES
+from m2ib_clap.spectrograms import SILENCE, LogMel, Spectrograms
 
 LONGEST = 600
 """Seconds that a model with fusion is given at once; it hears a longer sound hardly at all, shrunk 60 times."""
@@ -32,18 +32,18 @@ _NATURAL = log(10) / 10  # dB -> natural log of the energy
 class SoundPreparation:
     """Sounds for one checkpoint.
 
-    ear    how it hears
+    mel    how it makes spectrograms
     tower  whose stem's grid the axes are of
     """
 
-    ear: Ear
+    mel: LogMel
     tower: Tower
 
     def prepare(self, raw: Any, *, truncate: bool = False) -> m2ib.Item:
         """A path or (waveform, rate) as an :class:`m2ib.Item`; see ``m2ib_adapters.kit.open_sound``.
 
         The mean of all channels is resampled (torchaudio's filter) and becomes log-mel spectrograms. Inputs: without
-        fusion (1, frames, bands) float32 in dB; with it these by name (:mod:`m2ib_clap.hiding`), four views.
+        fusion (1, frames, bands) float32 in dB; with it these by name (:mod:`m2ib_clap.degradation`), four views.
 
         Axes: "frequency", Hz, from the lower edge of a cell's first band to the upper edge of its last, the lowest
         first; "time", seconds of what the model hears: a short sound is repeated, and its second time follows the first.
@@ -52,21 +52,21 @@ class SoundPreparation:
         its beginning; warns of silence, and of samples far outside [-1, 1].
         """
         sound = open_sound(raw)
-        rate = self.ear.rate
+        rate = self.mel.rate
         whole = resampled_length(sound.samples, sound.rate, rate)
-        most = LONGEST * rate if self.ear.fused else self.ear.samples
+        most = LONGEST * rate if self.mel.fused else self.mel.samples
         length = min(whole, most)
         if whole > most and not truncate:
             raise m2ib.InputError(
                 f"{sound.name} lasts {sound.seconds:.9g} s, more than the {most / rate:g} s that this model "
-                f"{'is given at once' if self.ear.fused else 'hears'}; cut it, or pass truncate=True (--truncate), which "
+                f"{'is given at once' if self.mel.fused else 'hears'}; cut it, or pass truncate=True (--truncate), which "
                 "takes its beginning"
             )
         reading = sound.read([source_range((0, length), sound.rate, rate)])
         mono = reading.parts[0].mean(0, keepdim=True)  # (channels, n) -> (1, n)
         waveform = resample(mono, (0, length), sound.rate, rate)[0].numpy()  # (samples,)
         _warn(sound, waveform, reading.extremes)
-        heard = self.ear.hear(waveform)
+        heard = self.mel.spectrograms(waveform)
         return m2ib.Item(
             self._inputs(heard.spectrograms, heard.total, heard.starts),
             self._layout(heard.total),
@@ -80,15 +80,15 @@ class SoundPreparation:
         With fusion the four views have to be equal, as of a short sound, unless the inputs come from :meth:`prepare`:
         else nobody can tell where in the sound they are. Raises :class:`m2ib.InputError`.
         """
-        ear = self.ear
+        mel = self.mel
         features = inputs[FEATURES] if isinstance(inputs, dict) and FEATURES in inputs else inputs
-        wanted = (ear.views, ear.frames, ear.bands)
+        wanted = (mel.views, mel.frames, mel.bands)
         if not isinstance(features, Tensor) or features.shape != wanted or not features.is_floating_point():
             given = f"{tuple(features.shape)} {features.dtype}" if isinstance(features, Tensor) else "none"
             raise m2ib.InputError(
                 f"audio: a preprocessed tensor of this model has the shape {wanted}, floating point, not {given}"
             )
-        total, starts = ear.frames, (0, 0, 0)
+        total, starts = mel.frames, (0, 0, 0)
         if isinstance(inputs, dict) and FRAMES in inputs:
             total, *rest = inputs[FRAMES].tolist()
             starts = (rest[0], rest[1], rest[2])
@@ -100,7 +100,7 @@ class SoundPreparation:
         shown = features.detach().cpu().float()
         sounding = (shown[0] > SILENCE).any(1).nonzero()  # (frames with sound, 1)
         nothing = np.zeros(0, np.float32)
-        heard = Heard(shown, total, starts, nothing, 1)
+        heard = Spectrograms(shown, total, starts, nothing, 1)
         frames = int(sounding.max()) + 1 if len(sounding) else 0
         origin = {"source": "tensor", "shape": list(features.shape)}
         return m2ib.Item(
@@ -111,7 +111,7 @@ class SoundPreparation:
         )
 
     def _inputs(self, spectrograms: Tensor, total: int, starts: tuple[int, ...]) -> m2ib.Inputs:
-        if not self.ear.fused:
+        if not self.mel.fused:
             return spectrograms
         return {FEATURES: spectrograms, FRAMES: torch.tensor([total, *starts])}
 
@@ -121,8 +121,8 @@ class SoundPreparation:
 
     @cached_property
     def _frequencies(self) -> m2ib.Axis:
-        edges, tower = self.ear.hertz(), self.tower
-        bands = under(tower.grid[0], tower.stride[0], tower.bands, self.ear.bands)
+        edges, tower = self.mel.hertz(), self.tower
+        bands = under(tower.grid[0], tower.stride[0], tower.bands, self.mel.bands)
         low, high = (np.array(ends) for ends in zip(*bands, strict=True))  # (cells,) in bands
         numbers = np.arange(len(edges))
         spans = zip(
@@ -134,52 +134,52 @@ class SoundPreparation:
 
     def _times(self, total: int) -> m2ib.Axis:
         """Of a whole sound of ``total`` frames, whose frame n has its centre at n * hop samples."""
-        ear, tower = self.ear, self.tower
-        shrunk = total / ear.frames
-        end = (total - 1) * ear.hop / ear.rate  # the last frame's centre
+        mel, tower = self.mel, self.tower
+        shrunk = total / mel.frames
+        end = (total - 1) * mel.hop / mel.rate  # the last frame's centre
         spans = []
-        for cell in under(tower.grid[1], tower.stride[1], tower.frames, ear.frames):
-            start, stop = (((place + 0.5) * shrunk - 0.5) * ear.hop / ear.rate for place in cell)
+        for cell in under(tower.grid[1], tower.stride[1], tower.frames, mel.frames):
+            start, stop = (((place + 0.5) * shrunk - 0.5) * mel.hop / mel.rate for place in cell)
             spans.append((max(0.0, start), min(stop, end)))
         return m2ib.Axis("time", "s", tuple(spans))
 
-    def _view(self, heard: Heard, frames: int | None = None) -> SoundView:
+    def _view(self, heard: Spectrograms, frames: int | None = None) -> SoundView:
         """The whole sound's spectrogram; what is heard in it is played, and its waveform drawn.
 
         frames  how many of it are not silence at its end; None: as many as the waveform fills
         """
-        ear = self.ear
-        step = heard.total / ear.frames * ear.hop / ear.rate
+        mel = self.mel
+        step = heard.total / mel.frames * mel.hop / mel.rate
         waveform = heard.waveform
         if frames is None:
-            frames = ear.frames if len(waveform) > ear.samples else len(waveform) // ear.hop + 1
-            seconds = len(waveform) / ear.rate
+            frames = mel.frames if len(waveform) > mel.samples else len(waveform) // mel.hop + 1
+            seconds = len(waveform) / mel.rate
         else:
-            seconds = ear.frames * step
+            seconds = mel.frames * step
         scaled = waveform / max(1.0, float(np.abs(waveform).max(initial=0.0)))
         parts = [(0, len(waveform))]
-        if len(waveform) > _PLAYED_WHOLE * ear.rate:
-            parts = [(start * ear.hop, start * ear.hop + ear.samples) for start in heard.starts]
+        if len(waveform) > _PLAYED_WHOLE * mel.rate:
+            parts = [(start * mel.hop, start * mel.hop + mel.samples) for start in heard.starts]
         return SoundView(
             spectrogram=heard.spectrograms[:1].transpose(1, 2).numpy()
             * np.float32(_NATURAL),  # (1, bands, frames)
-            hertz=ear.hertz()[1:-1],
+            hertz=mel.hertz()[1:-1],
             clips=((0.0, seconds),),
             step=step,
             frames=(frames,),
             length=seconds,
             envelope=_envelope(scaled),
             waveform=np.concatenate([scaled[start:stop] for start, stop in parts]),
-            rate=ear.rate,
-            played=tuple((start / ear.rate, stop / ear.rate) for start, stop in parts)
+            rate=mel.rate,
+            played=tuple((start / mel.rate, stop / mel.rate) for start, stop in parts)
             if len(waveform)
             else (),
         )
 
-    def _origin(self, sound: Sound, heard: Heard, *, cut: bool, seconds: float) -> dict[str, Any]:
+    def _origin(self, sound: Sound, heard: Spectrograms, *, cut: bool, seconds: float) -> dict[str, Any]:
         """What was done, JSON-able; "heard" is a line for the page."""
-        ear = self.ear
-        held = ear.samples / ear.rate
+        mel = self.mel
+        held = mel.samples / mel.rate
         told = []
         if sound.channels > 1:
             told.append(f"the mean of {sound.channels} channels")
@@ -187,8 +187,8 @@ class SoundPreparation:
             told.append(f"the first {seconds:g} s of {sound.seconds:.6g} s")
         if heard.repeats > 1:
             told.append(f"{heard.repeats} times in a row")
-        parts = [round(start * ear.hop / ear.rate, 6) for start in heard.starts]
-        long = heard.total > ear.frames
+        parts = [round(start * mel.hop / mel.rate, 6) for start in heard.starts]
+        long = heard.total > mel.frames
         if long:
             told.append(
                 f"shrunk to {held:g} s, and mixed into that three parts of {held:g} s, from "
@@ -201,11 +201,11 @@ class SoundPreparation:
             "seconds": round(sound.seconds, 6),
             "truncated": cut,
             "repeats": heard.repeats,
-            "resampled_to": ear.rate,
-            "bands": ear.bands,
-            "frames": ear.frames,
-            "mel_scale": ear.scale,
-            "padding": str(ear.extractor.padding),
+            "resampled_to": mel.rate,
+            "bands": mel.bands,
+            "frames": mel.frames,
+            "mel_scale": mel.scale,
+            "padding": str(mel.extractor.padding),
             **({"parts": [[part, round(part + held, 6)] for part in parts]} if long else {}),
         }
 

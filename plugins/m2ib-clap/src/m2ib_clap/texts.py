@@ -8,7 +8,14 @@ from typing import Any
 from torch import Tensor
 
 import m2ib
-from m2ib_adapters.kit import TextTower, TokenizerCoder, by_sdpa_of, first_position, text_encoder
+from m2ib_adapters.kit import (
+    TextTower,
+    TokenizerCoder,
+    block_layers,
+    by_sdpa_of,
+    first_position,
+    text_encoder,
+)
 
 
 def clap_text_encoder(module: Any, tokenizer: Any) -> m2ib.Encoder:
@@ -42,10 +49,7 @@ def clap_text_encoder(module: Any, tokenizer: Any) -> m2ib.Encoder:
     path = "text_model"
     tower = TextTower(
         embed=embed,
-        layers=tuple(
-            m2ib.Layer(block, f"{path}.encoder.layer.{number}")
-            for number, block in enumerate(text.encoder.layer)
-        ),
+        layers=block_layers(text.encoder.layer, f"{path}.encoder.layer"),
         stem=m2ib.Layer(text.embeddings, f"{path}.embeddings"),
         # RoBERTa counts positions from the padding's id + 1 on.
         limit=min(config.max_position_embeddings - pad - 1, tokenizer.model_max_length),

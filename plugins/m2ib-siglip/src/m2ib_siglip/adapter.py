@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import m2ib
-from m2ib_adapters.kit import from_folder_or_hub, loading
+from m2ib_adapters.kit import from_transformers
 from m2ib_siglip.fixed import fixed_image_encoder, preparation
 from m2ib_siglip.naflex import naflex_image_encoder, patching
 from m2ib_siglip.texts import siglip_text_encoder
@@ -33,38 +33,27 @@ def load(
 
     Raises :class:`m2ib.CheckpointError` and :class:`m2ib.SettingError`.
     """
-    from transformers import AutoConfig, Siglip2Model, SiglipModel
+    from transformers import Siglip2Model, SiglipModel
 
     source = DEFAULT_CHECKPOINT if checkpoint is None else str(checkpoint)
-    who = f"siglip: checkpoint {source!r}"
-    with loading("siglip", source):
-        options = from_folder_or_hub("siglip", source)
-        config = AutoConfig.from_pretrained(source, **options)
-        kinds = {"siglip": SiglipModel, "siglip2": Siglip2Model}
-        if config.model_type not in kinds:
-            raise m2ib.CheckpointError(
-                f"{who} is a {config.model_type!r} model, not 'siglip' or 'siglip2'; use an adapter made for it"
-            )
+
+    def check(config: Any) -> None:
         if not config.vision_config.vision_use_head:
             raise m2ib.CheckpointError(
-                f"{who} has no pooling head (vision_use_head is false in its config.json), so it makes no embedding "
-                "of an image; use a checkpoint with both towers whole"
+                f"siglip: checkpoint {source!r} has no pooling head (vision_use_head is false in its config.json), so "
+                "it makes no embedding of an image; use a checkpoint with both towers whole"
             )
-        flexible = config.model_type == "siglip2"
-        _check_patches(max_patches, flexible, config)
-        module, report = kinds[config.model_type].from_pretrained(
-            source,
-            dtype=dtype,
-            attn_implementation=attention,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # told below, all of them
-            **options,
-        )
-    _check_weights(report, who)
+        _check_patches(max_patches, config)
+
+    kinds = {"siglip": SiglipModel, "siglip2": Siglip2Model}
+    module, options = from_transformers(
+        "siglip", source, kinds, check=check, dtype=dtype, attn_implementation=attention
+    )
+    config = module.config
     module = module.to(device).eval()
     image = (
         naflex_image_encoder(module, patching(source, options, config, max_patches))
-        if flexible
+        if _is_flexible(config)
         else fixed_image_encoder(module, preparation(source, options, config))
     )
     text = siglip_text_encoder(module, source, options)
@@ -72,11 +61,16 @@ def load(
     return m2ib.Model(module, {"image": image, "text": text}, module.device, module.dtype, origin)
 
 
-def _check_patches(given: Any, flexible: bool, config: Any) -> None:
+def _is_flexible(config: Any) -> bool:
+    """Whether this is a NaFlex model."""
+    return bool(config.model_type == "siglip2")
+
+
+def _check_patches(given: Any, config: Any) -> None:
     """Raises :class:`m2ib.SettingError` for a ``max_patches`` that the model cannot have."""
     if given is None:
         return
-    if not flexible:
+    if not _is_flexible(config):
         side = config.vision_config.image_size
         raise m2ib.SettingError(
             f"siglip: max_patches is {given!r}, and this checkpoint takes images of {side}x{side} pixels alone; "
@@ -88,23 +82,12 @@ def _check_patches(given: Any, flexible: bool, config: Any) -> None:
         )
 
 
-def _check_weights(report: dict[str, Any], who: str) -> None:
-    """Raises :class:`m2ib.CheckpointError` where weights are missing or have another shape."""
-    wrong = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-    wrong = [key for key in wrong if not key.endswith("position_ids")]
-    if wrong:
-        raise m2ib.CheckpointError(
-            f"{who} lacks or misshapes {len(wrong)} weights that its config.json describes, first "
-            f"{', '.join(wrong[:3])}; it belongs to another architecture, or is incomplete"
-        )
-
-
 def _describe(config: Any) -> str:
     vision, text = config.vision_config, config.text_config
     name, size = (
-        ("SigLIP", f"{vision.image_size} px")
-        if config.model_type == "siglip"
-        else ("SigLIP 2 NaFlex", f"{vision.num_patches} positions")
+        ("SigLIP 2 NaFlex", f"{vision.num_patches} positions")
+        if _is_flexible(config)
+        else ("SigLIP", f"{vision.image_size} px")
     )
     return (
         f"{name} ViT {vision.hidden_size}x{vision.num_hidden_layers}, patch {vision.patch_size}, {size}; "

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from torch import Tensor
 
 import m2ib
-from m2ib_adapters.kit import ImagePreparation, by_sdpa_of, loading, tensor_of
+from m2ib_adapters.kit import (
+    ImagePreparation,
+    block_layers,
+    by_sdpa_of,
+    image_processor_config,
+    loading,
+    tensor_of,
+)
 from m2ib_siglip.examples import example_images
 
 
@@ -20,7 +26,7 @@ def preparation(source: str, options: dict[str, Any], config: Any) -> ImagePrepa
     Raises :class:`m2ib.CheckpointError` for one that cannot be read.
     """
     with loading("siglip", source):
-        given = _processor_config(source, options)
+        given = image_processor_config(source, options)
         mean, std = (
             [float(value) for value in given.get(name, (0.5,) * 3)] for name in ("image_mean", "image_std")
         )
@@ -33,20 +39,6 @@ def preparation(source: str, options: dict[str, Any], config: Any) -> ImagePrepa
             fit="squash",
             interpolation=Image.Resampling(given.get("resample", Image.Resampling.BICUBIC)),
         )
-
-
-def _processor_config(source: str, options: dict[str, Any]) -> dict[str, Any]:
-    """What the checkpoint says of its image processor; {} where it says nothing."""
-    from transformers.image_processing_base import ImageProcessingMixin
-
-    try:
-        given, _ = ImageProcessingMixin.get_image_processor_dict(source, **options)
-    except OSError:
-        if (Path(source) / "preprocessor_config.json").exists():  # there, but damaged
-            raise
-        return {}
-    inner: dict[str, Any] = given.get("image_processor", given)
-    return inner
 
 
 def fixed_image_encoder(module: Any, preparation: ImagePreparation) -> m2ib.Encoder:
@@ -81,11 +73,6 @@ def fixed_image_encoder(module: Any, preparation: ImagePreparation) -> m2ib.Enco
         attention=m2ib.Attention(None, by_sdpa_of(vision.encoder.config)),
         examples=example_images,
     )
-
-
-def block_layers(blocks: Any, prefix: str) -> tuple[m2ib.Layer, ...]:
-    """The blocks of a tower, in order of running."""
-    return tuple(m2ib.Layer(block, f"{prefix}.{number}") for number, block in enumerate(blocks))
 
 
 def _seen(item: m2ib.Item, covered: float) -> m2ib.Item:

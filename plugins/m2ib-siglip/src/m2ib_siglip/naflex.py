@@ -20,10 +20,9 @@ from torch import Tensor
 
 import m2ib
 from m2ib.renderers import ImageView
-from m2ib_adapters.kit import by_sdpa_of, loading, open_image
+from m2ib_adapters.kit import block_layers, by_sdpa_of, loading, open_image, placed
+from m2ib_siglip.degradation import PatchFading
 from m2ib_siglip.examples import example_images
-from m2ib_siglip.fading import PatchFading
-from m2ib_siglip.fixed import block_layers
 
 NAMES = ("pixel_values", "pixel_attention_mask", "spatial_shapes")
 _AS_PROCESSED = (
@@ -83,9 +82,8 @@ class Patching:
 
     def _item(self, inputs: dict[str, Tensor], image: Image.Image, origin: dict[str, Any]) -> m2ib.Item:
         rows, columns = inputs["spatial_shapes"].tolist()
-        axes = (_axis("row", rows, image.height), _axis("column", columns, image.width))
-        layout = m2ib.Layout(grid=(rows, columns), read=rows * columns, axes=axes)
         region = (0, 0, image.width, image.height)
+        layout = placed(m2ib.Layout(grid=(rows, columns), read=rows * columns), region)
         view = ImageView.of(image, region, (rows * self.patch, columns * self.patch))
         return m2ib.Item(inputs, layout, view, origin)
 
@@ -123,12 +121,6 @@ class Patching:
                 f"after them; {_AS_PROCESSED}"
             )
         return {"pixel_values": pixels, "pixel_attention_mask": mask, "spatial_shapes": shape}
-
-
-def _axis(name: str, cells: int, pixels: int) -> m2ib.Axis:
-    """Equal cells over all the pixels of the raw image."""
-    step = pixels / cells
-    return m2ib.Axis(name, "px", tuple((step * at, step * (at + 1)) for at in range(cells)))
 
 
 def patching(source: str, options: dict[str, Any], config: Any, max_patches: int | None) -> Patching:

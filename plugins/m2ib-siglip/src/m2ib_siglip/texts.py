@@ -7,7 +7,6 @@ whose padding is masked, has another embedding.
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,20 +14,23 @@ from torch import Tensor
 
 import m2ib
 from m2ib_adapters.kit import (
-    Coded,
     Coder,
+    IdCoder,
     TextTower,
     TokenizerCoder,
+    block_layers,
     by_sdpa_of,
+    has_any,
     loading,
     tensor_of,
     text_encoder,
-    tokens_of_ids,
 )
 from m2ib_siglip.examples import example_texts
-from m2ib_siglip.fixed import block_layers
-from m2ib_siglip.pieces import PieceCoder
+from m2ib_siglip.sentencepiece import SentencePieceCoder
 
+_NO_TOKENIZER = (
+    "this checkpoint comes without a tokenizer; save one into its folder (its processor's save_pretrained)"
+)
 _FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "tokenizer_config.json")
 
 
@@ -39,7 +41,6 @@ def siglip_text_encoder(module: Any, source: str, options: dict[str, Any]) -> m2
     """
     text = module.text_model
     config = text.config
-    layers = block_layers(text.encoder.layers, "text_model.encoder.layers")
 
     def embed(ids: Tensor) -> Tensor:
         features: Tensor = module.get_text_features(input_ids=ids).pooler_output  # (N, T) -> (N, D)
@@ -51,8 +52,8 @@ def siglip_text_encoder(module: Any, source: str, options: dict[str, Any]) -> m2
 
     tower = TextTower(
         embed=embed,
-        layers=layers,
-        stem=replace(layers[0], name=f"{layers[0].name} (input)", at="input"),
+        layers=block_layers(text.encoder.layers, "text_model.encoder.layers"),
+        stem=None,
         limit=config.max_position_embeddings,
         vocabulary=config.vocab_size,
         cut=None,
@@ -70,13 +71,12 @@ def siglip_coder(source: str, options: dict[str, Any], pad: int) -> Coder:
     """
     from transformers import AutoTokenizer
 
-    folder = Path(source)
-    if folder.is_dir() and not any((folder / name).is_file() for name in _FILES):
-        return IdCoder(pad)
+    if not has_any(source, *_FILES):
+        return IdCoder(_NO_TOKENIZER, pad, starts=False)
     with loading("siglip", source):
         tokenizer = AutoTokenizer.from_pretrained(source, **options)
     if not tokenizer.is_fast:
-        return PieceCoder(tokenizer)
+        return SentencePieceCoder(tokenizer)
     if tokenizer.init_kwargs.get("do_lower_case", True):
         _lower(tokenizer)
     return TokenizerCoder(tokenizer)
@@ -93,28 +93,3 @@ def _lower(tokenizer: Any) -> None:
     backend = tokenizer.backend_tokenizer
     rest = [] if backend.normalizer is None else [backend.normalizer]
     backend.normalizer = Sequence([Lowercase(), *rest])
-
-
-class IdCoder:
-    """Stands in where a checkpoint comes without a tokenizer: ids can still be explained."""
-
-    def __init__(self, pad: int) -> None:
-        self.pad = pad
-
-    def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
-        raise m2ib.InputError(
-            "text: this checkpoint comes without a tokenizer; save one into its folder (its processor's "
-            "save_pretrained), or give a tensor of token ids"
-        )
-
-    def read(self, ids: list[int]) -> Coded:
-        """Each id by its number; the run of equal ids at the end is what the text is padded with."""
-        names = [f"id{value}" for value in ids]
-        last = len(ids) - 1
-        while last > 0 and ids[last - 1] == ids[last]:
-            last -= 1
-        special = [place >= last for place in range(len(ids))]
-        text, tokens = tokens_of_ids(
-            ids, special, names, lambda part: " ".join(f"id{value}" for value in part)
-        )
-        return Coded(text, ids, tokens)

@@ -4,33 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from m2ib.data.cells import existing, text_in
 from m2ib.data.files import listed
 from m2ib.errors import InputError, SettingError
 from m2ib.registry.discovery import default_registry
 
 
 @dataclass(frozen=True)
-class Side:
-    """One input of a pair: its modality, and the column that holds it.
+class InputColumn:
+    """One input of a pair: its modality, and the name of the column that holds it.
 
     inline  whether a cell holds the input itself, as it does of texts, and not the path of its file
     """
 
     modality: str
-    column: str
+    name: str
 
     @property
     def inline(self) -> bool:
         return default_registry().modalities().get(self.modality, False)
 
+    def raw(self, cell: Any, folder: Path) -> Any:
+        """One input: what the cell holds, or the path of its file, a relative one from ``folder`` on."""
+        if self.inline:
+            return text_in(cell, self.name)
+        return existing((folder / text_in(cell, self.name),), self.modality)
 
-Sides = tuple[Side, Side]
+
+InputColumns = tuple[InputColumn, InputColumn]
 _OTHERS = ("id", "boxes")  # columns that hold no input
 
 
-def named_sides(columns: Sequence[str], who: str) -> Sides:
+def named_columns(columns: Sequence[str], who: str) -> InputColumns:
     """The two columns that are named by a modality, in their order.
 
     Two inputs of one modality have the columns "text_1" and "text_2", whatever their order.
@@ -38,14 +46,14 @@ def named_sides(columns: Sequence[str], who: str) -> Sides:
     Raises :class:`InputError` where there are not exactly two.
     """
     known = [name for name in default_registry().modalities() if name not in _OTHERS]
-    found = [Side(name, name) for name in columns if name in known]
+    found = [InputColumn(name, name) for name in columns if name in known]
     for modality in known:
         both = [f"{modality}_{number}" for number in (1, 2)]
         if set(both) <= set(columns):
-            found += [Side(modality, column) for column in both]
-    found.sort(key=lambda side: columns.index(_first(side, columns)))  # stable: _1 before _2
+            found += [InputColumn(modality, name) for name in both]
+    found.sort(key=lambda column: columns.index(_first(column, columns)))  # stable: _1 before _2
     if len(found) != 2:
-        there = f"{len(found)} ({listed([side.column for side in found])})" if found else "none"
+        there = f"{len(found)} ({listed([column.name for column in found])})" if found else "none"
         raise InputError(
             f"{who} needs two columns that are named by a modality, as in image and text, or text_1 and text_2, "
             f"and has {there}; choose two of {listed(columns)}, as in columns={{'image': 'file', 'text': 'caption'}}"
@@ -53,7 +61,7 @@ def named_sides(columns: Sequence[str], who: str) -> Sides:
     return found[0], found[1]
 
 
-def chosen_sides(columns: Any) -> Sides:
+def chosen_columns(columns: Any) -> InputColumns:
     """Columns by modality, as a mapping or as "image=file,text=caption", in this order.
 
     Two inputs of one modality are chosen as "text_1" and "text_2", whatever their order.
@@ -77,27 +85,27 @@ def chosen_sides(columns: Any) -> Sides:
     one, two = sorted((first, second))
     stem = one.removesuffix("_1")
     if (one, two) == (f"{stem}_1", f"{stem}_2"):
-        return Side(stem, given[one]), Side(stem, given[two])
-    return Side(first, given[first]), Side(second, given[second])
+        return InputColumn(stem, given[one]), InputColumn(stem, given[two])
+    return InputColumn(first, given[first]), InputColumn(second, given[second])
 
 
-def modalities_of(sides: Sides) -> tuple[str, str]:
-    first, second = sides
+def modalities_of(inputs: InputColumns) -> tuple[str, str]:
+    first, second = inputs
     return first.modality, second.modality
 
 
-def check_boxes(sides: Sides, who: str) -> None:
+def check_boxes(inputs: InputColumns, who: str) -> None:
     """Raises :class:`InputError` where boxes could not be meant for one image alone."""
-    images = modalities_of(sides).count("image")
+    images = modalities_of(inputs).count("image")
     if images != 1:
         raise InputError(
             f"{who}: boxes are drawn on the one image of a pair; "
-            f"its pairs of {' and '.join(modalities_of(sides))} have {images or 'none'}"
+            f"its pairs of {' and '.join(modalities_of(inputs))} have {images or 'none'}"
         )
 
 
-def _first(side: Side, columns: Sequence[str]) -> str:
-    """The column that says where a side stands: of two of one modality, the earlier one of both."""
-    if side.column == side.modality:
-        return side.column
-    return min((f"{side.modality}_1", f"{side.modality}_2"), key=columns.index)
+def _first(column: InputColumn, columns: Sequence[str]) -> str:
+    """The column that says where an input stands: of two of one modality, the earlier one of both."""
+    if column.name == column.modality:
+        return column.name
+    return min((f"{column.modality}_1", f"{column.modality}_2"), key=columns.index)

@@ -12,7 +12,7 @@ from m2ib_adapters.kit import Coded, tokens_of_ids, tokens_of_text, too_long
 _SPACE = "\u2581"  # what sentencepiece writes for a space
 
 
-class PieceCoder:
+class SentencePieceCoder:
     """SigLIP's own tokenizer: it drops punctuation and capitals, and offsets refer to the text as it was given.
 
     Where pieces cannot be found again in the text (a special token is written out in it, or signs were composed) the

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import m2ib
-from m2ib_clap.hearing import SILENCE
+from m2ib_clap.spectrograms import SILENCE
 
 FEATURES, FRAMES = "input_features", "frames"
 """Names of the inputs: (N, 4, frames, bands) in dB, and (N, 4) whole numbers, frames of the whole sound and where

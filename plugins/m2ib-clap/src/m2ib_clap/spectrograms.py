@@ -22,7 +22,7 @@ SILENCE = -100.0
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class Spectrograms:
     """One sound as the model hears it.
 
     spectrograms  (views, frames, bands) float32 in dB: one view, or with fusion four, the whole one first
@@ -40,8 +40,8 @@ class Heard:
 
 
 @dataclass(frozen=True, eq=False)
-class Ear:
-    """How a checkpoint hears.
+class LogMel:
+    """How a checkpoint makes its spectrograms.
 
     extractor  its ``ClapFeatureExtractor``
     fused      whether the model takes four views
@@ -78,24 +78,24 @@ class Ear:
     def views(self) -> int:
         return 4 if self.fused else 1
 
-    def hear(self, waveform: np.ndarray) -> Heard:
+    def spectrograms(self, waveform: np.ndarray) -> Spectrograms:
         """(samples,) float32 at ``rate``, at most ``samples`` of them where there is no fusion."""
         length = len(waveform)
         if length <= self.samples:
             repeats = self._repeats(length)
             repeated = np.tile(waveform, repeats)[: self.samples]
-            return Heard(self._extract(waveform), self.frames, (0, 0, 0), repeated, repeats)
-        whole = self._extract(waveform, max_length=length)[0]  # (total, bands)
+            return Spectrograms(self._features(waveform), self.frames, (0, 0, 0), repeated, repeats)
+        whole = self._features(waveform, max_length=length)[0]  # (total, bands)
         total = len(whole)
         if total == self.frames:  # longer by less than a frame: heard as it is
-            return Heard(whole.expand(4, -1, -1).clone(), total, (0, 0, 0), waveform, 1)
+            return Spectrograms(whole.expand(4, -1, -1).clone(), total, (0, 0, 0), waveform, 1)
         starts = self._starts(total)
         size = (self.frames, self.bands)
         shrunk = interpolate(whole[None, None], size, mode="bilinear", align_corners=False)[
             0, 0
         ]  # (frames, bands)
         parts = [whole[start : start + self.frames] for start in starts]
-        return Heard(torch.stack([shrunk, *parts]), total, starts, waveform, 1)
+        return Spectrograms(torch.stack([shrunk, *parts]), total, starts, waveform, 1)
 
     def hertz(self) -> np.ndarray:
         """(bands + 2,) band b rises from edge b to its centre at b + 1 and falls to b + 2."""
@@ -110,7 +110,7 @@ class Ear:
         """Of the mel bands: the extractor's two filter banks differ."""
         return "htk" if self.fused else "slaney"
 
-    def _extract(self, waveform: np.ndarray, **options: Any) -> Tensor:
+    def _features(self, waveform: np.ndarray, **options: Any) -> Tensor:
         """(samples,) -> (views, frames, bands)."""
         given = self.extractor(waveform, sampling_rate=self.rate, return_tensors="pt", **options)
         features: Tensor = given["input_features"][0]
