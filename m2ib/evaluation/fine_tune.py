@@ -28,7 +28,7 @@ from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.checkpoint import Checkpoint, digest
-from m2ib.evaluation.weights import learning, lent, parts
+from m2ib.evaluation.weights import learning, parts, preserved
 from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 
 Sides = tuple[Sequence[Item], Sequence[Item]]
@@ -148,7 +148,7 @@ def fine_tune(
                     "weights": digest(run.weights.values()),
                 },
             )
-        with lent(run.weights.values()), learning(run.weights.values()):
+        with preserved(run.weights.values()), learning(run.weights.values()):
             return run(seed, kept, advance)
 
 

@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS notes (kind TEXT, place TEXT, text TEXT, PRIMARY KEY 
 
 
 @dataclass(frozen=True)
-class Found:
+class MapRecord:
     """One map of one input.
 
     number   of the pair in its data
@@ -146,7 +146,7 @@ class Store:
     def set_done(self, unit: str) -> None:
         self._write("INSERT OR REPLACE INTO done VALUES (?)", (unit,))
 
-    def add(self, found: Iterable[Found]) -> None:
+    def add(self, found: Iterable[MapRecord]) -> None:
         """Maps and scores, over those of the same place."""
         for each in found:
             grid = np.ascontiguousarray(each.grid, dtype=np.float64)

@@ -42,7 +42,7 @@ def test_they_are_made_as_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) ->
         made.append(count)
         return questions(split, seed, count)
 
-    monkeypatch.setattr("m2ib.benchmark.questions.questions", counted)
+    monkeypatch.setattr("m2ib.scenes.questions.questions", counted)
     monkeypatch.setattr(made_up, "_AT_FIRST", 4)
     pairs = open_pairs("scenes", count=11, split="tune")
     assert made == []
