@@ -14,17 +14,7 @@ from m2ib.evaluation.report import Sheet, figure_text, number, show_sheet
 if TYPE_CHECKING:
     from rich.console import Console
 
-SHOWN = (
-    "pointing",
-    "wrong",
-    "mass",
-    "iou",
-    "auc",
-    "above_filler",
-    "deletion_ratio",
-    "insertion_ratio",
-    "seconds",
-)
+SHOWN = ("pointing", "wrong", "mass", "iou", "auc", "above_filler", *RATIOS, "seconds")
 CONTROLS = ("cosine", "total", "objects", "pointing", "wrong", "iou")
 PER_MAP = tuple(metric for metric in METRICS if metric not in RATIOS)
 

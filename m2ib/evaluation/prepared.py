@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair
@@ -36,13 +37,12 @@ def prepared(model: Model, number: int, pair: Pair) -> PreparedPair:
     return PreparedPair(number, pair, (first, second))
 
 
-def of_one_shape(
-    model: Model, modality: str, place: int, pairs: Sequence[PreparedPair]
-) -> list[PreparedPair]:
-    """The pairs whose inputs at ``place`` share a batch with the first one's."""
-    encoder = model.encoder(modality)
-    key = encoder.batch_key(pairs[0].items[place].inputs)
-    return [each for each in pairs if encoder.batch_key(each.items[place].inputs) == key]
+def by_shape(encoder: Encoder, items: Sequence[Item]) -> list[list[int]]:
+    """Numbers of the inputs that share a batch, in order."""
+    groups: dict[object, list[int]] = {}
+    for number, item in enumerate(items):
+        groups.setdefault(encoder.batch_key(item.inputs), []).append(number)
+    return list(groups.values())
 
 
 def embeddings(model: Model, modality: str, place: int, pairs: Sequence[PreparedPair]) -> Tensor:

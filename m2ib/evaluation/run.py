@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -28,7 +27,7 @@ from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.cases import find_cases, to_plain
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
-from m2ib.evaluation.prepared import PreparedPair, embeddings, of_one_shape, prepared
+from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings, prepared
 from m2ib.evaluation.results import read_tables
 from m2ib.evaluation.resuming import check_same_pairs, check_same_study
 from m2ib.evaluation.scoring import scores_of
@@ -210,13 +209,10 @@ class _Evaluation:
     def _maps(self, chunk: Chunk, place: int, plan: Plan) -> list[tuple[np.ndarray, float]]:
         """(grid, seconds) of each pair, made in batches of one shape."""
         modality = self.pairs.modalities[place]
-        groups: dict[Any, list[int]] = {}
-        for number, each in enumerate(chunk.pairs):
-            key = self.model.encoder(modality).batch_key(each.items[place].inputs)
-            groups.setdefault(key, []).append(number)
+        every = [each.items[place] for each in chunk.pairs]
         found: dict[int, tuple[np.ndarray, float]] = {}
-        for members in groups.values():
-            items = [chunk.pairs[number].items[place] for number in members]
+        for members in by_shape(self.model.encoder(modality), every):
+            items = [every[number] for number in members]
             targets = chunk.embeddings[1 - place][members]
             inputs = self.model.collate(modality, items)
             began = time.perf_counter()
@@ -239,22 +235,11 @@ class _Evaluation:
         seconds: float,
     ) -> MapRecord:
         study, modality = self.checked.study, self.pairs.modalities[place]
-        degraded = Degraded(
-            self.model,
-            modality,
-            each.items[place],
-            self.model.collate(modality, [each.items[place]]),
-            target,
-        )
+        item = each.items[place]
+        degraded = Degraded(self.model, modality, item, self.model.collate(modality, [item]), target)
         metrics = [metric for metric in study.metrics if metric in PER_MAP]
-        scores = scores_of(
-            grid,
-            metrics,
-            degraded,
-            each.truths[place],
-            curve_steps=study.curve_steps,
-            seed=_stable(each.pair.id),
-        )
+        more = {"curve_steps": study.curve_steps, "seed": _stable(each.pair.id)}
+        scores = scores_of(grid, metrics, degraded, each.truths[place], **more)
         if "cosine" in metrics:
             own = self._embed([each], place)[0]
             scores["cosine"] = float(own @ target.to(own))
@@ -276,17 +261,8 @@ class _Evaluation:
             if "sanity" in self.checked.study.metrics and names:
                 self._sanity(place, names)
             if "roar" in self.checked.study.metrics and names:
-                ready = self._ready(None)
-                roar_of(
-                    self.model,
-                    self.store,
-                    self.checked.study,
-                    place,
-                    names,
-                    ready,
-                    self.folder,
-                    self.originals,
-                )
+                more = self._ready(None), self.folder, self.originals
+                roar_of(self.model, self.store, self.checked.study, place, names, *more)
         self._cases()
 
     def _cases(self) -> None:
@@ -303,7 +279,9 @@ class _Evaluation:
     def _sanity(self, place: int, names: Sequence[str]) -> None:
         """Of each method; and all of them on one picture."""
         study, modality = self.checked.study, self.pairs.modalities[place]
-        chosen = of_one_shape(self.model, modality, place, self._ready(study.sanity_pairs))
+        ready = self._ready(study.sanity_pairs)
+        alike = by_shape(self.model.encoder(modality), [each.items[place] for each in ready])[0]
+        chosen = [ready[number] for number in alike]
         plans = {name: self._plan(name, study.seeds[0], place) for name in names}
         todo = [name for name in names if not self.store.is_done(f"sanity/{place}/{name}/{study.seeds[0]}")]
         if todo:
