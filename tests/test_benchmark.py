@@ -14,13 +14,17 @@ from torch import Tensor
 
 import m2ib
 from m2ib.benchmark import GATES, METHODS, Gate
-from m2ib.benchmark.erasing import Eraser, Samples, medians, samples_of
+from m2ib.benchmark.figures import COLUMNS, HEALTH, METRICS, MapScores, figures, means
 from m2ib.benchmark.health import query_auc, retrieval
-from m2ib.benchmark.metrics import measures
-from m2ib.benchmark.rise import random_masks, rise
-from m2ib.benchmark.rows import HEALTH, Figure, Result, Row, figures, results
-from m2ib.evaluation.raster import even_axes, on_cells, on_raster, places, shares
-from m2ib.metrics import auc, iou, mass_over_area, mass_share, pointing, top
+from m2ib.data import Pair
+from m2ib.data.made_up import pair_of
+from m2ib.evaluation.degrading import Degraded
+from m2ib.evaluation.raster import even_axes, on_cells, on_raster, on_samples, places, shares
+from m2ib.evaluation.scoring import located, scores_of
+from m2ib.evaluation.study import MEASURES
+from m2ib.evaluation.truth import Truth, truth_of
+from m2ib.methods.rise import random_masks
+from m2ib.metrics import Aggregate, auc, iou, mass_over_area, mass_share, pointing, top
 from m2ib.pipeline import explain_side, plan_of
 from m2ib.scenes import KINDS, query, scene, scenes
 from m2ib.scenes.questions import questions, single_scenes
@@ -53,6 +57,21 @@ def naive_measures(v: np.ndarray, mask: np.ndarray, others: np.ndarray) -> dict[
     }
 
 
+def truth(mask: np.ndarray, others: np.ndarray, filler: np.ndarray | None = None) -> Truth:
+    """On a line of places, on which a map has a cell for each."""
+    line = (axis("time", *range(len(mask) + 1)),)
+    nothing = np.zeros_like(mask)
+    return Truth(
+        mask, others, nothing if filler is None else filler, line, line, mask, m2ib.Layout((len(mask),))
+    )
+
+
+def measures(values: np.ndarray, mask: np.ndarray, others: np.ndarray) -> dict[str, float]:
+    """By the benchmark's names, those of :func:`naive_measures` and the IoU."""
+    found = located(values, truth(mask, others), seed=0)
+    return {name: found[COLUMNS[name]] for name in ("pointing", "wrong", "mass", "auc", "iou")}
+
+
 @pytest.mark.parametrize("levels", [3, 1000])
 def test_metrics_are_those_of_a_loop(levels: int) -> None:
     random = np.random.default_rng(levels)
@@ -61,14 +80,15 @@ def test_metrics_are_those_of_a_loop(levels: int) -> None:
         v[0] = levels  # there is mass
         mask, others = random.random((2, 40)) < 0.3
         mask[:2] = (True, False)
-        assert measures(v, mask, others) == pytest.approx(naive_measures(v, mask, others), abs=1e-12)
+        found = measures(v, mask, others)
+        assert iou(top(v, int(mask.sum()), np.random.default_rng(0)), mask) == found.pop("iou")
+        assert found == pytest.approx(naive_measures(v, mask, others), abs=1e-12)
 
 
 def test_a_map_like_the_mask_is_perfect() -> None:
     mask = np.zeros(50, bool)
     mask[10:15] = True
-    chosen = top(mask.astype(float), 5, np.random.default_rng(0))
-    found = measures(mask.astype(float), mask, ~mask, chosen)
+    found = measures(mask.astype(float), mask, ~mask)
     assert found == {"pointing": 1, "wrong": 0, "mass": pytest.approx(10), "auc": 1, "iou": 1}
     assert mass_share(mask.astype(float), mask) == pytest.approx(1)
 
@@ -76,7 +96,7 @@ def test_a_map_like_the_mask_is_perfect() -> None:
 def test_a_map_that_is_the_opposite_of_the_mask_has_nothing() -> None:
     mask = np.arange(50) < 5
     flipped = 1.0 - mask
-    found = measures(flipped, mask, ~mask, top(flipped, 5, np.random.default_rng(0)))
+    found = measures(flipped, mask, ~mask)
     assert found == {"pointing": 0, "wrong": 1, "mass": 0, "auc": 0, "iou": 0}
 
 
@@ -97,6 +117,17 @@ def test_metrics_of_nothing() -> None:
     assert math.isnan(auc(np.zeros(2), np.zeros(2, bool)))
     assert pointing(np.zeros(2), mask) == 0.5
     assert iou(mask, mask) == 1
+
+
+def test_what_is_not_there_has_no_score_but_all_objects_have() -> None:
+    values, others = np.array([1.0, 2, 1, 0]), np.array([True, False, True, False])
+    assert located(values, truth(np.zeros(4, bool), others), 0) == {"objects": 0.5}
+    found = located(values, truth(others, np.zeros(4, bool)), 0)
+    assert math.isnan(found["wrong"])
+    assert math.isnan(found["above-filler"])
+    filler = np.array([False, False, False, True])
+    assert located(values, truth(others, ~others, filler), 0)["above-filler"] == 1
+    assert located(values, truth(filler, others, others), 0)["above-filler"] == 0
 
 
 # Rasters
@@ -187,77 +218,76 @@ def test_grids_without_axes_cover_the_raster() -> None:
 # Hiding
 
 
-def test_samples_of_the_tiny_model_are_the_raster(tiny: SceneModel) -> None:
-    one = scene(1)
-    for modality, names in {"image": ("row", "column"), "audio": ("time",), "imu": ("time",)}.items():
-        item = tiny.model.item(modality, one.inputs[modality])
-        inputs = tiny.model.collate(modality, [item])
-        raster = [a for a in one.axes[modality] if a.name in names]
-        samples = samples_of(tiny.model.encoder(modality), inputs, item.layout.axes, raster)
-        assert samples is not None
-        for found, wanted in zip(samples.index, raster, strict=True):
-            assert found.tolist() == list(range(len(wanted.spans)))
-        for found, wanted in zip(samples.axes, raster, strict=True):
-            np.testing.assert_allclose(found.spans, wanted.spans, atol=1e-9)
+def known(tiny: SceneModel, modality: str, along: str = "") -> tuple[Pair, m2ib.Item, Truth]:
+    pair = pair_of(questions("test", 0, 2)[0], modality, along=along)
+    item = tiny.model.item(modality, pair.inputs[0][1])
+    found = truth_of(pair, 0, item)
+    assert found is not None
+    return pair, item, found
 
 
-def test_samples_of_a_cropped_larger_picture(tiny: SceneModel) -> None:
+def test_positions_of_the_tiny_model_are_the_raster(tiny: SceneModel) -> None:
+    for modality, shape in {"image": (112, 112), "imu": (200,)}.items():
+        _, _, found = known(tiny, modality)
+        mask = found.positions(found.mask, shape, tiny.model.encoder(modality))
+        np.testing.assert_array_equal(mask, found.mask.reshape(shape))
+    _, _, over_time = known(tiny, "audio", along="time")
+    whole = known(tiny, "audio")[2]
+    assert over_time.mask.tolist() == whole.mask.any(0).tolist()
+    hidden = over_time.positions(over_time.mask, (1, 64, 200), tiny.model.encoder("audio"))
+    np.testing.assert_array_equal(hidden, np.broadcast_to(over_time.mask, (1, 64, 200)))
+
+
+def test_what_can_be_shown_is_the_whole_mask_in_each_cell(tiny: SceneModel) -> None:
+    whole, over_time = known(tiny, "audio")[2], known(tiny, "audio", along="time")[2]
+    cells = whole.cells((1, 4, 20))
+    np.testing.assert_array_equal(over_time.cells((1, 4, 20)), cells)
+    assert cells[0, 2, 3] == pytest.approx(whole.mask[32:48, 30:40].mean())
+    pair, item, words = known(tiny, "text")
+    named = [token.text for token, share in zip(item.layout.tokens, words.cells(()), strict=True) if share]
+    assert named == [pair.regions[0].name]
+
+
+def test_samples_of_a_cropped_larger_picture() -> None:
     raster = (axis("row", *range(9)), axis("column", *range(9)))
     cells = (axis("row", 2, 4, 6), axis("column", 2, 4, 6))  # the middle, at twice the resolution
-    encoder = replace(tiny.model.encoder("image"), stride=None)
-    samples = samples_of(encoder, torch.zeros(1, 3, 8, 8), cells, raster)
-    assert samples is not None
-    assert [index.tolist() for index in samples.index] == [[2, 2, 3, 3, 4, 4, 5, 5]] * 2
-    mask = np.random.default_rng(0).random((1, 8, 8)) < 0.5
-    np.testing.assert_array_equal(samples.of(mask), mask[:, 2:6, 2:6].repeat(2, 1).repeat(2, 2))
-    beyond = Samples((), (np.array([-1, 0]),))
-    np.testing.assert_array_equal(beyond.of(np.array([[True, True]])), [[False, True]])
-    assert samples_of(encoder, {"pixels": torch.zeros(1, 3, 8, 8)}, cells, raster) is None
-    assert samples_of(encoder, torch.zeros(1, 8), cells, raster) is None
+    mask = np.random.default_rng(0).random((8, 8)) < 0.5
+    found = on_samples(mask, raster, cells, (8, 8), (4, 4))
+    np.testing.assert_array_equal(found, mask[2:6, 2:6].repeat(2, 0).repeat(2, 1))
+    turned = on_samples(mask, raster, cells[::-1], (8, 8), (4, 4))
+    np.testing.assert_array_equal(turned, found.T)
+    beyond = on_samples(np.array([True, True]), (axis("time", 0, 1, 2),), (axis("time", -1, 1),), (2,), (2,))
+    assert beyond.tolist() == [False, True]
 
 
-def test_the_fill_is_the_median_outside_the_masks() -> None:
-    x = torch.randn(2, 3, 4, 5, generator=torch.Generator().manual_seed(0))
-    covered = torch.rand(2, 4, 5, generator=torch.Generator().manual_seed(1)) < 0.4
-    covered[1] = True
-    found = medians(x, covered)
-    assert found.shape == (2, 3, 1, 1)
-    for channel in range(3):
-        outside = sorted(x[0, channel][~covered[0]].tolist())
-        assert found[0, channel].item() == outside[(len(outside) - 1) // 2]
-        assert found[1, channel].item() == sorted(x[1, channel].flatten().tolist())[9]
-    bands = medians(x, covered[:, 0])  # positions along the last axis alone: a median for each row
-    assert bands.shape == (2, 3, 4, 1)
-
-
-def linear_eraser(tiny: SceneModel, weights: Tensor, inputs: Tensor) -> Eraser:
+def test_hiding_what_counts_costs_the_cosine(tiny: SceneModel) -> None:
     """A model whose embedding is (weights * input, 1): its cosine with (1, 0) grows with the weighted sum."""
+    weights = torch.zeros(6, 6, dtype=torch.float64)
+    weights[1:3, 1:3] = 1
 
     def embed(x: Any) -> Tensor:
         total = (x * weights).flatten(1).sum(1)
         return torch.stack([total, torch.ones_like(total)], 1)
 
-    encoder = replace(tiny.model.encoder("image"), embed=embed)
+    encoder = replace(tiny.model.encoder("image"), embed=embed, stride=None)
     model = replace(tiny.model, encoders={"image": encoder})
-    targets = torch.tensor([[1.0, 0.0]]).expand(len(inputs), -1)
-    sizes = inputs.shape[-weights.ndim :]
-    samples = Samples(
-        tuple(axis("row", *range(size + 1)) for size in sizes), tuple(np.arange(size) for size in sizes)
+    square = (axis("row", *range(7)), axis("column", *range(7)))
+    mask, inputs = weights.numpy() > 0, torch.ones(1, 1, 6, 6, dtype=torch.float64)
+    item = m2ib.Item(inputs[0], m2ib.Layout((3, 3)), None)
+    nothing = np.zeros_like(mask)
+    whole = Truth(mask, nothing, nothing, square, square, mask, item.layout)
+    degraded = Degraded(model, "image", item, inputs, torch.tensor([1.0, 0.0], dtype=torch.float64))
+    lost, won = degraded.worth([mask, np.arange(36).reshape(6, 6) > 25], (3, 3), whole)
+    full = 4 / math.sqrt(17)
+    np.testing.assert_allclose(lost, [full, 0], atol=1e-6)
+    np.testing.assert_allclose(won, [full, 0], atol=1e-6)
+    metrics = ("top-deletion", "mask-insertion", "total", "peak")
+    grid = np.zeros((3, 3))
+    grid[2, 2] = 3
+    found = scores_of(grid, metrics, degraded, whole, curve_steps=1, seed=0)
+    assert found == pytest.approx(
+        {"top-deletion": 0, "mask-insertion": full, "total": 3, "peak": 3}, abs=1e-6
     )
-    fill = torch.zeros(*inputs.shape[:-2], 1, 1, dtype=inputs.dtype)
-    return Eraser(model, "image", inputs, fill, targets, samples)
-
-
-def test_erasing_what_counts_costs_the_cosine(tiny: SceneModel) -> None:
-    weights = torch.zeros(6, 6, dtype=torch.float64)
-    weights[1:3, 1:3] = 1
-    eraser = linear_eraser(tiny, weights, torch.ones(2, 1, 6, 6, dtype=torch.float64))
-    chosen = np.stack([weights.numpy() > 0, np.arange(36).reshape(6, 6) > 25])
-    without, alone = eraser.effect(chosen)
-    whole = 4 / math.sqrt(17)
-    np.testing.assert_allclose(without, [0, whole], atol=1e-6)
-    np.testing.assert_allclose(alone, [whole, 0], atol=1e-6)
-    np.testing.assert_allclose(eraser.empty(), [0, 0], atol=1e-6)
 
 
 # RISE
@@ -279,25 +309,6 @@ def test_random_masks_are_coarse_cells_made_smooth() -> None:
     assert square.min() >= 0
     assert square.max() <= 1
     np.testing.assert_allclose(square.mean(0), 0.5, atol=0.04)
-
-
-def test_rise_finds_the_region_of_a_linear_model(tiny: SceneModel) -> None:
-    weights = torch.zeros(24, 24, dtype=torch.float64)
-    weights[4:10, 12:18] = 1 / 36
-    inputs = torch.ones(2, 3, 24, 24, dtype=torch.float64)
-    inputs[1] = 0  # nothing to see
-    eraser = linear_eraser(tiny, weights, inputs)
-    maps = rise(eraser, (6, 6), masks=400, seed=0).numpy()
-    assert maps.shape == (2, 24, 24)
-    mask = weights.numpy().ravel() > 0
-    assert pointing(maps[0].ravel(), mask) == 1
-    assert auc(maps[0].ravel(), mask) > 0.9
-    assert not maps[1].any()
-    masks = random_masks(400, (24, 24), (6, 6), 0.5, 0).numpy()
-    sums = 3 * (masks * weights.numpy()).sum((1, 2))  # three channels of ones
-    cosine = sums / np.sqrt(sums**2 + 1)
-    expected = sum(c * m for c, m in zip(cosine, masks, strict=True)) / sum(masks)
-    np.testing.assert_allclose(maps[0], expected, rtol=1e-4)
 
 
 # Maps of one side
@@ -418,8 +429,8 @@ def test_questions_name_one_object_of_two_or_three() -> None:
 # Figures and gates
 
 
-def row(seed: int, **values: float) -> Row:
-    return Row(seed, 7, "image", "sharp", "", "bell", values)
+def row(seed: int, **values: float) -> MapScores:
+    return MapScores(seed, 7, "image", "sharp", "", "bell", values)
 
 
 def test_results_are_means_of_a_seed_and_figures_means_of_seeds() -> None:
@@ -430,8 +441,8 @@ def test_results_are_means_of_a_seed_and_figures_means_of_seeds() -> None:
         row(1, pointing=1, deletion=0.1, mask_deletion=0.2),
         row(2, pointing=0.5, deletion=0.1, mask_deletion=-0.2),
     ]
-    found = results(rows)
-    by = {(r.seed, r.metric): (r.value, r.count) for r in found}
+    found = means(rows)
+    by = {(seed, key[3]): value for (seed, key), value in found.items()}
     assert by[0, "pointing"] == (0.5, 2)
     assert by[0, "deletion_ratio"] == (pytest.approx(1), 3)
     assert by[1, "deletion_ratio"] == (pytest.approx(0.5), 1)
@@ -441,13 +452,17 @@ def test_results_are_means_of_a_seed_and_figures_means_of_seeds() -> None:
     values = [0.5, 1, 0.5]
     mean = sum(values) / 3
     error = math.sqrt(sum((v - mean) ** 2 for v in values) / 2) / math.sqrt(3)
-    assert (figure.mean, figure.error, figure.seeds) == (pytest.approx(mean), pytest.approx(error), 3)
-    assert math.isnan(figures(results(rows[:1]))["image", "sharp", "", "pointing"].error)
+    assert (figure.mean, figure.standard_error, figure.count) == (
+        pytest.approx(mean),
+        pytest.approx(error),
+        3,
+    )
+    assert math.isnan(figures(means(rows[:1]))["image", "sharp", "", "pointing"].standard_error)
 
 
 def test_a_gate_can_pass_fail_and_stay_unmeasured() -> None:
     key, other = ("image", "sharp", "", "seconds"), ("image", "rise", "", "seconds")
-    found = {key: Figure(0.5, 0.1, 3), other: Figure(2.0, 0.1, 3)}
+    found = {key: Aggregate(0.5, 0.1, 3), other: Aggregate(2.0, 0.1, 3)}
     assert Gate("g", key, "at least", 0.5).check(found).verdict == "pass"
     assert Gate("g", key, "at least", 0.51).check(found).verdict == "FAIL"
     assert Gate("g", key, "at most", 0.49).check(found).verdict == "FAIL"
@@ -462,11 +477,12 @@ def test_gates_speak_of_what_is_measured() -> None:
         modality, method, control, metric = gate.key
         assert method in (*METHODS, HEALTH)
         assert modality in scene(0).inputs
-        assert metric in m2ib.benchmark.rows.METRICS
+        assert metric in METRICS
         assert control in ("", "random weights")
-    assert len({gate.name for gate in GATES}) == len(GATES)
+    assert len({gate.name for gate in GATES}) == len(GATES) == 47
+    assert set(COLUMNS.values()) <= set(MEASURES)
 
 
-def test_results_keep_health_apart() -> None:
-    found = [Result(0, "image", HEALTH, "", "query_auc", 0.9, 4)]
-    assert figures(found)["image", HEALTH, "", "query_auc"].mean == 0.9
+def test_figures_keep_health_apart() -> None:
+    found = figures({(0, ("image", HEALTH, "", "query_auc")): (0.9, 4)})
+    assert found["image", HEALTH, "", "query_auc"].mean == 0.9

@@ -2,21 +2,8 @@
 
 from __future__ import annotations
 
+from m2ib.benchmark.files import save
 from m2ib.benchmark.gates import GATES, Gate, Outcome
-from m2ib.benchmark.methods import METHODS, Batch, Maps, Method, fitted
-from m2ib.benchmark.report import save
-from m2ib.benchmark.run import Benchmark, run_scenes
+from m2ib.benchmark.run import METHODS, SETTINGS, Benchmark, run_scenes
 
-__all__ = [
-    "GATES",
-    "METHODS",
-    "Batch",
-    "Benchmark",
-    "Gate",
-    "Maps",
-    "Method",
-    "Outcome",
-    "fitted",
-    "run_scenes",
-    "save",
-]
+__all__ = ["GATES", "METHODS", "SETTINGS", "Benchmark", "Gate", "Outcome", "run_scenes", "save"]

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from m2ib.benchmark.rows import HEALTH, Control, Figure, Key
+from m2ib.benchmark.figures import HEALTH, Control, Key
+from m2ib.metrics import Aggregate
 
 Need = Literal["at least", "at most"]
 
@@ -25,7 +26,7 @@ class Gate:
     bound: float
     over: Key | None = None
 
-    def check(self, figures: Mapping[Key, Figure]) -> Outcome:
+    def check(self, figures: Mapping[Key, Aggregate]) -> Outcome:
         """Against what was measured; a figure that is not there gives NaN, and no verdict."""
         value = figures[self.key].mean if self.key in figures else math.nan
         if self.over is not None:
@@ -111,6 +112,6 @@ GATES: tuple[Gate, ...] = (
 )
 
 
-def outcomes(figures: Mapping[Key, Figure]) -> list[Outcome]:
+def outcomes(figures: Mapping[Key, Aggregate]) -> list[Outcome]:
     """Of every gate."""
     return [gate.check(figures) for gate in GATES]

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from m2ib.benchmark.rows import HEALTH, Result
+from m2ib.benchmark.figures import HEALTH, Means
+from m2ib.contract.model import Model
 from m2ib.metrics import auc
-from m2ib.scenes import KINDS, Scene
+from m2ib.scenes import KINDS, Scene, query
+
+TEXT = "text"
+_AT_ONCE = 64  # inputs embedded together
 
 
-def health(
-    seed: int,
-    scenes: Sequence[Scene],
-    embeddings: Mapping[str, Tensor],
-    captions: Tensor,
-    queries: Mapping[str, Tensor],
-) -> list[Result]:
-    """Retrieval among the scenes, and how well a query for one kind tells who holds it.
-
-    embeddings  by modality (N, D), of the scenes, of length 1
-    captions    (N, D) of their full captions
-    queries     by kind (D,), of texts that name it alone
-    """
-    found = []
-    for modality, rows in embeddings.items():
-        values = {"query_auc": query_auc(scenes, rows, queries)}
-        if rows is not captions:
-            values |= retrieval(scenes, rows @ captions.T)
-        found += [
-            Result(seed, modality, HEALTH, "", metric, value, len(scenes)) for metric, value in values.items()
-        ]
+def health(model: Model, modalities: Sequence[str], seed: int, scenes: Sequence[Scene]) -> Means:
+    """Retrieval among the scenes by their captions, and how well a query for one kind tells who holds it."""
+    rows = {
+        modality: _embedded(model, modality, [scene.inputs[modality] for scene in scenes])
+        for modality in dict.fromkeys([*modalities, TEXT])
+    }
+    queries = dict(zip(KINDS, _embedded(model, TEXT, [query(kind) for kind in KINDS]), strict=True))
+    found: Means = {}
+    for modality, embeddings in rows.items():
+        values = {"query_auc": query_auc(scenes, embeddings, queries)}
+        if modality != TEXT:
+            values |= retrieval(scenes, embeddings @ rows[TEXT].T)
+        for metric, value in values.items():
+            found[seed, (modality, HEALTH, "", metric)] = value, len(scenes)
     return found
+
+
+def _embedded(model: Model, modality: str, raws: Sequence[Any]) -> Tensor:
+    """(N, D) of length 1, made in batches."""
+    items = [model.item(modality, raw) for raw in raws]
+    batches = (items[start : start + _AT_ONCE] for start in range(0, len(items), _AT_ONCE))
+    return torch.cat([model.embed(modality, model.collate(modality, batch)) for batch in batches])
 
 
 def retrieval(scenes: Sequence[Scene], cosine: Tensor) -> dict[str, float]:

@@ -1,44 +1,109 @@
-"""A benchmark as tables on a terminal, as CSV files and as one page."""
+"""What of a benchmark is shown, whether on a terminal or on a page."""
 
 from __future__ import annotations
 
-import csv
-import json
-import math
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from m2ib.benchmark.page import render_page
-from m2ib.benchmark.tables import PER_MAP, figure_text, outcome_text, tables, verdict
-from m2ib.errors import StorageError
-from m2ib.results.storage import prepare_folder
+from m2ib.benchmark.figures import HEALTH, METRICS, RATIOS, Control
+from m2ib.benchmark.gates import MEANT_FOR, Outcome
+from m2ib.benchmark.run import Benchmark
+from m2ib.evaluation.report import Sheet, figure_text, number, show_sheet
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from m2ib.benchmark.run import Benchmark
+SHOWN = ("pointing", "wrong", "mass", "iou", "auc", "above_filler", *RATIOS, "seconds")
+CONTROLS = ("cosine", "total", "objects", "pointing", "wrong", "iou")
+PER_MAP = tuple(metric for metric in METRICS if metric not in RATIOS)
 
 
-_WIDE = 120  # columns of a terminal that has room for standard errors
+@dataclass(frozen=True)
+class Shown:
+    """A table, how to read it, and what its columns say, by their heads."""
+
+    sheet: Sheet
+    note: str
+    columns: Sequence[tuple[str, str]]
+
+
+def tables(benchmark: Benchmark) -> list[Shown]:
+    """The maps of each modality, the controls and the model; columns that hold something."""
+    lines = list(dict.fromkeys(key[:3] for key in benchmark.figures))
+    maps = [line for line in lines if line[1] != HEALTH and line[2] == ""]
+    many = len(benchmark.settings["seeds"]) > 1
+    error = "mean ± standard error over seeds" if many else "one seed, so no standard error"
+    made = [
+        _table(
+            benchmark,
+            modality,
+            "method",
+            error,
+            {line[1]: line for line in maps if line[0] == modality},
+            SHOWN,
+        )
+        for modality in dict.fromkeys(line[0] for line in maps)
+    ]
+    controls = {f"{line[0]}, {line[1]}: {line[2]}": line for line in lines if line[2] != ""}
+    if controls:
+        note = "asked for an object that is not there; a model with random weights"
+        made.append(_table(benchmark, "Controls", "maps", note, controls, CONTROLS))
+    note = f"retrieval among {benchmark.settings['scenes']} scenes"
+    own = {line[0]: line for line in lines if line[1] == HEALTH}
+    return [*made, _table(benchmark, "Model", "modality", note, own, PER_MAP)]
+
+
+def _table(
+    benchmark: Benchmark,
+    title: str,
+    name: str,
+    note: str,
+    lines: Mapping[str, tuple[str, str, Control]],
+    metrics: Sequence[str],
+) -> Shown:
+    """lines  (modality, method, control), by what stands before them"""
+    found = benchmark.figures
+    columns = {
+        metric: metric.replace("_", " ")
+        for metric in metrics
+        if any((*line, metric) in found for line in lines.values())
+    }
+    rows = [
+        (head, False, [figure_text(found.get((*line, metric))) for metric in columns])
+        for head, line in lines.items()
+    ]
+    return Shown(
+        Sheet(title, name, list(columns.values()), rows),
+        note,
+        [(head, METRICS[metric]) for metric, head in columns.items()],
+    )
+
+
+def outcome_text(outcome: Outcome) -> tuple[str, str]:
+    """The value of a gate, "–" without one, and what is needed."""
+    return number(outcome.value), f"{outcome.gate.need} {number(outcome.gate.bound)}"
+
+
+def verdict(benchmark: Benchmark) -> str:
+    """How many gates are met, in one line; and whether this run is the one that they are meant for."""
+    verdicts = [outcome.passed for outcome in benchmark.outcomes]
+    said = (
+        f"{verdicts.count(True)} gates passed, {verdicts.count(False)} failed, "
+        f"{verdicts.count(None)} not measured"
+    )
+    meant = all(benchmark.settings[name] == value for name, value in MEANT_FOR.items())
+    return said if meant else f"{said} (they are meant for imagebind-tiny, 256 test scenes, seeds 0 1 2)"
 
 
 def show(benchmark: Benchmark, console: Console) -> None:
     """Tables, the gates last."""
     from rich.table import Table as Grid
 
-    wide = console.width >= _WIDE
     for table in tables(benchmark):
-        console.print(f"\n{table.title}: {table.note}", style="italic", highlight=False)
-        grid = Grid(*table.heads, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for column in table.columns:
-            grid.add_column(column.replace("_", " "), justify="right")
-        for heads, figures in table.lines:
-            grid.add_row(*heads, *(figure_text(figure, error=wide) for figure in figures))
-        console.print(grid)
-    if not wide:
-        console.print(f"Standard errors: on the page, or on a terminal of {_WIDE} columns.", highlight=False)
-    console.print("\nGates", style="italic")
+        show_sheet(table.sheet, console)
+        console.print(f"{table.note}\n", highlight=False)
+    console.print("Gates", style="italic")
     grid = Grid("gate", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("value", "needed", ""):
         grid.add_column(name, justify="right" if name == "value" else "left")
@@ -47,56 +112,3 @@ def show(benchmark: Benchmark, console: Console) -> None:
         grid.add_row(outcome.gate.name, *outcome_text(outcome), f"[{colour}]{outcome.verdict}[/]")
     console.print(grid)
     console.print(verdict(benchmark), highlight=False)
-
-
-def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Path:
-    """Write ``results.csv``, ``maps.csv``, ``settings.json`` and the page ``index.html``; the page's path.
-
-    results.csv  one row for each seed, modality, method, control and metric
-    maps.csv     one row for each map; an empty cell where a metric does not apply
-
-    Raises :class:`StorageError`.
-    """
-    place = prepare_folder(Path(folder), force=force)
-    try:
-        (place / "settings.json").write_text(
-            json.dumps(benchmark.settings, indent=2) + "\n", encoding="utf-8"
-        )
-        _write_csv(
-            place / "results.csv",
-            ("seed", "modality", "method", "control", "metric", "value", "maps"),
-            (
-                (r.seed, r.modality, r.method, r.control, r.metric, repr(r.value), r.count)
-                for r in benchmark.results
-            ),
-        )
-        measured = [metric for metric in PER_MAP if any(metric in row.values for row in benchmark.rows)]
-        _write_csv(
-            place / "maps.csv",
-            ("seed", "scene", "modality", "method", "control", "kind", *measured),
-            (
-                (
-                    *(row.seed, row.scene, row.modality, row.method, row.control, row.kind),
-                    *(_cell(row.values.get(metric)) for metric in measured),
-                )
-                for row in benchmark.rows
-            ),
-        )
-        page = place / "index.html"
-        page.write_text(render_page(benchmark), encoding="utf-8")
-    except OSError as error:
-        raise StorageError(
-            f"benchmark: {str(place)!r} cannot be written: {error.strerror or error}"
-        ) from error
-    return page
-
-
-def _cell(value: float | None) -> str:
-    return "" if value is None or math.isnan(value) else repr(float(value))
-
-
-def _write_csv(path: Path, names: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(names)
-        writer.writerows(rows)

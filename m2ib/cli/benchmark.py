@@ -11,6 +11,8 @@ _MORE = """options of the adapter are written as options.NAME=VALUE, before flag
 
   m2ib benchmark scenes --random-weights --out m2ib-benchmark
   m2ib benchmark scenes --scenes 32 --seeds 0 --methods m2ib sharp --modalities image audio
+
+A benchmark that was cut off goes on where it was when the command is given again.
 """
 
 
@@ -50,18 +52,22 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     from m2ib.benchmark import METHODS, run_scenes, save
     from m2ib.benchmark.report import show
-    from m2ib.benchmark.run import checked
+    from m2ib.benchmark.run import checked, stores
+    from m2ib.evaluation.resuming import discard
     from m2ib.loading import load_model
     from m2ib.results.storage import check_folder
 
     options = _options(rest)
     folder = Path(parsed.out)
-    check_folder(folder, force=parsed.force)
-    methods = parsed.methods or tuple(METHODS)
+    begun = list(stores(folder))
+    check_folder(folder, force=parsed.force or bool(begun))
+    methods = parsed.methods or METHODS
     checked(parsed.scenes, parsed.seeds, methods, parsed.split, parsed.batch_size)  # before a model is loaded
     place = {"device": parsed.device, "dtype": parsed.dtype, **options}
     model = load_model(parsed.model, checkpoint=parsed.checkpoint, **place)
     control = _random_weights(parsed.model, place) if parsed.random_weights else None
+    for each in begun if parsed.force else ():
+        discard(each)
     benchmark = run_scenes(
         model,
         scenes=parsed.scenes,
@@ -71,6 +77,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         split=parsed.split,
         random_weights=control,
         batch_size=parsed.batch_size,
+        folder=folder,
     )
     page = save(benchmark, folder, force=True)  # refused above already
     show(benchmark, Console())

@@ -83,11 +83,11 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     from rich.console import Console
 
-    from m2ib.evaluation.claim import forget
     from m2ib.evaluation.files import save
     from m2ib.evaluation.published import PUBLISHED
     from m2ib.evaluation.report import show
     from m2ib.evaluation.results import read_results
+    from m2ib.evaluation.resuming import discard
     from m2ib.evaluation.run import evaluate
     from m2ib.evaluation.study import check
     from m2ib.registry.discovery import default_registry
@@ -100,7 +100,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     folder = claimed_folder(Path(config.out), force=config.force)
     model = config.load()
     if config.force:
-        forget(folder)
+        discard(folder)
     evaluate(model, pairs, study, folder)
     results = read_results(folder, paper=config.paper)
     page = save(results)

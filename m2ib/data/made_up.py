@@ -14,6 +14,7 @@ from m2ib.errors import SettingError, did_you_mean
 if TYPE_CHECKING:
     from m2ib.scenes.questions import Question
 
+TEXT = "text"
 _MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")
 _AT_FIRST = 32  # scenes are made in stages, each twice as many as the one before
 
@@ -48,7 +49,7 @@ def open_scenes(*, modality: str = "image", count: int = 100, seed: int = 0, spl
 
 def _rows(modality: str, count: int, seed: int, split: str) -> Iterator[Row]:
     for number, question in enumerate(_questions(count, seed, split)):
-        yield Row(f"scene {number}", partial(_pair, question, modality))
+        yield Row(f"scene {number}", partial(pair_of, question, modality))
 
 
 def _questions(count: int, seed: int, split: str) -> Iterator[Question]:
@@ -62,14 +63,32 @@ def _questions(count: int, seed: int, split: str) -> Iterator[Question]:
         done, many = many, 2 * many
 
 
-def _pair(question: Question, modality: str) -> Pair:
-    from m2ib.contract.regions import Region
+def pair_of(
+    question: Question,
+    modality: str,
+    *,
+    absent: bool = False,
+    against: tuple[str, Any] | None = None,
+    along: str = "",
+) -> Pair:
+    """A scene's input in a modality, and a text that names the kind asked for; with the masks of all objects.
+
+    absent   the text names the kind that is not there: every mask is of something else
+    against  (modality, raw input) in place of the text
+    along    see :class:`Pair`
+    """
+    from m2ib.contract.regions import Region, regions_of
     from m2ib.scenes import query
 
-    scene, kind = question.scene, question.kind
-    region = Region(kind, scene.masks[modality][kind], scene.axes[modality])
-    inputs: tuple[tuple[str, Any], tuple[str, Any]] = (
-        (modality, scene.inputs[modality]),
-        ("text", query(kind)),
+    scene, kind = question.scene, question.absent if absent else question.kind
+    axes = scene.axes[modality]
+    known = {region.name: region for region in regions_of(scene.masks[modality], axes)}
+    asked = {0: known.pop(kind)} if kind in known else {}
+    return Pair(
+        str(scene.seed),
+        ((modality, scene.inputs[modality]), against or (TEXT, query(kind))),
+        regions=asked,
+        others={0: tuple(known.values())},
+        filler={0: Region("filler", scene.filler, axes)} if modality == TEXT else {},
+        along=along,
     )
-    return Pair(str(scene.seed), inputs, regions={0: region})

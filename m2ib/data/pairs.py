@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,12 +21,18 @@ class Pair:
     inputs   ((modality, raw), (modality, raw)), as ``m2ib.explain`` takes them
     boxes    over the only image, in pixels of the raw image: where it shows what the other input says
     regions  the same as masks, by the input's position: 0 or 1
+    others   by position, masks of what else is there
+    filler   by position, a mask of what says nothing of anything
+    along    the only axis of the masks that counts, on which they are true where they are true anywhere; "": all axes
     """
 
     id: str
     inputs: tuple[tuple[str, Any], tuple[str, Any]]
     boxes: tuple[Box, ...] = ()
     regions: Mapping[int, Region] = field(default_factory=dict)
+    others: Mapping[int, Sequence[Region]] = field(default_factory=dict)
+    filler: Mapping[int, Region] = field(default_factory=dict)
+    along: str = ""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ import numpy as np
 from m2ib.contract.attribution import Attribution, Outlining, Renderer
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
-from m2ib.data.pairs import Pair, Pairs
+from m2ib.data.pairs import Pairs
 from m2ib.errors import InputError
+from m2ib.evaluation.prepared import PreparedPair, prepared
 from m2ib.evaluation.results import Table
 from m2ib.evaluation.store import Store
 from m2ib.evaluation.study import MEASURES
@@ -96,40 +97,42 @@ def find_cases(
     for number, (table, metric, pair, methods) in enumerate(wanted):
         if pair not in read:
             continue
-        raw, items = read[pair]
+        each = read[pair]
         shown: list[Shown] = []
         for method in methods:
             grid = store.grids(table.side, method, seed)[pair]
-            attribution = outlined(model, raw, items, table.side, plans[table.side, method], grid)
+            attribution = outlined(model, each, table.side, plans[table.side, method], grid)
             score = table.cells[method, metric].samples.get(pair, math.nan)
             ident = f"case{number}-{len(shown)}"
             html = str(attribution.renderer.fragment(attribution, ident))
             shown.append(Shown(method, score, html, attribution.renderer.script))
-        other = _other(model, raw, items, 1 - table.side, f"case{number}-other")
+        other = _other(model, each, 1 - table.side, f"case{number}-other")
         cases.append(Case(table.side, metric, pair, other, shown))
     return cases
 
 
-def _read(model: Model, pairs: Pairs, wanted: set[str]) -> dict[str, tuple[Pair, tuple[Item, Item]]]:
-    found: dict[str, tuple[Pair, tuple[Item, Item]]] = {}
-    for pair in itertools.takewhile(lambda _: len(found) < len(wanted), pairs):
-        if pair.id in wanted:
-            first, second = (model.item(modality, raw) for modality, raw in pair.inputs)
-            found[pair.id] = pair, (first, second)
-    return found
+def _read(model: Model, pairs: Pairs, wanted: set[str]) -> dict[str, PreparedPair]:
+    found = ((number, pair) for number, pair in enumerate(pairs) if pair.id in wanted)
+    return {pair.id: prepared(model, number, pair) for number, pair in itertools.islice(found, len(wanted))}
 
 
 def outlined(
-    model: Model, pair: Pair, items: tuple[Item, Item], side: int, plan: Plan, grid: np.ndarray
+    model: Model, each: PreparedPair, side: int, plan: Plan, grid: np.ndarray, *, others: bool = False
 ) -> Attribution:
-    """A map as ``m2ib.explain`` would give it, with what is known of the input drawn over it."""
-    item, modality = items[side], pair.inputs[side][0]
+    """A map as ``m2ib.explain`` would give it, with what is known of the input drawn over it.
+
+    others  with what else is there, dashed
+    """
+    pair, item = each.pair, each.items[side]
+    modality = pair.inputs[side][0]
     renderer, view = _renderer(model, modality, item), item.view
     if pair.boxes and hasattr(view, "with_boxes"):
         with suppress(InputError):  # of boxes beside the image nothing can be drawn
             view = view.with_boxes(pair.boxes)
-    if side in pair.regions and isinstance(renderer, Outlining):
-        view = renderer.outlined(view, [pair.regions[side]], modality)
+    known = [pair.regions[side]] if side in pair.regions else []
+    known += [replace(region, main=False) for region in pair.others.get(side, ()) if others]
+    if known and isinstance(renderer, Outlining):
+        view = renderer.outlined(view, known, modality)
     return replace(attribution_of(model, modality, item, plan, Map(grid)), view=view)
 
 
@@ -137,11 +140,11 @@ def _renderer(model: Model, modality: str, item: Item) -> Renderer:
     return model.encoder(modality).renderer or renderer_for(item.view, item.layout)
 
 
-def _other(model: Model, pair: Pair, items: tuple[Item, Item], side: int, ident: str) -> str:
+def _other(model: Model, each: PreparedPair, side: int, ident: str) -> str:
     """What the other input is, as HTML."""
     from markupsafe import Markup
 
-    item, modality = items[side], pair.inputs[side][0]
+    item, modality = each.items[side], each.pair.inputs[side][0]
     renderer = _renderer(model, modality, item)
     if item.layout.tokens or not isinstance(renderer, Outlining):
         return str(Markup("<q>{}</q>").format(label(item)))

@@ -23,6 +23,7 @@ from torch import Tensor
 from m2ib.contract.degradation import Degradation, fill_cells, spread
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
+from m2ib.evaluation.truth import Truth
 from m2ib.methods.base import degradation_of
 from m2ib.methods.hiding import hidden_cosines
 from m2ib.metrics import above_median, order, scaled
@@ -76,6 +77,21 @@ class Degraded:
             degraded = cosines[0]
         deletion, insertion = np.split(cosines[first:], 2) if curves else (fractions, fractions)
         return Effect(float(cosines[0]), float(degraded), fractions, deletion, insertion)
+
+    def worth(
+        self, chosen: Sequence[np.ndarray], shape: tuple[int, ...], truth: Truth
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Of K sets of places (*raster): the cosine that is lost without each, and that each alone wins over nothing.
+
+        shape  of a map of the input
+        """
+        encoder = self.model.encoder(self.modality)
+        positions = degradation_of(encoder).positions(self.inputs, shape)
+        keep = np.stack([truth.positions(places, positions, encoder) for places in chosen])  # (K, *positions)
+        ends = np.stack([np.ones_like(keep[0]), np.zeros_like(keep[0])])
+        cosines = self._cosines(torch.from_numpy(np.concatenate([ends, ~keep, keep])).float())
+        without, alone = np.split(cosines[2:], 2)
+        return cosines[0] - without, alone - cosines[1]
 
     def _kept_by(self, degradation: Degradation, grid: np.ndarray, shape: tuple[int, ...]) -> Tensor:
         """(1, *positions) what the map keeps."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +23,23 @@ def save(results: Results) -> Path:
     Gives the page's path. Raises :class:`StorageError`.
     """
     files = {
-        "results.csv": _csv(_figures(results)),
-        "samples.csv": _csv(_samples(results)),
-        "bad-rows.csv": _csv([("place", "reason"), *results.notes]),
+        "results.csv": csv_text(_figures(results)),
+        "samples.csv": csv_text(_samples(results)),
+        "bad-rows.csv": csv_text([("place", "reason"), *results.notes]),
         "results.md": markdown(results),
         "index.html": render_page(results),
     }
+    write(results.folder, files)
+    return results.folder / "index.html"
+
+
+def write(folder: Path, files: Mapping[str, str]) -> None:
+    """Texts by the names of their files. Raises :class:`StorageError`."""
     try:
         for name, text in files.items():
-            (results.folder / name).write_text(text, encoding="utf-8", newline="")
+            (folder / name).write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        raise StorageError(f"cannot write into {str(results.folder)!r}: {error.strerror or error}") from error
-    return results.folder / "index.html"
+        raise StorageError(f"cannot write into {str(folder)!r}: {error.strerror or error}") from error
 
 
 def _figures(results: Results) -> Iterator[tuple[Any, ...]]:
@@ -65,7 +70,8 @@ def _samples(results: Results) -> Iterator[tuple[Any, ...]]:
                 yield table.side, table.modality, method, metric, pair, value
 
 
-def _csv(rows: Any) -> str:
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """As a file of comma-separated values."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()

@@ -28,7 +28,8 @@ from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.checkpoint import Checkpoint, digest
-from m2ib.evaluation.weights import learning, lent, parts
+from m2ib.evaluation.prepared import by_shape
+from m2ib.evaluation.weights import learning, parts, preserved
 from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 
 Sides = tuple[Sequence[Item], Sequence[Item]]
@@ -148,7 +149,7 @@ def fine_tune(
                     "weights": digest(run.weights.values()),
                 },
             )
-        with lent(run.weights.values()), learning(run.weights.values()):
+        with preserved(run.weights.values()), learning(run.weights.values()):
             return run(seed, kept, advance)
 
 
@@ -257,14 +258,9 @@ class _Run:
 def embed(model: Model, modality: str, items: Sequence[Item]) -> Tensor:
     """(N, D) in the order of the items, unnormalised; those that cannot be collated are run apart."""
     encoder = model.encoder(modality)
-    groups: dict[object, list[int]] = {}
-    for number, item in enumerate(items):
-        groups.setdefault(encoder.batch_key(item.inputs), []).append(number)
-    rows = [
-        encoder.embed(model.collate(modality, [items[number] for number in members]))
-        for members in groups.values()
-    ]
-    places = torch.tensor(list(chain(*groups.values())), device="cpu").argsort()
+    groups = by_shape(encoder, items)
+    rows = [encoder.embed(model.collate(modality, [items[number] for number in group])) for group in groups]
+    places = torch.tensor(list(chain(*groups)), device="cpu").argsort()
     return torch.cat(rows)[places.to(model.device)]
 
 

@@ -9,10 +9,10 @@ from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from m2ib.evaluation.report import explained, head, lines, number, remarks, title
+from m2ib.evaluation.report import explained, head, number, remarks, sheet
 from m2ib.evaluation.results import Results, Table
 from m2ib.evaluation.study import MEASURES
 
@@ -22,15 +22,10 @@ _DOTS = 400  # at most in a strip
 
 def render_page(results: Results) -> str:
     """As HTML."""
-    here = files("m2ib.evaluation")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    template = environment.from_string(here.joinpath("page.html.jinja").read_text(encoding="utf-8"))
     asked = results.asked
-    return template.render(
+    return render(
+        "evaluation/page.html.jinja",
         title=f"{asked['model'].get('adapter', 'A model')} on {asked['data']['name']}",
-        style=Markup(files("m2ib.page").joinpath("page.css").read_text(encoding="utf-8")),
         explained=explained(results),
         remarks=remarks(results),
         tables=[_table(results, table) for table in results.tables],
@@ -45,12 +40,23 @@ def render_page(results: Results) -> str:
     )
 
 
+def render(template: str, **values: Any) -> str:
+    """A template by its path in this package, with the style of all pages."""
+    environment = Environment(
+        loader=PackageLoader("m2ib", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = files("m2ib.page").joinpath("page.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render(style=Markup(style), **values)
+
+
 def _table(results: Results, table: Table) -> dict[str, Any]:
     curves = results.curves.get(table.side)
     return {
-        "title": title(table),
-        "heads": [head(metric) for metric in table.metrics],
-        "lines": list(lines(table)),
+        "sheet": sheet(table),
         "strips": [(head(metric), _strip(table, metric)) for metric in table.metrics],
         "cases": [_case(case) for case in results.cases if case["side"] == table.side],
         "curve": _curves(curves) if curves else "",

@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from m2ib.contract.layout import Axis, Token
+from m2ib.contract.layout import Axis, Layout, Token, axes_at
 from m2ib.errors import InputError
 from m2ib.renderers.interpolation import interpolate
 
@@ -139,3 +139,49 @@ def shares(tokens: Sequence[Token], words: Axis) -> np.ndarray:
         if touched and not token.special:
             found[touched[0], number] = 1
     return found
+
+
+def kept_axes(raster: Sequence[Axis], layout: Layout) -> tuple[Axis, ...]:
+    """Those of the raster's axes that a layout has too; all, where it tells none."""
+    told = [axis.name for axis in layout.axes]
+    return tuple(axis for axis in raster if not told or axis.name in told)
+
+
+def lay(grid: np.ndarray, layout: Layout, frame: Sequence[Axis], raster: Sequence[Axis]) -> np.ndarray:
+    """One map at the places of a raster, (*places): of words, the sum over their tokens.
+
+    frame  what the map lies over where its layout does not tell: the raster's axes, and those that are summed over
+    """
+    if layout.tokens:
+        return np.asarray(shares(layout.tokens, raster[0]) @ grid)
+    axes = grid_axes(grid.shape, axes_at(layout.axes, grid.shape), frame)
+    return np.asarray(on_raster(grid[None], axes, raster)[0])
+
+
+def on_samples(
+    places: np.ndarray,
+    raster: Sequence[Axis],
+    axes: Sequence[Axis],
+    shape: Sequence[int],
+    strides: Sequence[float],
+) -> np.ndarray:
+    """(*shape) bool: chosen places (*raster) at the samples of a tensor; nothing lies outside the raster.
+
+    axes     of the cells over the tensor's axes: the raster's in any order, and others, along which the places repeat
+    shape    samples along each
+    strides  how many of them the cells of each are apart
+    """
+    names = [axis.name for axis in raster]
+    found = places.transpose([names.index(axis.name) for axis in axes if axis.name in names])
+    for number, (axis, length, stride) in enumerate(zip(axes, shape, strides, strict=True)):
+        if axis.name not in names:
+            found = np.repeat(np.expand_dims(found, number), length, number)
+            continue
+        wanted = raster[names.index(axis.name)]
+        cuts = sample_places(length, axis, stride, wanted)  # (length + 1,)
+        centres = np.floor((cuts[:-1] + cuts[1:]) / 2 + 1e-6).astype(int)
+        inside = (centres >= 0) & (centres < len(wanted.spans))
+        across = [1] * found.ndim
+        across[number] = length
+        found = np.take(found, centres.clip(0, len(wanted.spans) - 1), number) & inside.reshape(across)
+    return np.asarray(found)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m2ib.evaluation.results import Cell, Results, Table
 from m2ib.evaluation.study import MEASURES
+from m2ib.metrics import Aggregate
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,21 +25,29 @@ def head(metric: str) -> str:
     return f"{measure.title}{unit} {_ARROWS[measure.better]}".strip()
 
 
-def number(value: float, metric: str) -> str:
-    """Per cent with two digits after the point, everything else with three."""
+def number(value: float, metric: str = "") -> str:
+    """Per cent with two digits after the point, everything else with three, or four in all."""
     if math.isnan(value):
         return "–"
-    return f"{value:.2f}" if MEASURES[metric].unit == "%" else f"{value:.3f}"
+    if metric in MEASURES and MEASURES[metric].unit == "%":
+        return f"{value:.2f}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.4g}"
+
+
+def figure_text(found: Aggregate | None, metric: str = "") -> str:
+    """ "1.11 ± 0.02"; "–" for nothing."""
+    if found is None or math.isnan(found.mean):
+        return "–"
+    text = number(found.mean, metric)
+    if not math.isnan(found.standard_error):
+        text += f" ± {number(found.standard_error, metric)}"
+    return text
 
 
 def cell_text(cell: Cell | None, metric: str) -> str:
-    """ "1.11 ± 0.02", the paper's figure behind it where there is one; "–" for nothing."""
-    if cell is None or math.isnan(cell.found.mean):
-        return "–"
-    text = number(cell.found.mean, metric)
-    if not math.isnan(cell.found.standard_error):
-        text += f" ± {number(cell.found.standard_error, metric)}"
-    if cell.published is not None:
+    """:func:`figure_text`, the paper's figure behind it where there is one."""
+    text = figure_text(None if cell is None else cell.found, metric)
+    if cell is not None and cell.published is not None and not math.isnan(cell.found.mean):
         text += f" [{number(cell.published, metric)}]"
     return text
 
@@ -67,11 +77,28 @@ def explained(results: Results) -> str:
     return text + " controls and the mean mass (of the map scaled to [0, 1])."
 
 
-def lines(table: Table) -> Iterator[tuple[str, bool, list[str]]]:
-    """(method, whether it is a control, its cells and its time), row by row."""
+@dataclass(frozen=True)
+class Sheet:
+    """A table as it is shown.
+
+    name   over the first column
+    heads  over the others
+    rows   (the first column, whether it is a control, the others)
+    """
+
+    title: str
+    name: str
+    heads: Sequence[str]
+    rows: Sequence[tuple[str, bool, Sequence[str]]]
+
+
+def sheet(table: Table) -> Sheet:
+    """A row for each method, its time last."""
+    rows = []
     for method, control in table.rows:
         cells = [cell_text(table.cells.get((method, metric)), metric) for metric in table.metrics]
-        yield method, control, [*cells, time_text(table.seconds.get(method))]
+        rows.append((method, control, [*cells, time_text(table.seconds.get(method))]))
+    return Sheet(title(table), "method", [*map(head, table.metrics), "time a map"], rows)
 
 
 def remarks(results: Results) -> list[str]:
@@ -101,28 +128,32 @@ def remarks(results: Results) -> list[str]:
 
 
 def show(results: Results, console: Console) -> None:
-    """The tables on a terminal, in as many parts as its width asks for."""
-    from rich.table import Table as Grid
-
+    """The tables on a terminal."""
     for table in results.tables:
-        console.print(title(table), style="italic")
-        heads, rows = [*map(head, table.metrics), "time a map"], list(lines(table))
-        widths = [
-            max(map(len, (*text.split(), *(cells[place] for _, _, cells in rows))))
-            for place, text in enumerate(heads)
-        ]
-        first = max((len(method) for method, _, _ in rows), default=0)
-        for part in _parts(widths, console.width - first - _FRAME - 1):
-            grid = Grid()
-            grid.add_column("method", no_wrap=True, min_width=first)
-            for place in part:
-                grid.add_column(heads[place], justify="right", width=widths[place])
-            for method, control, cells in rows:
-                grid.add_row(method, *(cells[place] for place in part), style="dim" if control else None)
-            console.print(grid)
+        show_sheet(sheet(table), console)
     console.print(explained(results))
     for remark in remarks(results):
         console.print(remark)
+
+
+def show_sheet(sheet: Sheet, console: Console) -> None:
+    """A table on a terminal, in as many parts as its width asks for."""
+    from rich.table import Table as Grid
+
+    console.print(sheet.title, style="italic")
+    widths = [
+        max(map(len, (*text.split(), *(cells[place] for _, _, cells in sheet.rows))))
+        for place, text in enumerate(sheet.heads)
+    ]
+    first = max((len(name) for name, _, _ in sheet.rows), default=0)
+    for part in _parts(widths, console.width - first - _FRAME - 1):
+        grid = Grid()
+        grid.add_column(sheet.name, no_wrap=True, min_width=first)
+        for place in part:
+            grid.add_column(sheet.heads[place], justify="right", width=widths[place])
+        for name, control, cells in sheet.rows:
+            grid.add_row(name, *(cells[place] for place in part), style="dim" if control else None)
+        console.print(grid)
 
 
 def _parts(widths: Sequence[int], room: int) -> Iterator[list[int]]:
@@ -141,13 +172,13 @@ def _parts(widths: Sequence[int], room: int) -> Iterator[list[int]]:
 def markdown(results: Results) -> str:
     """The tables for a README or a paper."""
     parts = []
-    for table in results.tables:
-        heads = ["method", *map(head, table.metrics), "time a map"]
+    for each in map(sheet, results.tables):
+        heads = [each.name, *each.heads]
         rows = [
             [f"*{method}*" if control else f"**{method}**" if method == "m2ib" else method, *cells]
-            for method, control, cells in lines(table)
+            for method, control, cells in each.rows
         ]
-        parts += [f"### {title(table)}", ""]
+        parts += [f"### {each.title}", ""]
         parts += [
             f"| {' | '.join(cells)} |" for cells in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows)
         ]

@@ -34,7 +34,6 @@ from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.fine_tune import Outcome, Sides, Training, fine_tune, steps_of
 from m2ib.methods.base import degradation_of
 from m2ib.metrics import RoarPlus, above_percentile
-from m2ib.pipeline import Plan, explain_side
 
 
 @dataclass(frozen=True)
@@ -78,32 +77,6 @@ def split(count: int, training: Training, seed: int = 0) -> tuple[list[int], lis
     return sorted(chosen[held:]), sorted(chosen[:held])
 
 
-def side_grids(
-    model: Model, modalities: tuple[str, str], side: int, pairs: Sides, plan: Plan, *, batch_size: int = 16
-) -> list[np.ndarray]:
-    """The maps that a method makes of one side of N pairs, each explained against the other side."""
-    modality, other = modalities[side], modalities[1 - side]
-    items, others = pairs[side], pairs[1 - side]
-    groups: dict[object, list[int]] = {}
-    for number, item in enumerate(items):
-        key = (
-            model.encoder(modality).batch_key(item.inputs),
-            model.encoder(other).batch_key(others[number].inputs),
-        )
-        groups.setdefault(key, []).append(number)
-    found: dict[int, np.ndarray] = {}
-    for members in groups.values():
-        for start in range(0, len(members), batch_size):
-            chosen = members[start : start + batch_size]
-            batch = [items[number] for number in chosen]
-            targets = model.embed(
-                other, model.collate(other, [others[number] for number in chosen])
-            )  # (n, D)
-            maps = explain_side(model, modality, batch, model.collate(modality, batch), targets, plan)
-            found |= {number: each.grid for number, each in zip(chosen, maps, strict=True)}
-    return [found[number] for number in range(len(items))]
-
-
 def corrupt(
     model: Model, modality: str, items: Sequence[Item], grids: Sequence[np.ndarray], training: Training
 ) -> list[Item]:
@@ -140,7 +113,7 @@ def roar_plus(
     """Trains once on the original pairs and once for each method, for each seed. The model is left as it was.
 
     side         0 or 1: which input of the pairs is corrupted
-    grids        method -> the maps of that side of the training pairs, see :func:`side_grids`
+    grids        method -> the maps of that side of the training pairs
     seeds        of the order of the batches, the same for all methods
     original     what is known already of l_o by seed: it is the same for both sides
     checkpoints  a folder with a file for each training, so that a call that was cut off goes on; see :func:`fine_tune`

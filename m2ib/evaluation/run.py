@@ -17,57 +17,44 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.cases import find_cases, to_plain
-from m2ib.evaluation.claim import claim, recognise
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
+from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings, prepared
 from m2ib.evaluation.results import read_tables
+from m2ib.evaluation.resuming import check_same_pairs, check_same_study
 from m2ib.evaluation.scoring import scores_of
-from m2ib.evaluation.slow_measures import Chosen, roar_of, sanity_of, sanity_summary, together
-from m2ib.evaluation.store import Found, Score, Store
-from m2ib.evaluation.study import SHUFFLED, Checked, Study, check
-from m2ib.evaluation.truth import Truth, truth_of
+from m2ib.evaluation.slow_measures import roar_of, sanity_of, sanity_summary
+from m2ib.evaluation.store import MapRecord, Score, Store
+from m2ib.evaluation.study import MEASURES, ORACLE, SHUFFLED, ResolvedStudy, Study, check
 from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.metrics import rank_correlation
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.progress import Bar, progress
 from m2ib.results.storage import prepare_folder
 
-PER_MAP = ("drop", "increase", "deletion", "insertion", "iou", "pointing", "mass-in-region", "mass")
-
-
-@dataclass(frozen=True)
-class ReadyPair:
-    """A pair whose two inputs are ready."""
-
-    number: int
-    pair: Pair
-    items: tuple[Item, Item]
-
-    @cached_property
-    def truths(self) -> tuple[Truth | None, Truth | None]:
-        return truth_of(self.pair, 0, self.items[0]), truth_of(self.pair, 1, self.items[1])
+PER_MAP = tuple(name for name in MEASURES if name not in ("rank-correlation", "sanity", "roar"))
 
 
 @dataclass(frozen=True)
 class Chunk:
     """Pairs that are worked on together, with the embeddings (N, D) of both sides, of length 1."""
 
-    number: int
-    pairs: Sequence[ReadyPair]
+    pairs: Sequence[PreparedPair]
     embeddings: tuple[Tensor, Tensor]
+
+    def known(self, place: int) -> Chunk:
+        """Those of which it is known where the evidence is."""
+        numbers = [number for number, each in enumerate(self.pairs) if each.truths[place] is not None]
+        one, other = self.embeddings
+        return Chunk([self.pairs[number] for number in numbers], (one[numbers], other[numbers]))
 
 
 def evaluate(
@@ -78,10 +65,12 @@ def evaluate(
     *,
     originals: Path | None = None,
     show_progress: bool = True,
+    title: str = "evaluate",
 ) -> Path:
     """Evaluate methods on pairs; what is found is kept in ``folder``, and what is there already is not done again.
 
     originals  a folder for ROAR+'s trainings on whole pairs, to share them between evaluations of the same pairs
+    title      of the progress bar
 
     Gives the folder. :func:`m2ib.evaluation.results.read_results` reads its tables.
 
@@ -91,8 +80,8 @@ def evaluate(
     checked = check(study, pairs)
     folder = Path(folder)
     prepare_folder(folder, force=True)
-    with Store(folder) as store, progress("evaluate", show=show_progress) as bar:
-        claim(store, model, pairs, checked)
+    with Store(folder) as store, progress(title, show=show_progress) as bar:
+        check_same_study(store, model, pairs, checked)
         _Evaluation(model, pairs, checked, store, bar, folder, originals).run()
     return folder
 
@@ -101,7 +90,7 @@ def evaluate(
 class _Evaluation:
     model: Model
     pairs: Pairs
-    checked: Checked
+    checked: ResolvedStudy
     store: Store
     bar: Bar
     folder: Path
@@ -122,7 +111,7 @@ class _Evaluation:
             stack.enter_context(as_loaded(self.model.device, self.model.dtype))
             stack.enter_context(frozen(self.model.module))
             for number, rows in enumerate(_chunks(self.pairs, study.limit, study.batch_size)):
-                recognise(self.store, number, rows)
+                check_same_pairs(self.store, number, rows)
                 todo = [run for run in runs if not self.store.is_done(_unit(number, *run))]
                 chunk = self._chunk(number, rows) if todo else None
                 for place, name, seed in todo:
@@ -135,7 +124,7 @@ class _Evaluation:
                     advance()
                 seen += len(rows)
                 chunks += 1
-            recognise(self.store, chunks, [])  # there are no more of them
+            check_same_pairs(self.store, chunks, [])  # there are no more of them
             with self.store.whole():
                 for bad in self.pairs.bad:
                     self.store.note("bad row", bad.place, bad.reason)
@@ -180,27 +169,19 @@ class _Evaluation:
             if pair.id in bad:
                 continue
             try:
-                first, second = (self.model.item(modality, raw) for modality, raw in pair.inputs)
+                ready.append(prepared(self.model, place, pair))
             except InputError as error:
                 self.store.note("bad pair", pair.id, str(error))
-                continue
-            ready.append(ReadyPair(place, pair, (first, second)))
-        return Chunk(number, ready, (self._embed(ready, 0), self._embed(ready, 1)))
+        return Chunk(ready, (self._embed(ready, 0), self._embed(ready, 1)))
 
-    def _embed(self, ready: Sequence[ReadyPair], place: int) -> Tensor:
-        """(N, D) of length 1, input by input, so that no figure depends on a batch."""
-        modality = self.pairs.modalities[place]
-        precision = torch.float64 if self.model.dtype == torch.float64 else torch.float32
-        rows = []
-        with torch.no_grad():
-            for each in ready:
-                inputs = self.model.collate(modality, [each.items[place]])
-                rows.append(self.model.encoder(modality).embed(inputs).to(precision))
-        return normalize(torch.cat(rows), dim=-1) if rows else torch.zeros(0, 1)
+    def _embed(self, ready: Sequence[PreparedPair], place: int) -> Tensor:
+        return embeddings(self.model, self.pairs.modalities[place], place, ready)
 
-    def _work(self, chunk: Chunk, place: int, name: str, seed: int) -> list[Found]:
+    def _work(self, chunk: Chunk, place: int, name: str, seed: int) -> list[MapRecord]:
         """The maps of one method and their scores, and those of its control."""
         study, spec = self.checked.study, self.checked.methods[name].spec
+        if name == ORACLE:
+            chunk = chunk.known(place)
         plan = self._plan(name, seed, place)
         first, scored = study.seeds[0], {}
         if plan.method.draws or seed == first:
@@ -214,64 +195,57 @@ class _Evaluation:
             target = chunk.embeddings[1 - place][number]
             if each.pair.id in scored:
                 own = {k: v for k, v in scored[each.pair.id].items() if k in PER_MAP}
-                found.append(Found(place, name, seed, each.pair.id, each.number, grid, own, seconds))
+                found.append(MapRecord(place, name, seed, each.pair.id, each.number, grid, own, seconds))
             else:
-                found.append(self._found(each, place, name, seed, grid, target, seconds))
+                found.append(self._scored(each, place, name, seed, grid, target, seconds))
             if study.controls and not spec.control:
                 random = np.random.default_rng((seed, _stable(each.pair.id)))
                 modality = self.pairs.modalities[place]
                 hideable = hideable_cells(self.model, modality, each.items[place], grid.shape)
                 moved = shuffled(grid, hideable, random)
-                found.append(self._found(each, place, name + SHUFFLED, seed, moved, target, float("nan")))
+                found.append(self._scored(each, place, name + SHUFFLED, seed, moved, target, float("nan")))
         return found
 
     def _maps(self, chunk: Chunk, place: int, plan: Plan) -> list[tuple[np.ndarray, float]]:
         """(grid, seconds) of each pair, made in batches of one shape."""
         modality = self.pairs.modalities[place]
-        groups: dict[Any, list[int]] = {}
-        for number, each in enumerate(chunk.pairs):
-            key = self.model.encoder(modality).batch_key(each.items[place].inputs)
-            groups.setdefault(key, []).append(number)
+        every = [each.items[place] for each in chunk.pairs]
         found: dict[int, tuple[np.ndarray, float]] = {}
-        for members in groups.values():
-            items = [chunk.pairs[number].items[place] for number in members]
+        for members in by_shape(self.model.encoder(modality), every):
+            items = [every[number] for number in members]
             targets = chunk.embeddings[1 - place][members]
             inputs = self.model.collate(modality, items)
             began = time.perf_counter()
             maps = explain_side(self.model, modality, items, inputs, targets, plan)
             seconds = (time.perf_counter() - began) / len(members)
             for number, made in zip(members, maps, strict=True):
-                found[number] = np.asarray(made.grid, dtype=np.float64), seconds
+                truth = chunk.pairs[number].truths[place] if plan.name == ORACLE else None
+                grid = made.grid if truth is None else truth.cells(made.grid.shape)
+                found[number] = np.asarray(grid, dtype=np.float64), seconds
         return [found[number] for number in range(len(chunk.pairs))]
 
-    def _found(
+    def _scored(
         self,
-        each: ReadyPair,
+        each: PreparedPair,
         place: int,
         name: str,
         seed: int,
         grid: np.ndarray,
         target: Tensor,
         seconds: float,
-    ) -> Found:
+    ) -> MapRecord:
         study, modality = self.checked.study, self.pairs.modalities[place]
-        degraded = Degraded(
-            self.model,
-            modality,
-            each.items[place],
-            self.model.collate(modality, [each.items[place]]),
-            target,
-        )
+        item = each.items[place]
+        degraded = Degraded(self.model, modality, item, self.model.collate(modality, [item]), target)
         metrics = [metric for metric in study.metrics if metric in PER_MAP]
-        scores = scores_of(
-            grid,
-            metrics,
-            degraded,
-            each.truths[place],
-            curve_steps=study.curve_steps,
-            seed=_stable(each.pair.id),
-        )
-        return Found(place, name, seed, each.pair.id, each.number, grid, scores, seconds)
+        more = {"curve_steps": study.curve_steps, "seed": _stable(each.pair.id)}
+        scores = scores_of(grid, metrics, degraded, each.truths[place], **more)
+        if "cosine" in metrics:
+            own = self._embed([each], place)[0]
+            scores["cosine"] = float(own @ target.to(own))
+        if "seconds" in metrics:
+            scores["seconds"] = seconds
+        return MapRecord(place, name, seed, each.pair.id, each.number, grid, scores, seconds)
 
     def _finish(self, runs: Sequence[tuple[int, str, int]]) -> None:
         """What is about all maps of a method at once."""
@@ -282,22 +256,13 @@ class _Evaluation:
             names = [
                 name
                 for where, name in dict.fromkeys((where, name) for where, name, _ in runs)
-                if where == place
+                if where == place and name != ORACLE
             ]
             if "sanity" in self.checked.study.metrics and names:
                 self._sanity(place, names)
             if "roar" in self.checked.study.metrics and names:
-                ready = self._ready(None)
-                roar_of(
-                    self.model,
-                    self.store,
-                    self.checked.study,
-                    place,
-                    names,
-                    ready,
-                    self.folder,
-                    self.originals,
-                )
+                more = self._ready(None), self.folder, self.originals
+                roar_of(self.model, self.store, self.checked.study, place, names, *more)
         self._cases()
 
     def _cases(self) -> None:
@@ -315,29 +280,23 @@ class _Evaluation:
         """Of each method; and all of them on one picture."""
         study, modality = self.checked.study, self.pairs.modalities[place]
         ready = self._ready(study.sanity_pairs)
-        chosen = together(self.model, modality, place, ready)
+        alike = by_shape(self.model.encoder(modality), [each.items[place] for each in ready])[0]
+        chosen = [ready[number] for number in alike]
         plans = {name: self._plan(name, study.seeds[0], place) for name in names}
         todo = [name for name in names if not self.store.is_done(f"sanity/{place}/{name}/{study.seeds[0]}")]
         if todo:
             with as_loaded(self.model.device, self.model.dtype), frozen(self.model.module):
-                rows = [ReadyPair(number, pair, items) for number, pair, items in chosen]
-                targets = self._embed(rows, 1 - place)
+                targets = self._embed(chosen, 1 - place)
         for name in todo:
             sanity_of(self.model, self.store, study, place, name, plans[name], chosen, targets)
         sanity_summary(self.model, self.store, place, plans, chosen, self.folder)
 
-    def _ready(self, count: int | None) -> Chosen:
+    def _ready(self, count: int | None) -> list[PreparedPair]:
         """The first ``count`` pairs that can be used, or all of the study's."""
-        found: list[tuple[int, Pair, tuple[Item, Item]]] = []
         bad = {name for name, _ in self.store.notes("bad pair")}
-        for number, pair in enumerate(itertools.islice(iter(self.pairs), self.checked.study.limit)):
-            if pair.id in bad:
-                continue
-            first, second = (self.model.item(modality, raw) for modality, raw in pair.inputs)
-            found.append((number, pair, (first, second)))
-            if len(found) == count:
-                break
-        return found
+        numbered = enumerate(itertools.islice(iter(self.pairs), self.checked.study.limit))
+        usable = (prepared(self.model, number, pair) for number, pair in numbered if pair.id not in bad)
+        return list(itertools.islice(usable, count))
 
     def _agreement(self, runs: Sequence[tuple[int, str, int]]) -> None:
         """Each seed's maps with the next seed's."""

@@ -28,7 +28,7 @@ from m2ib.contract.attribution import Attribution
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
-from m2ib.evaluation.weights import lent, parts, redraw
+from m2ib.evaluation.weights import parts, preserved, redraw
 from m2ib.execution.context import ONE_AT_A_TIME, as_loaded
 from m2ib.metrics import Aggregate, RankCorrelation, aggregate
 from m2ib.pipeline import Plan, attribution_of, explain_side
@@ -161,7 +161,7 @@ def cascade(
     every = [value for part in found for value in part.parameters.values()]
     with ONE_AT_A_TIME, as_loaded(model.device, model.dtype):
         look()
-        with lent(every):
+        with preserved(every):
             for number, part in enumerate(found):
                 redraw(part.parameters.values(), generator)
                 if number in shown:

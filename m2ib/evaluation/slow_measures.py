@@ -12,10 +12,10 @@ from torch import Tensor
 
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
-from m2ib.data.pairs import Pair
 from m2ib.errors import StorageError
 from m2ib.evaluation.cases import outlined
 from m2ib.evaluation.fine_tune import Outcome, Training
+from m2ib.evaluation.prepared import PreparedPair
 from m2ib.evaluation.roar import roar_plus, split
 from m2ib.evaluation.sanity import Cascade, cascade
 from m2ib.evaluation.sanity_figures import maps_figure
@@ -25,9 +25,6 @@ from m2ib.pipeline import Plan
 
 DRAWN = 2  # inputs whose maps are drawn, stage by stage
 
-Chosen = Sequence[tuple[int, Pair, tuple[Item, Item]]]
-"""(number, pair, its ready inputs)."""
-
 
 def sanity_of(
     model: Model,
@@ -36,7 +33,7 @@ def sanity_of(
     place: int,
     name: str,
     plan: Plan,
-    chosen: Chosen,
+    chosen: Sequence[PreparedPair],
     targets: Tensor,
 ) -> None:
     """Cascading random weights under one method, written in one transaction.
@@ -44,8 +41,8 @@ def sanity_of(
     chosen   pairs whose inputs at ``place`` can share a batch
     targets  (N, D) of their other sides
     """
-    modality = chosen[0][1].inputs[place][0]
-    items = [items[place] for _, _, items in chosen]
+    modality = chosen[0].pair.inputs[place][0]
+    items = [each.items[place] for each in chosen]
     found = cascade(
         model,
         modality,
@@ -61,8 +58,8 @@ def sanity_of(
     curve = [1.0, *(stage.mean for stage in found.curve(name))]
     with store.whole():
         store.add_scores(
-            Score(place, name, study.seeds[0], pair.id, number, "sanity", float(value))
-            for (number, pair, _), value in zip(chosen, last, strict=True)
+            Score(place, name, study.seeds[0], each.pair.id, each.number, "sanity", float(value))
+            for each, value in zip(chosen, last, strict=True)
         )
         store.set_fact(
             f"sanity {place} {name}",
@@ -78,7 +75,12 @@ def sanity_of(
 
 
 def sanity_summary(
-    model: Model, store: Store, place: int, plans: dict[str, Plan], chosen: Chosen, folder: Path
+    model: Model,
+    store: Store,
+    place: int,
+    plans: dict[str, Plan],
+    chosen: Sequence[PreparedPair],
+    folder: Path,
 ) -> None:
     """All methods' curves as one fact, and their maps as one picture."""
     facts = {name: fact for name in plans if (fact := store.fact(f"sanity {place} {name}")) is not None}
@@ -98,14 +100,14 @@ def sanity_summary(
     maps = {
         name: [
             [
-                outlined(model, pair, items, place, plans[name], np.array(grid))
-                for (_, pair, items), grid in zip(shown, row, strict=False)
+                outlined(model, each, place, plans[name], np.array(grid))
+                for each, grid in zip(shown, row, strict=False)
             ]
             for row in fact["grids"]
         ]
         for name, fact in facts.items()
     }
-    modality = shown[0][1].inputs[place][0]
+    modality = shown[0].pair.inputs[place][0]
     drawn = Cascade(modality, tuple(first["names"]), maps, 0)
     path = folder / f"sanity-{place}-{modality}.png"
     try:
@@ -120,7 +122,7 @@ def roar_of(
     study: Study,
     place: int,
     names: Sequence[str],
-    pairs: Chosen,
+    pairs: Sequence[PreparedPair],
     folder: Path,
     originals: Path | None = None,
 ) -> None:
@@ -131,10 +133,10 @@ def roar_of(
     """
     training = Training(**study.roar)
     train, held = split(len(pairs), training)
-    modalities = (pairs[0][1].inputs[0][0], pairs[0][1].inputs[1][0])
+    (first, _), (second, _) = pairs[0].pair.inputs
 
     def sides(numbers: Sequence[int]) -> tuple[list[Item], list[Item]]:
-        return [pairs[n][2][0] for n in numbers], [pairs[n][2][1] for n in numbers]
+        return [pairs[n].items[0] for n in numbers], [pairs[n].items[1] for n in numbers]
 
     checkpoints = folder / "roar"
     for each in (checkpoints, originals or checkpoints):
@@ -145,10 +147,10 @@ def roar_of(
         if store.is_done(unit):
             continue
         known = store.grids(place, name, study.seeds[0])
-        grids = {name: [known[pairs[n][1].id] for n in train]}
+        grids = {name: [known[pairs[n].pair.id] for n in train]}
         found = roar_plus(
             model,
-            modalities,
+            (first, second),
             place,
             sides(train),
             sides(held),
@@ -178,10 +180,3 @@ def roar_of(
 
 def _plain(outcome: Outcome) -> dict[str, Any]:
     return {"before": outcome.before, "losses": list(outcome.losses), "after": outcome.after}
-
-
-def together(model: Model, modality: str, place: int, pairs: Chosen) -> Chosen:
-    """The pairs that share a batch with the first one."""
-    encoder = model.encoder(modality)
-    key = encoder.batch_key(pairs[0][2][place].inputs)
-    return [each for each in pairs if encoder.batch_key(each[2][place].inputs) == key]

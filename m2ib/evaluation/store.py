@@ -6,12 +6,13 @@ A unit of work (one method, seed, side and chunk of pairs) is written in one tra
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +37,7 @@ CREATE TABLE IF NOT EXISTS notes (kind TEXT, place TEXT, text TEXT, PRIMARY KEY 
 
 
 @dataclass(frozen=True)
-class Found:
+class MapRecord:
     """One map of one input.
 
     number   of the pair in its data
@@ -54,9 +55,8 @@ class Found:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Score:
-    """One row of ``scores``."""
+class Score(NamedTuple):
+    """One row of ``scores``; SQLite keeps NaN as nothing."""
 
     side: int
     method: str
@@ -146,7 +146,7 @@ class Store:
     def set_done(self, unit: str) -> None:
         self._write("INSERT OR REPLACE INTO done VALUES (?)", (unit,))
 
-    def add(self, found: Iterable[Found]) -> None:
+    def add(self, found: Iterable[MapRecord]) -> None:
         """Maps and scores, over those of the same place."""
         for each in found:
             grid = np.ascontiguousarray(each.grid, dtype=np.float64)
@@ -158,22 +158,8 @@ class Store:
             self.add_scores(Score(*place, metric, value) for metric, value in each.scores.items())
 
     def add_scores(self, scores: Iterable[Score]) -> None:
-        """Single scores; NaN is kept as nothing."""
-        self._write(
-            "INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)",
-            *(
-                (
-                    s.side,
-                    s.method,
-                    s.seed,
-                    s.pair,
-                    s.number,
-                    s.metric,
-                    None if s.value != s.value else s.value,
-                )
-                for s in scores
-            ),
-        )
+        """Single scores."""
+        self._write("INSERT OR REPLACE INTO scores VALUES (?, ?, ?, ?, ?, ?, ?)", *scores)
 
     def note(self, kind: str, place: str, text: str) -> None:
         """Something to be told beside the table: a bad row, a method that is not defined for a side."""
@@ -189,10 +175,7 @@ class Store:
             "SELECT side, method, seed, pair, number, metric, value FROM scores "
             "ORDER BY side, method, seed, number, pair, metric"
         )
-        return [
-            Score(side, method, seed, pair, number, metric, float("nan") if value is None else value)
-            for side, method, seed, pair, number, metric, value in rows
-        ]
+        return [Score._make([*place, math.nan if value is None else value]) for *place, value in rows]
 
     def grids(self, side: int, method: str, seed: int) -> dict[str, np.ndarray]:
         """Maps by pair, in the pairs' order."""
@@ -212,7 +195,7 @@ class Store:
             (side, method, seed),
         )
         for pair, metric, value in rows:
-            found.setdefault(pair, {})[metric] = float("nan") if value is None else value
+            found.setdefault(pair, {})[metric] = math.nan if value is None else value
         return found
 
     def numbers(self, side: int) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
@@ -15,6 +15,8 @@ from m2ib.registry.specs import AdapterSpec, MethodSpec
 
 ALL = "all"
 CONTROLS = ("uniform", "random")
+ORACLE = "oracle"  # the control that knows where the evidence is
+METHOD = "method"  # in the settings of a variant, what it varies
 SHUFFLED = " (shuffled)"  # ends the name of a method's own control
 
 
@@ -26,14 +28,14 @@ class Measure:
     unit     of the values as they are shown
     better   "higher" or "lower"; "" where neither is a merit by itself
     located  whether it needs to be known where the evidence is
-    slow     whether "all" leaves it out
+    extra    whether "all" leaves it out
     """
 
     title: str
     unit: str
     better: str
     located: bool = False
-    slow: bool = False
+    extra: bool = False
 
 
 def _of(name: str, title: str, **more: Any) -> Measure:
@@ -49,9 +51,23 @@ MEASURES: Mapping[str, Measure] = {
     "iou": _of("iou", "IoU", located=True),
     "pointing": _of("pointing", "pointing", located=True),
     "mass-in-region": _of("mass-in-region", "mass in region", located=True),
+    "wrong": Measure("wrong object", "", "lower", located=True, extra=True),
+    "mass-over-area": Measure("mass over area", "", "higher", located=True, extra=True),
+    "matched-iou": Measure("IoU at the mask's area", "", "higher", located=True, extra=True),
+    "auc": Measure("AUC of the mask", "", "higher", located=True, extra=True),
+    "above-filler": Measure("above all filler", "", "higher", located=True, extra=True),
+    "top-deletion": Measure("lost without the highest", "cosine", "higher", located=True, extra=True),
+    "top-insertion": Measure("won by the highest", "cosine", "higher", located=True, extra=True),
+    "mask-deletion": Measure("lost without the mask", "cosine", "", located=True, extra=True),
+    "mask-insertion": Measure("won by the mask", "cosine", "", located=True, extra=True),
+    "objects": Measure("mass in all objects", "", "", located=True, extra=True),
+    "cosine": Measure("cosine", "cosine", "", extra=True),
+    "total": Measure("sum", "", "", extra=True),
+    "peak": Measure("highest value", "", "", extra=True),
+    "seconds": Measure("seconds", "", "lower", extra=True),
     "rank-correlation": Measure("agreement of seeds", "", "higher"),
     "sanity": Measure("agreement with random weights", "", "lower"),
-    "roar": _of("roar", "ROAR+", slow=True),
+    "roar": _of("roar", "ROAR+", extra=True),
     "mass": Measure("mean mass", "", ""),
 }
 """By name, in the order of a table's columns. ``mass`` is always shown: a map of ones drops nothing."""
@@ -61,11 +77,13 @@ MEASURES: Mapping[str, Measure] = {
 class Study:
     """Everything that decides the figures but the model and the data.
 
-    methods      names of registered methods
+    methods      names of registered methods, of variants in ``settings``, and "oracle": the true mask on the map's
+                 cells, for pairs that know it
     metrics      names in :data:`MEASURES`
     seeds        of whatever is drawn; means are over pairs, standard errors over seeds
     settings     of the methods: by name for all that have it, ``{"masks": 512}``, or by method,
-                 ``{"rise": {"masks": 512}}``; each a value or a dict by modality
+                 ``{"rise": {"masks": 512}}``; each a value or a dict by modality. A name of your own makes a variant of
+                 a method: ``{"sharp": {"method": "m2ib", "preset": "sharp"}}``
     sides        the modalities whose maps are evaluated; None: both
     limit        the first so many pairs; None: all
     batch_size   pairs whose maps are made together
@@ -95,10 +113,10 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Checked:
+class ResolvedStudy:
     """A study that holds together.
 
-    methods  by name
+    methods  by name; of a variant, the method it varies
     places   0, 1 or both: the sides of the pairs that are evaluated
     undefined  (place, method, why) of what is left out because it is not defined
     """
@@ -111,10 +129,9 @@ class Checked:
     def given(self, name: str, seed: int, modality: str | None = None) -> dict[str, Any]:
         """What a method is given of the study's settings; of those by modality, for ``modality`` its own alone."""
         settings, spec = self.study.settings, self.methods[name].spec
-        shared = {
-            key: v for key, v in settings.items() if key not in self.methods and key in spec.setting_names
-        }
+        shared = {key: v for key, v in settings.items() if key not in self.methods and key in spec.setting_names}
         own = {**shared, **settings.get(name, {})}
+        own.pop(METHOD, None)
         if modality is not None:
             own = {key: v.get(modality) if isinstance(v, Mapping) else v for key, v in own.items()}
         return {**own, "seed": seed}
@@ -129,14 +146,18 @@ def check(
     pairs: Pairs,
     adapter: Registered[AdapterSpec] | None = None,
     registry: Registry | None = None,
-) -> Checked:
+) -> ResolvedStudy:
     """What can be refused before a model is loaded is refused here.
 
     adapter  of the model to come, if it is known
 
     Raises :class:`SettingError` and :class:`AdapterError`.
     """
-    methods = _methods(study, registry or default_registry())
+    if not isinstance(study.settings, Mapping):
+        raise SettingError(
+            f"evaluate: settings are a dict by name, as in {{'masks': 512}}, not {study.settings!r:.60}"
+        )
+    methods = _methods(study, pairs, registry or default_registry())
     metrics = _metrics(study.metrics, pairs)
     seeds = _seeds(study.seeds)
     for name, least in (
@@ -188,26 +209,45 @@ def check(
                     f"evaluate: the method {name!r} reads attention, and the model {adapter.name!r} shows none for "
                     f"{' and '.join(pairs.modalities[place] for place in places)}; leave it out"
                 )
-    full = Study(
-        **{
-            **{name: getattr(study, name) for name in Study.__dataclass_fields__},
-            "methods": tuple(methods),
-            "metrics": metrics,
-            "seeds": seeds,
-        }
-    )
-    return Checked(full, methods, places, tuple(undefined))
+    full = replace(study, methods=tuple(methods), metrics=metrics, seeds=seeds)
+    return ResolvedStudy(full, methods, places, tuple(undefined))
 
 
-def _methods(study: Study, registry: Registry) -> dict[str, Registered[MethodSpec]]:
+def _methods(study: Study, pairs: Pairs, registry: Registry) -> dict[str, Registered[MethodSpec]]:
     """By name, in the order asked for, the controls that go with every table last."""
-    listed, names = registry.methods, study.methods
-    chosen = listed.names if tuple(names) == (ALL,) else tuple(dict.fromkeys(names))
+    listed, names, varied = registry.methods, study.methods, variants(study.settings)
+    for name in varied:
+        if name in (*listed.names, ORACLE):
+            raise SettingError(f"evaluate: there is a method {name!r}; call the variant of it something else")
+    chosen = (*listed.names, *varied) if tuple(names) == (ALL,) else tuple(dict.fromkeys(names))
     if not chosen:
         raise SettingError(f"evaluate: give at least one method of {', '.join(listed.names)}")
     there = {info.name for info in listed}
     more = tuple(name for name in CONTROLS if name in there and name not in chosen) if study.controls else ()
-    return {name: registry.methods.find(name) for name in (*chosen, *more)}
+    if ORACLE in chosen and not pairs.located:
+        raise SettingError(
+            f"evaluate: the method {ORACLE!r} is the true mask, and the data {pairs.name!r} has no boxes or regions; "
+            "leave it out, or give pairs with boxes"
+        )
+    return {
+        name: _oracle(registry) if name == ORACLE else registry.methods.find(varied.get(name, name))
+        for name in (*chosen, *more)
+    }
+
+
+def variants(settings: Mapping[str, Any]) -> dict[str, str]:
+    """The methods that settings vary, by the variants' names."""
+    return {
+        name: str(value[METHOD])
+        for name, value in settings.items()
+        if isinstance(value, Mapping) and METHOD in value
+    }
+
+
+def _oracle(registry: Registry) -> Registered[MethodSpec]:
+    """Run as an even map, which tells its cells."""
+    even, summary = registry.methods.find("uniform"), "control: the true mask on the map's cells"
+    return Registered(replace(even.spec, name=ORACLE, summary=summary), even.origin)
 
 
 def _metrics(names: Sequence[str], pairs: Pairs) -> tuple[str, ...]:
@@ -215,7 +255,7 @@ def _metrics(names: Sequence[str], pairs: Pairs) -> tuple[str, ...]:
         return tuple(
             name
             for name, measure in MEASURES.items()
-            if not measure.slow and (pairs.located or not measure.located)
+            if not measure.extra and (pairs.located or not measure.located)
         )
     for name in names:
         if name not in MEASURES:
@@ -270,10 +310,6 @@ def _check_training(given: Mapping[str, Any]) -> None:
 
 def _check_settings(settings: Mapping[str, Any], methods: Mapping[str, Registered[MethodSpec]]) -> None:
     """Raises :class:`SettingError` for a setting that no method of the study has."""
-    if not isinstance(settings, Mapping):
-        raise SettingError(
-            f"evaluate: settings are a dict by name, as in {{'masks': 512}}, not {settings!r:.60}"
-        )
     known = sorted({name for info in methods.values() for name in info.spec.setting_names})
     for key, value in settings.items():
         if key in methods:
@@ -282,7 +318,7 @@ def _check_settings(settings: Mapping[str, Any], methods: Mapping[str, Registere
                     f"evaluate: settings of the method {key!r} are a dict by name, not {value!r:.60}"
                 )
             for name in value:
-                if name not in methods[key].spec.setting_names:
+                if name not in (METHOD, *methods[key].spec.setting_names):
                     raise SettingError(
                         f"evaluate: the method {key!r} has no setting {name!r}"
                         f"{did_you_mean(name, methods[key].spec.setting_names)} It has "

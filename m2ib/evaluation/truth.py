@@ -2,29 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
+from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Item
-from m2ib.contract.layout import axes_at
+from m2ib.contract.layout import Axis, Layout, axes_at
+from m2ib.contract.regions import Region
 from m2ib.data.pairs import Pair
-from m2ib.evaluation.raster import grid_axes, on_raster, shares
+from m2ib.evaluation.raster import even_axes, grid_axes, kept_axes, lay, on_cells, on_samples, shares
 from m2ib.renderers.image import ImageView
 from m2ib.renderers.interpolation import upsample
 
 
 @dataclass(frozen=True)
 class Truth:
-    """A mask over one input, and how a map of it is laid over the mask.
+    """Masks over one input on one raster, and how a map of it is laid over them.
 
-    mask   bool, any shape: the union of the regions
-    place  a grid -> values of the mask's shape
+    mask    bool, any shape: what the other input says; nowhere where that is not there, or not known
+    others  the same shape: what else is known to be there
+    filler  the same shape: what says nothing
+    raster  the axes of the masks
+    frame   of a mask of all the raster's axes and those that do not count, and ``framed`` is this mask
+    drawn   whether the raster is the model's own input, to which maps are enlarged
     """
 
     mask: np.ndarray
-    place: Callable[[np.ndarray], np.ndarray]
+    others: np.ndarray
+    filler: np.ndarray
+    raster: tuple[Axis, ...]
+    frame: tuple[Axis, ...]
+    framed: np.ndarray
+    layout: Layout
+    drawn: bool = False
+
+    def place(self, grid: np.ndarray) -> np.ndarray:
+        """A map's values on the raster."""
+        values = grid.astype(np.float64)
+        if self.drawn:
+            return upsample(values, (self.mask.shape[0], self.mask.shape[1]))
+        return lay(values, self.layout, self.frame, self.raster)
+
+    def cells(self, shape: Sequence[int]) -> np.ndarray:
+        """The share of each cell of a map that lies in the mask, float64: what a map can show of it."""
+        if self.layout.tokens:
+            return np.asarray(self.framed.astype(np.float64) @ shares(self.layout.tokens, self.frame[0]))
+        axes = grid_axes(shape, axes_at(self.layout.axes, shape), self.frame)
+        return np.asarray(on_cells(self.framed[None], self.frame, axes)[0])
+
+    def positions(self, places: np.ndarray, shape: Sequence[int], encoder: Encoder) -> np.ndarray:
+        """(*shape) bool: places (*raster) at an input's positions, one axis for each of a map's."""
+        if self.layout.tokens:
+            return np.asarray(places.astype(int) @ shares(self.layout.tokens, self.raster[0]) > 0)
+        axes = self.layout.axes
+        told = len(axes) == len(shape)
+        if not told:
+            axes = even_axes(shape, self.frame)
+        strides = [length / len(axis.spans) for length, axis in zip(shape, axes, strict=True)]
+        if told and encoder.stride is not None:
+            last = min(len(strides), len(encoder.stride))
+            strides[-last:] = encoder.stride[-last:]
+        return on_samples(places, self.raster, axes, shape, strides)
 
 
 def truth_of(pair: Pair, place: int, item: Item) -> Truth | None:
@@ -32,26 +73,40 @@ def truth_of(pair: Pair, place: int, item: Item) -> Truth | None:
 
     Boxes are drawn at the model's input size, where they are cut as the image was, and maps are enlarged to it: the
     paper's localisation. Regions keep their own raster, and maps are read there: of words, the sum over their tokens;
-    along an axis that maps do not have (the traces of a motion) a region is true where it is true anywhere.
+    along an axis that maps do not have (the traces of a motion), or that does not count, a region is true where it is
+    true anywhere.
     """
-    region = pair.regions.get(place)
-    if region is not None and item.layout.tokens:
-        tokens_of = shares(item.layout.tokens, region.axes[0])  # (words, tokens)
-        return Truth(region.mask, lambda grid: np.asarray(tokens_of @ grid.astype(np.float64)))
-    if region is not None:
-        told = [axis.name for axis in item.layout.axes]
-        lacking = tuple(n for n, axis in enumerate(region.axes) if told and axis.name not in told)
-        axes = tuple(axis for n, axis in enumerate(region.axes) if n not in lacking)
-
-        def lay(grid: np.ndarray) -> np.ndarray:
-            own = grid_axes(grid.shape, axes_at(item.layout.axes, grid.shape), axes)
-            return np.asarray(on_raster(grid[None].astype(np.float64), own, axes)[0])
-
-        return Truth(np.asarray(region.mask.any(lacking)) if lacking else region.mask, lay)
+    asked = [region for region in [pair.regions.get(place)] if region is not None]
+    others, filler = pair.others.get(place, ()), pair.filler.get(place)
+    if asked or others:
+        whole = (*asked, *others)[0].axes
+        frame = whole if item.layout.tokens else kept_axes(whole, item.layout)
+        raster = tuple(axis for axis in frame if pair.along in ("", axis.name))
+        return Truth(
+            _union(asked, whole, raster),
+            _union(others, whole, raster),
+            _union([filler] if filler is not None else [], whole, raster),
+            raster,
+            frame,
+            _union(asked, whole, frame),
+            item.layout,
+        )
     if pair.boxes and isinstance(item.view, ImageView):
         mask = _drawn(pair, item.view)
-        return Truth(mask, lambda grid: upsample(grid.astype(np.float64), item.view.size))
+        nothing = np.zeros_like(mask)
+        raster = tuple(
+            Axis(name, "", tuple(pairwise(map(float, range(length + 1)))))
+            for name, length in zip(("row", "column"), mask.shape, strict=True)
+        )
+        return Truth(mask, nothing, nothing, raster, raster, mask, Layout(item.layout.grid), drawn=True)
     return None
+
+
+def _union(regions: Iterable[Region], whole: Sequence[Axis], kept: Sequence[Axis]) -> np.ndarray:
+    """(*kept) bool: where any of the regions, on the axes ``whole``, is true."""
+    lacking = tuple(place for place, axis in enumerate(whole) if axis not in kept)
+    nowhere = np.zeros([len(axis.spans) for axis in kept], bool)
+    return np.asarray(np.any([nowhere, *(region.mask.any(lacking) for region in regions)], axis=0))
 
 
 def _drawn(pair: Pair, view: ImageView) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which weights an encoder uses, in the order of its parts, and how they are lent out and come back.
+"""Which weights an encoder uses, in the order of its parts, and how they are changed for a while and come back.
 
 ::
 
@@ -112,7 +112,7 @@ def learning(weights: Iterable[nn.Parameter]) -> Iterator[None]:
 
 
 @contextmanager
-def lent(weights: Iterable[nn.Parameter]) -> Iterator[None]:
+def preserved(weights: Iterable[nn.Parameter]) -> Iterator[None]:
     """They may be changed in place inside; every bit is as before outside, whatever happens."""
     before = [(value, value.detach().clone()) for value in weights]
     try:

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 import m2ib
-from m2ib.benchmark import METHODS, fitted, run_scenes
+from m2ib.benchmark import SETTINGS, run_scenes
 
 COLUMNS = ("pointing", "wrong", "mass", "iou", "deletion_ratio", "seconds")
 
@@ -44,20 +44,19 @@ def main() -> None:
     model = m2ib.load_model("imagebind-tiny", checkpoint=given.checkpoint, device="cpu")
     for modality in given.modalities:
         sharp = {**m2ib.PRESETS["sharp"], **model.encoder(modality).presets.get("sharp", {})}
-        table = {name: fitted(name, **settings) for name, settings in variants(sharp).items()} | {
-            "rise": METHODS["rise"]
-        }
+        table = {name: {"method": "m2ib", **settings} for name, settings in variants(sharp).items()}
         found = run_scenes(
             model,
             scenes=given.scenes,
             seeds=[given.seed],
-            methods=table,
+            methods=(*table, "rise"),
+            settings={**table, "rise": SETTINGS["rise"]},
             modalities=[modality],
             split=given.split,
             show_progress=False,
         ).figures
         print(f"\n{modality}, {given.scenes} scenes: | {' | '.join(COLUMNS)} |")
-        for name in table:
+        for name in (*table, "rise"):
             values = [found[modality, name, "", column].mean for column in COLUMNS]
             print(f"| {name} | {' | '.join(f'{value:.3f}' for value in values)} |", flush=True)
 

@@ -21,7 +21,7 @@ from m2ib.errors import InputError, SettingError, StorageError
 from m2ib.evaluation.results import Results, read_results
 from m2ib.evaluation.run import evaluate
 from m2ib.evaluation.store import FILE, Store
-from m2ib.evaluation.study import Study
+from m2ib.evaluation.study import Study, check
 from m2ib.pipeline import explain_side
 from m2ib.renderers import Box
 from naive_degrading import multiplied, replaced, similarity
@@ -446,3 +446,69 @@ def test_a_run_that_was_cut_off_is_read_as_far_as_it_came(
     assert len(done) > 12
     same(whole, read_results(tmp_path / "cut"))
     assert (tmp_path / "cut" / FILE).is_file()
+
+
+# Variants of a method, and the control that knows where the evidence is
+
+
+def test_a_variant_is_the_method_with_settings_of_its_own(tmp_path: Path) -> None:
+    model, metrics = toy_model(), ("drop", "total", "peak", "cosine", "seconds")
+    settings: dict[str, Any] = {"longer": {"method": "m2ib", "steps": 4}, "m2ib": {"steps": 2}, "samples": 2}
+    both = study_of("m2ib", "longer", metrics=metrics, settings=settings, controls=False)
+    found = run(model, toy_pairs(3), both, tmp_path / "both")
+    assert [name for name, _ in found.tables[0].rows] == ["m2ib", "longer"]
+    assert found.settings[0, "longer"]["steps"] == 4
+    for name, steps in (("m2ib", 2), ("longer", 4)):
+        alone = study_of("m2ib", metrics=metrics, settings={"steps": steps, "samples": 2}, controls=False)
+        wanted = cells(run(model, toy_pairs(3), alone, tmp_path / name))
+        for (modality, _, metric), value in wanted.items():
+            if metric != "seconds":
+                assert cells(found)[modality, name, metric] == value
+
+
+def test_the_oracle_is_the_mask_on_the_cells_where_it_is_known(tmp_path: Path) -> None:
+    metrics = ("iou", "pointing", "auc", "mass-over-area", "wrong", "top-deletion", "mask-deletion")
+    study = study_of("oracle", "uniform", metrics=metrics, seeds=(0,), controls=False)
+    found = run(toy_model(), toy_pairs(3, located=True), study, tmp_path)
+    (image, text) = found.tables
+    assert image.rows == (("oracle", True), ("uniform", True))
+    assert [name for name, _ in text.rows] == ["uniform"]
+    by = {key: cell.found.mean for key, cell in image.cells.items()}
+    assert by["oracle", "pointing"] == 1
+    assert by["oracle", "auc"] > 0.9
+    assert by["oracle", "mass-over-area"] > by["uniform", "mass-over-area"] == pytest.approx(1)
+    assert by["oracle", "mask-deletion"] == by["uniform", "mask-deletion"]
+    assert ("oracle", "wrong") not in by  # no other objects are known
+
+
+@pytest.mark.parametrize(
+    ("methods", "settings", "message"),
+    [
+        (
+            ("oracle",),
+            {},
+            "evaluate: the method 'oracle' is the true mask, and the data 'toys' has no boxes or regions; leave it out, "
+            "or give pairs with boxes",
+        ),
+        (
+            ("rise",),
+            {"rise": {"method": "m2ib"}},
+            "evaluate: there is a method 'rise'; call the variant of it something else",
+        ),
+        (
+            ("sharp",),
+            {"sharp": {"method": "m2ib", "preset": "sharp", "mask": 3}},
+            "evaluate: the method 'sharp' has no setting 'mask'. It has layer",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(methods: tuple[str, ...], settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        check(Study(methods, ("drop",), settings=settings), toy_pairs())
+    assert str(caught.value).startswith(message)
+
+
+def test_all_methods_are_the_registered_ones_and_the_variants() -> None:
+    found = check(Study(("all",), ("drop",), settings={"sharp": {"method": "m2ib"}}), toy_pairs())
+    assert list(found.methods)[-1] == "sharp"
+    assert "oracle" not in found.methods

@@ -19,6 +19,7 @@ from rich.console import Console
 import m2ib
 from m2ib.cli import main
 from m2ib.data import open_pairs
+from m2ib.evaluation.files import save
 from m2ib.evaluation.published import PUBLISHED
 from m2ib.evaluation.report import (
     cell_text,
@@ -27,7 +28,6 @@ from m2ib.evaluation.report import (
     markdown,
     number,
     remarks,
-    save,
     show,
     time_text,
 )

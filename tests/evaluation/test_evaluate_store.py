@@ -12,12 +12,12 @@ import pytest
 
 from m2ib.errors import StorageError
 from m2ib.evaluation.results import read_results
-from m2ib.evaluation.store import FILE, FORMAT, Found, Score, Store
+from m2ib.evaluation.store import FILE, FORMAT, MapRecord, Score, Store
 
 
-def found(seed: int = 0, pair: str = "a", number: int = 0, **scores: float) -> Found:
+def found(seed: int = 0, pair: str = "a", number: int = 0, **scores: float) -> MapRecord:
     grid = np.random.default_rng(number).standard_normal((2, 3))
-    return Found(0, "rise", seed, pair, number, grid, scores, 0.25 if seed == 0 else math.nan)
+    return MapRecord(0, "rise", seed, pair, number, grid, scores, 0.25 if seed == 0 else math.nan)
 
 
 def test_numbers_come_back_as_they_were(tmp_path: Path) -> None:

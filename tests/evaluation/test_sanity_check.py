@@ -21,7 +21,7 @@ from m2ib.contract.attribution import Attribution
 from m2ib.contract.degradation import gather
 from m2ib.errors import AdapterError, InputError, SettingError
 from m2ib.evaluation.sanity import Cascade, Verdict, cascade
-from m2ib.evaluation.sanity_figures import curve_figure, maps_figure
+from m2ib.evaluation.sanity_figures import maps_figure
 from m2ib.evaluation.weights import parts, redraw
 from m2ib.methods import Batch, Map, Method, PreparedBatch
 from m2ib.pipeline import Plan, plan_of
@@ -350,22 +350,6 @@ def test_figures_have_a_row_for_each_input_and_method_and_no_colour_bars(seen: C
     assert len(maps_figure(seen, methods=["edges"]).axes) == columns
 
 
-def test_curves_have_a_line_for_each_method(seen: Cascade) -> None:
-    figure = curve_figure({"images": seen, "again": seen})
-    assert [axes.get_title() for axes in figure.axes] == ["images", "again"]
-    for axes in figure.axes:
-        lines = {container.get_label(): container.lines[0].get_ydata() for container in axes.containers}
-        assert lines["edges"] == pytest.approx(np.ones(7))
-        assert lines["m2ib"][1:] == pytest.approx([stage.mean for stage in seen.curve("m2ib")])
-        assert [label.get_text() for label in axes.get_xticklabels()] == [
-            "intact",
-            "head",
-            *(f"block {n}" for n in (3, 2, 1, 0)),
-            "stem",
-        ]
-    figure.savefig(BytesIO(), dpi=40)
-
-
 def test_figures_of_texts_show_their_words_once(trained: m2ib.Model) -> None:
     drawn = scenes([900_700_000, 900_700_001])
     items = [trained.item("text", scene.text) for scene in drawn]
@@ -379,4 +363,3 @@ def test_figures_of_texts_show_their_words_once(trained: m2ib.Model) -> None:
     assert not figure.axes[2].yaxis.get_tick_params()["labelleft"]
     assert figure.axes[6].get_title() == "constant"
     figure.savefig(BytesIO(), dpi=40)
-    curve_figure({"text": found}).savefig(BytesIO(), dpi=40)

@@ -15,12 +15,12 @@ from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import StorageError
 from m2ib.evaluation.store import FILE, Store
-from m2ib.evaluation.study import Checked
+from m2ib.evaluation.study import ResolvedStudy
 
 _MAY_GROW = ("methods", "seeds")  # what is there stays true when others are asked for
 
 
-def claim(store: Store, model: Model, pairs: Pairs, checked: Checked) -> None:
+def check_same_study(store: Store, model: Model, pairs: Pairs, checked: ResolvedStudy) -> None:
     """The store is this evaluation's: a new one, or one that was cut off. Raises :class:`StorageError`."""
     asked = {
         "model": {
@@ -51,7 +51,7 @@ def claim(store: Store, model: Model, pairs: Pairs, checked: Checked) -> None:
         store.set_fact("controls", [name for name, info in checked.methods.items() if info.spec.control])
 
 
-def recognise(store: Store, number: int, rows: Sequence[tuple[int, Pair]]) -> None:
+def check_same_pairs(store: Store, number: int, rows: Sequence[tuple[int, Pair]]) -> None:
     """Raises :class:`StorageError` where the folder knows other pairs in this place."""
     pairs = [[pair.id, *(_named(raw) for _, raw in pair.inputs)] for _, pair in rows]
     known = store.fact(f"pairs {number}")
@@ -65,7 +65,7 @@ def recognise(store: Store, number: int, rows: Sequence[tuple[int, Pair]]) -> No
         )
 
 
-def forget(folder: Path) -> None:
+def discard(folder: Path) -> None:
     """Remove what an evaluation has found and kept in a folder. Raises :class:`StorageError`."""
     kept = [folder / f"{FILE}{end}" for end in ("", "-wal", "-shm")]
     try:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
+from m2ib.evaluation.run import PER_MAP
+from m2ib.metrics import Aggregate, aggregate
 
 Control = Literal["", "absent object", "random weights"]
 
@@ -41,10 +42,19 @@ METRICS: Mapping[str, str] = {
 """Everything that can stand in the column ``metric``."""
 
 RATIOS = {"deletion_ratio": ("deletion", "mask_deletion"), "insertion_ratio": ("insertion", "mask_insertion")}
+_CALLED = {
+    "mass": "mass-over-area",
+    "iou": "matched-iou",
+    "deletion": "top-deletion",
+    "insertion": "top-insertion",
+}
+_MEASURES = {metric: _CALLED.get(metric, metric.replace("_", "-")) for metric in METRICS}
+COLUMNS = {metric: measure for metric, measure in _MEASURES.items() if measure in PER_MAP}
+"""What an evaluation calls those of single maps."""
 
 
 @dataclass(frozen=True)
-class Row:
+class MapScores:
     """One map.
 
     seed      of the benchmark
@@ -53,7 +63,7 @@ class Row:
     method    that made it
     control   "" for a map of what is there
     kind      asked for
-    values    metric -> value
+    values    metric -> value, of those that apply
     """
 
     seed: int
@@ -62,72 +72,46 @@ class Row:
     method: str
     control: Control
     kind: str
-    values: Mapping[str, float] = field(default_factory=dict)
+    values: Mapping[str, float]
 
 
-@dataclass(frozen=True)
-class Result:
-    """A mean over the maps of one seed; ``count`` is how many there were."""
-
-    seed: int
-    modality: str
-    method: str
-    control: Control
-    metric: str
-    value: float
-    count: int
-
-
-@dataclass(frozen=True)
-class Figure:
-    """Over the seeds: mean and standard error, which is NaN for one seed alone."""
-
-    mean: float
-    error: float
-    seeds: int
+def applicable(scores: Mapping[str, float]) -> dict[str, float]:
+    """What an evaluation calls by its own names; NaN left out."""
+    return {
+        metric: scores[measure]
+        for metric, measure in COLUMNS.items()
+        if not math.isnan(scores.get(measure, math.nan))
+    }
 
 
 Key = tuple[str, str, Control, str]
 """modality, method, control, metric"""
+Means = dict[tuple[int, Key], tuple[float, int]]
+"""By seed and key, the mean over a seed's maps and how many they were."""
 
 
-def results(rows: Iterable[Row]) -> list[Result]:
-    """The means of each seed, modality, method and control; NaN counts for nothing.
-
-    Ratios are ratios of means; there is none where the true mask itself has no effect.
-    """
-    groups: dict[tuple[int, str, str, Control], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.seed, row.modality, row.method, row.control), []).append(row)
-    found = []
-    for (seed, modality, method, control), members in groups.items():
-        means: dict[str, tuple[float, int]] = {}
+def means(maps: Iterable[MapScores]) -> Means:
+    """Ratios are ratios of means; there is none where the true mask itself has no effect."""
+    groups: dict[tuple[int, str, str, Control], list[MapScores]] = {}
+    for each in maps:
+        groups.setdefault((each.seed, each.modality, each.method, each.control), []).append(each)
+    found: Means = {}
+    for (seed, *_), members in groups.items():
+        group = members[0].modality, members[0].method, members[0].control
         for metric in METRICS:
-            numbers = [
-                row.values[metric] for row in members if not math.isnan(row.values.get(metric, math.nan))
-            ]
-            if numbers:
-                means[metric] = float(np.mean(numbers)), len(numbers)
-        for ratio, (above, below) in RATIOS.items():
-            if above in means and below in means and means[below][0] > 0:
-                means[ratio] = means[above][0] / means[below][0], means[above][1]
-        found += [
-            Result(seed, modality, method, control, metric, *means[metric])
-            for metric in METRICS
-            if metric in means
-        ]
+            whole = aggregate([each.values.get(metric, math.nan) for each in members])
+            if whole.count:
+                found[seed, (*group, metric)] = whole.mean, whole.count
+        for ratio, parts in RATIOS.items():
+            (top, count), (mask, _) = (found.get((seed, (*group, part)), (math.nan, 0)) for part in parts)
+            if mask > 0:
+                found[seed, (*group, ratio)] = top / mask, count
     return found
 
 
-def figures(found: Sequence[Result]) -> dict[Key, Figure]:
+def figures(found: Means) -> dict[Key, Aggregate]:
     """Over the seeds."""
     groups: dict[Key, list[float]] = {}
-    for result in found:
-        key = result.modality, result.method, result.control, result.metric
-        groups.setdefault(key, []).append(result.value)
-    return {key: _figure(np.array(values)) for key, values in groups.items()}
-
-
-def _figure(values: np.ndarray) -> Figure:
-    error = float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else math.nan
-    return Figure(float(values.mean()), error, len(values))
+    for (_, key), (value, _) in found.items():
+        groups.setdefault(key, []).append(value)
+    return {key: aggregate(values) for key, values in groups.items()}

@@ -1,0 +1,60 @@
+"""The files of a benchmark: tables as CSV, its settings, and one page that stands alone, light and dark."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from m2ib.benchmark.report import PER_MAP, outcome_text, tables, verdict
+from m2ib.benchmark.run import Benchmark
+from m2ib.evaluation.files import csv_text, write
+from m2ib.evaluation.page import render
+from m2ib.results.storage import prepare_folder
+
+
+def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Path:
+    """Write ``results.csv``, ``maps.csv``, ``settings.json`` and the page ``index.html``; the page's path.
+
+    results.csv  one row for each seed, modality, method, control and metric
+    maps.csv     one row for each map; an empty cell where a metric does not apply
+
+    Raises :class:`StorageError`.
+    """
+    place = prepare_folder(Path(folder), force=force)
+    measured = [metric for metric in PER_MAP if any(metric in each.values for each in benchmark.maps)]
+    means = [(seed, *key, value, count) for (seed, key), (value, count) in benchmark.means.items()]
+    maps = [
+        (
+            *(each.seed, each.scene, each.modality, each.method, each.control, each.kind),
+            *(each.values.get(metric, "") for metric in measured),
+        )
+        for each in benchmark.maps
+    ]
+    heads = ("seed", "scene", "modality", "method", "control", "kind", *measured)
+    write(
+        place,
+        {
+            "settings.json": json.dumps(benchmark.settings, indent=2) + "\n",
+            "results.csv": csv_text(
+                [("seed", "modality", "method", "control", "metric", "value", "maps"), *means]
+            ),
+            "maps.csv": csv_text([heads, *maps]),
+            "index.html": render_page(benchmark),
+        },
+    )
+    return place / "index.html"
+
+
+def render_page(benchmark: Benchmark) -> str:
+    """As HTML: the gates, the tables and a few maps under their masks."""
+    return render(
+        "benchmark/page.html.jinja",
+        title=f"Scenes: {benchmark.settings.get('adapter', 'a model')}",
+        tables=tables(benchmark),
+        verdict=verdict(benchmark),
+        gates=[
+            (outcome.gate.name, *outcome_text(outcome), outcome.verdict) for outcome in benchmark.outcomes
+        ],
+        settings=[(name, str(value)) for name, value in benchmark.settings.items()],
+        examples=benchmark.examples,
+    )
