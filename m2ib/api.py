@@ -11,7 +11,6 @@ from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from m2ib.activations.reach import reaching_layers
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
-from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.methods.bottleneck.settings import Granularity, Noise, Readout, ShiftCounts
 from m2ib.pipeline import Contrast, Plan, PreparedPair, explain_batch, plan_of, prepare
 from m2ib.progress import progress
@@ -45,7 +44,7 @@ def good_layers(model: Model, modality: str, raw: Any) -> tuple[int, ...]:
     :class:`InputError`.
     """
     item = model.item(modality, raw)
-    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+    with model.running():
         return reaching_layers(model.encoder(modality), model.collate(modality, [item]), item.layout)
 
 

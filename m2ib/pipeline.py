@@ -21,7 +21,6 @@ from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
 from m2ib.contract.settings import Setting, resolve
 from m2ib.errors import InputError, SettingError, did_you_mean
-from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.methods.base import Batch, Map, Method, refused
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import MethodSpec
@@ -132,7 +131,7 @@ def explain_batch(
     groups: dict[Any, list[int]] = {}
     for number, pair in enumerate(pairs):
         groups.setdefault(tuple(_group_key(model, side) for side in pair), []).append(number)
-    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+    with model.running():
         for members in groups.values():
             group = _explain_group(model, [pairs[n] for n in members], plan, steps)
             results.update(zip(members, group, strict=True))
@@ -214,7 +213,7 @@ def explain_side(
     """
     settings = plan.settings(model, modality, (modality,))
     batch = Batch(model, modality, items, inputs, plan.references, plan.fast)
-    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+    with model.running():
         return plan.method.prepare(batch, settings).maps(targets, lambda: None)
 
 

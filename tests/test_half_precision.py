@@ -16,7 +16,7 @@ from torch.utils._pytree import tree_leaves
 
 import m2ib
 from m2ib.execution import half_precision
-from m2ib.execution.half_precision import _WideProducts, has_instructions, wide_products
+from m2ib.execution.half_precision import _Float32Products, has_instructions, products_in_float32
 from tiny_clip import END, START, save_tiny_clip
 
 HALVES = [torch.bfloat16, torch.float16]
@@ -87,7 +87,7 @@ def test_no_product_of_halves_reaches_the_processor(name: str, dtype: torch.dtyp
         run(module, x)
     # There is something to widen, but in torch's plain attention, which widens halves itself.
     assert bare.products(dtype) or (plain and name == "attention")
-    with sdpa_kernel(backends), Processor() as processor, _WideProducts(dtype):
+    with sdpa_kernel(backends), Processor() as processor, _Float32Products(dtype):
         out, grad = run(module, x)
     assert not processor.products(dtype)
     assert processor.products(torch.float32)
@@ -105,7 +105,7 @@ def test_layers_that_torch_fuses_without_gradients(dtype: torch.dtype) -> None:
     layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True).to(dtype).eval()
     attention = nn.MultiheadAttention(8, 2, batch_first=True).to(dtype).eval()
     x = torch.randn(3, 5, 8).to(dtype)
-    with torch.no_grad(), Processor() as processor, _WideProducts(dtype):
+    with torch.no_grad(), Processor() as processor, _Float32Products(dtype):
         outs = layer(x), attention(x, x, x, need_weights=False)[0]
     assert not processor.products(dtype)
     assert {out.dtype for out in outs} == {dtype}
@@ -128,7 +128,7 @@ def test_explaining_and_embedding_widen_where_there_are_no_instructions(
 @pytest.mark.parametrize("dtype", HALVES)
 def test_a_product_is_rounded_once(dtype: torch.dtype) -> None:
     a, b = torch.randn(4, 300).to(dtype), torch.randn(300, 5).to(dtype)
-    with _WideProducts(dtype):
+    with _Float32Products(dtype):
         out = a @ b
     assert torch.equal(out, (a.float() @ b.float()).to(dtype))
 
@@ -136,7 +136,7 @@ def test_a_product_is_rounded_once(dtype: torch.dtype) -> None:
 def test_one_matrix_for_a_batch_is_converted_once() -> None:
     many = torch.randn(1, 80, 60).bfloat16().expand(50, -1, -1)
     x = torch.randn(50, 3, 80).bfloat16()
-    with Processor() as processor, _WideProducts(torch.bfloat16):
+    with Processor() as processor, _Float32Products(torch.bfloat16):
         out = torch.bmm(x, many)
     assert torch.equal(out, torch.bmm(x.float(), many.float()).bfloat16())
     assert 80 * 60 in processor.converted
@@ -146,7 +146,7 @@ def test_one_matrix_for_a_batch_is_converted_once() -> None:
 def test_other_products_pass_as_they_are() -> None:
     a, half = torch.randn(4, 4), torch.randn(4, 4).bfloat16()
     out = torch.empty(4, 4, dtype=torch.bfloat16)
-    with Processor() as processor, _WideProducts(torch.bfloat16):
+    with Processor() as processor, _Float32Products(torch.bfloat16):
         a.double() @ a.double()
         torch.mm(half, half, out=out)
         with pytest.raises(RuntimeError, match="same dtype"):
@@ -161,13 +161,13 @@ def test_nothing_is_changed_for_floats_or_on_other_devices(monkeypatch: pytest.M
     assert has_instructions(torch.float32)
     assert has_instructions(torch.float64)
     for device, dtype in (("cpu", torch.float32), ("meta", torch.bfloat16)):
-        with wide_products(torch.device(device), dtype):
+        with products_in_float32(torch.device(device), dtype):
             assert not torch.utils._python_dispatch._get_current_dispatch_mode_stack()
-    with wide_products(torch.device("cpu"), torch.bfloat16):
+    with products_in_float32(torch.device("cpu"), torch.bfloat16):
         assert torch.utils._python_dispatch._get_current_dispatch_mode_stack()
 
 
 def test_it_ends_with_an_error_inside() -> None:
-    with pytest.raises(RuntimeError, match="inside"), _WideProducts(torch.bfloat16):
+    with pytest.raises(RuntimeError, match="inside"), _Float32Products(torch.bfloat16):
         raise RuntimeError("inside")
     assert not torch.utils._python_dispatch._get_current_dispatch_mode_stack()

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import m2ib
-from m2ib.notices import keeping
+from m2ib.notices import collected_warnings
 from tiny_clip import END, START
 
 WIDE = np.zeros((8, 200, 3), np.uint8)
@@ -39,7 +39,7 @@ def test_a_warning_turned_into_an_error_is_raised(clip64: m2ib.Model) -> None:
 
 
 def test_threads_do_not_hear_each_other() -> None:
-    with keeping() as mine, warnings.catch_warnings():
+    with collected_warnings() as mine, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         thread = threading.Thread(target=m2ib.warn, args=("theirs",))
         thread.start()

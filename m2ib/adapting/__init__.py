@@ -21,7 +21,6 @@ from m2ib.contract.encoder import Encoder, Layer, Prepare
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError
-from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 
 
 def adapt(
@@ -81,7 +80,7 @@ def _finished(model: Model, modality: str, encoder: Encoder, example: Any) -> En
     if example is None and encoder.examples is not None:
         example = next(iter(encoder.examples()), None)
     batch = None if example is None else model.collate_one(_inputs(encoder, example, who))
-    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+    with model.running():
         encoder = _with_layers(model.module, encoder, batch, who)
     proof = Proof(model, encoder, looked_at=batch is not None)
     finished = replace(
@@ -92,7 +91,7 @@ def _finished(model: Model, modality: str, encoder: Encoder, example: Any) -> En
     if example is None:
         return finished
     item = replace(model, encoders={modality: finished}).item(modality, example)
-    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+    with model.running():
         good = reaching_layers(finished, model.collate_one(item.inputs), item.layout)
     usual = encoder.default_layer
     layer = usual if usual in good or encoder.defaults.layer is not None else nearest(usual, good)

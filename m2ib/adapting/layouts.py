@@ -27,7 +27,6 @@ from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError
-from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 
 Grid = tuple[int, ...]
 _SAME = 1e-5  # of the largest value: less is rounding
@@ -66,7 +65,7 @@ class Proof:
     def _proven(self, inputs: Inputs) -> Layout:
         model, encoder = self._model, self._encoder
         batch = model.collate_one(inputs)
-        with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+        with model.running():
             embedded(encoder.embed, batch, f"adapt: {encoder.modality}")
             outputs = (
                 record(encoder, batch, -1).outputs | record(encoder, batch, len(encoder.blocks) - 1).outputs

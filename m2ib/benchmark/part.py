@@ -22,7 +22,6 @@ from m2ib.evaluation.scoring import located
 from m2ib.evaluation.store import Store
 from m2ib.evaluation.study import Study
 from m2ib.evaluation.truth import truth_of
-from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.methods.base import Batch, degradation_of
 from m2ib.pipeline import plan_of
 from m2ib.registry.discovery import Registered
@@ -107,7 +106,7 @@ class Part:
         batch = Batch(
             self.model, self.modality, one.items[:1], self.model.collate(self.modality, one.items[:1])
         )
-        with ONE_AT_A_TIME, as_loaded(self.model.device, self.model.dtype), frozen(self.model.module):
+        with self.model.running():
             (grid,) = batch.grids(batch.encoder.default_layer)
         try:
             degradation_of(batch.encoder).positions(batch.inputs, grid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,8 +14,8 @@ from torch.nn.functional import normalize
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.errors import InputError
-from m2ib.execution.context import as_loaded, frozen
-from m2ib.notices import keeping
+from m2ib.execution.context import default_execution, frozen, running
+from m2ib.notices import collected_warnings
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +54,7 @@ class Model:
         encoder = self.encoder(modality)
         if isinstance(raw, Tensor) and raw.is_floating_point() and not torch.isfinite(raw).all():
             raise InputError(f"{modality}: the tensor holds NaN or infinite values")
-        with torch.device("cpu"), keeping() as warned:  # whatever the caller's default device is
+        with torch.device("cpu"), collected_warnings() as warned:  # whatever the caller's default device is
             if isinstance(raw, Tensor):
                 item: Item = _ready(encoder.describe, "preprocessed tensors", modality)(raw.detach().cpu())
             else:
@@ -84,8 +85,12 @@ class Model:
     def embed(self, modality: str, inputs: Inputs) -> Tensor:
         """Embeddings of preprocessed inputs: float32 (N, D), rows L2-normalised, without gradient."""
         encoder = self.encoder(modality)
-        with as_loaded(self.device, self.dtype), frozen(self.module), torch.no_grad():
+        with default_execution(self.device, self.dtype), frozen(self.module), torch.no_grad():
             return normalize(encoder.embed(self._move(inputs)).float(), dim=-1)
+
+    def running(self) -> AbstractContextManager[None]:
+        """Inside, no other fit runs, and the module runs as it was loaded, its weights frozen."""
+        return running(self.module, self.device, self.dtype)
 
     def _move(self, inputs: Inputs) -> Inputs:
         if isinstance(inputs, dict):

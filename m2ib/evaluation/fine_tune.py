@@ -30,7 +30,6 @@ from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.checkpoint import Checkpoint, digest
 from m2ib.evaluation.prepared import by_shape
 from m2ib.evaluation.weights import learning, parts, preserved
-from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 
 Sides = tuple[Sequence[Item], Sequence[Item]]
 """N pairs: the ready inputs of one side and those of the other."""
@@ -133,7 +132,7 @@ def fine_tune(
     """
     training = training or Training()
     _check(model, train, validation)
-    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+    with model.running():
         run = _Run(model, modalities, train, validation, training)
         kept = None
         if checkpoint is not None:

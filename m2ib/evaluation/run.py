@@ -15,7 +15,6 @@ import itertools
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +33,6 @@ from m2ib.evaluation.scoring import scores_of
 from m2ib.evaluation.slow_measures import roar_of, sanity_of, sanity_summary
 from m2ib.evaluation.store import MapRecord, Score, Store
 from m2ib.evaluation.study import MEASURES, ORACLE, SHUFFLED, ResolvedStudy, Study, check
-from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.metrics import rank_correlation
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.progress import Bar, progress
@@ -106,10 +104,7 @@ class _Evaluation:
             )
         advance = self.bar.steps(len(runs) * (study.limit or 0))
         seen = chunks = 0
-        with ExitStack() as stack:
-            stack.enter_context(ONE_AT_A_TIME)
-            stack.enter_context(as_loaded(self.model.device, self.model.dtype))
-            stack.enter_context(frozen(self.model.module))
+        with self.model.running():
             for number, rows in enumerate(_chunks(self.pairs, study.limit, study.batch_size)):
                 check_same_pairs(self.store, number, rows)
                 todo = [run for run in runs if not self.store.is_done(_unit(number, *run))]
@@ -285,7 +280,7 @@ class _Evaluation:
         plans = {name: self._plan(name, study.seeds[0], place) for name in names}
         todo = [name for name in names if not self.store.is_done(f"sanity/{place}/{name}/{study.seeds[0]}")]
         if todo:
-            with as_loaded(self.model.device, self.model.dtype), frozen(self.model.module):
+            with self.model.running():
                 targets = self._embed(chosen, 1 - place)
         for name in todo:
             sanity_of(self.model, self.store, study, place, name, plans[name], chosen, targets)

@@ -29,7 +29,7 @@ from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.weights import parts, preserved, redraw
-from m2ib.execution.context import ONE_AT_A_TIME, as_loaded
+from m2ib.execution.context import MODEL_LOCK, default_execution
 from m2ib.metrics import Aggregate, RankCorrelation, aggregate
 from m2ib.pipeline import Plan, attribution_of, explain_side
 
@@ -159,7 +159,7 @@ def cascade(
 
     generator = torch.Generator(device="cpu").manual_seed(seed)
     every = [value for part in found for value in part.parameters.values()]
-    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype):
+    with MODEL_LOCK, default_execution(model.device, model.dtype):
         look()
         with preserved(every):
             for number, part in enumerate(found):

@@ -129,7 +129,9 @@ class ResolvedStudy:
     def given(self, name: str, seed: int, modality: str | None = None) -> dict[str, Any]:
         """What a method is given of the study's settings; of those by modality, for ``modality`` its own alone."""
         settings, spec = self.study.settings, self.methods[name].spec
-        shared = {key: v for key, v in settings.items() if key not in self.methods and key in spec.setting_names}
+        shared = {
+            key: v for key, v in settings.items() if key not in self.methods and key in spec.setting_names
+        }
         own = {**shared, **settings.get(name, {})}
         own.pop(METHOD, None)
         if modality is not None:

@@ -22,7 +22,6 @@ from m2ib.activations.capture import replaced_value
 from m2ib.contract.inputs import Inputs, row
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError
-from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def _dependencies(
         return place.write(value, activations[-1].detach().requires_grad_())
 
     weights = list(named.values())
-    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module), learning(weights):
+    with model.running(), learning(weights):
         with replaced_value(place, cut):
             embedding = encoder.embed(inputs)  # (1, D)
         if not activations:

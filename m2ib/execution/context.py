@@ -9,14 +9,14 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import nn
 
-from m2ib.execution.half_precision import wide_products
+from m2ib.execution.half_precision import products_in_float32
 
 # A fit patches its model, and torch's choice of attention kernels is one for the whole process.
-ONE_AT_A_TIME = threading.RLock()
+MODEL_LOCK = threading.RLock()
 
 
 @contextmanager
-def as_loaded(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+def default_execution(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Whatever the caller's surroundings are (inference mode, autocast), a model runs as it was loaded.
 
     On a processor without instructions for ``dtype``, products are computed in float32 (``half_precision.py``).
@@ -25,7 +25,7 @@ def as_loaded(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
         stack.enter_context(torch.inference_mode(False))
         if torch.amp.is_autocast_available(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))
-        stack.enter_context(wide_products(device, dtype))
+        stack.enter_context(products_in_float32(device, dtype))
         yield
 
 
@@ -45,3 +45,10 @@ def frozen(module: nn.Module) -> Iterator[None]:
             part.training = training
         for parameter in learning:
             parameter.requires_grad_(True)
+
+
+@contextmanager
+def running(module: nn.Module, device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """All of these: no other fit beside it, as it was loaded, with its weights frozen."""
+    with MODEL_LOCK, default_execution(device, dtype), frozen(module):
+        yield

@@ -1,7 +1,7 @@
 """bfloat16 and float16 on processors without instructions for them.
 
 There torch multiplies matrices of halves one number at a time, many times slower than floats. Under
-:func:`wide_products` such products are computed in float32 and rounded back, which is also what hardware for
+:func:`products_in_float32` such products are computed in float32 and rounded back, which is also what hardware for
 halves does: it sums up in float32. Memory stays that of halves, but for the operands at hand.
 """
 
@@ -35,12 +35,12 @@ _LOGARITHMS = "_scaled_dot_product_flash_attention_for_cpu_backward"  # takes so
 
 
 @contextmanager
-def wide_products(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+def products_in_float32(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
     """Inside, products of ``dtype`` are computed in float32 where the processor has no instructions for them."""
     if device.type != "cpu" or has_instructions(dtype):
         yield
         return
-    with _WideProducts(dtype):
+    with _Float32Products(dtype):
         yield
 
 
@@ -52,7 +52,7 @@ def has_instructions(dtype: torch.dtype) -> bool:
     return ask is not None and bool(ask())
 
 
-class _WideProducts(TorchDispatchMode):
+class _Float32Products(TorchDispatchMode):
     """Works below autograd, so that the products of a backward pass are seen as well."""
 
     def __init__(self, dtype: torch.dtype) -> None:

@@ -13,7 +13,6 @@ from m2ib.contract.degradation import holds_numbers
 from m2ib.contract.encoder import Attention, Encoder
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
-from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import AdapterSpec, MethodSpec
 from m2ib.renderers import ValuesRenderer, renderer_for
@@ -40,7 +39,7 @@ class MissingField:
 def missing_from_encoder(model: Model, modality: str, raw: Any) -> list[MissingField]:
     """Of one encoder. ``raw`` is an input that can be made ready."""
     encoder, item = model.encoder(modality), model.item(modality, raw)
-    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+    with model.running():
         found = _encoder_fields(encoder, item, model.collate(modality, [item]))
         return [MissingField((modality,), what, gain) for what, gain in found]
 

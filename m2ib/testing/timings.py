@@ -15,7 +15,6 @@ from m2ib.activations.capture import Tail, record, replaced_value
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, repeat, repeat_inputs
 from m2ib.contract.model import Model
-from m2ib.execution.context import ONE_AT_A_TIME, as_loaded, frozen
 from m2ib.methods.bottleneck.settings import FitSettings
 
 COPIES = FitSettings(layer=0).samples
@@ -50,7 +49,7 @@ def time_encoder(model: Model, modality: str, raw: Any) -> Timing:
     """Of one encoder, on one raw input."""
     encoder, item = model.encoder(modality), model.item(modality, raw)
     layer = encoder.default_layer
-    with ONE_AT_A_TIME, as_loaded(model.device, model.dtype), frozen(model.module):
+    with model.running():
         inputs = model.collate(modality, [item])
         recording = record(encoder, inputs, layer)
 

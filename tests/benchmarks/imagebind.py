@@ -25,7 +25,7 @@ from textbook import textbook
 from torch import Tensor
 
 import m2ib
-from m2ib.execution.half_precision import wide_products
+from m2ib.execution.half_precision import products_in_float32
 
 STEPS, SAMPLES, BETA = 10, 10, 0.1
 LAYERS = {"vision": 24, "audio": 9}
@@ -87,7 +87,7 @@ def slow(path: str, dtype: str, steps: int) -> dict[str, float]:
             return own, target
 
         block = module.modality_trunks[SIDES[side]].blocks[LAYERS[SIDES[side]]]
-        with wide_products(model.device, model.dtype):  # or bfloat16 would take hours here
+        with products_in_float32(model.device, model.dtype):  # or bfloat16 would take hours here
             _, seconds = textbook(module, block, run, beta=BETA, steps=steps, samples=SAMPLES, seed=0)
         total += seconds * STEPS / steps
     return {"seconds": total, "peak": high_water()}

@@ -19,7 +19,7 @@ from PIL import Image
 from torch.nn.functional import interpolate
 
 from m2ib.errors import InputError, M2IBWarning, SettingError
-from m2ib.notices import keeping
+from m2ib.notices import collected_warnings
 from m2ib_adapters.inputs.depth import SENSORS, DepthPreparation
 from m2ib_adapters.inputs.fields import fill_nearest, fit
 from m2ib_adapters.towers.patches import Patches
@@ -553,7 +553,7 @@ def test_warnings_name_the_file(tmp_path: Path) -> None:
 
 
 def test_a_warning_is_kept_once() -> None:
-    with keeping() as kept, pytest.warns(M2IBWarning):
+    with collected_warnings() as kept, pytest.warns(M2IBWarning):
         SMALL.prepare(np.where(np.eye(20, 120) > 0, np.nan, np.tile(_SLOPE, (1, 6))))  # resized twice
     assert len(kept) == 1
 

@@ -96,7 +96,7 @@ def fit_bottlenecks(
     optimizer = torch.optim.Adam([alpha], lr=settings.lr)
     history: list[Tensor] = []
     kl = torch.zeros_like(a)
-    deaf: list[int] = []
+    unreached: list[int] = []
 
     with torch.enable_grad(), Tail(recording, settings.samples, fast=fast) as tail:
         for step in range(settings.steps):
@@ -117,7 +117,7 @@ def fit_bottlenecks(
             if mask is not None:
                 z = torch.where(mask[:, None], z, original[:, None])
             if step == 0:
-                z.register_hook(lambda grad: deaf.extend(_deaf(grad, layouts, channel_axis)))
+                z.register_hook(lambda grad: unreached.extend(_unreached(grad, layouts, channel_axis)))
             out = tail(z.flatten(0, 1).to(model_dtype))  # (N * S, D)
             out = out.to(precision).unflatten(0, (count, settings.samples))  # (N, S, D)
             fit = cosine_similarity(out, targets, dim=-1).mean(1)  # (N,)
@@ -135,8 +135,8 @@ def fit_bottlenecks(
             kl = kl_divergence(a, alpha, settings.variance)
             if mask is not None:
                 kl = kl * mask
-    if deaf:
-        _warn_of_deafness(recording, layouts, deaf[0])
+    if unreached:
+        _warn_unreached(recording, layouts, unreached[0])
     capacity = kl.detach().sum(channel_axis).cpu().numpy()  # (N, *positions)
     if not np.isfinite(capacity).all():
         raise InputError(
@@ -158,7 +158,7 @@ def _first_alpha(activation: Tensor, channel_axis: int, settings: FitSettings) -
     return activation.new_full(size, ALPHA_START).requires_grad_()
 
 
-def _deaf(grad: Tensor, layouts: Sequence[Layout], channel_axis: int) -> list[int]:
+def _unreached(grad: Tensor, layouts: Sequence[Layout], channel_axis: int) -> list[int]:
     """The inputs of a batch none of whose cells has any way to the embedding.
 
     ``grad`` (N, S, *shape) is the fit's gradient at z, free of the compression term.
@@ -167,7 +167,7 @@ def _deaf(grad: Tensor, layouts: Sequence[Layout], channel_axis: int) -> list[in
     return [n for n, layout in enumerate(layouts) if not content_reached(layout, moved[n])]
 
 
-def _warn_of_deafness(recording: Recording, layouts: Sequence[Layout], number: int) -> None:
+def _warn_unreached(recording: Recording, layouts: Sequence[Layout], number: int) -> None:
     """The last block of an encoder that reads one pooled token is the common case; see ``reach.py``."""
     encoder, layer = recording.encoder, recording.layer
     good = nearest(layer, reaching_layers(encoder, row(recording.inputs, number), layouts[number]))
