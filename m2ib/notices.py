@@ -24,7 +24,7 @@ def warn(message: str, *, stacklevel: int = 1) -> None:
 
 
 @contextmanager
-def keeping() -> Iterator[list[str]]:
+def collected_warnings() -> Iterator[list[str]]:
     """The list that :func:`warn` adds to inside."""
     messages: list[str] = []
     token = _kept.set(messages)
