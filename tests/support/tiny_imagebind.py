@@ -57,7 +57,7 @@ def released_shapes() -> dict[str, tuple[int, ...]]:
 
     The file lists patterns: ``{0..31}`` stands for each of these numbers.
     """
-    patterns = json.loads((Path(__file__).parent / "data" / "imagebind_keys.json").read_text())
+    patterns = json.loads((Path(__file__).parent / "imagebind_keys.json").read_text())
     shapes: dict[str, tuple[int, ...]] = {}
     for pattern, shape in patterns.items():
         found = re.fullmatch(r"(.*)\{0\.\.(\d+)\}(.*)", pattern)

@@ -28,7 +28,7 @@ from m2ib.testing import check_adapter
 from molecules import ATOMS, CHLORIDE, PAIRS, SCRIPT, install
 from naive import capacity
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture

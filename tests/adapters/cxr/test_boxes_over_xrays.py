@@ -321,7 +321,7 @@ def test_wrong_boxes_are_told_before_the_model_is_loaded(
 
 
 def test_the_example_runs(tmp_path: Path) -> None:
-    program = Path(__file__).parents[2] / "examples" / "chest_xray.py"
+    program = Path(__file__).parents[3] / "examples" / "chest_xray.py"
     done = subprocess.run(
         [sys.executable, str(program)], cwd=tmp_path, capture_output=True, text=True, check=True
     )

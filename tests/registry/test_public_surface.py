@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PUBLIC = (
     "m2ib",
     "m2ib.methods",
@@ -21,7 +21,7 @@ PUBLIC = (
 )
 SOURCES = [
     *sorted((ROOT / "plugins").rglob("*.py")),
-    *sorted((ROOT / "tests" / "plugin_molecules").rglob("*.py")),
+    *sorted((ROOT / "tests" / "support" / "plugin_molecules").rglob("*.py")),
     ROOT / "m2ib/new_plugin/template/src/package/adapter.py.jinja",
     ROOT / "m2ib/new_plugin/template/src/package/plugin.py.jinja",
     ROOT / "m2ib/new_plugin/template/tests/test_package.py.jinja",
