@@ -48,11 +48,16 @@ class Example:
 
 
 def study_of(
-    names: Sequence[str], settings: Mapping[str, Any], metrics: Sequence[str], seed: int, batch_size: int
+    side: str,
+    names: Sequence[str],
+    settings: Mapping[str, Any],
+    metrics: Sequence[str],
+    seed: int,
+    batch_size: int,
 ) -> Study:
-    """Of some methods; settings of others are left out."""
+    """Of some methods on one side; settings of others are left out."""
     own = {name: given for name, given in settings.items() if name in names}
-    return Study(tuple(names), tuple(metrics), (seed,), own, batch_size=batch_size, controls=False)
+    return Study(tuple(names), tuple(metrics), (seed,), own, (side,), batch_size=batch_size, controls=False)
 
 
 @dataclass(frozen=True)
@@ -134,7 +139,7 @@ class Part:
             )
         effects = self.control == "" and self.modality != TEXT and self.hides
         metrics = [measure for metric, measure in COLUMNS.items() if effects or metric not in _EFFECTS]
-        study = study_of(tuple(methods), self.settings, metrics, self.seed, self.batch_size)
+        study = study_of(self.modality, tuple(methods), self.settings, metrics, self.seed, self.batch_size)
         title = f"benchmark: {self.modality}, seed {self.seed}"
         evaluate(self.model, self.pairs(), study, self.folder, show_progress=show_progress, title=title)
         asked = {str(question.scene.seed): question for question in self.asked}

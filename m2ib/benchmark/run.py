@@ -174,7 +174,7 @@ def checked(
     for seed in numbers:
         scene_seeds(split, seed, scenes, RETRIEVE)  # refuses what is out of range
     names = (methods,) if isinstance(methods, str) else tuple(methods)
-    study = study_of(names, settings, tuple(COLUMNS.values()), numbers[0], batch_size)
+    study = study_of(TEXT, names, settings, tuple(COLUMNS.values()), numbers[0], batch_size)
     found = check(study, Pairs("scenes", ("image", TEXT), tuple, located=True))
     return dict(found.methods), [int(seed) for seed in numbers]
 

@@ -127,16 +127,12 @@ def pointed(explanation: Explanation, place: int, side: Side) -> str:
     """
     import numpy as np
 
-    from m2ib.evaluation.raster import grid_axes, on_raster, shares
+    from m2ib.evaluation.raster import lay
 
     attribution, raster = explanation[place], side.scene.axes[side.modality]
     kept = [axis for axis in raster if axis.name == "time"] or list(raster)
     dropped = tuple(n for n, axis in enumerate(raster) if axis not in kept)
-    if attribution.layout.tokens:
-        values = shares(attribution.layout.tokens, raster[0]) @ attribution.grid
-    else:
-        axes = grid_axes(attribution.grid.shape, attribution.axes, raster)
-        values = on_raster(attribution.grid[None], axes, kept)[0]
+    values = lay(attribution.grid, attribution.layout, raster, kept)
     highest = np.unravel_index(values.argmax(), values.shape)
     masks = side.scene.masks[side.modality]
     return next((kind for kind, mask in masks.items() if np.asarray(mask.any(dropped))[highest]), "")
