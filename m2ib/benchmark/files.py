@@ -7,8 +7,8 @@ from pathlib import Path
 
 from m2ib.benchmark.report import PER_MAP, outcome_text, tables, verdict
 from m2ib.benchmark.run import Benchmark
-from m2ib.evaluation.files import csv_text, write
-from m2ib.evaluation.page import render
+from m2ib.page.templates import template
+from m2ib.results.files import csv_text, write_files
 from m2ib.results.storage import prepare_folder
 
 
@@ -31,7 +31,7 @@ def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Pa
         for each in benchmark.maps
     ]
     heads = ("seed", "scene", "modality", "method", "control", "kind", *measured)
-    write(
+    write_files(
         place,
         {
             "settings.json": json.dumps(benchmark.settings, indent=2) + "\n",
@@ -47,8 +47,7 @@ def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Pa
 
 def render_page(benchmark: Benchmark) -> str:
     """As HTML: the gates, the tables and a few maps under their masks."""
-    return render(
-        "benchmark/page.html.jinja",
+    return template("benchmark/page.html.jinja").render(
         title=f"Scenes: {benchmark.settings.get('adapter', 'a model')}",
         tables=tables(benchmark),
         verdict=verdict(benchmark),

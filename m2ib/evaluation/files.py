@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from m2ib.errors import StorageError
 from m2ib.evaluation.page import render_page
 from m2ib.evaluation.report import markdown
 from m2ib.evaluation.results import Results
+from m2ib.results.files import csv_text, write_files
 
 
 def save(results: Results) -> Path:
@@ -29,17 +27,8 @@ def save(results: Results) -> Path:
         "results.md": markdown(results),
         "index.html": render_page(results),
     }
-    write(results.folder, files)
+    write_files(results.folder, files)
     return results.folder / "index.html"
-
-
-def write(folder: Path, files: Mapping[str, str]) -> None:
-    """Texts by the names of their files. Raises :class:`StorageError`."""
-    try:
-        for name, text in files.items():
-            (folder / name).write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise StorageError(f"cannot write into {str(folder)!r}: {error.strerror or error}") from error
 
 
 def _figures(results: Results) -> Iterator[tuple[Any, ...]]:
@@ -68,10 +57,3 @@ def _samples(results: Results) -> Iterator[tuple[Any, ...]]:
         for (method, metric), cell in table.cells.items():
             for pair, value in cell.samples.items():
                 yield table.side, table.modality, method, metric, pair, value
-
-
-def csv_text(rows: Iterable[Sequence[Any]]) -> str:
-    """As a file of comma-separated values."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()

@@ -5,16 +5,15 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from m2ib.evaluation.report import explained, head, number, remarks, sheet
 from m2ib.evaluation.results import Results, Table
 from m2ib.evaluation.study import MEASURES
+from m2ib.page.templates import joined_scripts, template
 
 _WIDTH, _ROW = 260, 16  # of a strip, in pixels
 _DOTS = 400  # at most in a strip
@@ -23,34 +22,14 @@ _DOTS = 400  # at most in a strip
 def render_page(results: Results) -> str:
     """As HTML."""
     asked = results.asked
-    return render(
-        "evaluation/page.html.jinja",
+    return template("evaluation/page.html.jinja").render(
         title=f"{asked['model'].get('adapter', 'A model')} on {asked['data']['name']}",
         explained=explained(results),
         remarks=remarks(results),
         tables=[_table(results, table) for table in results.tables],
         settings=_settings(results),
-        script=Markup(
-            "\n".join(
-                dict.fromkeys(
-                    shown["script"] for case in results.cases for shown in case["shown"] if shown["script"]
-                )
-            )
-        ),
+        script=joined_scripts(shown["script"] for case in results.cases for shown in case["shown"]),
     )
-
-
-def render(template: str, **values: Any) -> str:
-    """A template by its path in this package, with the style of all pages."""
-    environment = Environment(
-        loader=PackageLoader("m2ib", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    style = files("m2ib.page").joinpath("page.css").read_text(encoding="utf-8")
-    return environment.get_template(template).render(style=Markup(style), **values)
 
 
 def _table(results: Results, table: Table) -> dict[str, Any]:

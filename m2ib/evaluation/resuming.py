@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from importlib.metadata import version
 from os import PathLike
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import StorageError
 from m2ib.evaluation.store import FILE, Store
 from m2ib.evaluation.study import ResolvedStudy
+from m2ib.results.resume import differences, model_facts, version_facts
 
 _MAY_GROW = ("methods", "seeds")  # what is there stays true when others are asked for
 
@@ -23,29 +21,18 @@ _MAY_GROW = ("methods", "seeds")  # what is there stays true when others are ask
 def check_same_study(store: Store, model: Model, pairs: Pairs, checked: ResolvedStudy) -> None:
     """The store is this evaluation's: a new one, or one that was cut off. Raises :class:`StorageError`."""
     asked = {
-        "model": {
-            **model.origin,
-            "device": model.device.type,
-            "dtype": str(model.dtype).removeprefix("torch."),
-        },
+        "model": model_facts(model),
         "data": {"name": pairs.name, "modalities": list(pairs.modalities)},
         "study": checked.study.to_dict(),
-        "versions": {"m2ib": version("m2ib"), "torch": torch.__version__},
+        "versions": version_facts(),
     }
     asked = json.loads(json.dumps(asked))  # as it is read back
-    known = store.fact("asked")
-    if known is not None:
-        differs = [
-            f"{group} {name}"
-            for group in ("model", "data", "study", "versions")
-            for name in sorted({*known[group], *asked[group]})
-            if known[group].get(name) != asked[group].get(name) and name not in _MAY_GROW
-        ]
-        if differs:
-            raise StorageError(
-                f"the folder holds an evaluation with another {', '.join(differs)}: use another folder, or begin anew "
-                "with --force"
-            )
+    differs = differences(store.fact("asked"), asked, ("model", "data", "study", "versions"), _MAY_GROW)
+    if differs:
+        raise StorageError(
+            f"the folder holds an evaluation with another {', '.join(differs)}: use another folder, or begin anew "
+            "with --force"
+        )
     with store.whole():
         store.set_fact("asked", asked)
         store.set_fact("controls", [name for name, info in checked.methods.items() if info.spec.control])

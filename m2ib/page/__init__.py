@@ -47,7 +47,7 @@ def render_page(
         for number, explanation in enumerate(explanations)
     ]
     sides = [side for card in cards for side in card["sides"]]
-    return template("m2ib.page", "page.html.jinja").render(
+    return template("page/page.html.jinja").render(
         title=title or "m2ib explanation",
         introduction=introduction(dict.fromkeys(side["method"] for side in sides)),
         cards=cards,

@@ -25,7 +25,7 @@ def render_comparison(explanations: Sequence[AttributionPair], *, title: str | N
         for place in range(len(first))
     ]
     tables = [(attribution.modality, table_rows(attribution.origin)) for attribution in first]
-    return template("m2ib.page", "comparison.html.jinja").render(
+    return template("page/comparison.html.jinja").render(
         title=title or "m2ib: methods side by side",
         similarity=f"{first.similarity:.4f}",
         rows=rows,

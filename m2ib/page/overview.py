@@ -54,7 +54,7 @@ def render_overview(
     ]
     chosen = [each for each in maps.values() if each.several]
     return Markup(
-        template("m2ib.page", "overview.html.jinja").render(
+        template("page/overview.html.jinja").render(
             views=views,
             rows=rows,
             kinds=kinds,
