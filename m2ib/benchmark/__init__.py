@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from m2ib.benchmark.files import save
-from m2ib.benchmark.gates import GATES, Gate, Outcome
+from m2ib.benchmark.gates import GATES, Gate, GateOutcome
 from m2ib.benchmark.run import METHODS, SETTINGS, Benchmark, run_scenes
 
-__all__ = ["GATES", "METHODS", "SETTINGS", "Benchmark", "Gate", "Outcome", "run_scenes", "save"]
+__all__ = ["GATES", "METHODS", "SETTINGS", "Benchmark", "Gate", "GateOutcome", "run_scenes", "save"]

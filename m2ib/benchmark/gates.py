@@ -26,19 +26,19 @@ class Gate:
     bound: float
     over: Key | None = None
 
-    def check(self, figures: Mapping[Key, Aggregate]) -> Outcome:
+    def check(self, figures: Mapping[Key, Aggregate]) -> GateOutcome:
         """Against what was measured; a figure that is not there gives NaN, and no verdict."""
         value = figures[self.key].mean if self.key in figures else math.nan
         if self.over is not None:
             value = value / figures[self.over].mean if self.over in figures else math.nan
         if math.isnan(value):
-            return Outcome(self, value, None)
+            return GateOutcome(self, value, None)
         meets = operator.ge if self.need == "at least" else operator.le
-        return Outcome(self, value, meets(value, self.bound))
+        return GateOutcome(self, value, meets(value, self.bound))
 
 
 @dataclass(frozen=True)
-class Outcome:
+class GateOutcome:
     """``passed`` is None for what was not measured."""
 
     gate: Gate
@@ -112,6 +112,6 @@ GATES: tuple[Gate, ...] = (
 )
 
 
-def outcomes(figures: Mapping[Key, Aggregate]) -> list[Outcome]:
+def outcomes(figures: Mapping[Key, Aggregate]) -> list[GateOutcome]:
     """Of every gate."""
     return [gate.check(figures) for gate in GATES]

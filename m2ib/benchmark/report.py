@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m2ib.benchmark.figures import HEALTH, METRICS, RATIOS, Control
-from m2ib.benchmark.gates import MEANT_FOR, Outcome
+from m2ib.benchmark.gates import MEANT_FOR, GateOutcome
 from m2ib.benchmark.run import Benchmark
 from m2ib.evaluation.report import Sheet, figure_text, number, show_sheet
 
@@ -80,7 +80,7 @@ def _table(
     )
 
 
-def outcome_text(outcome: Outcome) -> tuple[str, str]:
+def outcome_text(outcome: GateOutcome) -> tuple[str, str]:
     """The value of a gate, "–" without one, and what is needed."""
     return number(outcome.value), f"{outcome.gate.need} {number(outcome.gate.bound)}"
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from m2ib.benchmark.figures import COLUMNS, Key, MapScores, Means, figures, means
-from m2ib.benchmark.gates import Outcome, outcomes
+from m2ib.benchmark.gates import GateOutcome, outcomes
 from m2ib.benchmark.health import TEXT, health
 from m2ib.benchmark.part import Example, Part, study_of
 from m2ib.contract.model import Model
@@ -60,7 +60,7 @@ class Benchmark:
         return figures(self.means)
 
     @property
-    def outcomes(self) -> list[Outcome]:
+    def outcomes(self) -> list[GateOutcome]:
         """Every gate, met or not."""
         return outcomes(self.figures)
 

@@ -88,7 +88,7 @@ class Training:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrainingOutcome:
     """Of one training.
 
     before  validation loss of the model as it was
@@ -118,7 +118,7 @@ def fine_tune(
     seed: int = 0,
     checkpoint: Path | None = None,
     advance: Callable[[], None] = lambda: None,
-) -> Outcome:
+) -> TrainingOutcome:
     """Train every floating-point weight that the two encoders use; every bit of the model is as before afterwards.
 
     train, validation  ready inputs, two at least of each
@@ -179,12 +179,12 @@ class _Run:
                 used |= part.parameters
         object.__setattr__(self, "weights", used)
 
-    def __call__(self, seed: int, kept: Checkpoint | None, advance: Callable[[], None]) -> Outcome:
+    def __call__(self, seed: int, kept: Checkpoint | None, advance: Callable[[], None]) -> TrainingOutcome:
         training, generator = self.training, torch.Generator(device="cpu").manual_seed(seed)
         adam = torch.optim.AdamW(self.weights.values(), lr=training.lr, weight_decay=training.weight_decay)
         state = None if kept is None else kept.read()
         if state is not None and "after" in state:
-            return Outcome(state["before"], tuple(state["losses"]), state["after"])
+            return TrainingOutcome(state["before"], tuple(state["losses"]), state["after"])
         if state is None:
             before, losses = self._validation_loss("before training"), []
         else:
@@ -197,7 +197,7 @@ class _Run:
         after = self._validation_loss("after training")
         if kept is not None:
             kept.write({"before": before, "losses": losses, "after": after})
-        return Outcome(before, tuple(losses), after)
+        return TrainingOutcome(before, tuple(losses), after)
 
     def _epoch(
         self, epoch: int, adam: torch.optim.Optimizer, generator: torch.Generator, advance: Callable[[], None]

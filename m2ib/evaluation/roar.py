@@ -31,7 +31,7 @@ from m2ib.contract.degradation import Degradation, Fading, fill_cells, spread
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
-from m2ib.evaluation.fine_tune import Outcome, Sides, Training, fine_tune, steps_of
+from m2ib.evaluation.fine_tune import Sides, Training, TrainingOutcome, fine_tune, steps_of
 from m2ib.methods.base import degradation_of
 from m2ib.metrics import RoarPlus, above_percentile
 
@@ -46,8 +46,8 @@ class Roar:
     """
 
     modality: str
-    original: Mapping[int, Outcome]
-    corrupted: Mapping[str, Mapping[int, Outcome]]
+    original: Mapping[int, TrainingOutcome]
+    corrupted: Mapping[str, Mapping[int, TrainingOutcome]]
 
     def metric(self, method: str) -> RoarPlus:
         """The scores of a method, one for each seed."""
@@ -105,7 +105,7 @@ def roar_plus(
     training: Training | None = None,
     *,
     seeds: Sequence[int] = (0, 1, 2, 3, 4),
-    original: Mapping[int, Outcome] | None = None,
+    original: Mapping[int, TrainingOutcome] | None = None,
     checkpoints: Path | None = None,
     originals: Path | None = None,
     steps: Callable[[int], Callable[[], None]] | None = None,
@@ -133,7 +133,7 @@ def roar_plus(
     runs = len(seeds) * len(grids) + len(set(seeds) - set(known))
     advance = (lambda: None) if steps is None else steps(runs * steps_of(training, len(train[0])))
 
-    def run(name: str, seed: int, pairs: Sides, place: Path | None = checkpoints) -> Outcome:
+    def run(name: str, seed: int, pairs: Sides, place: Path | None = checkpoints) -> TrainingOutcome:
         path = None if place is None else place / f"{quote(name, safe=' ')}-{seed}.pt"
         return fine_tune(
             model, modalities, pairs, validation, training, seed=seed, checkpoint=path, advance=advance
@@ -142,7 +142,7 @@ def roar_plus(
     for seed in seeds:
         if seed not in known:
             known[seed] = run("original", seed, train, originals or checkpoints)
-    found: dict[str, dict[int, Outcome]] = {}
+    found: dict[str, dict[int, TrainingOutcome]] = {}
     for name, items in corrupted.items():
         pairs = (items, train[1]) if side == 0 else (train[0], items)
         found[name] = {seed: run(f"{side} {modality} {name}", seed, pairs) for seed in seeds}

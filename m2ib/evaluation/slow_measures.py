@@ -14,7 +14,7 @@ from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.errors import StorageError
 from m2ib.evaluation.cases import outlined
-from m2ib.evaluation.fine_tune import Outcome, Training
+from m2ib.evaluation.fine_tune import Training, TrainingOutcome
 from m2ib.evaluation.prepared import PreparedPair
 from m2ib.evaluation.roar import roar_plus, split
 from m2ib.evaluation.sanity import Cascade, cascade
@@ -141,7 +141,7 @@ def roar_of(
     checkpoints = folder / "roar"
     for each in (checkpoints, originals or checkpoints):
         each.mkdir(parents=True, exist_ok=True)
-    original: dict[int, Outcome] = {}
+    original: dict[int, TrainingOutcome] = {}
     for name in names:
         unit = f"roar/{place}/{name}/{','.join(map(str, study.seeds))}"
         if store.is_done(unit):
@@ -178,5 +178,5 @@ def roar_of(
             store.set_done(unit)
 
 
-def _plain(outcome: Outcome) -> dict[str, Any]:
+def _plain(outcome: TrainingOutcome) -> dict[str, Any]:
     return {"before": outcome.before, "losses": list(outcome.losses), "after": outcome.after}

@@ -17,7 +17,7 @@ import m2ib
 from m2ib import Item, Layout
 from m2ib.contract.degradation import Fading, Replacing
 from m2ib.errors import InputError, SettingError, StorageError
-from m2ib.evaluation.fine_tune import Outcome, Sides, Training, embed, fine_tune, info_nce, steps_of
+from m2ib.evaluation.fine_tune import Sides, Training, TrainingOutcome, embed, fine_tune, info_nce, steps_of
 from m2ib.evaluation.roar import corrupt, roar_plus, split
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.scenes import scenes
@@ -515,7 +515,7 @@ def test_a_trained_model_learns_less_without_the_evidence() -> None:
     train, held = (images[:64], texts[:64]), (images[64:], texts[64:])
     training = Training(epochs=4, batch_size=16, lr=3e-4)
     plans = {name: plan_of(name, {"seed": 0}) for name in ("m2ib", "random")}
-    known: dict[int, Outcome] = {}
+    known: dict[int, TrainingOutcome] = {}
     for side, modality in enumerate(BOTH):
         grids = {name: side_grids(model, side, train, plan) for name, plan in plans.items()}
         found = roar_plus(model, BOTH, side, train, held, grids, training, seeds=(0, 1, 2), original=known)
