@@ -26,10 +26,7 @@ from m2ib_adapters.inputs.recordings import SENSORS, TRACES, Recording, open_rec
 from m2ib_adapters.towers.patches import Patches
 
 G = 9.80665  # m/s²
-_FACTORS = {
-    "accelerometer": {"m/s2": 1.0, "g": G},
-    "gyroscope": {"rad/s": 1.0, "deg/s": np.pi / 180},
-}
+_FACTORS = {"accelerometer": {"m/s2": 1.0, "g": G}, "gyroscope": {"rad/s": 1.0, "deg/s": np.pi / 180}}
 _SHOWN_UNITS = {"m/s2": "m/s²"}
 _PLAUSIBLE_G = (3.0, 30.0)  # m/s², median length of the acceleration, gravity included
 _PLAUSIBLE_TURN = 35.0  # rad/s, 2000 degrees a second: what gyroscopes measure at most

@@ -28,10 +28,7 @@ _SPELLINGS = {
     "gyroscope": r"angular[\s_]?velocity|gyroscope|gyro|gyr|g|omega|w",
 }
 _UNITS = {
-    "accelerometer": {
-        "g": "g",
-        **dict.fromkeys(("m/s2", "m/s/s", "mps2", "ms2", "ms-2"), "m/s2"),
-    },
+    "accelerometer": {"g": "g", **dict.fromkeys(("m/s2", "m/s/s", "mps2", "ms2", "ms-2"), "m/s2")},
     "gyroscope": {
         **dict.fromkeys(("rad/s", "rads", "radps", "rads-1", "rad"), "rad/s"),
         **dict.fromkeys(("deg/s", "degs", "degps", "dps", "°/s", "deg"), "deg/s"),

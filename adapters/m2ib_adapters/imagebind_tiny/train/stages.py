@@ -117,12 +117,7 @@ def _forget_level(module: ImageBind) -> None:
 
 
 def _steps(
-    name: str,
-    stage: Stage,
-    recipe: Recipe,
-    trained: list[nn.Module],
-    data: Dataset[T],
-    log: Log,
+    name: str, stage: Stage, recipe: Recipe, trained: list[nn.Module], data: Dataset[T], log: Log
 ) -> Iterator[tuple[Callable[..., None], T, float]]:
     """(do a step with this loss, batch, weight of the auxiliary losses), ``stage.steps`` times.
 
