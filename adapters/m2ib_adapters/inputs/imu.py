@@ -155,10 +155,8 @@ class ImuPreparation(WithOptions):
         if self.rate is not None:
             return np.arange(count) / self.rate, {"rate": rounded(self.rate), "times": "by the rate"}
         if recording.times is not None:
-            return recording.times, {
-                "rate": rounded(1 / np.median(np.diff(recording.times))),
-                "times": "recorded",
-            }
+            usual = rounded(1 / np.median(np.diff(recording.times)))
+            return recording.times, {"rate": usual, "times": "recorded"}
         rate = count / self.seconds
         if count != self.samples:
             warn(
@@ -232,9 +230,8 @@ class ImuPreparation(WithOptions):
     def _layout(self, start: float) -> Layout:
         patches = Patches((self.window,), (self.window,))
         step = self.seconds / self.samples
-        spans = tuple(
-            (start + begin * step, start + end * step) for begin, end in patches.spans(0, self.samples)
-        )
+        cells = patches.spans(0, self.samples)
+        spans = tuple((start + begin * step, start + end * step) for begin, end in cells)
         return patches.layout((self.samples,), axes=(Axis("time", "s", spans),))
 
     def _view(self, samples: np.ndarray, times: np.ndarray, units: Mapping[str, str]) -> TracesView:
