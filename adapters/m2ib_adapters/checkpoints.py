@@ -149,8 +149,7 @@ def image_processor_config(source: str, options: Mapping[str, Any]) -> dict[str,
         if (Path(source) / "preprocessor_config.json").exists():  # there, but damaged
             raise
         return {}
-    inner: dict[str, Any] = given.get("image_processor", given)
-    return inner
+    return given.get("image_processor", given)
 
 
 def hub_has(who: str, repository: str, file: str, way_out: str) -> bool:

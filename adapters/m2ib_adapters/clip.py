@@ -125,7 +125,7 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     layout = Layout(grid=(side, side), index=tuple(range(1, side * side + 1)))  # the class token comes first
 
     def embed(pixels: Inputs) -> Tensor:
-        return _features(module.get_image_features(pixel_values=pixels))  # (N, D)
+        return module.get_image_features(pixel_values=pixels).pooler_output  # (N, D), projected
 
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
         pooled = _run_pooled(blocks[layer + 1 :], z, None, first_position(z))  # (M, C)
@@ -161,7 +161,7 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         return ids[: int(pooled_at(torch.tensor([ids]))) + 1]
 
     def embed(ids: Inputs) -> Tensor:
-        return _features(module.get_text_features(input_ids=ids))  # (N, D)
+        return module.get_text_features(input_ids=ids).pooler_output  # (N, D), projected
 
     def tail(z: Tensor, layer: int, ids: Inputs) -> Tensor:
         index = pooled_at(tensor_of(ids, "clip"))  # (M,)
@@ -230,9 +230,3 @@ def _padding(tokenizer: Any, end: int) -> int:
     pad = None if tokenizer is None else tokenizer.pad_token_id
     ends = {end, None if tokenizer is None else tokenizer.eos_token_id}
     return 0 if pad is None or pad in ends else int(pad)
-
-
-def _features(output: Any) -> Tensor:
-    """transformers 5 gives an object that holds the projected feature."""
-    features: Tensor = output.pooler_output
-    return features

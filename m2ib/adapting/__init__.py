@@ -60,8 +60,7 @@ def adapt(
     unknown = set(examples or {}) - set(encoders)
     if unknown:
         raise AdapterError(f"adapt: examples of {sorted(unknown)}, but encoders of {sorted(encoders)}")
-    weight = next(module.parameters(), torch.zeros(0))
-    place = weight.device
+    place = next(module.parameters(), torch.zeros(0)).device
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
     model = Model(module, {}, place, dtype, {"adapter": name})
     finished = {
@@ -83,11 +82,8 @@ def _finished(model: Model, modality: str, encoder: Encoder, example: Any) -> En
     with model.running():
         encoder = _with_layers(model.module, encoder, batch, who)
     proof = Proof(model, encoder, looked_at=batch is not None)
-    finished = replace(
-        encoder,
-        prepare=None if encoder.prepare is None else _preparing(encoder.prepare, proof),
-        describe=encoder.describe or Described(proof),
-    )
+    prepare = None if encoder.prepare is None else _preparing(encoder.prepare, proof)
+    finished = replace(encoder, prepare=prepare, describe=encoder.describe or Described(proof))
     if example is None:
         return finished
     item = replace(model, encoders={modality: finished}).item(modality, example)
@@ -95,11 +91,8 @@ def _finished(model: Model, modality: str, encoder: Encoder, example: Any) -> En
         good = reaching_layers(finished, model.collate_one(item.inputs), item.layout)
     usual = encoder.default_layer
     layer = usual if usual in good or encoder.defaults.layer is not None else nearest(usual, good)
-    return replace(
-        finished,
-        defaults=replace(encoder.defaults, layer=layer),
-        stride=encoder.stride or proof.stride(item.inputs),
-    )
+    stride = encoder.stride or proof.stride(item.inputs)
+    return replace(finished, defaults=replace(encoder.defaults, layer=layer), stride=stride)
 
 
 def _with_layers(module: nn.Module, encoder: Encoder, batch: Inputs | None, who: str) -> Encoder:
@@ -137,10 +130,7 @@ def _preparing(given: Prepare, proof: Proof) -> Callable[..., Item]:
 
     def prepare(raw: Any, *, truncate: bool = False) -> Item:
         made = given(raw, truncate=truncate) if cuts else given(raw)
-        return made if isinstance(made, Item) else proof.item(made, {"source": _source(raw)})
+        source = raw if isinstance(raw, str) else type(raw).__name__
+        return made if isinstance(made, Item) else proof.item(made, {"source": source})
 
     return prepare
-
-
-def _source(raw: Any) -> str:
-    return raw if isinstance(raw, str) else type(raw).__name__

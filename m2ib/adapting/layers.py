@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from m2ib.contract.inputs import Inputs, repeat_inputs
 from m2ib.errors import AdapterError, M2IBError, did_you_mean
 
 _LISTS = (nn.ModuleList, nn.Sequential)
+_WAY_OUT = "give an m2ib.Layer(module, name, channel_axis=..., read=..., write=...) that says where they are"
 
 
 def find_layers(module: nn.Module, layers: Layers, ran: Sequence[str] | None, who: str) -> tuple[Layer, ...]:
@@ -36,23 +38,15 @@ def find_layers(module: nn.Module, layers: Layers, ran: Sequence[str] | None, wh
     """
     if isinstance(layers, str):
         part = _part(module, layers, who)
-        names = (
-            [f"{layers}.{name}" for name, _ in part.named_children()]
-            if isinstance(part, _LISTS)
-            else [layers]
-        )
-        return tuple(named_layer(module, name, who) for name in names)
+        if not isinstance(part, _LISTS):
+            return (Layer(part, layers),)
+        return tuple(named_layer(module, f"{layers}.{name}", who) for name, _ in part.named_children())
     if layers:
         return tuple(each if isinstance(each, Layer) else named_layer(module, each, who) for each in layers)
     found = {name: list(children) for name, children in _lists(module)}
     if ran is not None:
-        place = {name: number for number, name in enumerate(ran)}
-        found = {
-            name: children
-            for name, children in found.items()
-            if all(child in place for child in children)
-            and sorted(children, key=place.__getitem__) == children
-        }
+        in_order = {name: [part for part in ran if part in children] for name, children in found.items()}
+        found = {name: children for name, children in found.items() if in_order[name] == children}
         most = max(map(len, found.values()), default=0)
         found = {name: children for name, children in found.items() if len(children) == most}
     if len(found) == 1:
@@ -149,18 +143,15 @@ def _outputs(encoder: Encoder, layers: Sequence[Layer], batch: Inputs, who: str)
     """The shape of what passes at each layer."""
     shapes: dict[int, tuple[int, ...]] = {}
 
-    def look(number: int) -> Callable[[Any], Any]:
-        def see(value: Any) -> Any:
-            if number in shapes:
-                raise AdapterError(f"{who}: layer {layers[number].name!r} runs more than once for one input")
-            shapes[number] = tuple(read_first(value).shape)
-            return value
-
-        return see
+    def look(number: int, value: Any) -> Any:
+        if number in shapes:
+            raise AdapterError(f"{who}: layer {layers[number].name!r} runs more than once for one input")
+        shapes[number] = tuple(read_first(value).shape)
+        return value
 
     with ExitStack() as stack:
         for number, layer in enumerate(layers):
-            stack.enter_context(replaced_value(layer, look(number)))
+            stack.enter_context(replaced_value(layer, partial(look, number)))
         embedded(encoder.embed, batch, who)
     for number, layer in enumerate(layers):
         if number not in shapes:
@@ -172,11 +163,8 @@ def _placed(layer: Layer, one: tuple[int, ...], two: tuple[int, ...], batch: Inp
     """``layer`` with the axes of batch and channels that its shapes for one input and for two show."""
     saw = f"{who}: layer {layer.name!r} gives {one} for one input {shape_text(batch)} and {two} for two"
     grown = [axis for axis, (a, b) in enumerate(zip(one, two, strict=False)) if a != b]
-    way_out = (
-        "give an m2ib.Layer(module, name, channel_axis=..., read=..., write=...) that says where they are"
-    )
     if len(one) != len(two) or len(grown) != 1 or (one[grown[0]], two[grown[0]]) != (1, 2) or grown[0] > 1:
-        raise AdapterError(f"{saw}: which axis is the batch cannot be told; {way_out}")
+        raise AdapterError(f"{saw}: which axis is the batch cannot be told; {_WAY_OUT}")
     read, write = (read_first, write_first) if grown == [0] else (read_sequence_first, write_sequence_first)
     layer = replace(layer, read=read, write=write)
     if len(one) == 3:
@@ -188,5 +176,5 @@ def _placed(layer: Layer, one: tuple[int, ...], two: tuple[int, ...], batch: Inp
         if len(one) > 3 and keeps_proportions(positions, tuple(sizes))
     ]
     if grown != [0] or len(ways) != 1:
-        raise AdapterError(f"{saw}: which axis holds the channels cannot be told; {way_out}")
+        raise AdapterError(f"{saw}: which axis holds the channels cannot be told; {_WAY_OUT}")
     return replace(layer, channel_axis=ways[0])

@@ -67,30 +67,18 @@ class Proof:
         batch = model.collate_one(inputs)
         with model.running():
             embedded(encoder.embed, batch, f"adapt: {encoder.modality}")
-            outputs = (
-                record(encoder, batch, -1).outputs | record(encoder, batch, len(encoder.blocks) - 1).outputs
-            )
-            shapes = {
-                number: tuple(encoder.layer(number).read(outputs[number]).shape) for number in sorted(outputs)
-            }
-            positions = {
-                number: _positions(shape, encoder.layer(number).channel_axis)
-                for number, shape in shapes.items()
-            }
-            found = self._layout(batch, list(positions.values()))
+            last = len(encoder.blocks) - 1
+            outputs = record(encoder, batch, -1).outputs | record(encoder, batch, last).outputs
+            shapes = {n: tuple(encoder.layer(n).read(outputs[n]).shape) for n in sorted(outputs)}
+            positions = [_positions(shape, encoder.layer(n).channel_axis) for n, shape in shapes.items()]
+            found = self._layout(batch, positions)
         if found is None:
-            lines = "; ".join(
-                f"layer {number} ({encoder.layer(number).name}): {shape}" for number, shape in shapes.items()
-            )
-            more = (
-                ""
-                if self._looked_at
-                else "; or give adapt an example, to find which axes hold batch and channels"
-            )
+            lines = "; ".join(f"layer {n} ({encoder.layer(n).name}): {shape}" for n, shape in shapes.items())
+            example = "; or give adapt an example, to find which axes hold batch and channels"
             raise AdapterError(
                 f"{encoder.modality}: the layout cannot be proven. Seen: input {shape_text(inputs)}; {lines}. Say which positions "
                 "are which: Encoder(layout=m2ib.Layout(grid=(rows, columns), index=(...))), or let prepare give an "
-                f"m2ib.Item with the layout of each input{more}"
+                f"m2ib.Item with the layout of each input{'' if self._looked_at else example}"
             )
         return found
 
@@ -171,8 +159,7 @@ class _Seen(Exception):
 
 
 def _positions(shape: tuple[int, ...], channel_axis: int) -> Grid:
-    kept = [size for axis, size in enumerate(shape) if axis not in (0, channel_axis % len(shape))]
-    return tuple(kept)
+    return tuple(size for axis, size in enumerate(shape) if axis not in (0, channel_axis % len(shape)))
 
 
 def _grids(sizes: tuple[int, ...], cells: int) -> Iterator[tuple[Grid, int]]:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from m2ib.contract.inputs import Inputs
-from m2ib.contract.layout import Axis, Layout, Token
+from m2ib.contract.layout import Layout, Token, even_axis
 
 
 def token_texts(inputs: Inputs) -> list[str]:
@@ -52,18 +52,13 @@ def _picture(pixels: Tensor, layout: Layout) -> tuple[Layout, Any]:
     values = pixels.detach().cpu().float()
     low, high = float(values.min()), float(values.max())
     grey = ((values - low) / ((high - low) or 1.0) * 255).round().byte().numpy()  # (1 or 3, H, W)
-    colours = np.ascontiguousarray(
-        np.broadcast_to(grey, (3, *grey.shape[1:])).transpose(1, 2, 0)
-    )  # (H, W, 3)
+    colours = np.broadcast_to(grey, (3, *grey.shape[1:])).transpose(1, 2, 0)  # (H, W, 3)
     rows, columns = colours.shape[:2]
     if layout.grid is not None and not layout.axes:
-        steps = [size / cells for size, cells in zip((rows, columns), layout.grid, strict=True)]
-        layout = replace(
-            layout,
-            axes=tuple(
-                Axis(name, "px", tuple((step * n, step * (n + 1)) for n in range(cells)))
-                for name, step, cells in zip(("row", "column"), steps, layout.grid, strict=True)
-            ),
-        )
-    view = ImageView.of(Image.fromarray(colours), (0, 0, columns, rows), (rows, columns))
+        down, across = layout.grid
+        axes = even_axis("row", "px", down, 0, rows), even_axis("column", "px", across, 0, columns)
+        layout = replace(layout, axes=axes)
+    view = ImageView.of(
+        Image.fromarray(np.ascontiguousarray(colours)), (0, 0, columns, rows), (rows, columns)
+    )
     return layout, view

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +39,13 @@ def stack(items: Sequence[Inputs]) -> Inputs:
     return {key: torch.stack([item[key] for item in items if isinstance(item, dict)]) for key in first}
 
 
+def each_tensor(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
+    """Inputs with each of their tensors changed."""
+    if isinstance(inputs, Tensor):
+        return change(inputs)
+    return {name: change(tensor) for name, tensor in inputs.items()}
+
+
 def repeat(tensor: Tensor, copies: int) -> Tensor:
     """(N, ...) -> (N * copies, ...), each row ``copies`` times in a row; a view when N is 1."""
     return tensor.unsqueeze(1).expand(-1, copies, *tensor.shape[1:]).flatten(0, 1)
@@ -46,13 +53,9 @@ def repeat(tensor: Tensor, copies: int) -> Tensor:
 
 def repeat_inputs(inputs: Inputs, copies: int) -> Inputs:
     """:func:`repeat` for an encoder's inputs."""
-    if isinstance(inputs, Tensor):
-        return repeat(inputs, copies)
-    return {name: repeat(tensor, copies) for name, tensor in inputs.items()}
+    return each_tensor(inputs, lambda tensor: repeat(tensor, copies))
 
 
 def row(inputs: Inputs, number: int) -> Inputs:
     """One input of a batch, as a batch of one."""
-    if isinstance(inputs, Tensor):
-        return inputs[number : number + 1]
-    return {name: tensor[number : number + 1] for name, tensor in inputs.items()}
+    return each_tensor(inputs, lambda tensor: tensor[number : number + 1])

@@ -94,6 +94,12 @@ class Layout:
         return self.shaped(values.reshape(-1)[self.cells(values.shape)], values.shape)
 
 
+def even_axis(name: str, unit: str, cells: int, first: float, last: float) -> Axis:
+    """So many cells of one length, from ``first`` to ``last``."""
+    step = (last - first) / cells
+    return Axis(name, unit, tuple((first + step * at, first + step * (at + 1)) for at in range(cells)))
+
+
 def axes_at(axes: tuple[Axis, ...], shape: Sequence[int]) -> tuple[Axis, ...]:
     """The axes of a grid of this shape: cells may have been split by shifts, or lie at a layer of fewer ones.
 
@@ -136,8 +142,7 @@ def _between(edges: np.ndarray, count: int) -> np.ndarray:
     slopes = np.gradient(edges, edge_order=2 if len(edges) > 2 else 1)
     t = np.arange(count) / count
     left, right = edges[:-1, None], edges[1:, None]  # (cells, 1)
-    bend = (
-        t * (1 - t) * ((1 - t) * (slopes[:-1, None] - right + left) - t * (slopes[1:, None] - right + left))
-    )
+    begin, end = slopes[:-1, None] - right + left, slopes[1:, None] - right + left
+    bend = t * (1 - t) * ((1 - t) * begin - t * end)
     inner = left + t * (right - left) + bend  # (cells, count), the cubic of these ends and slopes
     return np.append(inner, edges[-1])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from m2ib.contract.encoder import Encoder
-from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.inputs import Inputs, Item, each_tensor
 from m2ib.errors import InputError
 from m2ib.execution.context import default_execution, frozen, running
 from m2ib.notices import collected_warnings
@@ -67,9 +67,7 @@ class Model:
 
     def collate_one(self, inputs: Inputs) -> Inputs:
         """Inputs without batch axis as a batch of one, on the model's device and in its dtype."""
-        if isinstance(inputs, dict):
-            return self._move({name: tensor[None] for name, tensor in inputs.items()})
-        return self._move(inputs[None])
+        return self._move(each_tensor(inputs, lambda tensor: tensor[None]))
 
     def preprocess(self, modality: str, raws: Sequence[Any], *, truncate: bool = False) -> Inputs:
         """Raw inputs as the encoder takes them, batch axis first, on the model's device.
@@ -93,12 +91,10 @@ class Model:
         return running(self.module, self.device, self.dtype)
 
     def _move(self, inputs: Inputs) -> Inputs:
-        if isinstance(inputs, dict):
-            return {name: self._move_tensor(tensor) for name, tensor in inputs.items()}
-        return self._move_tensor(inputs)
+        def moved(tensor: Tensor) -> Tensor:
+            return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
 
-    def _move_tensor(self, tensor: Tensor) -> Tensor:
-        return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
+        return each_tensor(inputs, moved)
 
     def __repr__(self) -> str:
         return (

@@ -102,15 +102,15 @@ def rings(mask: np.ndarray) -> list[np.ndarray]:
     at a corner alone have rings of their own.
     """
     around = np.pad(mask, 1)
-    steps = (  # for each side of a cell: its neighbour there, the side's first corner, the way along it
+    # for each side of a cell: its neighbour there, the side's first corner, the way along it
+    steps = (
         ((-1, 0), (0, 0), (0, 1)),
         ((0, 1), (0, 1), (1, 0)),
         ((1, 0), (1, 1), (0, -1)),
         ((0, -1), (1, 0), (-1, 0)),
     )
-    left = (
-        set()
-    )  # sides that have not been walked: (row, column) of the first corner, (rows, columns) to the next
+    # sides that have not been walked: (row, column) of the first corner, (rows, columns) to the next
+    left = set()
     for (down, right), (row, column), way in steps:
         neighbour = np.roll(around, (-down, -right), (0, 1))
         for r, c in np.argwhere((around & ~neighbour)[1:-1, 1:-1]).tolist():
@@ -123,11 +123,7 @@ def rings(mask: np.ndarray) -> list[np.ndarray]:
             left.discard(side)
             row, column, down, right = side
             row, column = row + down, column + right
-            for way in (
-                (right, -down),
-                (down, right),
-                (-right, down),
-            ):  # to the right, straight on, to the left
+            for way in ((right, -down), (down, right), (-right, down)):  # right, straight on, left
                 side = (row, column, *way)
                 if side in left or side == first:
                     break

@@ -38,20 +38,14 @@ def open_conceptual_captions(captions: Any, images: Any, *, filename: Any = FILE
     """
     path, folder = path_of(captions, "captions"), folder_of(images, "images")
     _named(filename, 0, "https://example.org/a.jpg")
-    _check(path)
-    return Pairs(
-        "Conceptual Captions", ("image", "text"), partial(_rows, path, folder, filename), numbered=True
-    )
-
-
-def _check(path: Path) -> None:
-    """Raises :class:`InputError` for a file of another format."""
     seen = [line.split("\t") for _, line in islice(lines(path), _LOOKED_AT)]
     if not any(len(cells) in (2, 3) and ("://" in cells[1] or len(cells) == 3) for cells in seen):
         raise InputError(
             f"{called(path)} is not Conceptual Captions' TSV, with lines of caption<TAB>url: "
             + (f"it begins with {chr(9).join(seen[0])!r:.60}" if seen else "it is empty")
         )
+    rows = partial(_rows, path, folder, filename)
+    return Pairs("Conceptual Captions", ("image", "text"), rows, numbered=True)
 
 
 def _rows(path: Path, folder: Path, filename: str) -> Iterator[Row]:

@@ -40,83 +40,82 @@ class Format:
 
 _COLUMNS = "which column holds which modality, as in {'image': 'file', 'text': 'caption'} or 'image=file,text=caption'"
 
-FORMATS: Mapping[str, Format] = MappingProxyType(
-    {
-        "csv": Format(
-            "paths and texts in a CSV file with columns named by modality, and perhaps id and boxes",
-            {"path": "the .csv or .tsv file; paths in it begin in its folder", "columns": _COLUMNS},
-            open_csv,
-            ("path",),
-        ),
-        "jsonl": Format(
-            "the same as one JSON object a line",
-            {"path": "the .jsonl file; paths in it begin in its folder", "columns": _COLUMNS},
-            open_jsonl,
-            ("path",),
-        ),
-        "conceptual-captions": Format(
-            "Conceptual Captions' TSV of captions and urls, with the downloaded images",
-            {
-                "captions": "the TSV: caption, url, and perhaps the name of the image's file",
-                "images": "the folder of the images",
-                "filename": "of a line's image, with {row}, {shard}, {md5}, {crc32}, {name}; {row:08d}.jpg if left out",
-            },
-            open_conceptual_captions,
-            ("captions", "images"),
-        ),
-        "ms-cxr": Format(
-            "MS-CXR's phrases and boxes over the chest X-rays of MIMIC-CXR-JPG",
-            {
-                "boxes": "MS-CXR's CSV or COCO JSON",
-                "images": "the root of MIMIC-CXR-JPG, which holds files/p10/...",
-            },
-            open_ms_cxr,
-            ("boxes", "images"),
-        ),
-        "roco": Format(
-            "ROCO's and ROCOv2's radiology figures with captions",
-            {
-                "captions": "ROCO's captions.txt, or ROCOv2's CSV of captions",
-                "images": "the folder of the images; images/ beside the captions if left out",
-            },
-            open_roco,
-            ("captions",),
-        ),
-        "rsicd": Format(
-            "RSICD's images from the air with sentences",
-            {
-                "captions": "dataset_rsicd.json",
-                "images": "the folder of the images",
-                "split": "train, val, test or all; test if left out",
-                "sentences": "all or first: a pair for each sentence, or one for each image; all if left out",
-            },
-            open_rsicd,
-            ("captions", "images"),
-        ),
-        "huggingface": Format(
-            "a folder that datasets' save_to_disk wrote",
-            {
-                "path": "the folder",
-                "columns": _COLUMNS,
-                "split": "of a folder that holds several",
-                "id_column": "the number of the row if left out",
-                "boxes_column": "lists of [x, y, w, h] in pixels of the raw image",
-            },
-            open_huggingface,
-            ("path", "columns"),
-        ),
-        "scenes": Format(
-            "m2ib's made-up scenes, and texts that name one of their objects, whose region is known",
-            {
-                "modality": "image, text, audio, depth, thermal or imu; image if left out",
-                "count": "how many scenes; 100 if left out",
-                "seed": "the benchmark's; 0 if left out",
-                "split": "test, or tune for what settings are chosen on; test if left out",
-            },
-            open_scenes,
-        ),
-    }
-)
+_FORMATS = {
+    "csv": Format(
+        "paths and texts in a CSV file with columns named by modality, and perhaps id and boxes",
+        {"path": "the .csv or .tsv file; paths in it begin in its folder", "columns": _COLUMNS},
+        open_csv,
+        ("path",),
+    ),
+    "jsonl": Format(
+        "the same as one JSON object a line",
+        {"path": "the .jsonl file; paths in it begin in its folder", "columns": _COLUMNS},
+        open_jsonl,
+        ("path",),
+    ),
+    "conceptual-captions": Format(
+        "Conceptual Captions' TSV of captions and urls, with the downloaded images",
+        {
+            "captions": "the TSV: caption, url, and perhaps the name of the image's file",
+            "images": "the folder of the images",
+            "filename": "of a line's image, with {row}, {shard}, {md5}, {crc32}, {name}; {row:08d}.jpg if left out",
+        },
+        open_conceptual_captions,
+        ("captions", "images"),
+    ),
+    "ms-cxr": Format(
+        "MS-CXR's phrases and boxes over the chest X-rays of MIMIC-CXR-JPG",
+        {
+            "boxes": "MS-CXR's CSV or COCO JSON",
+            "images": "the root of MIMIC-CXR-JPG, which holds files/p10/...",
+        },
+        open_ms_cxr,
+        ("boxes", "images"),
+    ),
+    "roco": Format(
+        "ROCO's and ROCOv2's radiology figures with captions",
+        {
+            "captions": "ROCO's captions.txt, or ROCOv2's CSV of captions",
+            "images": "the folder of the images; images/ beside the captions if left out",
+        },
+        open_roco,
+        ("captions",),
+    ),
+    "rsicd": Format(
+        "RSICD's images from the air with sentences",
+        {
+            "captions": "dataset_rsicd.json",
+            "images": "the folder of the images",
+            "split": "train, val, test or all; test if left out",
+            "sentences": "all or first: a pair for each sentence, or one for each image; all if left out",
+        },
+        open_rsicd,
+        ("captions", "images"),
+    ),
+    "huggingface": Format(
+        "a folder that datasets' save_to_disk wrote",
+        {
+            "path": "the folder",
+            "columns": _COLUMNS,
+            "split": "of a folder that holds several",
+            "id_column": "the number of the row if left out",
+            "boxes_column": "lists of [x, y, w, h] in pixels of the raw image",
+        },
+        open_huggingface,
+        ("path", "columns"),
+    ),
+    "scenes": Format(
+        "m2ib's made-up scenes, and texts that name one of their objects, whose region is known",
+        {
+            "modality": "image, text, audio, depth, thermal or imu; image if left out",
+            "count": "how many scenes; 100 if left out",
+            "seed": "the benchmark's; 0 if left out",
+            "split": "test, or tune for what settings are chosen on; test if left out",
+        },
+        open_scenes,
+    ),
+}
+FORMATS: Mapping[str, Format] = MappingProxyType(_FORMATS)
 
 _SUFFIXES = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 

@@ -69,9 +69,7 @@ def from_datasets(
     dtypes = {column: _dtype(features.get(column)) for column in wanted}
 
     def read(record: Mapping[str, Any], number: int) -> Pair:
-        first, second = (
-            (each.modality, _raw(record.get(each.name), each, dtypes[each.name])) for each in inputs
-        )
+        first, second = ((at.modality, _raw(record.get(at.name), at, dtypes[at.name])) for at in inputs)
         identity = str(number) if id_column is None else id_in(record.get(id_column))
         boxes = () if boxes_column is None else boxes_in(record.get(boxes_column))
         return Pair(identity, (first, second), boxes)
@@ -80,13 +78,9 @@ def from_datasets(
         for number, record in enumerate(raw):
             yield Row(f"row {number}", partial(read, record, number))
 
-    return Pairs(
-        name or getattr(getattr(dataset, "info", None), "dataset_name", None) or "dataset",
-        modalities_of(inputs),
-        rows,
-        located=boxes_column is not None,
-        numbered=id_column is None,
-    )
+    name = name or getattr(getattr(dataset, "info", None), "dataset_name", None) or "dataset"
+    located, numbered = boxes_column is not None, id_column is None
+    return Pairs(name, modalities_of(inputs), rows, located=located, numbered=numbered)
 
 
 def open_huggingface(

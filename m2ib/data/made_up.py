@@ -38,13 +38,8 @@ def open_scenes(*, modality: str = "image", count: int = 100, seed: int = 0, spl
     from m2ib.scenes.splits import LOCALISE, scene_seeds
 
     scene_seeds(split, seed, max(count, 2), LOCALISE)
-    return Pairs(
-        f"scenes: {modality}",
-        (modality, "text"),
-        partial(_rows, modality, count, seed, split),
-        located=True,
-        numbered=True,
-    )
+    rows = partial(_rows, modality, count, seed, split)
+    return Pairs(f"scenes: {modality}", (modality, "text"), rows, located=True, numbered=True)
 
 
 def _rows(modality: str, count: int, seed: int, split: str) -> Iterator[Row]:

@@ -196,20 +196,19 @@ def _pair(number: int, boxes: list[tuple[_Annotation, Box, Size]], root: Path) -
 
 def _candidates(root: Path, path: str) -> list[Path]:
     """Where the image may be, the place that the file says first."""
-    stem = path.removesuffix(_suffix(path))
+    stem = _stem(path)
     stems = (stem, stem.removeprefix("files/"), _name(path))
     return [root / path, *(root / f"{each}{suffix}" for each in dict.fromkeys(stems) for suffix in _SUFFIXES)]
 
 
-def _suffix(path: str) -> str:
-    """With its dot. A dicom_id may have dots: a suffix begins with a letter."""
-    found = re.search(r"\.[A-Za-z]\w*$", path)
-    return found[0] if found else ""
+def _stem(path: str) -> str:
+    """Without its suffix. A dicom_id may have dots: a suffix begins with a letter."""
+    return re.sub(r"\.[A-Za-z]\w*\Z", "", path)
 
 
 def _name(path: str) -> str:
     """Of an image, without folders and suffix: the dicom_id."""
-    return path.removesuffix(_suffix(path)).rsplit("/", 1)[-1]
+    return _stem(path).rsplit("/", 1)[-1]
 
 
 def _size(path: Path) -> Size:

@@ -75,11 +75,7 @@ def _rows(found: Callable[[], Any], cells_in: Callable[[Any], Any], *where: Any)
 
 
 def _pair(
-    cells_in: Callable[[Any], Mapping[str, Any]],
-    content: Any,
-    number: int,
-    inputs: InputColumns,
-    folder: Path,
+    cells_in: Callable[[Any], Any], content: Any, number: int, inputs: InputColumns, folder: Path
 ) -> Pair:
     cells = cells_in(content)
     for column in inputs:

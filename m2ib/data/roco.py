@@ -44,21 +44,16 @@ def open_roco(captions: Any, images: Any = None) -> Pairs:
         table = open_table(path, "\t" if "\t" in first else ",")
         name, rows = "ROCOv2", partial(_table_rows, table)
     else:
-        _check(path)
+        seen = [line for _, line in islice(lines(path), _LOOKED_AT)]
+        if not any("\t" in line for line in seen):
+            raise InputError(
+                f"{called(path)} is neither ROCO's captions.txt, with lines of id<TAB>caption, nor ROCOv2's CSV, with "
+                f"the columns ID and Caption: "
+                + (f"it begins with {listed(seen[:1])}" if seen else "it is empty")
+            )
         name, rows = "ROCO", partial(_text_rows, path)
     folder = folder_of(path.parent / "images" if images is None else images, "images")
     return Pairs(name, ("image", "text"), partial(rows, folder))
-
-
-def _check(path: Path) -> None:
-    """Raises :class:`InputError` for a file of another format."""
-    seen = [line for _, line in islice(lines(path), _LOOKED_AT)]
-    if not any("\t" in line for line in seen):
-        raise InputError(
-            f"{called(path)} is neither ROCO's captions.txt, with lines of id<TAB>caption, nor ROCOv2's CSV, with "
-            f"the columns ID and Caption: "
-            + (f"it begins with {listed(seen[:1])}" if seen else "it is empty")
-        )
 
 
 def _text_rows(path: Path, folder: Path) -> Iterator[Row]:

@@ -62,9 +62,8 @@ def _rows(entries: list[Any], folder: Path, split: str, sentences: str) -> Itera
             yield Row(f"image {number}", partial(_pair, entry, None, 0, folder, split))
             continue
         for place, sentence in enumerate(said[:1] if sentences == "first" else said):
-            yield Row(
-                f"image {number}, sentence {place}", partial(_pair, entry, sentence, place, folder, split)
-            )
+            read = partial(_pair, entry, sentence, place, folder, split)
+            yield Row(f"image {number}, sentence {place}", read)
 
 
 def _pair(entry: Any, sentence: Any, place: int, folder: Path, split: str) -> Pair:

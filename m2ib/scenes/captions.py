@@ -10,33 +10,20 @@ import numpy as np
 
 from m2ib.contract.layout import Axis
 from m2ib.scenes.icons import KINDS
-from m2ib.scenes.plan import COLOURS, SIZES, Plan
+from m2ib.scenes.plan import COLOURS, SIZES, Plan, plan
 
 _OPENINGS = (
-    "a photo of",
-    "a picture of",
-    "there is",
-    "here we see",
-    "this scene has",
-    "one can find",
-    "this shows",
-    "look at",
-    "we have",
-    "",
-)
+    "a photo of", "a picture of", "there is", "here we see", "this scene has", "one can find", "this shows",
+    "look at", "we have", "",
+)  # fmt: skip
 _JOINS = ("and", "next to", "with", "near", "beside", "close to", "together with")
 _ENDINGS = ("outside", "at home", "in view", "right here", "today", "for us", "", "", "", "")
 _PURPOSE = 5
 
-WORDS = tuple(
-    sorted(
-        {word for phrase in (*_OPENINGS, *_JOINS, *_ENDINGS) for word in phrase.split()}
-        | {"a", *KINDS, *COLOURS, *SIZES}
-    )
-)
-"""Every word that captions and queries are made of."""
-
 _TELLING = {*KINDS, *COLOURS, *SIZES}
+
+WORDS = tuple(sorted({"a", *_TELLING, *" ".join((*_OPENINGS, *_JOINS, *_ENDINGS)).split()}))
+"""Every word that captions and queries are made of."""
 
 
 @dataclass(frozen=True)
@@ -84,8 +71,6 @@ def query(kind: str, seed: int = 0) -> str:
 
     Raises :class:`InputError` for what is no kind.
     """
-    from m2ib.scenes.plan import plan
-
     named = Named(int(plan([seed], kinds=(kind,)).kind[0, 0]))
     if seed == 0:
         return f"{_OPENINGS[0]} a {kind}"

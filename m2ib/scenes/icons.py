@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -48,12 +49,11 @@ class _Pen:
 
     def line(self, *points: tuple[float, float], width: float = 0.05, tone: int = _PLAIN) -> None:
         scaled = [(x * _FINE, y * _FINE) for x, y in points]
-        for image, fill in ((self._body, 255), (self._tone, tone)):
-            ImageDraw.Draw(image).line(scaled, fill=fill, width=round(width * _FINE), joint="curve")
+        self._each("line", scaled, tone, width=round(width * _FINE), joint="curve")
 
-    def _each(self, shape: str, place: Sequence[object], tone: int) -> None:
+    def _each(self, shape: str, place: Sequence[object], tone: int, **how: Any) -> None:
         for image, fill in ((self._body, 255), (self._tone, tone)):
-            getattr(ImageDraw.Draw(image), shape)(place, fill=fill)
+            getattr(ImageDraw.Draw(image), shape)(place, fill=fill, **how)
 
     def finished(self) -> np.ndarray:
         small = (SIDE, SIDE)
@@ -188,23 +188,10 @@ def _frog(p: _Pen) -> None:
     p.ellipse(0.5, 0.76, 0.18, 0.14, tone=_LIGHT)
 
 
-_KINDS: dict[str, Callable[[_Pen], None]] = {
-    "car": _car,
-    "bell": _bell,
-    "drum": _drum,
-    "clock": _clock,
-    "bee": _bee,
-    "bird": _bird,
-    "cat": _cat,
-    "train": _train,
-    "phone": _phone,
-    "kettle": _kettle,
-    "guitar": _guitar,
-    "frog": _frog,
-}
-
-KINDS = tuple(_KINDS)
+KINDS = ("car", "bell", "drum", "clock", "bee", "bird", "cat", "train", "phone", "kettle", "guitar", "frog")
 """The kinds of objects, in the order of their numbers."""
+
+_DRAWERS = (_car, _bell, _drum, _clock, _bee, _bird, _cat, _train, _phone, _kettle, _guitar, _frog)
 
 
 def _blob(p: _Pen) -> None:
@@ -243,7 +230,7 @@ def _drawn(drawers: Sequence[Callable[[_Pen], None]]) -> Atlas:
 @cache
 def kinds() -> Atlas:
     """One icon for each of :data:`KINDS`."""
-    return _drawn(tuple(_KINDS.values()))
+    return _drawn(_DRAWERS)
 
 
 @cache

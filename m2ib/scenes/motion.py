@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from m2ib.contract.layout import Axis
+from m2ib.contract.layout import Axis, even_axis
 from m2ib.scenes.icons import KINDS
 from m2ib.scenes.plan import MOST, SECONDS, Plan
 
@@ -91,10 +91,8 @@ def traces(plan: Plan) -> np.ndarray:
 def axes() -> tuple[Axis, Axis]:
     """The traces, and the time of each sample."""
     times = np.round(np.arange(round(SECONDS * RATE) + 1) / RATE, 6).tolist()
-    return (
-        Axis("trace", "", tuple((float(n), n + 1.0) for n in range(len(TRACES)))),
-        Axis("time", "s", tuple(itertools.pairwise(times))),
-    )
+    trace = even_axis("trace", "", len(TRACES), 0, len(TRACES))
+    return trace, Axis("time", "s", tuple(itertools.pairwise(times)))
 
 
 def masks(plan: Plan) -> np.ndarray:
@@ -104,5 +102,4 @@ def masks(plan: Plan) -> np.ndarray:
     for number, kind in enumerate(KINDS):
         shaken[number, list(VIBRATIONS[kind].traces)] = True
     columns = (t >= plan.motions[..., :1]) & (t < plan.motions[..., 1:])  # (N, 3, 200)
-    found: np.ndarray = shaken[plan.kind][..., None] & columns[..., None, :] & plan.present[..., None, None]
-    return found
+    return np.asarray(shaken[plan.kind][..., None] & columns[..., None, :] & plan.present[..., None, None])

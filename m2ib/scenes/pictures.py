@@ -14,6 +14,7 @@ from m2ib.scenes.icons import KINDS, Atlas
 from m2ib.scenes.plan import MOST, SIDE, Plan
 
 _MARGIN = 32  # pixels around the picture that an icon may reach into while it is drawn
+_PADDED = SIDE + 2 * _MARGIN
 _SEEN = slice(_MARGIN, _MARGIN + SIDE)
 _BOX, _PIECE_BOX = 58, 40  # pixels that hold any icon, and any piece of clutter, turned
 _PIECES = 7  # shapes of clutter
@@ -21,18 +22,10 @@ _COARSE = 8  # cells of the background's noise, each way
 _COVERED = 0.5  # of a pixel: from here on it belongs to the object
 _IMAGE, _DEPTH, _THERMAL = 1, 2, 3  # purposes of random numbers
 
-_RGB = np.array(
-    [
-        (0.86, 0.13, 0.13),
-        (0.96, 0.52, 0.08),
-        (0.95, 0.86, 0.15),
-        (0.15, 0.66, 0.22),
-        (0.14, 0.32, 0.88),
-        (0.55, 0.17, 0.72),
-        (0.97, 0.55, 0.75),
-        (0.95, 0.95, 0.95),
-    ]
-)
+_RGB = np.array([
+    (0.86, 0.13, 0.13), (0.96, 0.52, 0.08), (0.95, 0.86, 0.15), (0.15, 0.66, 0.22),
+    (0.14, 0.32, 0.88), (0.55, 0.17, 0.72), (0.97, 0.55, 0.75), (0.95, 0.95, 0.95),
+])  # fmt: skip
 """By colour of :data:`m2ib.scenes.plan.COLOURS`."""
 
 # By kind: how warm it is, what its dark and light parts add, and how heat changes across and down.
@@ -128,13 +121,11 @@ def _draw(
 
 def _objects(plan: Plan) -> Iterator[tuple[int, _Drawn]]:
     """Slot by slot, all scenes' objects that are there."""
+    fields = (plan.kind, plan.centre, plan.pixels, plan.turn, plan.mirror)
     for slot in range(MOST):
         which = np.flatnonzero(plan.present[:, slot])
         if len(which):
-            number, centre, pixels, turn, mirror = (
-                values[which, slot]
-                for values in (plan.kind, plan.centre, plan.pixels, plan.turn, plan.mirror)
-            )
+            number, centre, pixels, turn, mirror = (values[which, slot] for values in fields)
             yield slot, _draw(which, icons.kinds(), number, centre, pixels, turn, mirror, _BOX)
 
 
@@ -150,19 +141,18 @@ def _clutter(u: np.ndarray) -> Iterator[tuple[int, _Drawn]]:
 
 def _smooth(coarse: np.ndarray) -> np.ndarray:
     """(N, cells, cells, ...) -> (N, padded, padded, ...), bilinearly."""
-    size = SIDE + 2 * _MARGIN
-    place = np.linspace(0, coarse.shape[1] - 1, size)
+    place = np.linspace(0, coarse.shape[1] - 1, _PADDED)
     low = np.minimum(place.astype(int), coarse.shape[1] - 2)
-    matrix = np.zeros((size, coarse.shape[1]), np.float32)
-    matrix[np.arange(size), low] = 1 - (place - low)
-    matrix[np.arange(size), low + 1] += place - low
+    matrix = np.zeros((_PADDED, coarse.shape[1]), np.float32)
+    matrix[np.arange(_PADDED), low] = 1 - (place - low)
+    matrix[np.arange(_PADDED), low + 1] += place - low
     count, cells = coarse.shape[:2]
     flat = coarse.astype(np.float32).reshape(count, cells, -1)  # (N, cells, cells * channels)
-    moved = (matrix @ flat).reshape(count, size, cells, -1).swapaxes(2, 3)  # (N, padded, channels, cells)
+    moved = (matrix @ flat).reshape(count, _PADDED, cells, -1).swapaxes(2, 3)  # (N, padded, channels, cells)
     channels = moved.shape[2]
-    smooth = moved.reshape(count, size * channels, cells) @ matrix.T  # (N, padded * channels, padded)
-    smooth = smooth.reshape(count, size, channels, size).swapaxes(2, 3)
-    return np.ascontiguousarray(smooth.reshape(count, size, size, *coarse.shape[3:]))
+    smooth = moved.reshape(count, _PADDED * channels, cells) @ matrix.T  # (N, padded * channels, padded)
+    smooth = smooth.reshape(count, _PADDED, channels, _PADDED).swapaxes(2, 3)
+    return np.ascontiguousarray(smooth.reshape(count, _PADDED, _PADDED, *coarse.shape[3:]))
 
 
 def _uniform(plan: Plan, purpose: int, *counts: int) -> list[np.ndarray]:
@@ -178,12 +168,8 @@ def _ground(
     slope = np.linspace(-1, 1, _COARSE)
     rough_plane = rough * (grain.reshape(-1, _COARSE, _COARSE) - 0.5)
     coarse = level + spread * (base[:, 0, None, None] - 0.5) + rough_plane
-    coarse = (
-        coarse
-        + down * (base[:, 1, None, None] - 0.5) * slope[:, None]
-        + across * (base[:, 2, None, None] - 0.5) * slope
-    )
-    return _smooth(coarse)
+    coarse = coarse + down * (base[:, 1, None, None] - 0.5) * slope[:, None]
+    return _smooth(coarse + across * (base[:, 2, None, None] - 0.5) * slope)
 
 
 def _inside(drawn: _Drawn, dark: np.ndarray, light: np.ndarray) -> np.ndarray:
@@ -255,8 +241,7 @@ def thermals(plan: Plan) -> np.ndarray:
 
 def masks(plan: Plan) -> np.ndarray:
     """(N, 3, 112, 112) bool: the pixels of each slot's object, at least half covered by it and by no later one."""
-    size = SIDE + 2 * _MARGIN
-    found = np.zeros((len(plan.seeds), MOST, size, size), bool)
+    found = np.zeros((len(plan.seeds), MOST, _PADDED, _PADDED), bool)
     for slot, drawn in _objects(plan):
         covered = drawn.body >= _COVERED  # (n, box, box)
         for earlier in range(slot):

@@ -136,8 +136,7 @@ def _placed(u: np.ndarray, pixels: np.ndarray, count: np.ndarray) -> np.ndarray:
     fits = ((apart >= needed[:, None]) | ~pair[:, None]).all((2, 3))  # (N, tries)
     centres[:, -1] = np.array([(28, 28), (84, 28), (28, 84)])  # always fits
     fits[:, -1] = True
-    chosen: np.ndarray = centres[np.arange(len(u)), fits.argmax(1)]
-    return chosen
+    return np.asarray(centres[np.arange(len(u)), fits.argmax(1)])
 
 
 def _timed(u: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -147,9 +146,8 @@ def _timed(u: np.ndarray, count: np.ndarray) -> np.ndarray:
     lengths = lengths * there
     order = np.argsort(np.where(there, u[:, MOST : 2 * MOST], 2.0), axis=1)  # (N, 3) first to last
     gaps = np.diff(np.sort(u[:, 2 * MOST :], axis=1)[:, : MOST + 1], prepend=0.0, append=1.0, axis=1)
-    share = np.where(
-        np.arange(MOST + 2) <= count[:, None], gaps, 0
-    )  # (N, 5): before each event, and after the last
+    # (N, 5): before each event, and after the last
+    share = np.where(np.arange(MOST + 2) <= count[:, None], gaps, 0)
     share /= share.sum(1, keepdims=True)
     free = (SECONDS - lengths.sum(1))[:, None] * share
     ordered = np.take_along_axis(lengths, order, 1)
@@ -157,5 +155,4 @@ def _timed(u: np.ndarray, count: np.ndarray) -> np.ndarray:
     events = np.zeros((len(u), MOST, 2))
     np.put_along_axis(events[..., 0], order, starts, 1)
     np.put_along_axis(events[..., 1], order, starts + ordered, 1)
-    kept: np.ndarray = events * there[..., None]
-    return kept
+    return np.asarray(events * there[..., None])

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.contract.layout import Axis
+from m2ib.contract.layout import Axis, even_axis
 from m2ib.scenes import captions, motion, pictures, sounds
 from m2ib.scenes.icons import KINDS
 from m2ib.scenes.plan import COLOURS, SIDE, SIZES, plan
@@ -80,12 +80,9 @@ def scenes(
 def _together(seeds: Sequence[int], kinds: Sequence[str] | None, count: int | None) -> list[Scene]:
     planned = plan(seeds, kinds=kinds, count=count)
     pixels, bands, shakes = pictures.masks(planned), sounds.masks(planned), motion.masks(planned)
-    images, depths, thermals = (
-        make(planned) for make in (pictures.images, pictures.depths, pictures.thermals)
-    )
+    images, depths, thermals = pictures.images(planned), pictures.depths(planned), pictures.thermals(planned)
     waveforms, traces, texts = sounds.waveforms(planned), motion.traces(planned), captions.captions(planned)
-    places = tuple((float(n), n + 1.0) for n in range(SIDE))
-    square = (Axis("row", "px", places), Axis("column", "px", places))
+    square = even_axis("row", "px", SIDE, 0, SIDE), even_axis("column", "px", SIDE, 0, SIDE)
     times, moves = sounds.axes(), motion.axes()
     made = []
     for number, seed in enumerate(planned.seeds):

@@ -64,7 +64,7 @@ def _band(noise: np.ndarray, low: float, high: float) -> np.ndarray:
     spectrum = np.fft.rfft(noise)
     hertz = np.fft.rfftfreq(noise.shape[1], 1 / RATE)
     spectrum[:, (hertz < low) | (hertz > high)] = 0
-    kept: np.ndarray = np.fft.irfft(spectrum, noise.shape[1])
+    kept = np.fft.irfft(spectrum, noise.shape[1])
     return np.asarray(kept / (kept.std(1, keepdims=True) * 1.6 + 1e-9))
 
 
@@ -80,9 +80,8 @@ def _engine(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
 def _bell(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     base = 620 + 130 * u[:, 0]
     partials = ((1.0, 0.6, 3.0), (1.19, 0.4, 4.0), (1.56, 0.4, 5.0), (2.0, 0.5, 5.0), (2.66, 0.3, 7.0))
-    return np.asarray(
-        sum(0.6 * loud * _tone(t, base * ratio) * np.exp(-decay * t) for ratio, loud, decay in partials)
-    )
+    tones = (0.6 * loud * _tone(t, base * ratio) * np.exp(-decay * t) for ratio, loud, decay in partials)
+    return np.asarray(sum(tones))
 
 
 @_sounds("drum", 40, 480)
@@ -95,9 +94,8 @@ def _drum(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
 @_sounds("clock", 2000, 3900)
 def _ticks(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     tick = _since(t, 9 + 3 * u[:, 0])
-    return np.asarray(
-        (_tone(t, 2300 + 300 * u[:, 1]) + 0.6 * _tone(t, 3350 + 200 * u[:, 2])) * np.exp(-110 * tick)
-    )
+    tones = _tone(t, 2300 + 300 * u[:, 1]) + 0.6 * _tone(t, 3350 + 200 * u[:, 2])
+    return np.asarray(tones * np.exp(-110 * tick))
 
 
 @_sounds("bee", 180, 1650)
@@ -194,10 +192,8 @@ def axes() -> tuple[Axis, Axis]:
     mel = 1127 * np.log1p(np.array([20.0, RATE / 2]) / 700)
     edges = 700 * np.expm1(np.linspace(mel[0], mel[1], BANDS + 1) / 1127)
     times = np.round(np.arange(round(SECONDS / STEP) + 1) * STEP, 6)
-    return (
-        Axis("frequency", "Hz", tuple(pairwise(edges.tolist()))),
-        Axis("time", "s", tuple(pairwise(times.tolist()))),
-    )
+    frequency = Axis("frequency", "Hz", tuple(pairwise(edges.tolist())))
+    return frequency, Axis("time", "s", tuple(pairwise(times.tolist())))
 
 
 def masks(plan: Plan) -> np.ndarray:
@@ -206,5 +202,4 @@ def masks(plan: Plan) -> np.ndarray:
     bands = np.array([SIGNATURES[kind].band for kind in KINDS])[plan.kind]  # (N, 3, 2)
     rows = (frequency >= bands[..., :1]) & (frequency <= bands[..., 1:])  # (N, 3, 64)
     columns = (time >= plan.sounds[..., :1]) & (time <= plan.sounds[..., 1:])  # (N, 3, 200)
-    found: np.ndarray = rows[..., None] & columns[..., None, :] & plan.present[..., None, None]
-    return found
+    return np.asarray(rows[..., None] & columns[..., None, :] & plan.present[..., None, None])

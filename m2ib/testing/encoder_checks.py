@@ -65,9 +65,8 @@ def check_encoder(
                 break
     advance()
     reason = f"{results[-1].check!r} failed"
-    return CheckResults(
-        results, [Skipped(encoder.modality, name, reason) for name in ENCODER_CHECKS[len(results) :]]
-    )
+    skipped = [Skipped(encoder.modality, name, reason) for name in ENCODER_CHECKS[len(results) :]]
+    return CheckResults(results, skipped)
 
 
 def _as_found(context: CheckContext, check: Callable[[CheckContext], None]) -> None:
@@ -163,10 +162,8 @@ def _check_layout(context: CheckContext) -> None:
     for number, item in enumerate(context.items):
         layout = item.layout
         require(isinstance(layout, Layout), f"example {number}: the layout is a {type(layout).__name__}")
-        inputs = context.batch(item)
-        outputs = (
-            record(encoder, inputs, -1).outputs | record(encoder, inputs, len(encoder.blocks) - 1).outputs
-        )
+        inputs, last = context.batch(item), len(encoder.blocks) - 1
+        outputs = record(encoder, inputs, -1).outputs | record(encoder, inputs, last).outputs
         for depth, output in outputs.items():
             _check_fits(f"example {number}, {context.named(depth)}", layout, encoder, depth, output)
         _check_tokens(f"example {number}", item)

@@ -57,33 +57,23 @@ def missing_from_spec(
     info: Registered[AdapterSpec], model: Model, examples: Mapping[str, Sequence[Any]]
 ) -> list[MissingField]:
     """Of what the adapter was registered with."""
-    return [MissingField((ADAPTER,), what, gain) for what, gain in _spec_fields(info, model, examples)]
-
-
-def _spec_fields(
-    info: Registered[AdapterSpec], model: Model, examples: Mapping[str, Sequence[Any]]
-) -> Iterator[tuple[str, str]]:
-    """(field, what it would gain)."""
-    spec = info.spec
-    if options := _untold(info):
-        yield "AdapterSpec.options", options
+    spec, gains = info.spec, {"options": _untold(info)}
     showing = tuple(modality for modality, encoder in model.encoders.items() if encoder.attention is not None)
     if spec.attention is None:
         gain = f"methods that read attention refused before anything is loaded: attention={showing!r}"
-        yield "AdapterSpec.attention", gain
+        gains["attention"] = gain
     elif hidden := [modality for modality in showing if modality not in spec.attention]:
         gain = f"methods that read attention for {_listed(hidden)}: it leaves out what the encoders show, so they are "
-        yield "AdapterSpec.attention", gain + f"refused; attention={showing!r}"
+        gains["attention"] = gain + f"refused; attention={showing!r}"
     written = tuple(
         modality
         for modality in model.modalities
         if modality not in spec.inline and any(_is_written(raw) for raw in examples[modality])
     )
     if written:
-        gain = (
-            f"tables of pairs with {_listed(written)} written out, which are now taken for paths of files: "
-        )
-        yield "AdapterSpec.inline", gain + f"inline={(*spec.inline, *written)!r}"
+        gain = f"tables of pairs with {_listed(written)} written out, which are now taken for paths of files"
+        gains["inline"] = f"{gain}: inline={(*spec.inline, *written)!r}"
+    return [MissingField((ADAPTER,), f"AdapterSpec.{name}", gain) for name, gain in gains.items() if gain]
 
 
 def _encoder_fields(encoder: Encoder, item: Item, inputs: Inputs) -> Iterator[tuple[str, str]]:
@@ -145,10 +135,8 @@ def _renderer_fields(encoder: Encoder, item: Item) -> Iterator[tuple[str, str]]:
     elif renderer.name not in rows.names:
         nobody = f"no plugin registers the renderer {renderer.name!r}"
         why = next((line for line in rows.conflicts if repr(renderer.name) in line), nobody)
-        yield (
-            "RendererSpec",
-            f"saved explanations that load as they were: {why}, so their maps load as plain values",
-        )
+        gain = f"saved explanations that load as they were: {why}, so their maps load as plain values"
+        yield "RendererSpec", gain
 
 
 def _untold(info: Registered[AdapterSpec]) -> str:

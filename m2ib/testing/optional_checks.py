@@ -33,10 +33,7 @@ def check_attention(context: CheckContext) -> None:
         isinstance(at, Tensor) and at.shape == (1,) and not at.is_floating_point(),
         f"attention.pooled gives {shape_of(at)} for one input; it must be (1,) whole numbers",
     )
-    require(
-        0 <= int(at[0]) < length,
-        f"attention.pooled gives the position {int(at[0])} of {length}",
-    )
+    require(0 <= int(at[0]) < length, f"attention.pooled gives the position {int(at[0])} of {length}")
 
 
 def check_degradation(context: CheckContext) -> None:

@@ -70,7 +70,7 @@ class Report:
             "missing": [{**asdict(each), "modalities": list(each.modalities)} for each in self.missing],
             "timings": [
                 {
-                    name: rounded(value) if isinstance(value, float) else value
+                    name: round(value, 2) if isinstance(value, float) else value
                     for name, value in {**asdict(each), "ratio": each.ratio}.items()
                 }
                 for each in self.timings
@@ -119,9 +119,8 @@ def report_on(
         warnings.simplefilter("always", M2IBWarning)
         model, loaded = _load(name, checkpoint=checkpoint, device=device, dtype=dtype, **options)
         if model is None:
-            left = [
-                Skipped("model", what, "'load' failed") for what in ("all other checks", MISSING, TIMINGS)
-            ]
+            rest = ("all other checks", MISSING, TIMINGS)
+            left = [Skipped("model", what, "'load' failed") for what in rest]
             return Report(about, [loaded], {}, left, warnings=_told(said))
         about["device"] = str(model.device)
         found = model.origin.get("checkpoint", checkpoint)
@@ -184,8 +183,3 @@ def _more(
         attempt(modality, TIMINGS, lambda m=modality, r=raw: timings.append(time_encoder(model, m, r)))  # type: ignore[misc]
     attempt(ADAPTER, MISSING, lambda: gains.extend(missing_from_spec(info, model, raws)))
     return merged(gains), timings, left
-
-
-def rounded(value: float) -> float:
-    """To two digits after the point, as it is printed."""
-    return round(value, 2)

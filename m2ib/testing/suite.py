@@ -36,7 +36,11 @@ def run_checks(
         first = run_check(_MODEL, _MODEL, partial(check_model, model, examples))
         advance()
         if first.failure:
-            return CheckResults([first], _all_but(model, "'model' failed"))
+            reason = "'model' failed"
+            left = [
+                Skipped(modality, name, reason) for modality in model.modalities for name in ENCODER_CHECKS
+            ]
+            return CheckResults([first], [*left, *_pairs(model, reason), Skipped(_MODEL, _LEFT, reason)])
         results: list[Result] = [first]
         skipped: list[Skipped] = []
         found = state(model.module)
@@ -56,12 +60,6 @@ def run_checks(
 def steps(model: Model) -> int:
     """How many there are, but for the pairs."""
     return 1 + len(model.encoders) * len(ENCODER_CHECKS)
-
-
-def _all_but(model: Model, reason: str) -> list[Skipped]:
-    """Everything after the first check."""
-    each = [Skipped(modality, name, reason) for modality in model.modalities for name in ENCODER_CHECKS]
-    return [*each, *_pairs(model, reason), Skipped(_MODEL, _LEFT, reason)]
 
 
 def _pairs(model: Model, reason: str) -> list[Skipped]:

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from m2ib.testing.report import MISSING, TIMINGS, Report, rounded
+from m2ib.testing.report import MISSING, TIMINGS, Report
 from m2ib.testing.results import Skipped
 
 _MODEL = "model"
@@ -77,29 +77,20 @@ def _timings(report: Report, console: Console) -> None:
     threads = about["threads"]
     where = f"cpu with {threads} thread{'s' * (threads > 1)}" if about["device"] == "cpu" else about["device"]
     step = f"forward and backward with {about['copies']} copies of one input"
-    _head(
-        console,
-        f"Milliseconds on {where}: medians after a warm-up. A step is {step}, whole or from the default layer on"
-        if report.timings
-        else "Timings",
-    )
+    title = f"Milliseconds on {where}: medians after a warm-up. A step is {step}, whole or from the default layer on"
+    _head(console, title if report.timings else "Timings")
     if report.timings:
         grid = _grid(0)
         grid.show_header = True
         for name in ("", "forward", "whole step", "layer", "tail step", "by own tail", "tail/whole"):
             grid.add_column(Text(name), justify="right" if name else "left")
         for each in report.timings:
-            own = "" if each.own_tail_step_ms is None else _two_digits(each.own_tail_step_ms)
-            first = _two_digits(each.forward_ms), _two_digits(each.whole_step_ms), str(each.layer)
-            grid.add_row(each.modality, *first, _two_digits(each.tail_step_ms), own, _two_digits(each.ratio))
+            own = "" if each.own_tail_step_ms is None else f"{each.own_tail_step_ms:.2f}"
+            first = f"{each.forward_ms:.2f}", f"{each.whole_step_ms:.2f}", str(each.layer)
+            grid.add_row(each.modality, *first, f"{each.tail_step_ms:.2f}", own, f"{each.ratio:.2f}")
         console.print(Padding(grid, (0, 0, 0, 2)))
     for left in (each for each in report.skipped if each.what == TIMINGS):
         _line(console, f"  {left.modality}: left out, as {left.reason}", "yellow")
-
-
-def _two_digits(value: float) -> str:
-    """After the point; no ``1e+03``."""
-    return f"{rounded(value):.2f}"
 
 
 def _sources(report: Report) -> str:

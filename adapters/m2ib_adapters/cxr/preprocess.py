@@ -15,9 +15,7 @@ from m2ib.contract.inputs import Item
 from m2ib.contract.layout import Layout
 from m2ib.errors import SettingError
 from m2ib.renderers import ImageView
-from m2ib_adapters.inputs.images import ImagePreparation, open_image, placed
-
-Region = tuple[float, float, float, float]
+from m2ib_adapters.inputs.images import ImagePreparation, Region, open_image, placed
 
 
 @dataclass(frozen=True)

@@ -60,8 +60,7 @@ def load(
         module = weights.empty(sizes).to(dtype)
     elif checkpoint is None and architecture is not None:
         warn(
-            "imagebind: an architecture without a checkpoint was loaded; its weights are random",
-            stacklevel=4,
+            "imagebind: an architecture without a checkpoint was loaded; its weights are random", stacklevel=4
         )
         module = weights.random(sizes, device, dtype)
     else:

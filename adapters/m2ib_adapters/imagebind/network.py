@@ -29,18 +29,12 @@ class ImageBind(nn.Module):
         super().__init__()
         a = architecture
         self.architecture = a
+        width, grid = a.vision_embed_dim, a.patches("vision").grid(a.picture_size)
+        films = nn.Conv3d(3, width, a.kernel_size, a.kernel_size, bias=False)
+        frames = nn.Sequential(RepeatFrames(a.kernel_size[0]), films)
         self.modality_preprocessors = nn.ModuleDict(
             {
-                "vision": PatchPreprocessor(
-                    "rgbt_stem",
-                    nn.Sequential(
-                        RepeatFrames(a.kernel_size[0]),
-                        nn.Conv3d(3, a.vision_embed_dim, a.kernel_size, a.kernel_size, bias=False),
-                    ),
-                    a.vision_embed_dim,
-                    a.patches("vision").grid(a.picture_size),
-                    norm=False,
-                ),
+                "vision": PatchPreprocessor("rgbt_stem", frames, width, grid, norm=False),
                 "text": TextPreprocessor(a.text_embed_dim, a.vocabulary_size, a.context_length),
                 "audio": _picture("rgbt_stem", a.audio_embed_dim, a.patches("audio"), a.audio_size),
                 "depth": _picture("depth_stem", a.depth_embed_dim, a.patches("depth"), a.picture_size),
@@ -62,14 +56,7 @@ class ImageBind(nn.Module):
             }
         )
         out = a.out_embed_dim
-        self.modality_heads = nn.ModuleDict(
-            {
-                name: EndTokenHead(width, out)
-                if name == "text"
-                else _head(width, out, *([nn.Dropout(0.5)] if name == "imu" else []))
-                for name, width in widths.items()
-            }
-        )
+        self.modality_heads = nn.ModuleDict({name: _head(name, width, out) for name, width in widths.items()})
         self.modality_postprocessors = nn.ModuleDict(
             {name: nn.Sequential(UnitLength(), *_scale(name)) for name in widths}
         )
@@ -87,9 +74,8 @@ class ImageBind(nn.Module):
         depth    (N, 1, H, W); thermal the same; imu (N, 6, samples)
         """
         clips = x.shape[1] if x.ndim >= CLIP_DIMENSIONS else None
-        tokens = self.modality_preprocessors[name](
-            x if clips is None else x.flatten(0, 1)
-        )  # (N * clips, T, C)
+        each = x if clips is None else x.flatten(0, 1)  # (N * clips, ...)
+        tokens = self.modality_preprocessors[name](each)  # (N * clips, T, C)
         if clips is not None:
             tokens = tokens.unflatten(0, (-1, clips))  # (N, clips, T, C)
         tokens = self.modality_trunks[name](tokens, self.mask(name, tokens.shape[-2]))
@@ -260,8 +246,10 @@ def _scale(name: str) -> list[Scale]:
     return [Scale(SCALES[name])] if name in SCALES else []
 
 
-def _head(width: int, out: int, *between: nn.Module) -> nn.Sequential:
-    """The class token, projected."""
-    return nn.Sequential(
-        nn.LayerNorm(width, eps=EPS), FirstToken(), *between, nn.Linear(width, out, bias=False)
-    )
+def _head(name: str, width: int, out: int) -> nn.Module:
+    """The end token of texts, the class token of all else, projected."""
+    if name == "text":
+        return EndTokenHead(width, out)
+    between = [nn.Dropout(0.5)] if name == "imu" else []
+    norm, project = nn.LayerNorm(width, eps=EPS), nn.Linear(width, out, bias=False)
+    return nn.Sequential(norm, FirstToken(), *between, project)

@@ -209,7 +209,7 @@ class AudioPreparation(WithOptions):
     def log_mel(self, wave: Tensor) -> Tensor:
         """(channels, samples) -> (frames, bands): log energies of the first channel."""
         fbank = optional("torchaudio.compliance.kaldi", "imagebind").fbank
-        energies: Tensor = fbank(
+        return fbank(
             wave,
             num_mel_bins=self.bins,
             sample_frequency=self.rate,
@@ -220,41 +220,32 @@ class AudioPreparation(WithOptions):
             use_energy=False,
             dither=0.0,
         )
-        return energies
 
     def _axes(self) -> tuple[Axis, Axis]:
         """Frequency and time of each patch."""
         edges = mel_edges(self.bins, self.rate)
         bands, times = (self.patches.spans(axis, size) for axis, size in enumerate((self.bins, self.frames)))
-        return (
-            Axis(
-                "frequency", "Hz", tuple((float(edges[low]), float(edges[high + 1])) for low, high in bands)
-            ),
-            Axis(
-                "time",
-                "s",
-                tuple((start * _STEP, round((stop - 1) * _STEP + _WINDOW, 6)) for start, stop in times),
-            ),
-        )
+        hertz = tuple((float(edges[low]), float(edges[high + 1])) for low, high in bands)
+        seconds = tuple((start * _STEP, round((stop - 1) * _STEP + _WINDOW, 6)) for start, stop in times)
+        return Axis("frequency", "Hz", hertz), Axis("time", "s", seconds)
 
     def _warn(self, sound: Sound, reading: Reading, heard: list[Tensor], filled: tuple[int, ...]) -> None:
         low, high = reading.extremes
         if max(-low, high) > _LOUD:
-            message = (
-                f"its samples lie in [{low:g}, {high:g}], where the model was made for [-1, 1]; "
+            warn(
+                f"{sound.name}: its samples lie in [{low:g}, {high:g}], where the model was made for [-1, 1]; "
                 "scale them, or give int16 or int32"
             )
-            warn(f"{sound.name}: {message}")
         if max(float(clip[0].max() - clip[0].min()) for clip in heard) < _SILENCE:
             others = any(float(clip.max() - clip.min()) >= _SILENCE for clip in heard)
             what = "its first channel, the only one that the model reads," if others else "the sound"
-            message = f"{what} is silent in all clips; the map shows nothing about sound"
-            warn(f"{sound.name}: {message}")
+            warn(f"{sound.name}: {what} is silent in all clips; the map shows nothing about sound")
         if max(filled) < (1 - _MOSTLY_PADDING) * self.frames:
             padding = 1 - max(filled) / self.frames
-            message = f"its {sound.seconds:.3f} s fill {max(filled)} of {self.frames} frames; "
-            message += f"{padding:.0%} of what the model reads is padding"
-            warn(f"{sound.name}: {message}")
+            warn(
+                f"{sound.name}: its {sound.seconds:.3f} s fill {max(filled)} of {self.frames} frames; "
+                f"{padding:.0%} of what the model reads is padding"
+            )
 
 
 def mel_edges(bins: int, rate: int) -> np.ndarray:

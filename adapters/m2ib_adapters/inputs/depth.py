@@ -22,14 +22,7 @@ from torch import Tensor
 from m2ib.contract.inputs import Item
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
-from m2ib_adapters.inputs.fields import (
-    FieldPreparation,
-    fill_nearest,
-    fit,
-    is_flat,
-    open_field,
-    seen_part,
-)
+from m2ib_adapters.inputs.fields import FieldPreparation, fill_nearest, fit, is_flat, open_field, seen_part
 from m2ib_adapters.inputs.media import called, rounded
 from m2ib_adapters.inputs.options import check_positive, saying
 

@@ -111,13 +111,12 @@ def _stored(dataset: Any, name: str) -> np.ndarray:
                 "pip install 'pydicom[pixeldata,gpl-license]', or save it uncompressed"
             )
     try:
-        values: np.ndarray = pixel_array(dataset)
+        return pixel_array(dataset)
     except Exception as error:  # a damaged file makes pydicom and its decoders raise anything
         what = f" ({syntax.name})" if compressed else ""
         raise InputError(
             f"{name} is damaged, or cut off: its pixels{what} cannot be read: {_short(error)}"
         ) from error
-    return values
 
 
 def _shown(dataset: Any, stored: np.ndarray, name: str) -> tuple[np.ndarray, dict[str, Any]]:

@@ -19,13 +19,11 @@ from m2ib.contract.inputs import Item
 from m2ib.errors import InputError
 from m2ib.renderers import FieldView
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.images import ImagePreparation, decoding, placed, read_file
+from m2ib_adapters.inputs.images import ImagePreparation, Region, decoding, placed, read_file
 from m2ib_adapters.inputs.media import called, check_pixels, existing_file
 from m2ib_adapters.inputs.options import WithOptions, check_number, check_positive
 from m2ib_adapters.inputs.tensors import array_of
 from m2ib_adapters.towers.patches import Patches
-
-Region = tuple[float, float, float, float]
 
 _PATCHES = Patches((16, 16), (16, 16))
 _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger

@@ -97,20 +97,18 @@ def _from_images(images: list[Any], rate: float) -> Film:
             raise InputError(
                 f"video: frame {number} of the list is a {type(image).__name__}, not a PIL image"
             )
-    return _even(
-        len(images),
-        rate,
-        lambda numbers: ((n, np.asarray(open_image(images[n])[0])) for n in numbers),
-        "images",
-    )
+
+    def pictures(numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        return ((n, np.asarray(open_image(images[n])[0])) for n in numbers)
+
+    return _even(len(images), rate, pictures, "images")
 
 
 def _from_file(path: Path) -> Film:
     file = FilmFile.of(path)
     even = np.arange(len(file.times)) / file.rate
-    constant = bool(
-        np.abs(file.times - even).max() * file.rate < 0.5
-    )  # stamps are rounded, some to milliseconds
+    off = np.abs(file.times - even).max()  # seconds; stamps are rounded, some to milliseconds
+    constant = bool(off * file.rate < 0.5)
     duration = len(even) / file.rate if constant else float(file.times[-1]) + file.last
     times = even if constant else file.times
     origin = {"source": str(path), "sha256": sha256(path), "format": file.form}

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 from m2ib.contract.inputs import Item
-from m2ib.contract.layout import Axis, Layout
+from m2ib.contract.layout import Axis, Layout, even_axis
 from m2ib.errors import InputError
 from m2ib.notices import warn
 from m2ib.renderers import ImageView
@@ -31,6 +31,8 @@ _MAX_RESIZED = 2**26  # pixels of an intermediate image; beyond it only the part
 _LITTLE_SEEN = 0.2
 
 Fit = Literal["crop", "squash", "pad"]
+Region = tuple[float, float, float, float]
+"""(left, top, right, bottom) in pixels."""
 
 
 class Preparation(Protocol):
@@ -90,9 +92,7 @@ class ImagePreparation:
         view = ImageView.of(Image.fromarray(np.ascontiguousarray(array)), region, self.size)
         return Item(pixels, placed(layout, region), view, {"source": "tensor", "input_size": list(self.size)})
 
-    def place(
-        self, image: Image.Image, name: str | None = "image"
-    ) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    def place(self, image: Image.Image, name: str | None = "image") -> tuple[Image.Image, Region]:
         """The image at the model's size, and the region of the image that it shows (pixels of ``image``).
 
         Warns, in the name of ``name``, where that is a small part; not where it is None.
@@ -111,9 +111,7 @@ class ImagePreparation:
             return canvas, (left, top, left + columns * ratio, top + rows * ratio)
         return self._crop(image, name)
 
-    def _crop(
-        self, image: Image.Image, name: str | None
-    ) -> tuple[Image.Image, tuple[float, float, float, float]]:
+    def _crop(self, image: Image.Image, name: str | None) -> tuple[Image.Image, Region]:
         rows, columns = self.size
         width, height = image.size
         if rows != columns:  # covers the input, both sides rounded, as timm does
@@ -138,21 +136,16 @@ class ImagePreparation:
         return whole.crop((left, top, left + columns, top + rows)), region
 
 
-def pixel_axes(grid: tuple[int, int], region: tuple[float, float, float, float]) -> tuple[Axis, Axis]:
+def pixel_axes(grid: tuple[int, int], region: Region) -> tuple[Axis, Axis]:
     """The rows and columns of ``grid`` in pixels of the raw image, where ``region`` is what it covers.
 
     region  (left, top, right, bottom); cells over padding have spans outside the image
     """
     left, top, right, bottom = region
-    return _axis("row", grid[0], top, bottom), _axis("column", grid[1], left, right)
+    return even_axis("row", "px", grid[0], top, bottom), even_axis("column", "px", grid[1], left, right)
 
 
-def _axis(name: str, count: int, first: float, last: float) -> Axis:
-    step = (last - first) / count
-    return Axis(name, "px", tuple((first + step * at, first + step * (at + 1)) for at in range(count)))
-
-
-def placed(layout: Layout, region: tuple[float, float, float, float]) -> Layout:
+def placed(layout: Layout, region: Region) -> Layout:
     """``layout`` with its axes in pixels of the raw image, if it is a grid (rows, columns) of known shape."""
     if layout.grid is None or len(layout.grid) != 2:
         return layout

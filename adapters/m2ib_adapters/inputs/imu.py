@@ -26,10 +26,7 @@ from m2ib_adapters.inputs.recordings import SENSORS, TRACES, Recording, open_rec
 from m2ib_adapters.towers.patches import Patches
 
 G = 9.80665  # m/s²
-_FACTORS = {
-    "accelerometer": {"m/s2": 1.0, "g": G},
-    "gyroscope": {"rad/s": 1.0, "deg/s": np.pi / 180},
-}
+_FACTORS = {"accelerometer": {"m/s2": 1.0, "g": G}, "gyroscope": {"rad/s": 1.0, "deg/s": np.pi / 180}}
 _SHOWN_UNITS = {"m/s2": "m/s²"}
 _PLAUSIBLE_G = (3.0, 30.0)  # m/s², median length of the acceleration, gravity included
 _PLAUSIBLE_TURN = 35.0  # rad/s, 2000 degrees a second: what gyroscopes measure at most
@@ -158,10 +155,8 @@ class ImuPreparation(WithOptions):
         if self.rate is not None:
             return np.arange(count) / self.rate, {"rate": rounded(self.rate), "times": "by the rate"}
         if recording.times is not None:
-            return recording.times, {
-                "rate": rounded(1 / np.median(np.diff(recording.times))),
-                "times": "recorded",
-            }
+            usual = rounded(1 / np.median(np.diff(recording.times)))
+            return recording.times, {"rate": usual, "times": "recorded"}
         rate = count / self.seconds
         if count != self.samples:
             warn(
@@ -235,9 +230,8 @@ class ImuPreparation(WithOptions):
     def _layout(self, start: float) -> Layout:
         patches = Patches((self.window,), (self.window,))
         step = self.seconds / self.samples
-        spans = tuple(
-            (start + begin * step, start + end * step) for begin, end in patches.spans(0, self.samples)
-        )
+        cells = patches.spans(0, self.samples)
+        spans = tuple((start + begin * step, start + end * step) for begin, end in cells)
         return patches.layout((self.samples,), axes=(Axis("time", "s", spans),))
 
     def _view(self, samples: np.ndarray, times: np.ndarray, units: Mapping[str, str]) -> TracesView:

@@ -28,10 +28,7 @@ _SPELLINGS = {
     "gyroscope": r"angular[\s_]?velocity|gyroscope|gyro|gyr|g|omega|w",
 }
 _UNITS = {
-    "accelerometer": {
-        "g": "g",
-        **dict.fromkeys(("m/s2", "m/s/s", "mps2", "ms2", "ms-2"), "m/s2"),
-    },
+    "accelerometer": {"g": "g", **dict.fromkeys(("m/s2", "m/s/s", "mps2", "ms2", "ms-2"), "m/s2")},
     "gyroscope": {
         **dict.fromkeys(("rad/s", "rads", "radps", "rads-1", "rad"), "rad/s"),
         **dict.fromkeys(("deg/s", "degs", "degps", "dps", "°/s", "deg"), "deg/s"),
@@ -198,7 +195,7 @@ def _assemble(names: Sequence[str], cells: Sequence[Any], who: str, timed: bool)
         said = {found[f"{sensor} {axis}"][1] for axis in "xyz"}
         if len(said) > 1:
             raise InputError(
-                f"{who}: the names of the {sensor}'s columns say different units: {_listed(said)}"
+                f"{who}: the names of the {sensor}'s columns say different units: {', '.join(sorted(unit or 'none' for unit in said))}"
             )
         unit = said.pop()
         if unit is not None:
@@ -273,10 +270,6 @@ def _time_unit(times: np.ndarray, name: str, who: str) -> float:
         f"{who}: the unit of the column {name!r} is not clear from its median step of {step:g}; call it "
         f"{name}_s, {name}_ms, {name}_us or {name}_ns"
     )
-
-
-def _listed(units: set[str | None]) -> str:
-    return ", ".join(sorted(unit or "none" for unit in units))
 
 
 def _is_number(cell: str) -> bool:

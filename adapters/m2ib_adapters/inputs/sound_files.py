@@ -260,10 +260,8 @@ def resample(part: Tensor, wanted: Range, rate: int, target: int) -> Tensor:
     if new * (old + 2 * _width(old, new)) > _LARGEST_FILTER:
         return _interpolate(part, wanted, old, new)
     ahead = wanted[0] - source_range(wanted, rate, target)[0] // old * new  # new samples of the margin
-    result: Tensor = optional("torchaudio.functional", "imagebind").resample(part, old, new)[
-        :, ahead : ahead + wanted[1] - wanted[0]
-    ]
-    return result
+    resampled = optional("torchaudio.functional", "imagebind").resample(part, old, new)
+    return resampled[:, ahead : ahead + wanted[1] - wanted[0]]
 
 
 def _ratio(rate: int, target: int) -> tuple[int, int]:

@@ -57,8 +57,8 @@ class NamedIds(ABC):
     @abstractmethod
     def _names(self, ids: Sequence[int]) -> list[str]: ...
 
-    @abstractmethod
-    def _decode(self, ids: list[int]) -> str: ...
+    def _decode(self, ids: list[int]) -> str:
+        return " ".join(self._names(ids))
 
     def read(self, ids: list[int]) -> Coded:
         """What given ids stand for."""
@@ -151,7 +151,7 @@ class SimpleCoder(NamedIds):
     def _decode(self, ids: list[int]) -> str:
         if all(value in self._tokenizer.decoder for value in ids):
             return str(self._tokenizer.decode(ids))
-        return " ".join(self._names(ids))
+        return super()._decode(ids)
 
 
 class TokenizerCoder(NamedIds):
@@ -267,6 +267,3 @@ class IdCoder(NamedIds):
 
     def _names(self, ids: Sequence[int]) -> list[str]:
         return [f"id{value}" for value in ids]
-
-    def _decode(self, ids: list[int]) -> str:
-        return " ".join(self._names(ids))

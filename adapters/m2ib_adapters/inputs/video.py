@@ -19,7 +19,7 @@ from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import FilmView
 from m2ib_adapters.inputs.films import Film, open_film
-from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD
+from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, Region
 from m2ib_adapters.inputs.media import clip_starts, counted_clips, rounded
 from m2ib_adapters.inputs.options import WithOptions, check_count, check_positive, saying
 from m2ib_adapters.towers.patches import Patches
@@ -95,35 +95,25 @@ class VideoPreparation(WithOptions):
         mean, std = (torch.tensor(values)[:, None, None, None] for values in (self.mean, self.std))
         clips = (clips - mean) / std  # (clips, 3, frames, H, W)
         corners = self._corners(resized)
-        cropped = [
-            clips[:, :, :, top : top + self.size, left : left + self.size] for top, left in corners
-        ]  # crops x (clips, 3, frames, size, size)
+        # crops x (clips, 3, frames, size, size)
+        cropped = [clips[..., top : top + self.size, left : left + self.size] for top, left in corners]
         inputs = torch.stack(cropped, 1).flatten(0, 1)  # (clips * crops, 3, frames, size, size)
-        spans = tuple(
-            (float(start), min(float(start) + self.seconds, film.duration))
-            for start in starts
-            for _ in corners
-        )
+        moments = [(float(start), min(float(start) + self.seconds, film.duration)) for start in starts]
+        spans = tuple(span for span in moments for _ in corners)
         frames = np.stack([np.stack([shown[number] for number in clip]) for clip in chosen])
-        view = FilmView(
-            frames=frames,
-            times=np.array([[float(film.times[number]) for number in clip] for clip in chosen]),
-            parts=tuple(
-                (moment, self._region(corner, resized, (frames.shape[2], frames.shape[3])))
-                for moment in range(len(chosen))
-                for corner in corners
-            ),
-            size=(self.size, self.size),
-        )
-        region = (
-            self._region(corners[0], resized, whole) if len(corners) == 1 else (0, 0, self.size, self.size)
-        )
+        times = np.array([[float(film.times[number]) for number in clip] for clip in chosen])
+        regions = [self._region(at, resized, (frames.shape[2], frames.shape[3])) for at in corners]
+        parts = tuple((clip, region) for clip in range(len(chosen)) for region in regions)
+        view = FilmView(frames=frames, times=times, parts=parts, size=(self.size, self.size))
+        region: Region = (0, 0, self.size, self.size)
+        if len(corners) == 1:
+            region = self._region(corners[0], resized, whole)
         origin = film.origin | {
             "frames": len(film.times),
             "rate": rounded(film.rate),
             "seconds": rounded(film.duration),
             "size": [whole[1], whole[0]],
-            "clips": [[rounded(moment) for moment in span] for span in spans[:: len(corners)]],
+            "clips": [[rounded(moment) for moment in span] for span in moments],
             "chosen": [list(clip) for clip in chosen],
             "crops": self.crops,
             "input_size": [self.size, self.size],
@@ -161,14 +151,10 @@ class VideoPreparation(WithOptions):
         small = [[_small(frame) for frame in clip] for clip in pictures.permute(0, 2, 3, 4, 1).numpy()]
         frames = np.array(small)  # (clips, frames, h, w, 3)
         count = len(clips)
-        view = FilmView(
-            frames=frames,
-            times=(np.arange(count)[:, None] + np.arange(self.frames) / self.frames) * self.seconds,
-            parts=tuple(
-                (clip, (0.0, 0.0, float(frames.shape[3]), float(frames.shape[2]))) for clip in range(count)
-            ),
-            size=(rows, columns),
-        )
+        times = (np.arange(count)[:, None] + np.arange(self.frames) / self.frames) * self.seconds
+        region = (0.0, 0.0, float(frames.shape[3]), float(frames.shape[2]))
+        parts = tuple((clip, region) for clip in range(count))
+        view = FilmView(frames=frames, times=times, parts=parts, size=(rows, columns))
         counted = (counted_clips(count),) if several else ()
         axes = (*counted, *self._axes((rows, columns), (0, 0, columns, rows)))
         layout = self.patches.layout((rows, columns), clips=count if several else None, axes=axes)
@@ -212,23 +198,20 @@ class VideoPreparation(WithOptions):
             return [(0, centre[1]), centre, (room[0], centre[1])]
         return [(centre[0], 0), centre, (centre[0], room[1])]
 
-    def _region(self, corner: Place, resized: Place, frame: Place) -> tuple[float, float, float, float]:
+    def _region(self, corner: Place, resized: Place, frame: Place) -> Region:
         """(left, top, right, bottom) of a crop, in pixels of a frame (rows, columns)."""
         (top, left), (down, across) = corner, (frame[0] / resized[0], frame[1] / resized[1])
         return (left * across, top * down, (left + self.size) * across, (top + self.size) * down)
 
-    def _axes(self, size: Place, region: tuple[float, float, float, float]) -> tuple[Axis, Axis]:
+    def _axes(self, size: Place, region: Region) -> tuple[Axis, Axis]:
         """Rows and columns of patches, of an input that shows ``region``."""
+
+        def axis(name: str, at: int, low: float, high: float) -> Axis:
+            pixel, spans = (high - low) / size[at], self.patches.spans(at, size[at])
+            return Axis(name, "px", tuple((low + start * pixel, low + stop * pixel) for start, stop in spans))
+
         left, top, right, bottom = region
-        edges = ((top, (bottom - top) / size[0]), (left, (right - left) / size[1]))
-        rows, columns = (
-            tuple(
-                (low + start * pixel, low + stop * pixel)
-                for start, stop in self.patches.spans(axis, size[axis])
-            )
-            for axis, (low, pixel) in enumerate(edges)
-        )
-        return Axis("row", "px", rows), Axis("column", "px", columns)
+        return axis("row", 0, top, bottom), axis("column", 1, left, right)
 
 
 def _small(picture: np.ndarray) -> np.ndarray:

@@ -47,8 +47,5 @@ class WordCoder(NamedIds):
         names = ("<pad>", *self._words, "<start_of_text>", "<end_of_text>")
         return [names[value] for value in ids]
 
-    def _decode(self, ids: list[int]) -> str:
-        return " ".join(self._names(ids))
-
     def _special(self, ids: Sequence[int]) -> list[bool]:
         return [value == self.pad or value >= self.start for value in ids]

@@ -20,12 +20,9 @@ CONFIG_FILE = "open_clip_config.json"
 _REQUIRED = ("embed_dim", "vision_cfg", "text_cfg")
 # Names of weights in a folder or hub repository, the safe format first; as open_clip writes them.
 WEIGHT_FILES = (
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "model.safetensors",
-    "open_clip_pytorch_model.bin",
-    "pytorch_model.bin",
-)
+    "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors",
+    "open_clip_pytorch_model.bin", "pytorch_model.bin",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,10 +69,8 @@ def resolve(architecture: Any) -> Architecture:
     registered = open_clip.get_model_config(name.replace("/", "-")) if not name.startswith(_FOLDER) else None
     if registered is not None:
         name = name.replace("/", "-")
-        tags = {
-            tag: open_clip.get_pretrained_cfg(name, tag)
-            for tag in open_clip.list_pretrained_tags_by_model(name)
-        }
+        known = open_clip.list_pretrained_tags_by_model(name)
+        tags = {tag: open_clip.get_pretrained_cfg(name, tag) for tag in known}
         return Architecture(name, deepcopy(registered), _agreed(tags), tags)
     path = Path(name.removeprefix(_FOLDER))
     if path.is_dir():
@@ -110,9 +105,7 @@ def _from_config(
 ) -> Architecture:
     """A model config, bare or as ``open_clip_config.json`` holds it beside the preprocessing."""
     config = given.get("model_cfg", given)
-    lacking = (
-        [key for key in _REQUIRED if key not in config] if isinstance(config, Mapping) else list(_REQUIRED)
-    )
+    lacking = [key for key in _REQUIRED if not isinstance(config, Mapping) or key not in config]
     if lacking:
         raise SettingError(
             f"open-clip: architecture {label} is not an open_clip model config: it lacks {', '.join(lacking)}"

@@ -19,6 +19,11 @@ def transformer_layers(transformer: Any, prefix: str) -> tuple[Layer, ...]:
     return block_layers(transformer.resblocks, prefix, **({} if transformer.batch_first else ways))
 
 
+def features_of(output: Any) -> Tensor:
+    """The embedding (N, D), where CoCa's towers give their tokens beside it."""
+    return output[0] if isinstance(output, tuple) else output
+
+
 def attends_by_sdpa(transformer: Any) -> bool:
     """Whether the blocks attend by torch's own function; open_clip's scaled cosine attention does not."""
     from open_clip.transformer import Attention

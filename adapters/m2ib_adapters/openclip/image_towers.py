@@ -13,7 +13,7 @@ from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
 from m2ib.errors import AdapterError, CheckpointError
 from m2ib_adapters.inputs.images import Preparation
-from m2ib_adapters.openclip.blocks import attends_by_sdpa, run_pooled, transformer_layers
+from m2ib_adapters.openclip.blocks import attends_by_sdpa, features_of, run_pooled, transformer_layers
 from m2ib_adapters.towers import images
 from m2ib_adapters.towers.attention import by_fused, first_position
 from m2ib_adapters.towers.layers import block_layers
@@ -29,9 +29,7 @@ def image_encoder(visual: Any, preparation: Preparation) -> Encoder:
     from open_clip.transformer import VisionTransformer
 
     def embed(pixels: Inputs) -> Tensor:
-        output = visual(pixels)  # (N, D), with CoCa's tokens beside it
-        features: Tensor = output[0] if isinstance(output, tuple) else output
-        return features
+        return features_of(visual(pixels))  # (N, D)
 
     make = partial(images.image_encoder, embed, preparation)
     if isinstance(visual, VisionTransformer):
@@ -63,8 +61,7 @@ def _vision_transformer(visual: Any, make: Make) -> Encoder:
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
         pooled = run_pooled(transformer, z, layer, None, first_position(z))  # (M, C)
         pooled = visual.ln_post(pooled)  # per position: before or after pooling is the same
-        features: Tensor = pooled if visual.proj is None else pooled @ visual.proj  # (M, D)
-        return features
+        return pooled if visual.proj is None else pooled @ visual.proj  # (M, D)
 
     return make(
         layout,
@@ -96,8 +93,7 @@ def _modified_resnet(visual: Any, make: Make) -> Encoder:
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
         for after in layers[layer + 1 :]:
             z = after.module(z)  # (M, C, H, W)
-        features: Tensor = visual.attnpool(z)  # (M, D)
-        return features
+        return visual.attnpool(z)  # (M, D)
 
     return make(Layout(), layers, defaults=_stage_defaults(stages), tail=tail)
 

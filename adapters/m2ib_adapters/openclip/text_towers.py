@@ -21,7 +21,7 @@ from m2ib.contract.encoder import Attention, read_first
 from m2ib.contract.inputs import Inputs
 from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.openclip.blocks import attends_by_sdpa, run_pooled, transformer_layers
+from m2ib_adapters.openclip.blocks import attends_by_sdpa, features_of, run_pooled, transformer_layers
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.text import TextTower
@@ -103,7 +103,7 @@ def _whole_tower(
         return torch.full_like(ids[:, 0], 0 if pool == "first" else ids.shape[1] - 1)
 
     def embed(ids: Tensor) -> Tensor:
-        return _features(run(ids))  # (N, D)
+        return features_of(run(ids))  # (N, D)
 
     return _own_tower(part, prefix, embed, pooled_at, cut=None, pad=None)
 
@@ -180,7 +180,7 @@ def _masked_tower(text: Any, context_length: int) -> TextTower:
         return ids[:used]
 
     def embed(ids: Tensor) -> Tensor:
-        return _features(text(ids))  # (N, D)
+        return features_of(text(ids))  # (N, D)
 
     return TextTower(
         embed, layers, None, limit, config.vocab_size, cut, pad, attention=_masked_attention(text)
@@ -230,13 +230,4 @@ def _project(part: Any, pooled: Tensor) -> Tensor:
     projection = part.text_projection
     if projection is None:
         return pooled
-    features: Tensor = (
-        projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection
-    )  # (N, D)
-    return features
-
-
-def _features(output: Any) -> Tensor:
-    """The embedding, where CoCa's towers give their tokens beside it."""
-    features: Tensor = output[0] if isinstance(output, tuple) else output
-    return features
+    return projection(pooled) if isinstance(projection, nn.Linear) else pooled @ projection  # (N, D)

@@ -139,9 +139,8 @@ class SentenceEncoder:
         for start in range(0, len(new), batch_size):
             part = new[start : start + batch_size]
             batch = self.tokenizer(part, padding=True, truncation=True, max_length=256, return_tensors="pt")
-            rows = sentence_embedding(
-                self.network, batch["input_ids"], self.tokenizer.pad_token_id
-            )  # (B, 384)
+            ids, padding = batch["input_ids"], self.tokenizer.pad_token_id
+            rows = sentence_embedding(self.network, ids, padding)  # (B, 384)
             self.cache.update(zip(part, rows.double(), strict=True))
         return torch.stack([self.cache[text] for text in texts])
 

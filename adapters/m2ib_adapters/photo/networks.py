@@ -59,9 +59,7 @@ def image_network() -> nn.Module:
 def _timm_names(state: Mapping[str, Tensor], network: Any) -> dict[str, Tensor]:
     """The published keys under timm's names: blocks counted through, in timm by stage and place."""
     places = [
-        f"blocks.{stage}.{place}"
-        for stage, blocks in enumerate(network.blocks)
-        for place in range(len(blocks))
+        f"blocks.{stage}.{n}" for stage, blocks in enumerate(network.blocks) for n in range(len(blocks))
     ]
     outer = {"_conv_stem": "conv_stem", "_conv_head": "conv_head", "_fc": "classifier"}
     whole = {**outer, "_bn0": "bn1", "_bn1": "bn2"}

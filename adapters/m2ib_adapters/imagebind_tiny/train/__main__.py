@@ -84,13 +84,8 @@ def train(given: argparse.Namespace, log: Log) -> None:
         save_model(module, str(kept), metadata={_DONE: " ".join(done), _SPENT: spent, **_same(given)})
     save_file({key: value.half().contiguous() for key, value in module.state_dict().items()}, given.out)
     kept.unlink()
-    log(
-        {
-            "done": given.out.name,
-            "seconds": round(time.perf_counter() - started, 1),
-            "sha256": sha256(given.out),
-        }
-    )
+    seconds = round(time.perf_counter() - started, 1)
+    log({"done": given.out.name, "seconds": seconds, "sha256": sha256(given.out)})
 
 
 def _kept(given: argparse.Namespace) -> Path:

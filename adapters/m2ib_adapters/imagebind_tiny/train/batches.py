@@ -37,9 +37,8 @@ def inputs(modality: str, scenes: Plan) -> Tensor:
         disparity = (baseline * focal_length / metres).clamp(max=most) / most
         return ((disparity - depth.mean) / depth.std)[:, None]
     if modality == "thermal":
-        return ((torch.from_numpy(pictures.thermals(scenes)) - ready.thermal.mean) / ready.thermal.std)[
-            :, None
-        ]
+        levels = torch.from_numpy(pictures.thermals(scenes))  # (N, H, W)
+        return ((levels - ready.thermal.mean) / ready.thermal.std)[:, None]
     if modality == "audio":
         return _spectrograms(torch.from_numpy(sounds.waveforms(scenes)))
     return torch.from_numpy(motion.traces(scenes))

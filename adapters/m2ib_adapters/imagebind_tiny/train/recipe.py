@@ -59,8 +59,6 @@ FULL = Recipe(
 )
 
 QUICK = Recipe(
-    together=Stage(steps=8, batch=16),
-    bound={name: Stage(steps=4, batch=16) for name in BOUND},
-    pool=64,
+    together=Stage(steps=8, batch=16), bound={name: Stage(steps=4, batch=16) for name in BOUND}, pool=64
 )
 """A few steps of everything, to see that it runs."""

@@ -35,13 +35,8 @@ def branch(module: ImageBind, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def parts(module: ImageBind, name: str) -> list[nn.Module]:
     """All that one modality trains."""
-    groups = (
-        module.modality_preprocessors,
-        module.modality_trunks,
-        module.modality_heads,
-        module.modality_postprocessors,
-    )
-    return [group[name] for group in groups]
+    groups = ("preprocessors", "trunks", "heads", "postprocessors")
+    return [getattr(module, f"modality_{group}")[name] for group in groups]
 
 
 def together(module: ImageBind, recipe: Recipe, seed: int, log: Log) -> None:
@@ -117,12 +112,7 @@ def _forget_level(module: ImageBind) -> None:
 
 
 def _steps(
-    name: str,
-    stage: Stage,
-    recipe: Recipe,
-    trained: list[nn.Module],
-    data: Dataset[T],
-    log: Log,
+    name: str, stage: Stage, recipe: Recipe, trained: list[nn.Module], data: Dataset[T], log: Log
 ) -> Iterator[tuple[Callable[..., None], T, float]]:
     """(do a step with this loss, batch, weight of the auxiliary losses), ``stage.steps`` times.
 
