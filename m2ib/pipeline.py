@@ -117,10 +117,7 @@ def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedPa
 
 
 def explain_batch(
-    model: Model,
-    pairs: Sequence[PreparedPair],
-    plan: Plan,
-    steps: Callable[[int], Callable[[], None]],
+    model: Model, pairs: Sequence[PreparedPair], plan: Plan, steps: Callable[[int], Callable[[], None]]
 ) -> list[Explanation]:
     """Explain pairs together, in groups of equal modalities and shapes; results in order."""
     if model.device.type == "meta":
@@ -144,10 +141,7 @@ def _group_key(model: Model, side: PreparedInput) -> Any:
 
 
 def _explain_group(
-    model: Model,
-    pairs: Sequence[PreparedPair],
-    plan: Plan,
-    steps: Callable[[int], Callable[[], None]],
+    model: Model, pairs: Sequence[PreparedPair], plan: Plan, steps: Callable[[int], Callable[[], None]]
 ) -> list[Explanation]:
     modalities = tuple(side.modality for side in pairs[0])
     settings = [plan.settings(model, modality, modalities) for modality in modalities]
@@ -196,12 +190,7 @@ def _explain_group(
 
 
 def explain_side(
-    model: Model,
-    modality: str,
-    items: Sequence[Item],
-    inputs: Inputs,
-    targets: Tensor,
-    plan: Plan,
+    model: Model, modality: str, items: Sequence[Item], inputs: Inputs, targets: Tensor, plan: Plan
 ) -> list[Map]:
     """One side of N pairs alone: the maps that ``m2ib.explain`` gives for it.
 

@@ -55,11 +55,7 @@ def render_overview(
     chosen = [each for each in maps.values() if each.several]
     return Markup(
         template("m2ib.page", "overview.html.jinja").render(
-            views=views,
-            rows=rows,
-            kinds=kinds,
-            right=sum(each.right for each in chosen),
-            chosen=len(chosen),
+            views=views, rows=rows, kinds=kinds, right=sum(each.right for each in chosen), chosen=len(chosen)
         )
     )
 

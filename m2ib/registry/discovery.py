@@ -84,10 +84,7 @@ class Listing(Sequence[Registered[S]]):
     """
 
     def __init__(
-        self,
-        kind: type[S],
-        rows: Iterable[Registered[S]] = (),
-        failures: Iterable[PluginFailure] = (),
+        self, kind: type[S], rows: Iterable[Registered[S]] = (), failures: Iterable[PluginFailure] = ()
     ) -> None:
         self._kind = kind
         self._rows = tuple(rows)

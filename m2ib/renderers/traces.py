@@ -15,13 +15,7 @@ from m2ib.renderers.formatting import format_short, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, cell_weights
 from m2ib.renderers.media import polyline_points
 from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
-from m2ib.renderers.panels import (
-    Panel,
-    Part,
-    Ruler,
-    maps_of,
-    per_cent,
-)
+from m2ib.renderers.panels import Panel, Part, Ruler, maps_of, per_cent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
