@@ -198,7 +198,7 @@ def explain_side(
 
 def _targets(model: Model, column: Sequence[PreparedInput], embedding: Tensor) -> Tensor:
     """(N, D) what the other side is fitted to: embeddings, or differences of unit embeddings."""
-    precision = torch.float64 if model.dtype == torch.float64 else torch.float32
+    precision = torch.promote_types(model.dtype, torch.float32)
     unit = normalize(embedding.to(precision), dim=-1)  # (N, D)
     if not column[0].others:
         return unit

@@ -14,8 +14,9 @@ from m2ib.metrics.checks import Arrays, floats, map_pairs
 
 def ranks(values: np.ndarray) -> np.ndarray:
     """(P,) of values (P,): 1 for the lowest; equal ones share the mean of theirs."""
-    _, run, counts = np.unique(values, return_inverse=True, return_counts=True)  # runs of equal values
-    last = np.cumsum(counts)  # the highest rank of each run
+    # Runs of equal values, and the highest rank in each.
+    _, run, counts = np.unique(values, return_inverse=True, return_counts=True, equal_nan=False)
+    last = np.cumsum(counts)
     return np.asarray((last - (counts - 1) / 2)[run])
 
 
