@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError, SettingError, did_you_mean
-from m2ib.registry.discovery import Registered, Registry, default_registry
-from m2ib.registry.specs import AdapterSpec
+from m2ib.registry.discovery import Registry, default_registry
 
-DTYPES = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-    "float64": torch.float64,
+DTYPES: dict[str, torch.dtype] = {
+    name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")
 }
 
 
@@ -71,7 +66,13 @@ def load_model(
     """
     info = (registry or default_registry()).adapters.find(name)
     place, precision = resolve_device(device), resolve_dtype(dtype)
-    _check_options(info, options)
+    known = info.spec.options
+    for option in options:
+        if known and option not in known:
+            hint = did_you_mean(option, known)
+            raise SettingError(
+                f"adapter {info.name!r} has no option {option!r}{hint} It has {', '.join(known)}"
+            )
     try:
         with torch.inference_mode(False):  # weights made in inference mode could never be differentiated
             model = info.spec.loaded(checkpoint=checkpoint, device=place, dtype=precision, **options)
@@ -84,18 +85,6 @@ def load_model(
     missing = [modality for modality in info.modalities if modality not in model.encoders]
     if missing:
         raise AdapterError(f"adapter {info.name!r}: load brought no encoder for {', '.join(missing)}")
-    origin = {"adapter": info.name, "distribution": info.origin} | {
-        name: value for name, value in model.origin.items() if name != "adapter"
-    }
+    own = {name: value for name, value in model.origin.items() if name != "adapter"}
+    origin = {"adapter": info.name, "distribution": info.origin, **own}
     return Model(model.module, model.encoders, place, precision, origin)
-
-
-def _check_options(info: Registered[AdapterSpec], options: Mapping[str, Any]) -> None:
-    """Raises :class:`SettingError` for an option that the adapter does not name, if it names its options."""
-    known = info.spec.options
-    for name in options:
-        if known and name not in known:
-            hint = did_you_mean(name, known)
-            raise SettingError(
-                f"adapter {info.name!r} has no option {name!r}{hint} It has {', '.join(known)}"
-            )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import MethodSpec
 from m2ib.renderers import renderer_for
 from m2ib.results.explanation import Explanation
+from m2ib.results.resume import version_facts
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,9 @@ def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedPa
         plan.settings(model, modality, modalities)
 
     def side(modality: str, raw: Any) -> PreparedInput:
-        if isinstance(raw, Contrast):
-            others = tuple(model.item(modality, other, truncate=plan.truncate) for other in raw.others)
-            return PreparedInput(modality, model.item(modality, raw.this, truncate=plan.truncate), others)
-        return PreparedInput(modality, model.item(modality, raw, truncate=plan.truncate))
+        this, others = (raw.this, raw.others) if isinstance(raw, Contrast) else (raw, ())
+        against = tuple(model.item(modality, other, truncate=plan.truncate) for other in others)
+        return PreparedInput(modality, model.item(modality, this, truncate=plan.truncate), against)
 
     first, second = (side(modality, raw) for modality, raw in pair)
     if first.others and second.others:
@@ -117,10 +116,7 @@ def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedPa
 
 
 def explain_batch(
-    model: Model,
-    pairs: Sequence[PreparedPair],
-    plan: Plan,
-    steps: Callable[[int], Callable[[], None]],
+    model: Model, pairs: Sequence[PreparedPair], plan: Plan, steps: Callable[[int], Callable[[], None]]
 ) -> list[Explanation]:
     """Explain pairs together, in groups of equal modalities and shapes; results in order."""
     if model.device.type == "meta":
@@ -144,10 +140,7 @@ def _group_key(model: Model, side: PreparedInput) -> Any:
 
 
 def _explain_group(
-    model: Model,
-    pairs: Sequence[PreparedPair],
-    plan: Plan,
-    steps: Callable[[int], Callable[[], None]],
+    model: Model, pairs: Sequence[PreparedPair], plan: Plan, steps: Callable[[int], Callable[[], None]]
 ) -> list[Explanation]:
     modalities = tuple(side.modality for side in pairs[0])
     settings = [plan.settings(model, modality, modalities) for modality in modalities]
@@ -162,33 +155,24 @@ def _explain_group(
     ]
     advance = steps(sum(plan.method.steps(setting) for setting in settings))
     maps = [prepared[n].maps(targets[1 - n], advance) for n in (0, 1)]
-    against = [
-        prepared[n].maps(-targets[1 - n], lambda: None) if columns[1 - n][0].others else None for n in (0, 1)
+    against: list[Sequence[Map | None]] = [
+        prepared[n].maps(-targets[1 - n], lambda: None) if columns[1 - n][0].others else [None] * len(pairs)
+        for n in (0, 1)
     ]
     anchors = [
         targets[n] if columns[n][0].others else prepared[n].embedding.to(targets[n].dtype) for n in (0, 1)
     ]
     similarities = cosine_similarity(anchors[0], anchors[1].to(anchors[0].device), dim=-1).tolist()
-    provenance = {"m2ib": version("m2ib"), "torch": torch.__version__, **model.origin}
+    provenance = {**version_facts(), **model.origin}
     provenance |= {"device": str(model.device), "dtype": str(model.dtype).removeprefix("torch.")}
-    references = {
-        modality: dict(each.reference)
-        for modality, each in zip(modalities, prepared, strict=True)
-        if each.reference is not None
-    }
+    used = zip(modalities, (each.reference for each in prepared), strict=True)
+    references = {modality: dict(reference) for modality, reference in used if reference is not None}
     if references:
         provenance["reference"] = references
     explanations = []
     for number, pair in enumerate(pairs):
         first, second = (
-            _attribution(
-                model,
-                pair[n],
-                plan,
-                settings[n],
-                maps[n][number],
-                None if (a := against[n]) is None else a[number],
-            )
+            _attribution(model, pair[n], plan, settings[n], maps[n][number], against[n][number])
             for n in (0, 1)
         )
         explanations.append(Explanation((first, second), similarities[number], provenance))
@@ -196,12 +180,7 @@ def _explain_group(
 
 
 def explain_side(
-    model: Model,
-    modality: str,
-    items: Sequence[Item],
-    inputs: Inputs,
-    targets: Tensor,
-    plan: Plan,
+    model: Model, modality: str, items: Sequence[Item], inputs: Inputs, targets: Tensor, plan: Plan
 ) -> list[Map]:
     """One side of N pairs alone: the maps that ``m2ib.explain`` gives for it.
 
@@ -219,7 +198,7 @@ def explain_side(
 
 def _targets(model: Model, column: Sequence[PreparedInput], embedding: Tensor) -> Tensor:
     """(N, D) what the other side is fitted to: embeddings, or differences of unit embeddings."""
-    precision = torch.float64 if model.dtype == torch.float64 else torch.float32
+    precision = torch.promote_types(model.dtype, torch.float32)
     unit = normalize(embedding.to(precision), dim=-1)  # (N, D)
     if not column[0].others:
         return unit
@@ -243,8 +222,9 @@ def _attribution(
 ) -> Attribution:
     """Of one input of a pair, what it is contrasted to included."""
     made = attribution_of(model, side.modality, side.item, plan, found, settings.to_dict())
+    rather = {"rather_than": [label(item) for item in side.others]} if side.others else {}
     against = None if opposite is None else opposite.grid
-    return replace(made, origin=_origin(side), against=against)
+    return replace(made, origin={**side.item.origin, **rather}, against=against)
 
 
 def attribution_of(
@@ -266,13 +246,6 @@ def attribution_of(
         unit=plan.method.unit,
         additive=plan.method.additive,
     )
-
-
-def _origin(side: PreparedInput) -> dict[str, Any]:
-    """Where the input came from; for a contrast, what it is held against as well."""
-    if not side.others:
-        return dict(side.item.origin)
-    return {**side.item.origin, "rather_than": [label(item) for item in side.others]}
 
 
 def label(item: Item) -> str:

@@ -116,11 +116,8 @@ class _Watcher(TorchFunctionMode):
             self._outputs[number] = layer.read(output)
             self._over = number == len(self._encoder.blocks) - 1
 
-        for handle in (
-            layer.module.register_forward_pre_hook(begin),
-            layer.module.register_forward_hook(end),
-        ):
-            stack.callback(handle.remove)
+        stack.callback(layer.module.register_forward_pre_hook(begin).remove)
+        stack.callback(layer.module.register_forward_hook(end).remove)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

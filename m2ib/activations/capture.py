@@ -38,8 +38,8 @@ def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator
 
 
 @contextmanager
-def _replaced_input(layer: Layer, replace: Callable[[Any], Any]) -> Iterator[None]:
-    """The first positional argument of the layer's module passes through ``replace``."""
+def replaced_value(layer: Layer, replace: Callable[[Any], Any]) -> Iterator[None]:
+    """What passes at the layer passes through ``replace``: the module's first argument, or its output."""
 
     def pre_hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args:
@@ -47,21 +47,10 @@ def _replaced_input(layer: Layer, replace: Callable[[Any], Any]) -> Iterator[Non
         name = next(iter(kwargs))  # a block called by keyword: its first one
         return args, {**kwargs, name: replace(kwargs[name])}
 
-    handle = layer.module.register_forward_pre_hook(pre_hook, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def replaced_value(layer: Layer, replace: Callable[[Any], Any]) -> Iterator[None]:
-    """What passes at the layer passes through ``replace``."""
     if layer.at == "input":
-        with _replaced_input(layer, replace):
-            yield
-        return
-    handle = layer.module.register_forward_hook(lambda module, args, output: replace(output))
+        handle = layer.module.register_forward_pre_hook(pre_hook, with_kwargs=True)
+    else:
+        handle = layer.module.register_forward_hook(lambda module, args, output: replace(output))
     try:
         yield
     finally:
@@ -177,7 +166,7 @@ class Tail:
                 self._give(stack, layer, self._repeated(index))
         layer = self._encoder.layer(target)
         if layer.at == "input":
-            stack.enter_context(_replaced_input(layer, lambda value: layer.write(value, self._current())))
+            stack.enter_context(replaced_value(layer, lambda value: layer.write(value, self._current())))
         else:
             output = self._recording.outputs[target]
             self._give(stack, layer, lambda: layer.write(output, self._current()))

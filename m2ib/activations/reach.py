@@ -24,9 +24,7 @@ def content_reached(layout: Layout, reached: np.ndarray) -> bool:
     """Whether a cell of the grid is among the ``reached`` (positions); of texts, one that is no special token."""
     cells = layout.to_grid(reached)
     special = np.array([token.special for token in layout.tokens], dtype=bool)
-    if special.size and not special.all():
-        cells = cells[~special]
-    return bool(cells.any())
+    return bool(cells.any() if special.all() else cells[~special].any())  # all, where there are none
 
 
 def reaching_layers(encoder: Encoder, inputs: Inputs, layout: Layout) -> tuple[int, ...]:
@@ -56,9 +54,8 @@ def reaching_layers(encoder: Encoder, inputs: Inputs, layout: Layout) -> tuple[i
     passed = {index: activation for index, activation in passed.items() if activation.requires_grad}
     if not embedding.requires_grad or not passed:
         return ()
-    probe = torch.randn(embedding.shape, generator=torch.Generator("cpu").manual_seed(0), device="cpu").to(
-        embedding
-    )
+    generator = torch.Generator("cpu").manual_seed(0)
+    probe = torch.randn(embedding.shape, generator=generator, device="cpu").to(embedding)
     grads = torch.autograd.grad(embedding, list(passed.values()), probe, allow_unused=True)
     good = []
     for (index, activation), grad in zip(passed.items(), grads, strict=True):

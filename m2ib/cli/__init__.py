@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn
 
 from m2ib.cli import adapters, benchmark, check, demo, evaluate, explain, methods, new_plugin, tune
 from m2ib.errors import M2IBError, M2IBWarning, SettingError
@@ -69,16 +69,6 @@ def _fail(message: str) -> int:
     return 2
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    text = " ".join(str(message).split())
-    if issubclass(category, M2IBWarning):
-        print(f"m2ib: warning: {text}", file=sys.stderr)
-    else:
-        print(f"m2ib: {category.__name__}: {text}", file=sys.stderr)
+def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    kind = "warning" if issubclass(category, M2IBWarning) else category.__name__
+    print(f"m2ib: {kind}: {' '.join(str(message).split())}", file=sys.stderr)

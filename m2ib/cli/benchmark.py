@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from m2ib.cli.options import AS_WRITTEN, RESERVED, add_command
+
 _MORE = """options of the adapter are written as options.NAME=VALUE, before flags that take several words.
 
   m2ib benchmark scenes --random-weights --out m2ib-benchmark
@@ -18,13 +20,13 @@ A benchmark that was cut off goes on where it was when the command is given agai
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    parser: argparse.ArgumentParser = commands.add_parser(
+    parser = add_command(
+        commands,
         name,
-        help="score maps on scenes whose evidence is known",
-        description="Scores a model's maps on scenes in which it is known where the evidence is.",
+        "score maps on scenes whose evidence is known",
+        "Scores a model's maps on scenes in which it is known where the evidence is.",
         epilog=_MORE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        formatter_class=AS_WRITTEN,
     )
     parser.add_argument("suite", choices=("scenes",), help="what to score them on")
     parser.add_argument("--model", default="imagebind-tiny", metavar="NAME", help="default: %(default)s")
@@ -104,7 +106,7 @@ def _options(rest: Sequence[str]) -> dict[str, Any]:
             f"benchmark: {' '.join(rest)!r} is not options.NAME=VALUE with YAML values"
         ) from error
     given: dict[str, Any] = found["options"] if isinstance(found, dict) and found else {}
-    for name in ("name", "checkpoint", "device", "dtype", "registry"):
+    for name in RESERVED:
         if name in given:
             raise SettingError(f"benchmark: {name!r} is not one of an adapter's own options; see --help")
     return given

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from m2ib.cli.options import AS_WRITTEN, Reader, add_command, as_yaml, elsewhere, with_options
+from m2ib.cli.options import AS_WRITTEN, Reader, add_command, as_yaml, with_options
 from m2ib.errors import M2IBError, SettingError, StorageError, did_you_mean
 
 _MORE = """the adapter's name comes first. Two examples or more of a modality, different ones and of different lengths, are
@@ -43,7 +43,7 @@ class CheckConfig:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-READER = Reader(CheckConfig, hidden=("examples", "options"), hint=elsewhere)
+READER = Reader(CheckConfig, hidden=("examples", "options"))
 
 
 def add_parser(commands: Any, name: str) -> None:
@@ -54,10 +54,10 @@ def add_parser(commands: Any, name: str) -> None:
         "check an adapter against the contract",
         "Checks an installed adapter against the contract; says what it does not tell, and how long a step of a "
         "fit takes.",
-        reader=READER,
         epilog=_MORE,
         formatter_class=AS_WRITTEN,
     )
+    READER.add_options(parser)
     parser.add_argument("adapter", metavar="NAME", help="of the adapter; `m2ib adapters` lists them")
 
 
@@ -91,7 +91,12 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:
     )
     show(report, Console())
     if file is not None:
-        _write(file, json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n")
+        try:
+            file.write_text(
+                json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+        except OSError as error:
+            raise StorageError(f"json: {str(file)!r} cannot be written: {error.strerror or error}") from error
     return 0 if report.passed else 1
 
 
@@ -142,10 +147,3 @@ def _writable(file: Path) -> Path:
             f"json: {str(file)!r} cannot be written: {why}; name a file in a folder that exists"
         )
     return file
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise StorageError(f"json: {str(file)!r} cannot be written: {error.strerror or error}") from error

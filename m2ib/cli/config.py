@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from m2ib.cli.options import ModelConfig, Reader, elsewhere, with_options
+from m2ib.cli.options import ModelConfig, Reader, with_options
 from m2ib.errors import SettingError
 from m2ib.methods.bottleneck.settings import SETTINGS
 from m2ib.registry.discovery import default_registry
@@ -24,11 +24,9 @@ SETTING_HELP = {each.name: f"{each.help}: {each.kind}" for each in SETTINGS}
 
 def _with_settings(config: type[C]) -> type[C]:
     """With an option for each setting of m2ib, null by default, before ``reference``."""
-    own = dict(config.__annotations__)
-    at = list(own).index("reference")
-    config.__annotations__ = dict(
-        [*list(own.items())[:at], *((name, Any) for name in SETTING_HELP), *list(own.items())[at:]]
-    )
+    fields = list(config.__annotations__.items())
+    at = [name for name, _ in fields].index("reference")
+    config.__annotations__ = dict([*fields[:at], *((name, Any) for name in SETTING_HELP), *fields[at:]])
     for name in SETTING_HELP:
         setattr(config, name, None)
     return config
@@ -65,7 +63,6 @@ READER = Reader(
     free=(*SETTING_HELP, "reference"),
     switches=("truncate", "force"),
     hidden=("inputs", "options", "settings"),
-    hint=elsewhere,
     help=SETTING_HELP,
 )
 
@@ -97,20 +94,18 @@ def _split(rest: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
     for word in words:
         if word.startswith("--") and len(word) > 2:
             name, equals, value = word[2:].partition("=")
-            if not equals:
-                following = next(words, None)
-                if following is None:
-                    raise SettingError(f"options: --{name} needs a value")
-                value = following
+            following = value if equals else next(words, None)
+            if following is None:
+                raise SettingError(f"options: --{name} needs a value")
             if name == AGAINST:
                 if not inputs:
                     raise SettingError(
                         "options: --against follows the input it is held against, "
                         "as in --text 'a cat' --against 'a dog'"
                     )
-                inputs[-1].setdefault(AGAINST, []).append(value)
+                inputs[-1].setdefault(AGAINST, []).append(following)
             else:
-                inputs.append({name: with_options(name, value)})
+                inputs.append({name: with_options(name, following)})
         elif "=" in word:
             overrides.append(word)
         else:

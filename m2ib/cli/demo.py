@@ -64,11 +64,12 @@ def add_parser(commands: Any, name: str) -> None:
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Explain :data:`PAIRS`, a folder for each and one page for all; or a scene. Print the page's path."""
-    from m2ib.cli import modalities
     from m2ib.errors import SettingError
 
     refuse_more(rest, "demo")
     if parsed.modalities:
+        from m2ib.cli import modalities
+
         modalities.run(parsed)
         return
     for name in ("model", "checkpoint", "preset"):
@@ -96,13 +97,9 @@ def _photos(parsed: argparse.Namespace) -> None:
         ) from error
     model = load_model("photo", device=parsed.device)
     prepare_folder(folder, force=parsed.force)
-    inputs = [
-        {
-            "image": getattr(skimage.data, pair.photo)(),
-            "text": contrast(pair.caption, pair.against) if pair.against else pair.caption,
-        }
-        for pair in PAIRS
-    ]
+    texts = [contrast(pair.caption, pair.against) if pair.against else pair.caption for pair in PAIRS]
+    photos = [getattr(skimage.data, pair.photo)() for pair in PAIRS]
+    inputs = [{"image": photo, "text": text} for photo, text in zip(photos, texts, strict=True)]
     explanations: list[Explanation] = []
     for number, explanation in enumerate(explain_many(model, inputs, batch_size=4, seed=parsed.seed)):
         place = explanation.save(folder / f"{number + 1:02d}-{PAIRS[number].photo}", force=parsed.force)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, elsewhere, key_values
+from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values
 from m2ib.errors import SettingError, did_you_mean
 
 if TYPE_CHECKING:
@@ -65,14 +65,13 @@ READER = Reader(
     switches=("force",),
     hidden=("options", "settings", "roar"),
     named=("data",),
-    hint=elsewhere,
 )
 
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
     help = "compare methods by metrics on many pairs"
-    add_command(commands, name, help, _EXAMPLES, reader=READER, formatter_class=AS_WRITTEN)
+    READER.add_options(add_command(commands, name, help, _EXAMPLES, formatter_class=AS_WRITTEN))
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -138,14 +137,10 @@ def study_of(config: EvaluateConfig) -> Study:
     """What is to be evaluated."""
     from m2ib.evaluation.study import Study
 
-    lists = {name: _listed(getattr(config, name)) for name in _LISTS}
-    return Study(
-        methods=lists["methods"] or (),
-        metrics=lists["metrics"] or (),
-        seeds=tuple(map(_number, lists["seeds"] or ())),
-        sides=lists["sides"],
-        **{name: getattr(config, name) for name in Study.__dataclass_fields__ if name not in _LISTS},
-    )
+    methods, metrics, seeds, sides = (_listed(getattr(config, name)) for name in _LISTS)
+    others = {name: getattr(config, name) for name in Study.__dataclass_fields__ if name not in _LISTS}
+    seeds = tuple(map(_number, seeds or ()))
+    return Study(methods=methods or (), metrics=metrics or (), seeds=seeds, sides=sides, **others)
 
 
 def _listed(value: Any) -> tuple[Any, ...] | None:

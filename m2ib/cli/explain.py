@@ -28,7 +28,7 @@ every option may also stand in a YAML file (--config) or be written as key=value
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    add_command(commands, name, "explain one pair", _EXAMPLES, reader=READER, formatter_class=AS_WRITTEN)
+    READER.add_options(add_command(commands, name, "explain one pair", _EXAMPLES, formatter_class=AS_WRITTEN))
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:

@@ -7,14 +7,22 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    from m2ib.page.overview import PairedMap
-    from m2ib.results.explanation import Explanation
-    from m2ib.scenes import Scene
+import numpy as np
 
-MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")
+from m2ib.api import explain_many
+from m2ib.errors import SettingError
+from m2ib.evaluation.raster import lay
+from m2ib.loading import load_model
+from m2ib.page import Remark, write_page
+from m2ib.page.overview import PairedMap, render_overview
+from m2ib.registry.discovery import default_registry
+from m2ib.results.explanation import Explanation
+from m2ib.results.storage import check_folder
+from m2ib.scenes import KINDS, Scene, captions, query, scene
+from m2ib.scenes.scene import MODALITIES
+
 _MODEL = "imagebind-tiny"
 _SHOWS = {
     "image": "shows",
@@ -27,7 +35,7 @@ _SHOWS = {
 
 
 @dataclass(frozen=True)
-class Side:
+class SceneInput:
     """One input of a pair: a modality of a scene, and the kind that it has in common with the other input."""
 
     modality: str
@@ -39,21 +47,25 @@ class Side:
         """In words."""
         return f"{_SHOWS[self.modality]} {' and '.join(f'a {kind}' for kind in self.scene.kinds)}"
 
+    def outlined(self, explanation: Explanation, place: int, highlight: str | None = None) -> Explanation:
+        """Its explanation with the scene's regions over the input at ``place``."""
+        masks, axes = self.scene.masks[self.modality], self.scene.axes[self.modality]
+        return explanation.with_regions(masks, axes, at=place, highlight=highlight)
 
-@dataclass(frozen=True)
-class Question:
-    """A pair, and what its maps should show. The first side is the one with more than one object."""
 
-    sides: tuple[Side, Side]
+class CrossModalPair(NamedTuple):
+    """A pair, and what its maps should show. The first input is the one with more than one object."""
+
+    first: SceneInput
+    second: SceneInput
 
     @property
     def title(self) -> str:
-        first, second = self.sides
-        return f"{first.modality} and {second.modality}: {first.kind}"
+        return f"{self.first.modality} and {self.second.modality}: {self.first.kind}"
 
     @property
     def asked(self) -> str:
-        first, second = self.sides
+        first, second = self
         if first.modality == second.modality:
             return f"One {first.modality} {first.holds}, the other {second.holds}: what have they in common?"
         return (
@@ -61,74 +73,51 @@ class Question:
         )
 
 
-def questions(seed: int) -> list[Question]:
+def scene_pairs(seed: int) -> list[CrossModalPair]:
     """The 21 pairs. Of two modalities one shows both objects of the scene, the other one of them alone."""
-    from m2ib.scenes import KINDS, scene
-
     whole = scene(seed, count=2)
-    third = KINDS[(KINDS.index(whole.kinds[0]) + 1 + seed) % len(KINDS)]
-    while third in whole.kinds:
-        third = KINDS[(KINDS.index(third) + 1) % len(KINDS)]
+    after = KINDS.index(whole.kinds[0]) + 1 + seed
+    third = next(
+        kind for n in range(len(KINDS)) if (kind := KINDS[(after + n) % len(KINDS)]) not in whole.kinds
+    )
     alone = {kind: _named_only(scene(seed + 1 + n, kinds=(kind,))) for n, kind in enumerate(whole.kinds)}
     beside = scene(seed + 3, kinds=(third, whole.kinds[0]))
     found = []
     for n, (first, second) in enumerate(itertools.combinations_with_replacement(MODALITIES, 2)):
-        if first == second:
-            kind = whole.kinds[0]
-            found.append(Question((Side(first, whole, kind), Side(second, beside, kind))))
-            continue
-        kind = whole.kinds[n % 2]
+        kind = whole.kinds[0 if first == second else n % 2]
+        other = beside if first == second else alone[kind]
         # Each modality shows both objects in some pairs and one in others.
         if (MODALITIES.index(second) - MODALITIES.index(first)) % 2 == 0:
             first, second = second, first
-        found.append(Question((Side(first, whole, kind), Side(second, alone[kind], kind))))
+        found.append(CrossModalPair(SceneInput(first, whole, kind), SceneInput(second, other, kind)))
     return found
 
 
 def _named_only(scene: Scene) -> Scene:
     """A scene of one object, its caption without colour and size."""
-    from m2ib.scenes import captions, query
-
     text = query(scene.kinds[0])
     named, words, filler = captions.masks(text, scene.kinds)
-    return replace(
-        scene,
-        text=text,
-        masks={**scene.masks, "text": named},
-        axes={**scene.axes, "text": (words,)},
-        filler=filler,
-    )
+    masks, axes = {**scene.masks, "text": named}, {**scene.axes, "text": (words,)}
+    return replace(scene, text=text, masks=masks, axes=axes, filler=filler)
 
 
-def explain(model: Any, asked: Sequence[Question], seed: int, preset: str | None) -> Iterator[Explanation]:
-    """One explanation for each question, the known regions outlined."""
-    from m2ib.api import explain_many
-
-    pairs = [
-        tuple((side.modality, side.scene.inputs[side.modality]) for side in each.sides) for each in asked
-    ]
-    for question, explanation in zip(
-        asked, explain_many(model, pairs, seed=seed, preset=preset), strict=True
-    ):
-        for place, side in enumerate(question.sides):
-            explanation = _outlined(explanation, place, side, highlight=side.kind)
+def explain(
+    model: Any, pairs: Sequence[CrossModalPair], seed: int, preset: str | None
+) -> Iterator[Explanation]:
+    """One explanation for each pair, the known regions outlined."""
+    raw = [tuple((side.modality, side.scene.inputs[side.modality]) for side in pair) for pair in pairs]
+    explanations = explain_many(model, raw, seed=seed, preset=preset)
+    for pair, explanation in zip(pairs, explanations, strict=True):
+        for place, side in enumerate(pair):
+            explanation = side.outlined(explanation, place, side.kind)
         yield explanation
 
 
-def _outlined(explanation: Explanation, place: int, side: Side, *, highlight: str | None) -> Explanation:
-    masks, axes = side.scene.masks[side.modality], side.scene.axes[side.modality]
-    return explanation.with_regions(masks, axes, at=place, highlight=highlight)
-
-
-def pointed(explanation: Explanation, place: int, side: Side) -> str:
+def pointed(explanation: Explanation, place: int, side: SceneInput) -> str:
     """The kind on which the map is highest, on the benchmark's raster; "" for none; the first of equal places.
 
     Over a sound and over motion the moment counts, over a text the word.
     """
-    import numpy as np
-
-    from m2ib.evaluation.raster import lay
-
     attribution, raster = explanation[place], side.scene.axes[side.modality]
     kept = [axis for axis in raster if axis.name == "time"] or list(raster)
     dropped = tuple(n for n, axis in enumerate(raster) if axis not in kept)
@@ -138,39 +127,15 @@ def pointed(explanation: Explanation, place: int, side: Side) -> str:
     return next((kind for kind, mask in masks.items() if np.asarray(mask.any(dropped))[highest]), "")
 
 
-def verdict(explanation: Explanation, place: int, side: Side) -> tuple[bool, str]:
+def verdict(explanation: Explanation, place: int, side: SceneInput) -> tuple[bool, str]:
     """Whether the highest value is where the common kind is, and that in words."""
     found = pointed(explanation, place, side)
     where = f"on the {found}" if found else "on no object"
     return found == side.kind, f"{side.modality}: highest {where}"
 
 
-def paired_maps(
-    asked: Sequence[Question], explanations: Sequence[Explanation]
-) -> dict[tuple[str, str], PairedMap]:
-    """For each modality and the one that it is seen from: the map, where it stands, and whether it is true."""
-    from m2ib.page.overview import PairedMap
-
-    found = {}
-    for number, (question, explanation) in enumerate(zip(asked, explanations, strict=True)):
-        for place in (1, 0):  # of two sides of one modality the first is shown
-            mine, other = question.sides[place], question.sides[1 - place]
-            right, said = verdict(explanation, place, mine)
-            found[mine.modality, other.modality] = PairedMap(
-                number, mine.kind, explanation[place], right, len(mine.scene.kinds) > 1, said
-            )
-    return found
-
-
 def run(parsed: argparse.Namespace) -> None:
     """Explain every pair; write one page; print its path. Raises :class:`SettingError` for a model of less."""
-    from m2ib.errors import SettingError
-    from m2ib.loading import load_model
-    from m2ib.page import write_page
-    from m2ib.page.overview import render_overview
-    from m2ib.registry.discovery import default_registry
-    from m2ib.results.storage import check_folder
-
     folder = Path(parsed.out)
     check_folder(folder, force=parsed.force)
     name = parsed.model or _MODEL
@@ -179,24 +144,28 @@ def run(parsed: argparse.Namespace) -> None:
         raise SettingError(
             f"demo: --modalities needs {', '.join(MODALITIES)}; the model {name!r} takes {', '.join(takes)}"
         )
-    asked = questions(parsed.seed)
+    pairs = scene_pairs(parsed.seed)
     model = load_model(name, checkpoint=parsed.checkpoint, device=parsed.device)
-    explanations = list(explain(model, asked, parsed.seed, parsed.preset))
-    remarks = [
-        (question.asked, [verdict(explanation, place, side) for place, side in enumerate(question.sides)])
-        for question, explanation in zip(asked, explanations, strict=True)
-    ]
-    shown = {}
-    for question, explanation in zip(asked, explanations, strict=True):
-        side = question.sides[0]
-        if side.modality == question.sides[1].modality:
-            shown[side.modality] = _outlined(explanation, 0, side, highlight=None)[0]
+    explanations = list(explain(model, pairs, parsed.seed, parsed.preset))
+    remarks: list[Remark] = []
+    shown = {}  # by modality
+    maps = {}  # by modality, and the one that it is seen from
+    for number, (pair, explanation) in enumerate(zip(pairs, explanations, strict=True)):
+        verdicts = [verdict(explanation, place, side) for place, side in enumerate(pair)]
+        remarks.append((pair.asked, verdicts))
+        if pair.first.modality == pair.second.modality:
+            shown[pair.first.modality] = pair.first.outlined(explanation, 0)[0]
+        for place in (1, 0):  # of two inputs of one modality the first is shown
+            mine, (right, said) = pair[place], verdicts[place]
+            several = len(mine.scene.kinds) > 1
+            paired = PairedMap(number, mine.kind, explanation[place], right, several, said)
+            maps[mine.modality, pair[1 - place].modality] = paired
     page = write_page(
         explanations,
         folder / "index.html",
         title="One scene in six modalities",
-        notes=[question.title for question in asked],
+        notes=[pair.title for pair in pairs],
         remarks=remarks,
-        overview=render_overview(shown, paired_maps(asked, explanations), asked[0].sides[0].scene.kinds),
+        overview=render_overview(shown, maps, pairs[0].first.scene.kinds),
     )
     print(page.resolve())

@@ -29,20 +29,12 @@ _KEY_VALUE = re.compile(r"[a-z_]+(\.[\w-]+)*=")
 
 
 def add_command(
-    commands: Any,
-    name: str,
-    help: str,
-    description: str | None = None,
-    *,
-    reader: Reader | None = None,
-    **more: Any,
+    commands: Any, name: str, help: str, description: str | None = None, **more: Any
 ) -> argparse.ArgumentParser:
-    """A command among argparse's sub-commands, with its reader's options; ``more`` is argparse's own."""
+    """A command among argparse's sub-commands; ``more`` is argparse's own."""
     parser: argparse.ArgumentParser = commands.add_parser(
         name, help=help, description=description, allow_abbrev=False, **more
     )
-    if reader is not None:
-        reader.add_options(parser)
     return parser
 
 
@@ -85,7 +77,14 @@ class ModelConfig:
         )
 
 
-def _no_hint(key: str) -> str:
+def elsewhere(key: str) -> str:
+    """For :attr:`Reader.hint`: that a name is one of an adapter's or of a method's own."""
+    from m2ib.registry.discovery import default_registry
+
+    if any(key in info.spec.options for info in default_registry().adapters):
+        return f"; did you mean 'options.{key}', an option of the adapter?"
+    if any(key in info.spec.setting_names for info in default_registry().methods):
+        return f"; did you mean 'settings.{key}', a setting of a method?"
     return ""
 
 
@@ -109,7 +108,7 @@ class Reader:
     switches: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
-    hint: Callable[[str], str] = _no_hint
+    hint: Callable[[str], str] = elsewhere
     help: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -190,17 +189,6 @@ class Reader:
             raise SettingError(
                 f"{where}: a list and a mapping cannot be merged; write {' and '.join(map(repr, new))} as a whole"
             ) from error
-
-
-def elsewhere(key: str) -> str:
-    """For ``hint``: that a name is one of an adapter's or of a method's own."""
-    from m2ib.registry.discovery import default_registry
-
-    if any(key in info.spec.options for info in default_registry().adapters):
-        return f"; did you mean 'options.{key}', an option of the adapter?"
-    if any(key in info.spec.setting_names for info in default_registry().methods):
-        return f"; did you mean 'settings.{key}', a setting of a method?"
-    return ""
 
 
 def as_yaml(config: Any) -> str:

@@ -82,7 +82,7 @@ READER = Reader(
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
     help = "find a method's best settings on your own pairs"
-    add_command(commands, name, help, _EXAMPLES, reader=READER, formatter_class=AS_WRITTEN)
+    READER.add_options(add_command(commands, name, help, _EXAMPLES, formatter_class=AS_WRITTEN))
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -151,32 +151,22 @@ def searches_of(config: TuneConfig, pairs: Pairs) -> list[Search]:
     given = config.side.split(",") if isinstance(config.side, str) else config.side or pairs.modalities
     sides = [side.strip() if isinstance(side, str) else side for side in given]
     own = ("modality", "seeds", "grid")
-    names = [name for name in Search.__dataclass_fields__ if name not in own]
-    seeds = tuple(config.seeds) if isinstance(config.seeds, list) else (config.seeds,)
-    _check_modalities(config.grid, pairs)
-    return [
-        Search(
-            modality=side,
-            seeds=seeds,
-            grid={
-                name: values[side] if isinstance(values, Mapping) else values
-                for name, values in config.grid.items()
-                if not isinstance(values, Mapping) or side in values
-            },
-            **{name: getattr(config, name) for name in names},
-        )
-        for side in dict.fromkeys(sides)
-    ]
-
-
-def _check_modalities(grid: Mapping[str, Any], pairs: Pairs) -> None:
-    for name, values in grid.items():
-        for modality in values if isinstance(values, Mapping) else ():
+    others = {name: getattr(config, name) for name in Search.__dataclass_fields__ if name not in own}
+    others["seeds"] = tuple(config.seeds) if isinstance(config.seeds, list) else (config.seeds,)
+    by_modality = {name: values for name, values in config.grid.items() if isinstance(values, Mapping)}
+    for name, values in by_modality.items():
+        for modality in values:
             if modality not in pairs.modalities:
                 raise SettingError(
                     f"tune: grid {name!r}: {modality!r} is not a modality of the pairs"
                     f"{did_you_mean(modality, pairs.modalities)} They are {' and '.join(pairs.modalities)}"
                 )
+    shared = {name: values for name, values in config.grid.items() if name not in by_modality}
+    found = []
+    for side in dict.fromkeys(sides):
+        grid = {name: values[side] for name, values in by_modality.items() if side in values}
+        found.append(Search(modality=side, grid={**shared, **grid}, **others))
+    return found
 
 
 def _folder(folder: Path, *, force: bool) -> Path:

@@ -7,7 +7,7 @@ a :class:`m2ib.MethodSpec` that a plugin registers, with the settings it has. ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,9 +67,7 @@ class Batch:
     def singles(self) -> Iterator[Batch]:
         """Each input as a batch of its own."""
         for number, item in enumerate(self.items):
-            yield Batch(
-                self.model, self.modality, [item], row(self.inputs, number), self.references, self.fast
-            )
+            yield replace(self, items=[item], inputs=row(self.inputs, number))
 
     def embed(self) -> Tensor:
         """(N, D), unnormalised, without gradient."""
@@ -141,9 +139,7 @@ class Method:
 
 def needs_attention(encoder: Encoder) -> str | None:
     """For :attr:`Method.refuse`."""
-    if encoder.attention is not None:
-        return None
-    return "it reads attention, and this encoder shows none"
+    return None if encoder.attention is not None else "it reads attention, and this encoder shows none"
 
 
 def degradation_of(encoder: Encoder) -> Degradation:

@@ -20,22 +20,16 @@ from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings
 
 def uniform() -> Method:
     """1 everywhere."""
-    return Method(
-        lambda batch, settings: _prepared(batch, settings, lambda shape, item: np.ones(shape)), additive=False
-    )
+    return Method(partial(_prepared, lambda seed, shape, item: np.ones(shape)), additive=False)
 
 
 def random() -> Method:
     """Uniform noise."""
+    return Method(partial(_prepared, _noise), additive=False, draws=True)
 
-    def noise(seed: int, shape: tuple[int, ...], item: Item) -> np.ndarray:
-        return np.random.default_rng((seed, _content(item.inputs))).random(shape)
 
-    return Method(
-        lambda batch, settings: _prepared(batch, settings, partial(noise, settings.seed)),
-        additive=False,
-        draws=True,
-    )
+def _noise(seed: int, shape: tuple[int, ...], item: Item) -> np.ndarray:
+    return np.random.default_rng((seed, _content(item.inputs))).random(shape)
 
 
 def _content(inputs: Inputs) -> int:
@@ -47,13 +41,12 @@ def _content(inputs: Inputs) -> int:
     return value
 
 
-def _prepared(
-    batch: Batch, settings: Settings, make: Callable[[tuple[int, ...], Item], np.ndarray]
-) -> PreparedBatch:
+def _prepared(make: Callable[..., np.ndarray], batch: Batch, settings: Settings) -> PreparedBatch:
+    """make  (seed, shape of the map, item) -> its values"""
+
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         advance()
-        return [
-            Map(make(grid, item)) for grid, item in zip(batch.grids(settings.layer), batch.items, strict=True)
-        ]
+        pairs = zip(batch.grids(settings.layer), batch.items, strict=True)
+        return [Map(make(settings.seed, grid, item)) for grid, item in pairs]
 
     return PreparedBatch(batch.embed(), maps)

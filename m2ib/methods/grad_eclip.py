@@ -58,9 +58,8 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
 def _contributions(call: Attended, weights: Tensor, grid: Tensor) -> Tensor:
     """Sum over the queries p and c of w_pc lambda_pi v_ic: (rows, Q, C), cells (rows, T) -> (rows, T)."""
     length = grid.shape[1]
-    query, key, value = (
-        _joined(part.to(weights.dtype)) for part in (call.query, call.key, call.value)
-    )  # (rows, Q, C), (rows, K, C), (rows, K, C)
+    # (rows, Q, C), (rows, K, C), (rows, K, C)
+    query, key, value = (_joined(part.to(weights.dtype)) for part in (call.query, call.key, call.value))
     alike = normalize(query, dim=-1) @ normalize(key[:, :length], dim=-1).transpose(1, 2)  # (rows, Q, T)
     loose = _scaled(alike, grid[:, None])  # (rows, Q, T)
     return ((loose.transpose(1, 2) @ weights) * value[:, :length]).sum(-1)

@@ -92,12 +92,11 @@ class Hidden:
 
     def cosines(self, keep: Tensor, target: Tensor) -> Tensor:
         """(K,) to the target (D,), where only ``keep`` (K, *positions) is left; on the model's device."""
-        found = hidden_cosines(
-            self.batch.encoder, self.batch.inputs, keep, self.batch.layouts[0], target[None]
-        )
+        batch = self.batch
+        found = hidden_cosines(batch.encoder, batch.inputs, keep, batch.layouts[0], target[None])
         if not torch.isfinite(found).all():
             raise InputError(
-                f"{self.batch.modality}: the model gives NaN or infinite values in {self.batch.model.dtype} for an "
+                f"{batch.modality}: the model gives NaN or infinite values in {batch.model.dtype} for an "
                 "input with parts hidden; check the input, or load the model with dtype='float32'"
             )
         return found

@@ -62,7 +62,9 @@ def over_cells(one: Batch, grid: tuple[int, ...]) -> Line:
     encoder, layout = one.encoder, one.layouts[0]
     degradation = degradation_of(encoder)
     positions = degradation.positions(one.inputs, grid)
-    end = torch.ones(1, *grid, dtype=_precision(one.model.dtype), device=one.model.device)
+    end = torch.ones(
+        1, *grid, dtype=torch.promote_types(one.model.dtype, torch.float32), device=one.model.device
+    )
     start = end * ~degradation.hideable(layout, grid).to(end.device)
 
     def embed(keep: Tensor) -> Tensor:
@@ -83,20 +85,15 @@ def over_activation(one: Batch, recording: Recording) -> Line:
     def grid(values: Tensor) -> np.ndarray:
         return one.layouts[0].to_grid(values.cpu().double().sum(axis)[0].numpy())
 
-    end = activation.to(_precision(activation.dtype))
+    end = activation.to(torch.promote_types(activation.dtype, torch.float32))
     return Line(torch.zeros_like(end), end, embed, grid)
-
-
-def _precision(dtype: torch.dtype) -> torch.dtype:
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def prepare(batch: Batch, settings: Settings, integrated: Any) -> PreparedBatch:
     """integrated  Captum's class"""
     encoder = batch.encoder
-    fades = degradation_of(encoder).gradual and (
-        encoder.degradation is not None or holds_numbers(batch.inputs)
-    )
+    hideable = encoder.degradation is not None or holds_numbers(batch.inputs)
+    fades = degradation_of(encoder).gradual and hideable
     if settings.at == "input" and fades:
         grids = batch.grids(settings.layer)
         lines = [over_cells(one, grid) for one, grid in zip(batch.singles(), grids, strict=True)]
@@ -104,10 +101,7 @@ def prepare(batch: Batch, settings: Settings, integrated: Any) -> PreparedBatch:
     else:
         number = settings.layer if settings.at == "layer" else -1
         recordings = [record(encoder, one.inputs, number) for one in batch.singles()]
-        lines = [
-            over_activation(one, recording)
-            for one, recording in zip(batch.singles(), recordings, strict=True)
-        ]
+        lines = list(map(over_activation, batch.singles(), recordings))
         embedding = torch.cat([recording.embedding for recording in recordings])
 
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
@@ -124,13 +118,9 @@ def prepare(batch: Batch, settings: Settings, integrated: Any) -> PreparedBatch:
 
 def _along(line: Line, target: Tensor, settings: Settings, integrated: Any) -> Tensor:
     """IG of each element, (1, ...)."""
-    attributed: Tensor = integrated(lambda points: cosine(line.embed(points), target[None])).attribute(
-        line.end,
-        baselines=line.start,
-        n_steps=settings.steps,
-        method=RULES[settings.rule],
-        internal_batch_size=AT_ONCE,
-    )
+    along = integrated(lambda points: cosine(line.embed(points), target[None]))
+    options = {"n_steps": settings.steps, "method": RULES[settings.rule], "internal_batch_size": AT_ONCE}
+    attributed: Tensor = along.attribute(line.end, baselines=line.start, **options)
     wide = settings.steps / (settings.steps - 1) if settings.rule == "trapezoid" else 1
     return attributed * wide
 

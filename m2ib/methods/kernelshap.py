@@ -39,18 +39,16 @@ NEGLIGIBLE = 1e-10  # a singular value, as a share of the largest, that is round
 
 def coalitions(players: int, most: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """(K, players) bool and their weights (K,), K <= most; neither the empty nor the full one."""
-    kernel = {
-        size: (players - 1) / (size * (players - size)) for size in range(1, players)
-    }  # of a whole size
+    # Of a whole size:
+    kernel = {size: (players - 1) / (size * (players - size)) for size in range(1, players)}
     every = 2**players - 2 <= most
     rows, weights = [np.zeros((0, players), bool)], [np.zeros(0)]
     left, first = most, 1
     while first <= players - first:
         pair = sorted({first, players - first})
         number = sum(comb(players, size) for size in pair)
-        share = sum(kernel[size] for size in pair) / sum(
-            kernel[size] for size in range(first, players - first + 1)
-        )
+        whole = sum(kernel[size] for size in range(first, players - first + 1))
+        share = sum(kernel[size] for size in pair) / whole
         if not every and number > left * share:
             break
         for size in pair:
@@ -101,8 +99,7 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     players = [int(one.hideable.sum()) for one in inputs]
     games = {
         number: coalitions(number, settings.masks, np.random.default_rng(settings.seed))
-        for number in set(players)
-        if number
+        for number in {*players} - {0}
     }
 
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:

@@ -56,9 +56,7 @@ class SmoothMasks:
         """``number`` masks for positions of this ``shape``, from ``cells`` along each axis."""
         random = np.random.default_rng(seed)
         coarse = (random.random((number, *cells)) < keep).astype(np.float32)
-        first = [
-            random.integers(0, _size(length, few), number) for length, few in zip(shape, cells, strict=True)
-        ]
+        first = [random.integers(0, size, number) for size in map(_size, shape, cells)]
         return cls(torch.from_numpy(coarse), torch.from_numpy(np.stack(first)), tuple(shape))
 
     def to(self, device: torch.device) -> SmoothMasks:
@@ -72,12 +70,8 @@ class SmoothMasks:
             if few == length:
                 continue
             rows = masks.movedim(axis, -1)  # (k, ..., cells)
-            wide = interpolate(
-                rows.reshape(len(rows), -1, few),
-                size=(few + 1) * _size(length, few),
-                mode="linear",
-                align_corners=False,
-            )  # (k, ..., enlarged)
+            flat, size = rows.reshape(len(rows), -1, few), (few + 1) * _size(length, few)
+            wide = interpolate(flat, size=size, mode="linear", align_corners=False)  # (k, ..., enlarged)
             places = torch.arange(length, device=wide.device)
             index = (self.first[axis - 1, part, None, None] + places).expand(-1, wide.shape[1], -1)
             masks = wide.gather(-1, index).reshape(*rows.shape[:-1], length).movedim(-1, axis)
@@ -87,11 +81,6 @@ class SmoothMasks:
 def _size(length: int, cells: int) -> int:
     """Of a coarse cell, in positions, rounded up."""
     return -(-length // cells)
-
-
-def random_masks(number: int, shape: Sequence[int], cells: Sequence[int], keep: float, seed: int) -> Tensor:
-    """(number, *shape) float32 in [0, 1]: coarse ``cells`` along each axis, smooth between them."""
-    return SmoothMasks.draw(number, shape, cells, keep, seed)[:]
 
 
 def prepare(batch: Batch, settings: Settings) -> PreparedBatch:

@@ -17,12 +17,7 @@ from typing import Any
 
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.metrics.base import Aggregate, Metric, SeedAggregate, aggregate, mean_over_seeds
-from m2ib.metrics.confidence import (
-    ConfidenceDrop,
-    ConfidenceIncrease,
-    confidence_drop,
-    confidence_increase,
-)
+from m2ib.metrics.confidence import ConfidenceDrop, ConfidenceIncrease, confidence_drop, confidence_increase
 from m2ib.metrics.localisation import (
     LocalisationIoU,
     MassInRegion,

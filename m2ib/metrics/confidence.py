@@ -7,6 +7,7 @@ with class scores). A map of ones takes nothing out and has a drop of 0: read bo
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Hashable, Iterable
 
 import numpy as np
@@ -29,10 +30,11 @@ def confidence_increase(original: np.ndarray, degraded: np.ndarray) -> np.ndarra
     return 100.0 * (original < degraded)
 
 
-class ConfidenceDrop(Metric):
-    """100 max(0, o - s): by how much the cosine falls, in per cent of an absolute cosine. Lower is better."""
-
-    name, title, unit, better = "drop", "Confidence drop", "%", "lower"
+class _CosineMetric(Metric):
+    @staticmethod
+    @abstractmethod
+    def _scores_of(original: np.ndarray, degraded: np.ndarray) -> np.ndarray:
+        """(N,) of cosines (N,) each."""
 
     def update(
         self, original: ArrayLike, degraded: ArrayLike, keys: Iterable[Hashable] | None = None
@@ -43,28 +45,26 @@ class ConfidenceDrop(Metric):
 
         Raises :class:`InputError` for other shapes and for what is no cosine.
         """
-        self._add(confidence_drop(*_cosines(self._who, original, degraded)), keys)
+        before, after = numbers(self._who, original=original, degraded=degraded)
+        for what, values in (("original", before), ("degraded", after)):
+            (strange,) = np.nonzero(np.abs(values) > 1 + _ROUNDING)
+            if len(strange):
+                raise InputError(
+                    f"{self._who}: {what}[{strange[0]}] is {values[strange[0]]:g}, which is no cosine; "
+                    "give cosines in [-1, 1], without a logit scale"
+                )
+        self._add(self._scores_of(before, after), keys)
 
 
-class ConfidenceIncrease(Metric):
+class ConfidenceDrop(_CosineMetric):
+    """100 max(0, o - s): by how much the cosine falls, in per cent of an absolute cosine. Lower is better."""
+
+    name, title, unit, better = "drop", "Confidence drop", "%", "lower"
+    _scores_of = staticmethod(confidence_drop)
+
+
+class ConfidenceIncrease(_CosineMetric):
     """Whether the cosine rises, o < s, as 100 or 0 per cent. Higher is better."""
 
     name, title, unit, better = "increase", "Confidence increase", "%", "higher"
-
-    def update(
-        self, original: ArrayLike, degraded: ArrayLike, keys: Iterable[Hashable] | None = None
-    ) -> None:
-        """As :meth:`ConfidenceDrop.update`."""
-        self._add(confidence_increase(*_cosines(self._who, original, degraded)), keys)
-
-
-def _cosines(who: str, original: ArrayLike, degraded: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    before, after = numbers(who, original=original, degraded=degraded)
-    for what, values in (("original", before), ("degraded", after)):
-        (strange,) = np.nonzero(np.abs(values) > 1 + _ROUNDING)
-        if len(strange):
-            raise InputError(
-                f"{who}: {what}[{strange[0]}] is {values[strange[0]]:g}, which is no cosine; "
-                "give cosines in [-1, 1], without a logit scale"
-            )
-    return before, after
+    _scores_of = staticmethod(confidence_increase)

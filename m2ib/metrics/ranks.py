@@ -14,13 +14,10 @@ from m2ib.metrics.checks import Arrays, floats, map_pairs
 
 def ranks(values: np.ndarray) -> np.ndarray:
     """(P,) of values (P,): 1 for the lowest; equal ones share the mean of theirs."""
-    order = np.argsort(values)
-    ordered = values[order]
-    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])  # of runs of equal values
-    ends = np.r_[starts[1:], len(ordered)]
-    found = np.empty(len(ordered))
-    found[order] = np.repeat((starts + ends + 1) / 2, ends - starts)
-    return found
+    # Runs of equal values, and the highest rank in each.
+    _, run, counts = np.unique(values, return_inverse=True, return_counts=True, equal_nan=False)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[run])
 
 
 def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:

@@ -38,10 +38,7 @@ def render_page(
             "note": notes[number] if number < len(notes) else "",
             "remark": remarks[number] if number < len(remarks) else ("", ()),
             "similarity": f"{explanation.similarity:.4f}",
-            "sides": [
-                attribution_values(attribution, f"e{number}-{place}")
-                for place, attribution in enumerate(explanation)
-            ],
+            "sides": [attribution_values(each, f"e{number}-{n}") for n, each in enumerate(explanation)],
             "provenance": table_rows(explanation.provenance),
         }
         for number, explanation in enumerate(explanations)

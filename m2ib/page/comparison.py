@@ -18,10 +18,7 @@ def render_comparison(explanations: Sequence[AttributionPair], *, title: str | N
             "comparison: the explanations are of different pairs; give one pair by several methods"
         )
     rows = [
-        [
-            attribution_values(explanation[place], f"e{number}-{place}")
-            for number, explanation in enumerate(explanations)
-        ]
+        [attribution_values(each[place], f"e{number}-{place}") for number, each in enumerate(explanations)]
         for place in range(len(first))
     ]
     tables = [(attribution.modality, table_rows(attribution.origin)) for attribution in first]

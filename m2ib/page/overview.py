@@ -45,21 +45,12 @@ def render_overview(
     kinds  what is there
     """
     views = [(modality, _picture(attribution, f"view-{modality}")) for modality, attribution in shown.items()]
-    rows = [
-        (
-            modality,
-            [(maps[modality, other], _thumbnail(maps[modality, other].attribution)) for other in shown],
-        )
-        for modality in shown
-    ]
+    pictured = {key: (each, _thumbnail(each.attribution)) for key, each in maps.items()}
+    rows = [(modality, [pictured[modality, other] for other in shown]) for modality in shown]
     chosen = [each for each in maps.values() if each.several]
     return Markup(
         template("page/overview.html.jinja").render(
-            views=views,
-            rows=rows,
-            kinds=kinds,
-            right=sum(each.right for each in chosen),
-            chosen=len(chosen),
+            views=views, rows=rows, kinds=kinds, right=sum(each.right for each in chosen), chosen=len(chosen)
         )
     )
 

@@ -108,10 +108,9 @@ def _chart(label: str, values: Sequence[float]) -> Markup:
     low, high = min(values), max(values)
     span = (high - low) or 1.0
     step = (width - 2 * pad) / max(len(values) - 1, 1)
-    points = [
-        (pad + step * n, height - pad - (value - low) / span * (height - 2 * pad))
-        for n, value in enumerate(values)
-    ]
+    heights = [height - pad - (value - low) / span * (height - 2 * pad) for value in values]
+    points = [(pad + step * n, y) for n, y in enumerate(heights)]
+    dot = Markup('<circle cx="{:.1f}" cy="{:.1f}" r="2"/>')
     return Markup(
         '<figure class="curve"><svg viewBox="0 0 {w} {h}" role="img" aria-label="{label}, from {first} to {last} '
         'in {count} steps"><polyline points="{points}"/>{dots}</svg>'
@@ -124,7 +123,5 @@ def _chart(label: str, values: Sequence[float]) -> Markup:
         last=format_number(values[-1]),
         count=len(values),
         points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points),
-        dots=Markup("").join(
-            Markup('<circle cx="{}" cy="{}" r="2"/>').format(f"{x:.1f}", f"{y:.1f}") for x, y in points
-        ),
+        dots=Markup("").join(dot.format(x, y) for x, y in points),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -84,10 +85,7 @@ class Listing(Sequence[Registered[S]]):
     """
 
     def __init__(
-        self,
-        kind: type[S],
-        rows: Iterable[Registered[S]] = (),
-        failures: Iterable[PluginFailure] = (),
+        self, kind: type[S], rows: Iterable[Registered[S]] = (), failures: Iterable[PluginFailure] = ()
     ) -> None:
         self._kind = kind
         self._rows = tuple(rows)
@@ -206,16 +204,15 @@ class Registry:
         for hook, kind in HOOKS.items():
             specs: list[Any] = []
             getattr(manager.hook, hook)(register=specs.append)
-            added += [Registered(_checked(spec, kind), origin) for spec in specs]
+            for spec in specs:
+                if not isinstance(spec, kind):
+                    article = "an" if kind.__name__[0] in "AEIOU" else "a"
+                    raise AdapterError(f"register() takes {article} {kind.__name__}, not {spec!r}")
+            added += [Registered(spec, origin) for spec in specs]
         rows = [*self._rows, *added]
+        times = Counter((row.origin, row.spec.noun, row.name) for row in rows)
         for row in added:
-            if (
-                sum(
-                    (each.origin, each.spec.noun, each.name) == (origin, row.spec.noun, row.name)
-                    for each in rows
-                )
-                > 1
-            ):
+            if times[origin, row.spec.noun, row.name] > 1:
                 raise AdapterError(f"{origin!r} registers the {row.spec.noun} {row.name!r} more than once")
         self._rows = rows
 
@@ -248,14 +245,6 @@ class Registry:
             for modality in row.spec.modalities:
                 known[modality] = known.get(modality, False) or modality in row.spec.inline
         return known
-
-
-def _checked(spec: Any, kind: type[Spec]) -> Any:
-    """Raises :class:`AdapterError` for what is no spec of this kind."""
-    if not isinstance(spec, kind):
-        article = "an" if kind.__name__[0] in "AEIOU" else "a"
-        raise AdapterError(f"register() takes {article} {kind.__name__}, not {spec!r}")
-    return spec
 
 
 _default: Registry | None = None

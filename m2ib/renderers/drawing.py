@@ -10,17 +10,19 @@ from m2ib.renderers.base import scale
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
     from matplotlib.image import AxesImage
 
     from m2ib.contract.attribution import Attribution
 
 
+# The hues of the page: blue for the other, orange for this one.
+_BOTH_WAYS = ("#00328c", "#006ee6", "#f7f7f7", "#eb8200", "#964600")
+
+
 def shown_grid(attribution: Attribution) -> np.ndarray:
     """What a figure shows: the grid; of a contrast, what speaks for this less what speaks for the other."""
-    if attribution.against is None:
-        return attribution.grid
-    return np.asarray(attribution.grid - attribution.against)
+    grid, against = attribution.grid, attribution.against
+    return grid if against is None else np.asarray(grid - against)
 
 
 def draw_heat(
@@ -31,13 +33,16 @@ def draw_heat(
     blank  there is white paper and no picture behind it
     place  further arguments of ``imshow``
     """
+    from matplotlib.colors import LinearSegmentedColormap
+
     bare = np.isnan(shown)
     filled = np.where(bare, np.nanmin(shown), shown)
     opacity = np.full(filled.shape, 0.75)
     unit = attribution.unit or attribution.method
     if attribution.against is not None:
         most = float(np.abs(filled).max()) or 1.0
-        colours: dict[str, Any] = {"cmap": _both_ways(), "vmin": -most, "vmax": most}
+        both_ways = LinearSegmentedColormap.from_list("both ways", _BOTH_WAYS)
+        colours: dict[str, Any] = {"cmap": both_ways, "vmin": -most, "vmax": most}
         label = f"{unit} per position:\nfor this one, less for the other"
     else:
         colours = {"cmap": "YlOrRd" if blank else "inferno"}
@@ -59,15 +64,6 @@ def heat_pixels(scores: np.ndarray) -> np.ndarray:
     import matplotlib
 
     return np.asarray(matplotlib.colormaps["inferno"](scores, bytes=True)[..., :3])
-
-
-def _both_ways() -> Colormap:
-    """The hues of the page: blue for the other, orange for this one."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list(
-        "both ways", ["#00328c", "#006ee6", "#f7f7f7", "#eb8200", "#964600"]
-    )
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:

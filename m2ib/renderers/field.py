@@ -66,10 +66,8 @@ class FieldRenderer(PixelRenderer):
         low, high = _limits(view)
         if math.isnan(low):
             return Markup('<p class="key">{}: nothing was measured</p>').format(view.label)
-        stops = ",".join(
-            f"rgb({red},{green},{blue})"
-            for red, green, blue in _colours(view, np.linspace(0, 1, 12)).tolist()
-        )
+        colours = _colours(view, np.linspace(0, 1, 12)).tolist()
+        stops = ",".join(f"rgb({red},{green},{blue})" for red, green, blue in colours)
         missing = Markup('<span class="none">not measured</span>') if np.isnan(view.values).any() else ""
         return Markup(
             '<p class="key"><span>{label} {low} {unit}</span><span class="colours" style="background:linear-gradient('
@@ -89,9 +87,8 @@ class FieldRenderer(PixelRenderer):
         height, width = view.values.shape
         measured = np.isfinite(view.values)
         shares = np.where(measured, (view.values - low) / ((high - low) or 1.0), 0.0)
-        return np.where(
-            measured[..., None], _colours(view, shares), hatch(height, width, max(height, width) // 48)
-        )
+        stripes = hatch(height, width, max(height, width) // 48)
+        return np.where(measured[..., None], _colours(view, shares), stripes)
 
     def panels(self, attribution: Attribution, ident: str) -> list[Panel]:
         view: FieldView = attribution.view
@@ -130,10 +127,8 @@ def _colours(view: FieldView, shares: np.ndarray) -> np.ndarray:
 
 def _coarse(values: np.ndarray) -> list[list[float | None]]:
     """The values nearest to the centres of at most 64 x 64 tiles; None where nothing was measured."""
-    rows, columns = (
-        np.floor(cell_centres(min(side, _READ_OUT), 0, side)).astype(int) for side in values.shape
-    )  # of the tiles' centres
+    centres = [np.floor(cell_centres(min(side, _READ_OUT), 0, side)).astype(int) for side in values.shape]
     return [
         [float(f"{value:.4g}") if math.isfinite(value) else None for value in row]
-        for row in values[np.ix_(rows, columns)].tolist()
+        for row in values[np.ix_(*centres)].tolist()
     ]

@@ -97,9 +97,8 @@ class FilmRenderer(HeatRenderer):
             frame = view.frames[moment, 0]
             paper[top : top + height, left : left + width] = grey(frame) if contrast else frame
             heat[top : top + height, left : left + width] = _mean_map(attribution, int(moment))
-            axes.text(
-                left, top + height + gap, format_time(view.times[moment, 0], whole, 2), fontsize=8, va="top"
-            )
+            time = format_time(view.times[moment, 0], whole, 2)
+            axes.text(left, top + height + gap, time, fontsize=8, va="top")
         axes.imshow(paper)
         draw_heat(axes, heat, attribution)
         axes.set_xlim(-0.5, size[1] - 0.5)
@@ -115,9 +114,7 @@ def _sharing(view: FilmView) -> str:
     windows = len(view.parts) // moments
     said = ["the frames of a clip share one map"] if frames > 1 else []
     if windows > 1:
-        said.append(
-            f"the model sees {windows} windows of each clip; where they overlap, the map is their mean"
-        )
+        said += [f"the model sees {windows} windows of each clip; where they overlap, the map is their mean"]
     return "; ".join(said)
 
 

@@ -59,11 +59,8 @@ def flatness(values: np.ndarray, against: np.ndarray | None = None) -> str:
         return ""
     if against is not None:
         lead = float(np.abs(values - against).max()) / high
-        return (
-            f"the two sides hardly differ: by {100 * lead:.2g} % of the highest value at most"
-            if lead < 0.05
-            else ""
-        )
+        said = f"the two sides hardly differ: by {100 * lead:.2g} % of the highest value at most"
+        return said if lead < 0.05 else ""
     if (high - low) / high >= 0.05:
         return ""
     return f"nearly flat: the highest is only {100 * (high - low) / low:.2g} % above the lowest"

@@ -107,15 +107,8 @@ def draw_outlines(
         )
         # Under the dashes a dark line that has no gaps.
         axes.add_patch(PathPatch(path, fill=False, edgecolor="black", linewidth=3 if outline.main else 2.2))
-        axes.add_patch(
-            PathPatch(
-                path,
-                fill=False,
-                edgecolor=COLOUR,
-                linewidth=1.6 if outline.main else 1.1,
-                linestyle="solid" if outline.main else (0, (4, 2.5)),
-            )
-        )
+        line = {"linewidth": 1.6} if outline.main else {"linewidth": 1.1, "linestyle": (0, (4, 2.5))}
+        axes.add_patch(PathPatch(path, fill=False, edgecolor=COLOUR, **line))
         left, top, right, _ = outline.edges
         inside, end = outline.crowded(*size)
         text = axes.annotate(

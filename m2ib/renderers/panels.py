@@ -154,10 +154,8 @@ class Panel:
 
 def maps_of(attribution: Attribution) -> dict[str, np.ndarray]:
     """The grid, and for a contrast the other side's, by the names that the page knows them by."""
-    maps = {"for": attribution.grid}
-    if attribution.against is not None:
-        maps["against"] = attribution.against
-    return maps
+    maps = {"for": attribution.grid, "against": attribution.against}
+    return {side: grid for side, grid in maps.items() if grid is not None}
 
 
 def heat_script() -> str:
@@ -198,10 +196,8 @@ def heat_figure(
         for n, panel in enumerate(panels, 1)
     ]
     if together > 1:
-        shown = [
-            Markup('<div class="group">{}</div>').format(Markup("").join(shown[n : n + together]))
-            for n in range(0, len(shown), together)
-        ]
+        groups = [shown[n : n + together] for n in range(0, len(shown), together)]
+        shown = [Markup('<div class="group">{}</div>').format(Markup("").join(group)) for group in groups]
     return Markup(
         '<figure class="heat{contrast}" id="{ident}"><div class="panels {kind}">{panels}</div>{key}{under}'
         '<figcaption><div class="knobs">'
@@ -217,7 +213,7 @@ def heat_figure(
         ident=ident,
         kind=kind,
         panels=Markup("").join(shown),
-        key=_key(panels),
+        key=outlines_key([(each.name, each.main) for panel in panels for each in panel.outlines]),
         under=under,
         choice=_CHOICE if contrast else "",
         flat=note(flatness(attribution.grid, attribution.against)),
@@ -230,10 +226,6 @@ def picture_figure(panels: Sequence[Panel], *, kind: str, label: str, under: Mar
     return Markup('<figure class="picture"><div class="panels {}">{}</div>{}</figure>').format(
         kind, Markup("").join(panel.html(label, heat=False) for panel in panels), under
     )
-
-
-def _key(panels: Sequence[Panel]) -> Markup:
-    return outlines_key([(outline.name, outline.main) for panel in panels for outline in panel.outlines])
 
 
 _CHOICE = Markup(
@@ -284,9 +276,6 @@ def _bars(bars: Sequence[tuple[float, float, str]], whole: float) -> Markup:
 
 
 def _ticks(side: str, marks: Sequence[tuple[float, str]]) -> Markup:
-    return Markup('<div class="ticks {}">{}</div>').format(
-        side,
-        Markup("").join(
-            Markup('<span style="--at:{}">{}</span>').format(per_cent(at, 1), text) for at, text in marks
-        ),
-    )
+    tick = Markup('<span style="--at:{}">{}</span>')
+    ticks = Markup("").join(tick.format(per_cent(at, 1), text) for at, text in marks)
+    return Markup('<div class="ticks {}">{}</div>').format(side, ticks)

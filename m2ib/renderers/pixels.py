@@ -38,13 +38,13 @@ class PixelRenderer(OutliningRenderer):
         view = attribution.view
         pixels = self.pixels(view)
         height, width = pixels.shape[:2]
-        rows, cols = attribution.grid.shape
+        part = Part.tiled(attribution.grid.shape, view.region)
         return [
             Panel(
                 picture=image_tag(jpeg_url(pixels), self.alt(view), width, height),
                 width=width,
                 height=height,
-                parts=[Part.tiled((rows, cols), view.region)],
+                parts=[part],
                 outlines=self._outlines(view),
             )
         ]
@@ -56,9 +56,8 @@ class PixelRenderer(OutliningRenderer):
     def _outlines(self, view: Any) -> list[Outline]:
         """In pixels of the view."""
         across, down = view.scale
-        return outlines_of(
-            self.shown_regions(view), lambda rows: rows * down, lambda columns: columns * across
-        )
+        regions = self.shown_regions(view)
+        return outlines_of(regions, lambda rows: rows * down, lambda columns: columns * across)
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The picture, grey under a contrast, and the heat over its ``region``."""

@@ -50,9 +50,8 @@ def frames_of(attribution: Attribution) -> np.ndarray:
 
 def spectrogram_pixels(view: SoundView, clip: int) -> np.ndarray:
     """(bands, frames, 3) uint8, lowest band below: grey on one scale for all clips, stripes for padding."""
-    heard = np.concatenate(
-        [rows[:, :end].ravel() for rows, end in zip(view.spectrogram, view.frames, strict=True)]
-    )
+    clips = zip(view.spectrogram, view.frames, strict=True)
+    heard = np.concatenate([rows[:, :end].ravel() for rows, end in clips])
     low, high = np.percentile(heard, [2, 99.8]) if heard.size else (0.0, 1.0)
     levels = np.clip((view.spectrogram[clip] - low) / ((high - low) or 1.0), 0, 1)
     pixels = np.repeat((_DARKEST + levels**1.6 * (_BRIGHTEST - _DARKEST)).astype(np.uint8)[..., None], 3, -1)
@@ -122,6 +121,7 @@ def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
         caption += f", the same sound as clip{'s' if len(alike) > 1 else ''} {' and '.join(map(str, alike))}"
     if padding is not None:
         caption += "; striped: padding, no sound" + _padded_share(attribution, clip)
+    moments = time_ticks(start, start + heard, max(1, round(5 * view.frames[clip] / frames)))
     return Panel(
         picture=image_tag(png_url(spectrogram_pixels(view, clip)), f"spectrogram, {caption}", frames, bands),
         width=frames,
@@ -131,10 +131,7 @@ def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
         x=Ruler([0, frames], [start, start + frames * view.step], "s"),
         y=Ruler(bands - np.arange(bands) - 0.5, view.hertz, "Hz"),
         padding=padding,
-        xticks=[
-            ((moment - start) / view.step, moment_text(view, moment))
-            for moment in time_ticks(start, start + heard, max(1, round(5 * view.frames[clip] / frames)))
-        ],
+        xticks=[((moment - start) / view.step, moment_text(view, moment)) for moment in moments],
         yticks=pitches(view),
         caption=caption,
         outlines=clip_outlines(view, clip),
@@ -177,16 +174,16 @@ def _waveform_panel(attribution: Attribution) -> Panel:
         for side, grid in maps_of(attribution).items()
     }
     middle = np.array([0.5])
+    moments = time_ticks(0, view.length, 6 if view.length < 3600 else 4)
     places = sorted(set(view.clips))
     names = [
         (start, end, " ".join(str(n) for n, clip in enumerate(view.clips, 1) if clip == (start, end)))
         for start, end in places
     ]
     overlap = any(later[0] < earlier[1] for earlier, later in pairwise(places))
-    caption = "the whole sound; the numbered bars are the clips that the model hears, "
-    caption += "shaded by the sum over all frequencies" + (
-        ", the mean where clips overlap" if overlap else ""
-    )
+    shaded = "shaded by the sum over all frequencies"
+    mean = ", the mean where clips overlap" if overlap else ""
+    several = f"the whole sound; the numbered bars are the clips that the model hears, {shaded}{mean}"
     return Panel(
         picture=Markup(
             '<svg viewBox="0 0 {} 2" preserveAspectRatio="none" role="img" aria-label="waveform of the whole sound">'
@@ -201,12 +198,9 @@ def _waveform_panel(attribution: Attribution) -> Panel:
             for clip, (start, end) in enumerate(view.clips)
         ],
         x=Ruler([0, view.length], [0, view.length], "s"),
-        xticks=[
-            (moment, moment_text(view, moment))
-            for moment in time_ticks(0, view.length, 6 if view.length < 3600 else 4)
-        ],
+        xticks=[(moment, moment_text(view, moment)) for moment in moments],
         bars=names if len(view.clips) > 1 else (),
-        caption=caption if len(view.clips) > 1 else "the whole sound, shaded by the sum over all frequencies",
+        caption=several if len(view.clips) > 1 else f"the whole sound, {shaded}",
         outlines=_moments_outlined(view),
         maps=maps,
         measure=" over all frequencies",

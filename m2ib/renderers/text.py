@@ -73,16 +73,13 @@ class TextRenderer:
             rows=rows,
         )
 
-    def outlined(
-        self, view: Mapping[str, Any], regions: Sequence[Region], modality: str
-    ) -> Mapping[str, Any]:
+    def outlined(self, view: Mapping[str, Any], regions: Sequence[Region], modality: str) -> dict[str, Any]:
         return {**view, "regions": check_axes(regions, (("word", "characters"),), modality)}
 
     def picture(self, attribution: Attribution, ident: str) -> Markup:
-        spans = Markup(" ").join(
-            Markup('<span class="word{}">{}</span>').format(_known_class(known), word)
-            for (word, _), known in zip(attribution.words, _known(attribution), strict=True)
-        )
+        span = Markup('<span class="word{}">{}</span>')
+        words = zip(attribution.words, _known(attribution), strict=True)
+        spans = Markup(" ").join(span.format(_known_class(known), word) for (word, _), known in words)
         return Markup('<figure class="picture words"><p class="sentence">{}</p></figure>').format(spans)
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
@@ -140,10 +137,11 @@ def _known_class(known: Sequence[Region]) -> str:
 def _legend(words: list[tuple[str, float]], unit: str) -> Markup:
     if not words:
         return Markup("")
-    values = [value for _, value in words]
-    return Markup(
-        '<div class="legend"><span>{}{}</span><span class="ramp"></span><span>{}{}</span></div>'
-    ).format(format_number(min(values)), unit, format_number(max(values)), unit)
+    ends = [format_number(pick(value for _, value in words)) for pick in (min, max)]
+    legend = Markup(
+        '<div class="legend"><span>{0}{2}</span><span class="ramp"></span><span>{1}{2}</span></div>'
+    )
+    return legend.format(*ends, unit)
 
 
 def _notes(attribution: Attribution) -> Markup:
@@ -160,8 +158,7 @@ def _spread(values: list[float]) -> list[float]:
     return [float(v) for v in scale(np.array(values))] if values else []
 
 
-def _shade(value: float) -> tuple[float, float, float, float]:
+def _shade(value: float) -> tuple[float, ...]:
     import matplotlib
 
-    red, green, blue, alpha = matplotlib.colormaps["cividis_r"](0.15 + 0.8 * value)
-    return float(red), float(green), float(blue), float(alpha)
+    return tuple(map(float, matplotlib.colormaps["cividis_r"](0.15 + 0.8 * value)))

@@ -15,13 +15,7 @@ from m2ib.renderers.formatting import format_short, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, cell_weights
 from m2ib.renderers.media import polyline_points
 from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
-from m2ib.renderers.panels import (
-    Panel,
-    Part,
-    Ruler,
-    maps_of,
-    per_cent,
-)
+from m2ib.renderers.panels import Panel, Part, Ruler, maps_of, per_cent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -74,22 +68,18 @@ class TracesRenderer(OutliningRenderer):
         first, last = _ends(view)
         start, end = view.span
         lanes = _lanes(view)
-        curves = Markup("").join(
-            Markup('<polyline fill="none" vector-effect="non-scaling-stroke" points="{}"/>').format(
-                polyline_points(view.times - first, n + drop)
-            )
-            for n, drop in enumerate(_drops(view))
-        )
+        line = Markup('<polyline fill="none" vector-effect="non-scaling-stroke" points="{}"/>')
+        points = [polyline_points(view.times - first, n + drop) for n, drop in enumerate(_drops(view))]
+        curves = Markup("").join(map(line.format, points))
         shapes = Markup(
             '<defs><g id="{ident}-curves">{curves}</g></defs><use class="halo" href="#{ident}-curves"/>'
             '<use class="ink" href="#{ident}-curves"/>'
         ).format(ident=ident, curves=curves)
-        labels = Markup("").join(
-            Markup('<div class="lane" style="top:{}"><span>{}</span></div>').format(
-                per_cent(n, count), f"{name}, {unit}" if unit else name
-            )
-            for n, (name, unit) in enumerate(zip(view.names, view.units, strict=True))
-        )
+        lane = Markup('<div class="lane" style="top:{}"><span>{}</span></div>')
+        named = zip(view.names, view.units, strict=True)
+        names = [f"{name}, {unit}" if unit else name for name, unit in named]
+        labels = Markup("").join(lane.format(per_cent(n, count), name) for n, name in enumerate(names))
+        region = (start - first, 0, end - first, count)
         maps = {side: _soft(attribution, grid)[None, None] for side, grid in maps_of(attribution).items()}
         return [
             Panel(
@@ -101,14 +91,7 @@ class TracesRenderer(OutliningRenderer):
                 height=count,
                 shape=7.5 / count,
                 lines=True,
-                parts=[
-                    Part(
-                        0,
-                        (start - first, 0, end - first, count),
-                        np.array([count / 2]),
-                        _moments(attribution) - first,
-                    )
-                ],
+                parts=[Part(0, region, np.array([count / 2]), _moments(attribution) - first)],
                 x=Ruler([0, last - first], [first, last], "s"),
                 xticks=[(moment - first, format_time(moment, last)) for moment in time_ticks(first, last, 6)],
                 yticks=[
@@ -198,10 +181,8 @@ def _lanes(view: TracesView) -> list[tuple[float, float]]:
     width: dict[str, float] = {}
     for (low, high), unit in zip(ends, view.units, strict=True):
         width[unit] = max(width.get(unit, 0.0), float(high - low))
-    return [
-        (float(low + high - width[unit]) / 2, float(low + high + width[unit]) / 2)
-        for (low, high), unit in zip(ends, view.units, strict=True)
-    ]
+    sums = [(low + high, width[unit]) for (low, high), unit in zip(ends, view.units, strict=True)]
+    return [(float(both - wide) / 2, float(both + wide) / 2) for both, wide in sums]
 
 
 def _drops(view: TracesView) -> list[np.ndarray]:

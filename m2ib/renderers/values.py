@@ -35,17 +35,12 @@ class ValuesRenderer:
     def fragment(self, attribution: Attribution, ident: str) -> str:
         rows = attribution.grid.reshape(-1, attribution.grid.shape[-1])
         small = rows.shape[1] > _READABLE
-        body = Markup("").join(
-            Markup("<tr>{}</tr>").format(
-                Markup("").join(
-                    Markup('<td class="figure cell" style="--value:{:.3f}" title="{}">{}</td>').format(
-                        shade, format_number(value), "" if small else format_number(value)
-                    )
-                    for value, shade in zip(row, line, strict=True)
-                )
-            )
-            for row, line in zip(rows, scale(rows), strict=True)
-        )
+        cell = Markup('<td class="figure cell" style="--value:{:.3f}" title="{}">{}</td>')
+        body = Markup("")
+        for row, line in zip(rows, scale(rows), strict=True):
+            texts = [(shade, format_number(value)) for value, shade in zip(row, line, strict=True)]
+            cells = Markup("").join(cell.format(shade, text, "" if small else text) for shade, text in texts)
+            body += Markup("<tr>{}</tr>").format(cells)
         ends = Markup("<figcaption>{} to {} {}</figcaption>").format(
             format_number(rows.min()), format_number(rows.max()), attribution.unit
         )
@@ -56,9 +51,8 @@ class ValuesRenderer:
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         rows = attribution.grid.reshape(-1, attribution.grid.shape[-1])
         heat = axes.imshow(rows, cmap="inferno", aspect="auto")
-        axes.figure.colorbar(heat, ax=axes).set_label(
-            f"{attribution.unit or attribution.method} per position"
-        )
+        unit = attribution.unit or attribution.method
+        axes.figure.colorbar(heat, ax=axes).set_label(f"{unit} per position")
 
     def store(self, view: Any, folder: Path, stem: str) -> Mapping[str, Any]:
         try:

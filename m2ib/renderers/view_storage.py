@@ -100,10 +100,8 @@ def restore_regions(stored: Mapping[str, Any], folder: Path) -> tuple[Region, ..
     for number, row in enumerate(stored["each"] if stored else ()):
         names = [f"{number}.mask", *(f"{number}.axis{place}" for place in range(len(row["axes"])))]
         mask, *spans = restore_arrays(folder, stored["arrays"], names)
-        axes = tuple(
-            Axis(name, unit, as_tuples(each.tolist()))
-            for (name, unit), each in zip(row["axes"], spans, strict=True)
-        )
+        placed = zip(row["axes"], spans, strict=True)
+        axes = tuple(Axis(name, unit, as_tuples(each.tolist())) for (name, unit), each in placed)
         found.append(Region(row["name"], mask, axes, row["main"]))
     return tuple(found)
 

@@ -49,12 +49,7 @@ class Explanation(AttributionPair):
         return self._changed(place, view.with_boxes(boxes_of(boxes, name, size)))
 
     def with_regions(
-        self,
-        masks: Mapping[str, Any],
-        axes: Sequence[Axis],
-        *,
-        at: int | str,
-        highlight: str | None = None,
+        self, masks: Mapping[str, Any], axes: Sequence[Axis], *, at: int | str, highlight: str | None = None
     ) -> Explanation:
         """The same explanation with known regions outlined over one of its inputs, in place of those it has.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from m2ib.evaluation.report import head, number
@@ -13,9 +13,9 @@ from m2ib.tuning.search import Point
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap, Normalize
     from matplotlib.figure import Figure
 
+Colour = tuple[float, ...]
 _COLUMNS = 4
 _BEST, _USUAL = "#d55e00", "#000000"  # vermilion is told from all of cividis by everyone
 
@@ -28,7 +28,6 @@ def draw(tuned: Tuned) -> Figure:
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    trials = {trial.point: trial for trial in tuned.trials}
     layers, betas, variances = _axes(tuned)
     columns = min(_COLUMNS, len(layers))
     rows = math.ceil(len(layers) / columns)
@@ -37,18 +36,13 @@ def draw(tuned: Tuned) -> Figure:
     lower = MEASURES[tuned.metric].better == "lower"
     colours = colormaps["cividis_r" if lower else "cividis"]
     found = [trial.score.mean for trial in tuned.trials]
-    norm = (
-        Normalize(min(found), max(found))
-        if min(found) < max(found)
-        else Normalize(found[0] - 1, found[0] + 1)
-    )
+    low, high = min(found), max(found)
+    norm = Normalize(low, high) if low < high else Normalize(found[0] - 1, found[0] + 1)
     panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
-    for place, axes in enumerate(panels):
-        if place >= len(layers):
-            axes.set_visible(False)
-            continue
-        layer = layers[place]
-        _panel(axes, tuned, trials, layer, betas, variances, colours, norm)
+    for axes in panels[len(layers) :]:
+        axes.set_visible(False)
+    for place, (axes, layer) in enumerate(zip(panels, layers, strict=False)):
+        _panel(axes, tuned, layer, lambda value: colours(norm(value)))
         axes.set_title(f"layer {layer}", fontsize=10)
         axes.set_xticks(np.arange(len(betas)), [f"{beta:g}" for beta in betas])
         axes.set_yticks(np.arange(len(variances)), [f"{variance:g}" for variance in variances])
@@ -60,7 +54,7 @@ def draw(tuned: Tuned) -> Figure:
     bar.set_label(f"{head(tuned.metric)}  ({MEASURES[tuned.metric].better} is better)")
     if lower:
         bar.ax.invert_yaxis()
-    if min(found) == max(found):
+    if low == high:
         bar.set_ticks([found[0]], labels=[number(found[0], tuned.metric)])
     figure.suptitle(_title(tuned), fontsize=10.5, parse_math=False)
     return figure
@@ -70,30 +64,20 @@ def _axes(tuned: Tuned) -> tuple[list[int], list[float], list[float]]:
     """The grid's own values: a default outside it has no cell."""
     first, *others = (Point(*point) for point in tuned.asked["search"]["grid"])  # the default, and the grid
     kept = others or [first]
-    return (
-        sorted({point.layer for point in kept}),
-        sorted({point.beta for point in kept}),
-        sorted({point.variance for point in kept}),
-    )
+    layers, betas, variances = (sorted(set(values)) for values in zip(*kept, strict=True))
+    return layers, betas, variances
 
 
-def _panel(
-    axes: Axes,
-    tuned: Tuned,
-    trials: Mapping[Point, Trial],
-    layer: int,
-    betas: list[float],
-    variances: list[float],
-    colours: Colormap,
-    norm: Normalize,
-) -> None:
+def _panel(axes: Axes, tuned: Tuned, layer: int, colour_of: Callable[[float], Colour]) -> None:
+    trials = {trial.point: trial for trial in tuned.trials}
+    _, betas, variances = _axes(tuned)
     for column, beta in enumerate(betas):
         for row, variance in enumerate(variances):
             trial = trials.get(Point(layer, beta, variance))
             if trial is None or math.isnan(trial.score.mean):
                 _box(axes, column, row, facecolor="white", edgecolor="0.75", hatch="///", linewidth=0)
                 continue
-            colour = colours(norm(trial.score.mean))
+            colour = colour_of(trial.score.mean)
             _box(axes, column, row, facecolor=colour, edgecolor="white", linewidth=1)
             ink = "black" if _luminance(colour) > 0.18 else "white"
             best, usual = trial.point == tuned.best.point, trial.point == tuned.default.point
@@ -106,12 +90,8 @@ def _panel(
             if said:
                 axes.text(column, row - 0.24, said, ha="center", va="center", color=ink, fontsize=7)
             if usual:
-                dotted: dict[str, Any] = {
-                    "edgecolor": _USUAL if ink == "black" else "white",
-                    "linestyle": ":",
-                    "linewidth": 1.3,
-                }
-                _box(axes, column, row, 0.36 if best else 0.44, fill=False, **dotted)
+                half, edge = 0.36 if best else 0.44, _USUAL if ink == "black" else "white"
+                _box(axes, column, row, half, fill=False, edgecolor=edge, linestyle=":", linewidth=1.3)
             if best:
                 _box(axes, column, row, 0.45, fill=False, edgecolor=_BEST, linestyle="-", linewidth=2.6)
     axes.set_xlim(-0.5, len(betas) - 0.5)
@@ -126,7 +106,7 @@ def _box(axes: Axes, column: int, row: int, half: float = 0.5, **style: Any) -> 
     axes.add_patch(Rectangle((column - half, row - half), 2 * half, 2 * half, **style))
 
 
-def _luminance(colour: tuple[float, ...]) -> float:
+def _luminance(colour: Colour) -> float:
     """Of sRGB, relative (WCAG 2)."""
     red, green, blue = (
         each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in colour[:3]
@@ -136,8 +116,7 @@ def _luminance(colour: tuple[float, ...]) -> float:
 
 def _title(tuned: Tuned) -> str:
     def told(trial: Trial) -> str:
-        layer, beta, variance = trial.point
-        value = number(trial.score.mean, tuned.metric)
+        value, (layer, beta, variance) = number(trial.score.mean, tuned.metric), trial.point
         return f"{value} at layer {layer}, β {beta:g}, σ² {variance:g}"
 
     study = tuned.asked["search"]

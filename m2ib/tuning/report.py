@@ -34,27 +34,20 @@ def show(tuned: Tuned, console: Console, *, paper: str | None = None) -> None:
     search = tuned.asked["search"]
     trials = sorted(tuned.trials, key=partial(rank, metric=tuned.metric))
     kept = [trial for n, trial in enumerate(trials) if n < _ROWS or trial is tuned.default]
-    table = _table(
-        f"Maps of {tuned.modality}: {len(trials)} settings on {pairs_text(search['pairs'])}", tuned
-    )
+    title = f"Maps of {tuned.modality}: {len(trials)} settings on {pairs_text(search['pairs'])}"
+    table = _table(title, tuned)
     if published:
         table.add_column("Wang et al. 2023", justify="right")
     for trial in kept:
         marks = ", ".join(name for name, which in _chosen(tuned).items() if trial is which)
         beside = [number(published.get(trial.point, math.nan), "roar")] if published else []
-        table.add_row(
-            marks,
-            *_point(trial),
-            *_cells(trial.score, tuned),
-            *beside,
-            style="bold" if trial is tuned.best else None,
-        )
+        style = "bold" if trial is tuned.best else None
+        table.add_row(marks, *_point(trial), *_cells(trial.score, tuned), *beside, style=style)
     console.print(table)
     if len(kept) < len(trials):
         console.print(f"{len(trials) - len(kept)} more are in {tuned.modality}-trials.csv")
-    table = _table(
-        f"The same on {pairs_text(search['held_out'])} held out, which no setting was chosen by", tuned
-    )
+    title = f"The same on {pairs_text(search['held_out'])} held out, which no setting was chosen by"
+    table = _table(title, tuned)
     for name, score in tuned.held_out.items():
         chosen = _chosen(tuned).get(name)
         point = [""] * len(AXES) if chosen is None else _point(chosen)

@@ -47,10 +47,8 @@ def tune(
     folder = Path(folder)
     prepare_folder(folder, force=True)
     most = len(points) if search.trials is None else min(search.trials, len(points))
-    with (
-        open_trials(folder, search.modality, search.metric) as trials,
-        progress("tune", show=show_progress) as bar,
-    ):
+    opened = open_trials(folder, search.modality, search.metric)
+    with opened as trials, progress("tune", show=show_progress) as bar:
         asked = _asked(model, pairs, search, points, parts)
         trials.check_asked(asked)
         trials.fail_unfinished()
@@ -116,7 +114,6 @@ def _digest(ids: tuple[str, ...]) -> str:
 
 def _settings(search: Search, point: Point, modalities: tuple[str, str]) -> dict[str, Any]:
     """All that ``m2ib.explain`` needs for the maps of this side."""
-    fixed = {
-        name: own_value(name, value, search.modality, modalities) for name, value in search.settings.items()
-    }
+    given = search.settings.items()
+    fixed = {name: own_value(name, value, search.modality, modalities) for name, value in given}
     return {**{name: value for name, value in fixed.items() if value is not None}, **point._asdict()}

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import product
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
@@ -16,7 +17,7 @@ from m2ib.errors import SettingError, did_you_mean
 from m2ib.evaluation.study import MEASURES, Study
 from m2ib.evaluation.study import check as check_study
 from m2ib.pipeline import plan_of
-from m2ib.registry.discovery import Registered, Registry, default_registry
+from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import AdapterSpec
 
 AXES = ("layer", "beta", "variance")
@@ -27,6 +28,7 @@ PAPER: Mapping[str, tuple[float, ...]] = {"beta": (1.0, 0.1, 0.01), "variance": 
 SAMPLERS = ("grid", "tpe")
 CONTROLS = ("uniform", "random")
 _LAYERS = 3
+_LEAST = {"layer": -1, "beta": 0, "variance": 0}
 
 
 class Point(NamedTuple):
@@ -91,20 +93,18 @@ class Search:
         )
 
 
-def check(
-    search: Search,
-    pairs: Pairs,
-    adapter: Registered[AdapterSpec] | None = None,
-    registry: Registry | None = None,
-) -> Search:
+def check(search: Search, pairs: Pairs, adapter: Registered[AdapterSpec] | None = None) -> Search:
     """The search with its grid filled in; layers stay out where they are not given.
 
     What can be refused before a model is loaded is refused here. Raises :class:`SettingError` and
     :class:`AdapterError`.
     """
     if search.metric not in METRICS:
-        raise SettingError(_no_metric(search.metric))
-    found = (registry or default_registry()).methods.find(search.method)
+        why = f"is unknown{did_you_mean(search.metric, METRICS)} There"
+        if search.metric in MEASURES:
+            why = "does not tell which of two settings is better; there"
+        raise SettingError(f"tune: metric {search.metric!r} {why} is {', '.join(METRICS)}")
+    found = default_registry().methods.find(search.method)
     lacks = [name for name in AXES if name not in found.spec.setting_names]
     if lacks:
         raise SettingError(
@@ -134,16 +134,10 @@ def check(
             "give sampler=tpe, or a smaller grid"
         )
     try:
-        study = check_study(search.study(), pairs, adapter, registry).study
+        study = check_study(search.study(), pairs, adapter).study
     except SettingError as error:
         raise SettingError(re.sub("^evaluate:", "tune:", str(error))) from error
     return replace(search, grid=_grid(search.grid), seeds=study.seeds)
-
-
-def _no_metric(metric: str) -> str:
-    if metric in MEASURES:
-        return f"tune: metric {metric!r} does not tell which of two settings is better; there is {', '.join(METRICS)}"
-    return f"tune: metric {metric!r} is unknown{did_you_mean(metric, METRICS)} There is {', '.join(METRICS)}"
 
 
 def _least_one(name: str, value: Any) -> None:
@@ -161,12 +155,9 @@ def _grid(given: Mapping[str, Sequence[Any]]) -> dict[str, tuple[Any, ...]]:
                 f"tune: grid {name!r} is unknown{did_you_mean(name, AXES)} The search is over {', '.join(AXES)}"
             )
     found: dict[str, tuple[Any, ...]] = {}
-    for name in AXES:
-        if name not in given:
-            if name in PAPER:
-                found[name] = PAPER[name]
-            continue
-        values = given[name]
+    wanted = {**PAPER, **given}
+    for name in (name for name in AXES if name in wanted):
+        values = wanted[name]
         if isinstance(values, (str, Mapping)) or not isinstance(values, Sequence) or not values:
             raise SettingError(
                 f"tune: grid {name!r} is a list of values, as in grid.{name}=[1, 2], not {values!r:.60}"
@@ -180,13 +171,9 @@ def _value(name: str, value: Any) -> Any:
     number = isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
     if not number or not math.isfinite(value):
         raise SettingError(f"tune: grid {name!r}: {value!r} is not a {'whole' if whole else 'finite'} number")
-    least, low = {
-        "layer": (">= -1", value < -1),
-        "beta": (">= 0", value < 0),
-        "variance": ("> 0", value <= 0),
-    }[name]
-    if low:
-        raise SettingError(f"tune: grid {name!r}: {value!r} is out of range; it must be {least}")
+    if value < _LEAST[name] or (name == "variance" and value == 0):
+        bound = "> 0" if name == "variance" else f">= {_LEAST[name]}"
+        raise SettingError(f"tune: grid {name!r}: {value!r} is out of range; it must be {bound}")
     return int(value) if whole else float(value)
 
 
@@ -211,20 +198,13 @@ def points_of(search: Search, model: Model, modalities: tuple[str, str]) -> tupl
     encoder = model.encoder(search.modality)
 
     def resolved(given: Mapping[str, Any]) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = (
-            plan_of(search.method, given).settings(model, search.modality, modalities).to_dict()
-        )
-        return found
+        settings = plan_of(search.method, given).settings(model, search.modality, modalities)
+        return dict(settings.to_dict())
 
     usual = resolved(search.settings)
     default = Point(int(usual["layer"]), float(usual["beta"]), float(usual["variance"]))
     layers = search.grid.get("layer") or layers_around(encoder)
-    grid = [
-        Point(layer, beta, variance)
-        for layer in layers
-        for beta in search.grid["beta"]
-        for variance in search.grid["variance"]
-    ]
+    grid = [Point(*each) for each in product(layers, search.grid["beta"], search.grid["variance"])]
     for point in grid:
         resolved(search.given(point))
     return tuple(dict.fromkeys([default, *grid]))

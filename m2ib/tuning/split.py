@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs, Row
@@ -53,13 +54,8 @@ def split(model: Model, pairs: Pairs, tuning: int, held_out: int) -> Split:
             f"held_out={held_out} need {tuning + held_out}; give fewer, or more data"
             + (f" (left out: {reason})" if reason else "")
         )
-    return Split(
-        _only(pairs, places[:tuning]),
-        _only(pairs, places[tuning:]),
-        tuple(ids[:tuning]),
-        tuple(ids[tuning:]),
-        left_out,
-    )
+    tuned, judged = _only(pairs, places[:tuning]), _only(pairs, places[tuning:])
+    return Split(tuned, judged, tuple(ids[:tuning]), tuple(ids[tuning:]), left_out)
 
 
 def _unusable(model: Model, pair: Pair) -> str | None:
@@ -76,14 +72,8 @@ def _only(pairs: Pairs, places: Collection[int]) -> Pairs:
     chosen, last = frozenset(places), max(places)
 
     def rows() -> Iterator[Row]:
-        for place, pair in enumerate(pairs):
+        for place, pair in enumerate(islice(pairs, last + 1)):
             if place in chosen:
-                yield Row(f"pair {place}", partial(_same, pair))
-            if place == last:
-                return
+                yield Row(f"pair {place}", partial(lambda same: same, pair))
 
     return Pairs(pairs.name, pairs.modalities, rows, located=pairs.located, numbered=True)
-
-
-def _same(pair: Pair) -> Pair:
-    return pair

@@ -25,7 +25,6 @@ from m2ib.tuning.search import AXES, Point
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.distributions import CategoricalDistribution
 
 FILE = "study.db"
 EVALUATIONS = "evaluations"
@@ -71,19 +70,15 @@ class Trials:
     def check_asked(self, asked: Mapping[str, Any]) -> None:
         """The study is this search's: a new one, or one that was cut off. Raises :class:`StorageError`."""
         asked = json.loads(json.dumps(asked))  # as it is read back
-        self._compare(self.study.user_attrs.get(_ASKED), asked, ("model", "data", "search", "versions"))
-        for other in self.others.values():
-            self._compare(other.user_attrs.get(_ASKED), asked, ("model", "method"))
+        alike: list[tuple[Study, Sequence[str]]] = [(self.study, ("model", "data", "search", "versions"))]
+        alike += [(other, ("model", "method")) for other in self.others.values()]
+        for study, groups in alike:
+            if differs := differences(study.user_attrs.get(_ASKED), asked, groups):
+                raise StorageError(
+                    f"the folder holds a search with another {', '.join(differs)}: use another folder, or begin anew with "
+                    "--force"
+                )
         self.study.set_user_attr(_ASKED, asked)
-
-    def _compare(
-        self, known: Mapping[str, Any] | None, asked: Mapping[str, Any], groups: Sequence[str]
-    ) -> None:
-        if differs := differences(known, asked, groups):
-            raise StorageError(
-                f"the folder holds a search with another {', '.join(differs)}: use another folder, or begin anew with "
-                "--force"
-            )
 
     def fail_unfinished(self) -> None:
         """Trials that nobody works on any more."""
@@ -97,10 +92,15 @@ class Trials:
     @contextmanager
     def running(self, point: Point, points: Sequence[Point]) -> Iterator[list[Score]]:
         """A trial of one point; it is complete when a score was put into the list, and failed when something raises."""
+        from optuna.distributions import BaseDistribution, CategoricalDistribution
         from optuna.trial import TrialState
 
         self.study.enqueue_trial(point._asdict())
-        trial = self.study.ask(fixed_distributions=dict(_distributions(points)))
+        ladders = zip(AXES, zip(*points, strict=True), strict=True)
+        space: dict[str, BaseDistribution] = {
+            name: CategoricalDistribution(sorted(set(values))) for name, values in ladders
+        }
+        trial = self.study.ask(fixed_distributions=space)
         found: list[Score] = []
         try:
             yield found
@@ -123,7 +123,7 @@ class Trials:
     def next(self, points: Sequence[Point], sampler: str, most: int | None) -> Point | None:
         """The first point, the default, comes first; None when all is done."""
         done = self.done(points)
-        left = [point for point in points if point not in {trial.point for trial in done}]
+        left = _left(points, done)
         if not left or (most is not None and len(done) >= most):
             return None
         if not done or sampler == "grid":
@@ -152,35 +152,25 @@ def suggest(points: Sequence[Point], done: Sequence[Trial], better: str) -> Poin
     study = optuna.create_study(sampler=sampler, direction=_direction(better))
     for trial in done:
         places = [ladder.index(value) for ladder, value in zip(ladders, trial.point, strict=True)]
-        study.add_trial(
-            optuna.trial.create_trial(
-                params=dict(zip(AXES, places, strict=True)), distributions=dict(space), value=trial.score.mean
-            )
-        )
-    known = {trial.point for trial in done}
-    left = [point for point in points if point not in known]
+        params = dict(zip(AXES, places, strict=True))
+        tried = optuna.trial.create_trial(params=params, distributions=dict(space), value=trial.score.mean)
+        study.add_trial(tried)
+    left = _left(points, done)
     for _ in range(_TRIES):
-        params = study.ask(fixed_distributions=dict(space)).params
-        proposed = Point(*(ladder[params[name]] for name, ladder in zip(AXES, ladders, strict=True)))
+        chosen = study.ask(fixed_distributions=dict(space)).params
+        proposed = Point(*(ladder[chosen[name]] for name, ladder in zip(AXES, ladders, strict=True)))
         if proposed in left:
             return proposed
     return left[0]
 
 
+def _left(points: Sequence[Point], done: Sequence[Trial]) -> list[Point]:
+    known = {trial.point for trial in done}
+    return [point for point in points if point not in known]
+
+
 def _direction(better: str) -> Literal["maximize", "minimize"]:
     return "maximize" if better == "higher" else "minimize"
-
-
-def _distributions(points: Sequence[Point]) -> dict[str, CategoricalDistribution]:
-    from optuna.distributions import CategoricalDistribution
-
-    return {
-        name: CategoricalDistribution(sorted({getattr(point, name) for point in points})) for name in AXES
-    }
-
-
-class _NotOurs(Exception):
-    """A file that this version of Optuna does not read."""
 
 
 @contextmanager
@@ -203,7 +193,7 @@ def open_trials(folder: Path, modality: str, metric: str) -> Iterator[Trials]:
         try:
             storage = RDBStorage(f"sqlite:///{FILE}", engine_kwargs={"creator": connect})
         except RuntimeError as error:  # of another version of Optuna
-            raise _NotOurs(str(error)) from error
+            raise OptunaError(str(error)) from error
         study = optuna.create_study(
             storage=storage,
             study_name=modality,
@@ -217,7 +207,7 @@ def open_trials(folder: Path, modality: str, metric: str) -> Iterator[Trials]:
             if name != modality
         }
         yield Trials(study, others, metric)
-    except (SQLAlchemyError, OptunaError, sqlite3.Error, _NotOurs) as error:
+    except (SQLAlchemyError, OptunaError, sqlite3.Error) as error:
         raise StorageError(
             f"cannot use {str(folder / FILE)!r}: {str(error).splitlines()[0]}; use another folder, or begin anew with "
             "--force"

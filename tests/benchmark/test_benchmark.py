@@ -23,7 +23,7 @@ from m2ib.evaluation.raster import even_axes, on_cells, on_raster, on_samples, p
 from m2ib.evaluation.scoring import located, scores_of
 from m2ib.evaluation.study import MEASURES
 from m2ib.evaluation.truth import Truth, truth_of
-from m2ib.methods.rise import random_masks
+from m2ib.methods.rise import SmoothMasks
 from m2ib.metrics import Aggregate, auc, iou, mass_over_area, mass_share, pointing, top
 from m2ib.pipeline import explain_side, plan_of
 from m2ib.scenes import KINDS, query, scene, scenes
@@ -295,7 +295,7 @@ def test_hiding_what_counts_costs_the_cosine(tiny: SceneModel) -> None:
 
 def test_random_masks_are_coarse_cells_made_smooth() -> None:
     length, cells = 20, 4
-    masks = random_masks(300, (length,), (cells,), 0.5, seed=3).numpy()
+    masks = SmoothMasks.draw(300, (length,), (cells,), 0.5, seed=3)[:].numpy()
     random = np.random.default_rng(3)
     coarse = (random.random((300, cells)) < 0.5).astype(float)
     shift = random.integers(0, 5, 300)
@@ -304,7 +304,7 @@ def test_random_masks_are_coarse_cells_made_smooth() -> None:
         centres = [(k + 0.5) * size / cells for k in range(cells)]
         wide = naive_line(coarse[number], centres, size)
         np.testing.assert_allclose(masks[number], wide[shift[number] : shift[number] + length], atol=1e-6)
-    square = random_masks(2000, (12, 10), (3, 2), 0.5, seed=0)
+    square = SmoothMasks.draw(2000, (12, 10), (3, 2), 0.5, seed=0)[:]
     assert square.shape == (2000, 12, 10)
     assert square.min() >= 0
     assert square.max() <= 1

@@ -13,38 +13,38 @@ import pytest
 
 import m2ib
 from m2ib.cli import main
-from m2ib.cli.modalities import MODALITIES, Question, Side, pointed, questions, verdict
+from m2ib.cli.modalities import MODALITIES, CrossModalPair, SceneInput, pointed, scene_pairs, verdict
 from m2ib.contract.attribution import Attribution
 from m2ib.scenes import Scene, scene
 
 
-def test_questions_are_the_21_pairs() -> None:
+def test_scene_pairs_are_the_21_pairs() -> None:
     for seed in range(4):
-        asked = questions(seed)
-        pairs = [tuple(sorted(side.modality for side in question.sides)) for question in asked]
-        assert sorted(pairs) == sorted(
+        asked = scene_pairs(seed)
+        modalities = [tuple(sorted(side.modality for side in pair)) for pair in asked]
+        assert sorted(modalities) == sorted(
             tuple(sorted(pair)) for pair in itertools.combinations_with_replacement(MODALITIES, 2)
         )
-        for question in asked:
-            first, second = question.sides
+        for pair in asked:
+            first, second = pair
             assert len(first.scene.kinds) == 2
             assert first.kind == second.kind
             assert set(first.scene.kinds) & set(second.scene.kinds) == {first.kind}
             assert len(second.scene.kinds) == (2 if first.modality == second.modality else 1)
-        whole = Counter(question.sides[0].modality for question in asked)
+        whole = Counter(pair.first.modality for pair in asked)
         assert min(whole[modality] for modality in MODALITIES) >= 2  # the two of one modality counted
-        assert len({question.sides[0].kind for question in asked}) == 2
+        assert len({pair.first.kind for pair in asked}) == 2
 
 
-def test_a_question_in_words() -> None:
+def test_a_pair_in_words() -> None:
     whole, alone = scene(0, kinds=("bell", "car")), scene(1, kinds=("car",))
-    question = Question((Side("image", whole, "car"), Side("audio", alone, "car")))
-    assert question.title == "image and audio: car"
-    assert question.asked == (
+    different = CrossModalPair(SceneInput("image", whole, "car"), SceneInput("audio", alone, "car"))
+    assert different.title == "image and audio: car"
+    assert different.asked == (
         "The image shows a bell and a car, the audio has the sound of a car alone: where is that?"
     )
     beside = scene(2, kinds=("frog", "bell"))
-    same = Question((Side("imu", whole, "bell"), Side("imu", beside, "bell")))
+    same = CrossModalPair(SceneInput("imu", whole, "bell"), SceneInput("imu", beside, "bell"))
     assert same.asked == (
         "One imu has the vibration of a bell and a car, the other has the vibration of a frog and a bell: "
         "what have they in common?"
@@ -54,9 +54,9 @@ def test_a_question_in_words() -> None:
 def test_a_query_says_neither_colour_nor_size() -> None:
     (side,) = (
         side
-        for question in questions(3)
-        for side in question.sides
-        if {s.modality for s in question.sides} == {"image", "text"} and side.modality == "text"
+        for pair in scene_pairs(3)
+        for side in pair
+        if {s.modality for s in pair} == {"image", "text"} and side.modality == "text"
     )
     assert side.scene.text == f"a photo of a {side.kind}"
     (words,) = side.scene.axes["text"]
@@ -95,7 +95,7 @@ def test_where_a_map_is_highest(pair: tuple[str, str]) -> None:
     inputs = [(name, shown.inputs[name]) for name in pair]
     explanation = m2ib.explain(model, *inputs, steps=1, samples=1, show_progress=False)
     for place, modality in enumerate(pair):
-        side, attribution = Side(modality, shown, "car"), explanation[place]
+        side, attribution = SceneInput(modality, shown, "car"), explanation[place]
         seen = set()
         for cell in np.ndindex(attribution.grid.shape):
             expected = kind_at(shown, modality, attribution, cell)
@@ -137,24 +137,24 @@ def test_the_page_holds_every_pair(page: str) -> None:
     assert not re.search(r"""(?:src|href)=["']?(?:https?:)?//|url\(\s*["']?http""", page)
     titles = re.findall(r'<article id="e(\d+)">\s*<h2>([^<]*)</h2>', page)
     assert [int(number) for number, _ in titles] == list(range(21))
-    assert [title for _, title in titles] == [question.title for question in questions(4)]
-    for question in questions(4):
-        assert question.asked in page
+    assert [title for _, title in titles] == [pair.title for pair in scene_pairs(4)]
+    for pair in scene_pairs(4):
+        assert pair.asked in page
 
 
 def test_the_matrix_leads_to_every_pair_from_both_sides(page: str) -> None:
     cells = re.findall(r'<a href="#e(\d+)" class="crossing( several)?" title="(\w+): highest ([\w ]+)" [^>]*>'
                        r'<img src="data:image/png;base64,[^"]+" alt=""><span>(\w+) (.)</span>', page)  # fmt: skip
     assert len(cells) == 36
-    asked = questions(4)
+    asked = scene_pairs(4)
     for (row, column), (number, several, modality, where, kind, mark) in zip(
         itertools.product(MODALITIES, repeat=2), cells, strict=True
     ):
-        question = asked[int(number)]
-        assert sorted((row, column)) == sorted(side.modality for side in question.sides)
+        pair = asked[int(number)]
+        assert sorted((row, column)) == sorted(side.modality for side in pair)
         assert modality == row
-        assert kind == question.sides[0].kind
-        assert bool(several) == (question.sides[0].modality == row)
+        assert kind == pair.first.kind
+        assert bool(several) == (pair.first.modality == row)
         assert (mark == "✓") == (where == f"on the {kind}")
     true = sum(mark == "✓" for _, several, *_, mark in cells if several)
     assert f"{true} of 21 do" in page
@@ -164,7 +164,7 @@ def test_the_page_shows_the_scene_and_outlines_what_is_known(page: str) -> None:
     overview = page[page.index('<section class="overview">') : page.index('<article id="e0">')]
     assert re.findall(r'<section class="view (\w+)">', overview) == list(MODALITIES)
     assert overview.count("<audio controls") == 1
-    first, second = questions(4)[0].sides[0].scene.kinds
+    first, second = scene_pairs(4)[0].sides[0].scene.kinds
     assert f"A made-up scene with a {first} and a {second}" in " ".join(overview.split())
     assert "region main" in overview
     assert not re.search('class="region"|class="word known"', overview)  # nothing is asked yet

@@ -18,7 +18,7 @@ from torch import Tensor
 import m2ib
 from m2ib.contract.degradation import Fading
 from m2ib.methods.kernelshap import coalitions, shapley
-from m2ib.methods.rise import SmoothMasks, random_masks
+from m2ib.methods.rise import SmoothMasks
 from scene_model import SceneModel, example, save_scene_model
 from toy import BOS, EOS, PAD, toy_model
 
@@ -80,7 +80,7 @@ def test_rise_of_a_picture_is_the_loop_over_its_masks(toy64: m2ib.Model) -> None
         seed=5,
         settings={"masks": {"image": 100, "text": 3}, "keep": 0.4, "cells": 3},
     )
-    masks = random_masks(100, (8, 8), (3, 3), 0.4, seed=5)
+    masks = SmoothMasks.draw(100, (8, 8), (3, 3), 0.4, seed=5)[:]
     s = naive_rise(lambda x: cosine(toy64, "image", x, ("text", IDS)), PIXELS, masks)
     np.testing.assert_allclose(exp["image"].grid, block_means(s, (4, 4)), rtol=0, atol=1e-6)
     assert exp["image"].unit == "cosine"
@@ -95,7 +95,7 @@ def test_rise_of_anything_measured(tiny: m2ib.Model, modality: str) -> None:
         tiny, (modality, x), ("image", image), method="rise", settings={"masks": 70, "cells": 5}, seed=2
     )
     positions = {"audio": (1, *x.shape[-2:]), "imu": x.shape[-1:], "depth": x.shape[-2:]}[modality]
-    masks = random_masks(70, positions, [min(5, n) for n in positions], 0.5, seed=2)
+    masks = SmoothMasks.draw(70, positions, [min(5, n) for n in positions], 0.5, seed=2)[:]
     s = naive_rise(lambda masked: cosine(tiny, modality, masked, ("image", image)), x, masks)
     np.testing.assert_allclose(
         exp[modality].grid, block_means(s, exp[modality].grid.shape), rtol=0, atol=1e-6
@@ -131,13 +131,13 @@ def test_the_fill_is_the_degradation_s(toy64: m2ib.Model) -> None:
     grey = replace(toy64.encoder("image"), degradation=Fading(0.7))
     model = replace(toy64, encoders={**toy64.encoders, "image": grey})
     exp = m2ib.explain(model, image=PIXELS, text=IDS, method="rise", settings={"masks": 9})
-    masks = random_masks(9, (8, 8), (7, 7), 0.5, seed=0)
+    masks = SmoothMasks.draw(9, (8, 8), (7, 7), 0.5, seed=0)[:]
     s = naive_rise(lambda x: cosine(toy64, "image", x + 0.7, ("text", IDS)), PIXELS - 0.7, masks)
     np.testing.assert_allclose(exp["image"].grid, block_means(s, (4, 4)), rtol=0, atol=1e-6)
 
 
 def test_masks_are_the_same_in_parts() -> None:
-    whole = random_masks(20, (2, 9, 10), (2, 3, 4), 0.5, seed=1)
+    whole = SmoothMasks.draw(20, (2, 9, 10), (2, 3, 4), 0.5, seed=1)[:]
     drawn = SmoothMasks.draw(20, (2, 9, 10), (2, 3, 4), 0.5, seed=1)
     assert torch.equal(torch.cat([drawn[:7], drawn[7:20]]), whole)
     assert whole.min() >= 0
@@ -145,8 +145,8 @@ def test_masks_are_the_same_in_parts() -> None:
 
 
 def test_an_axis_of_few_positions_is_hidden_whole() -> None:
-    masks = random_masks(400, (2, 12), (2, 3), 0.5, seed=0)
-    coarse = random_masks(400, (2, 1), (2, 1), 0.5, seed=0)
+    masks = SmoothMasks.draw(400, (2, 12), (2, 3), 0.5, seed=0)[:]
+    coarse = SmoothMasks.draw(400, (2, 1), (2, 1), 0.5, seed=0)[:]
     assert set(coarse.unique().tolist()) == {0.0, 1.0}
     assert not torch.equal(masks[:, 0], masks[:, 1])
     both = torch.stack([masks[:, 0].flatten(), masks[:, 1].flatten()])

@@ -69,8 +69,8 @@ def fit_bottlenecks(
     encoder = recording.encoder
     layer = encoder.layer(settings.layer)
     activation = recording.activation.detach()  # (N, *shape)
-    precision = activation.dtype if activation.dtype == torch.float64 else torch.float32
     model_dtype = activation.dtype
+    precision = torch.promote_types(model_dtype, torch.float32)
     original = activation.to(precision)
     if not (torch.isfinite(original).all() and torch.isfinite(targets).all()):
         raise InputError(
@@ -92,7 +92,11 @@ def fit_bottlenecks(
     lengths = list(dict.fromkeys(reads))  # inputs of one length see the same noise: it is drawn once
     generators = [torch.Generator("cpu").manual_seed(settings.seed) for _ in lengths]
     draw_of = [lengths.index(read) for read in reads]
-    alpha = _first_alpha(a, channel_axis, settings)  # (N, *shape), or with one channel
+    antithetic = settings.noise == "antithetic"
+    size = list(a.shape)
+    if settings.granularity == "token":
+        size[channel_axis] = 1
+    alpha = a.new_full(size, ALPHA_START).requires_grad_()  # (N, *shape), or with one channel
     optimizer = torch.optim.Adam([alpha], lr=settings.lr)
     history: list[Tensor] = []
     kl = torch.zeros_like(a)
@@ -101,14 +105,8 @@ def fit_bottlenecks(
     with torch.enable_grad(), Tail(recording, settings.samples, fast=fast) as tail:
         for step in range(settings.steps):
             last = step == settings.steps - 1
-            noise = draw_noise(
-                generators,
-                settings.samples,
-                shape,
-                lengths,
-                precision,
-                antithetic=settings.noise == "antithetic",
-            ).to(a.device)  # (lengths, S, *shape)
+            noise = draw_noise(generators, settings.samples, shape, lengths, precision, antithetic=antithetic)
+            noise = noise.to(a.device)  # (lengths, S, *shape)
             if len(lengths) > 1:
                 noise = noise[draw_of]  # (N, S, *shape)
             z = mix(a[:, None], alpha[:, None], noise, settings.variance)  # (N, S, *shape)
@@ -148,14 +146,6 @@ def fit_bottlenecks(
         Fit(rows if read is None else rows[:read], Curve(*(tuple(series[n]) for series in curves)))
         for n, (rows, read) in enumerate(zip(capacity, reads, strict=True))
     ]
-
-
-def _first_alpha(activation: Tensor, channel_axis: int, settings: FitSettings) -> Tensor:
-    """One for each element; or one for each position, broadcast over its channels."""
-    size = list(activation.shape)
-    if settings.granularity == "token":
-        size[channel_axis] = 1
-    return activation.new_full(size, ALPHA_START).requires_grad_()
 
 
 def _unreached(grad: Tensor, layouts: Sequence[Layout], channel_axis: int) -> list[int]:

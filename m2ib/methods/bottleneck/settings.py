@@ -118,15 +118,12 @@ class FitSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        settings = asdict(self)
-        if isinstance(self.shifts, tuple):
-            settings["shifts"] = list(self.shifts)
-        return settings
+        shifts = list(self.shifts) if isinstance(self.shifts, tuple) else self.shifts
+        return {**asdict(self), "shifts": shifts}
 
 
-SETTINGS: tuple[Setting, ...] = tuple(
-    each.metadata["setting"] for each in fields(FitSettings) if each.metadata
-)
+_FIELDS = fields(FitSettings)
+SETTINGS: tuple[Setting, ...] = tuple(each.metadata["setting"] for each in _FIELDS if each.metadata)
 """The declarations of :class:`FitSettings`, in its order."""
 
 

@@ -86,9 +86,8 @@ class Shifts:
         fine = maps.astype(np.float64).reshape(*self.counts, *maps.shape[1:])  # (n_1, n_2, ..., R_1, R_2)
         for count, step in zip(self.counts, self.stride, strict=True):
             shares = _shares(fine.shape[-axes], count, step) / count  # (n, fine cells, cells)
-            fine = np.tensordot(
-                fine, shares, axes=([0, fine.ndim - axes], [0, 2])
-            )  # (n_2, ..., R_2, R_1 * n_1)
+            # (n_2, ..., R_2, R_1 * n_1)
+            fine = np.tensordot(fine, shares, axes=([0, fine.ndim - axes], [0, 2]))
         return fine.astype(maps.dtype)
 
 

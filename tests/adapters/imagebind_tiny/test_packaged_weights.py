@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 import m2ib
 from m2ib.benchmark import run_scenes
-from m2ib.cli.modalities import MODALITIES, explain, pointed, questions
+from m2ib.cli.modalities import MODALITIES, explain, pointed, scene_pairs
 from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind_tiny.adapter import WEIGHTS
 from m2ib_adapters.imagebind_tiny.train.recipe import BOUND, FULL
@@ -59,13 +59,13 @@ def test_it_retrieves(packaged: m2ib.Model) -> None:
 
 def test_every_pair_of_modalities_is_explained(packaged: m2ib.Model) -> None:
     """All 21, same-modality ones included: true maps, of inputs that hold what the other input holds and more."""
-    asked = questions(0)
-    pairs = {tuple(sorted(side.modality for side in question.sides)) for question in asked}
+    asked = scene_pairs(0)
+    pairs = {tuple(sorted(side.modality for side in pair)) for pair in asked}
     assert pairs == {tuple(sorted(pair)) for pair in itertools.combinations_with_replacement(MODALITIES, 2)}
     right = []
-    for question, explanation in zip(asked, explain(packaged, asked, 0, None), strict=True):
+    for pair, explanation in zip(asked, explain(packaged, asked, 0, None), strict=True):
         embeddings = []
-        for place, side in enumerate(question.sides):
+        for place, side in enumerate(pair):
             attribution = explanation[place]
             assert attribution.modality == side.modality
             assert attribution.grid.shape == attribution.layout.grid
@@ -75,7 +75,7 @@ def test_every_pair_of_modalities_is_explained(packaged: m2ib.Model) -> None:
             inputs = packaged.preprocess(side.modality, [side.scene.inputs[side.modality]])
             embeddings.append(packaged.embed(side.modality, inputs)[0])
         assert explanation.similarity == pytest.approx(float(embeddings[0] @ embeddings[1]), abs=1e-5)
-        right.append(pointed(explanation, 0, question.sides[0]) == question.sides[0].kind)
+        right.append(pointed(explanation, 0, pair.first) == pair.first.kind)
     assert len(right) == 21
     assert sum(right) >= 17
 
@@ -84,9 +84,9 @@ def test_sharp_maps_are_true_in_every_pair(packaged: m2ib.Model) -> None:
     """Over three scenes; one of them alone says little."""
     right = []
     for seed in range(3):
-        asked = questions(seed)
-        for question, explanation in zip(asked, explain(packaged, asked, seed, "sharp"), strict=True):
-            side = question.sides[0]
+        asked = scene_pairs(seed)
+        for pair, explanation in zip(asked, explain(packaged, asked, seed, "sharp"), strict=True):
+            side = pair.first
             right.append(pointed(explanation, 0, side) == side.kind)
     assert len(right) == 63
     assert sum(right) >= 54
