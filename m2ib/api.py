@@ -12,7 +12,7 @@ from m2ib.activations.reach import reaching_layers
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
 from m2ib.methods.bottleneck.settings import Granularity, Noise, Readout, ShiftCounts
-from m2ib.pipeline import Contrast, Plan, PreparedPair, explain_batch, plan_of, prepare
+from m2ib.pipeline import Contrast, Plan, PreparedInputs, explain_batch, plan_of, prepare
 from m2ib.progress import progress
 from m2ib.registry.discovery import default_registry
 from m2ib.results.explanation import Explanation
@@ -175,7 +175,7 @@ def _explain_stream(
     numbered = enumerate(pairs)
     with progress("explain", total=total, show=show_progress) as bar:
         while chunk := list(itertools.islice(numbered, batch_size)):
-            ready: list[PreparedPair] = []
+            ready: list[PreparedInputs] = []
             failure: M2IBError | None = None
             for number, pair in chunk:
                 try:
@@ -195,7 +195,7 @@ def _explain_stream(
 
 
 def _one_by_one(
-    model: Model, pairs: Sequence[PreparedPair], plan: Plan, numbers: Sequence[int]
+    model: Model, pairs: Sequence[PreparedInputs], plan: Plan, numbers: Sequence[int]
 ) -> Iterator[Explanation]:
     for number, pair in zip(numbers, pairs, strict=False):
         try:

@@ -45,7 +45,7 @@ class PreparedInput:
     others: tuple[Item, ...] = ()
 
 
-PreparedPair = tuple[PreparedInput, PreparedInput]
+PreparedInputs = tuple[PreparedInput, PreparedInput]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def plan_of(
     )
 
 
-def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedPair:
+def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedInputs:
     """Settings checked before anything is read, then both inputs made ready."""
     modalities = tuple(modality for modality, _ in pair)
     for modality in modalities:
@@ -116,7 +116,7 @@ def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedPa
 
 
 def explain_batch(
-    model: Model, pairs: Sequence[PreparedPair], plan: Plan, steps: Callable[[int], Callable[[], None]]
+    model: Model, pairs: Sequence[PreparedInputs], plan: Plan, steps: Callable[[int], Callable[[], None]]
 ) -> list[Explanation]:
     """Explain pairs together, in groups of equal modalities and shapes; results in order."""
     if model.device.type == "meta":
@@ -140,7 +140,7 @@ def _group_key(model: Model, side: PreparedInput) -> Any:
 
 
 def _explain_group(
-    model: Model, pairs: Sequence[PreparedPair], plan: Plan, steps: Callable[[int], Callable[[], None]]
+    model: Model, pairs: Sequence[PreparedInputs], plan: Plan, steps: Callable[[int], Callable[[], None]]
 ) -> list[Explanation]:
     modalities = tuple(side.modality for side in pairs[0])
     settings = [plan.settings(model, modality, modalities) for modality in modalities]

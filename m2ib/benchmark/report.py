@@ -20,7 +20,7 @@ PER_MAP = tuple(metric for metric in METRICS if metric not in RATIOS)
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownTable:
     """A table, how to read it, and what its columns say, by their heads."""
 
     sheet: Sheet
@@ -28,7 +28,7 @@ class Shown:
     columns: Sequence[tuple[str, str]]
 
 
-def tables(benchmark: Benchmark) -> list[Shown]:
+def tables(benchmark: Benchmark) -> list[ShownTable]:
     """The maps of each modality, the controls and the model; columns that hold something."""
     lines = list(dict.fromkeys(key[:3] for key in benchmark.figures))
     maps = [line for line in lines if line[1] != HEALTH and line[2] == ""]
@@ -61,7 +61,7 @@ def _table(
     note: str,
     lines: Mapping[str, tuple[str, str, Control]],
     metrics: Sequence[str],
-) -> Shown:
+) -> ShownTable:
     """lines  (modality, method, control), by what stands before them"""
     found = benchmark.figures
     columns = {
@@ -73,7 +73,7 @@ def _table(
         (head, False, [figure_text(found.get((*line, metric))) for metric in columns])
         for head, line in lines.items()
     ]
-    return Shown(
+    return ShownTable(
         Sheet(title, name, list(columns.values()), rows),
         note,
         [(head, METRICS[metric]) for metric, head in columns.items()],

@@ -15,7 +15,7 @@ import torch
 from m2ib.benchmark.figures import COLUMNS, Key, MapScores, Means, figures, means
 from m2ib.benchmark.gates import GateOutcome, outcomes
 from m2ib.benchmark.health import TEXT, health
-from m2ib.benchmark.part import Example, Part, study_of
+from m2ib.benchmark.modality_run import Example, ModalityRun, study_of
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
@@ -118,7 +118,9 @@ def run_scenes(
             found |= health(model, chosen, seed, make_scenes(scene_seeds(split, seed, int(scenes), RETRIEVE)))
             for modality in chosen:
                 against = known[0] if modality == TEXT else TEXT
-                part = Part(model, seed, modality, against, settings, asked, split, int(batch_size), place)
+                part = ModalityRun(
+                    model, seed, modality, against, settings, asked, split, int(batch_size), place
+                )
                 possible = part.possible(named)
                 own = part.run(possible, show_progress)
                 maps += own

@@ -76,7 +76,7 @@ def listed(names: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Table:
+class DataTable:
     """A CSV file with a header.
 
     columns  their names, in order
@@ -110,7 +110,7 @@ class Table:
             )
 
 
-def open_table(path: Path, delimiter: str = ",") -> Table:
+def open_table(path: Path, delimiter: str = ",") -> DataTable:
     """The table of a CSV file, whose rows are read later. Raises :class:`InputError`."""
     csv.field_size_limit(max(csv.field_size_limit(), _HUGE))  # holds for the process; csv knows no other
     with opened(path, "") as file:
@@ -129,11 +129,11 @@ def open_table(path: Path, delimiter: str = ",") -> Table:
             f"{called(path)} has the column {twice[0]!r} twice; two inputs of one modality are "
             f"'text_1' and 'text_2'"
         )
-    return Table(path, columns, delimiter)
+    return DataTable(path, columns, delimiter)
 
 
 def cells_of(cells: dict[str, str] | InputError) -> dict[str, str]:
-    """What a row of a :class:`Table` holds. Raises the :class:`InputError` that stands in its stead."""
+    """What a row of a :class:`DataTable` holds. Raises the :class:`InputError` that stands in its stead."""
     if isinstance(cells, InputError):
         raise cells
     return cells

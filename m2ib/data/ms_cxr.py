@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from m2ib.data.boxes import scaled
 from m2ib.data.cells import box_of, existing, text_in
-from m2ib.data.files import Table, called, cells_of, folder_of, load_json, open_table, path_of
+from m2ib.data.files import DataTable, called, cells_of, folder_of, load_json, open_table, path_of
 from m2ib.data.pairs import Pair, Pairs, Row
 from m2ib.errors import InputError
 
@@ -83,7 +83,7 @@ def _annotations(found: Iterable[tuple[str, Any]], made: Callable[[Any], _Annota
             yield place, error
 
 
-def _in_table(table: Table) -> _Found:
+def _in_table(table: DataTable) -> _Found:
     return _annotations(table.rows(), lambda cells: _of_line(cells_of(cells)))
 
 

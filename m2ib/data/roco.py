@@ -20,7 +20,17 @@ from pathlib import Path
 from typing import Any
 
 from m2ib.data.cells import existing, text_in, utf8
-from m2ib.data.files import Table, called, cells_of, counted, folder_of, lines, listed, open_table, path_of
+from m2ib.data.files import (
+    DataTable,
+    called,
+    cells_of,
+    counted,
+    folder_of,
+    lines,
+    listed,
+    open_table,
+    path_of,
+)
 from m2ib.data.pairs import Pair, Pairs, Row
 from m2ib.errors import InputError
 
@@ -70,7 +80,7 @@ def _text_pair(line: str, links: dict[str, str], folder: Path) -> Pair:
     return _pair(cells[0], cells[1], links.get(cells[0].strip(), ""), folder)
 
 
-def _table_rows(table: Table, folder: Path) -> Iterator[Row]:
+def _table_rows(table: DataTable, folder: Path) -> Iterator[Row]:
     for place, cells in table.rows():
         yield Row(place, partial(_table_pair, cells, folder))
 

@@ -29,7 +29,7 @@ CASES = 3  # by each
 
 
 @dataclass(frozen=True)
-class Shown:
+class CaseMap:
     """A map on the page: whose, its score, HTML, and the script that the page needs for it once."""
 
     method: str
@@ -49,7 +49,7 @@ class Case:
     metric: str
     pair: str
     other: str
-    shown: Sequence[Shown]
+    shown: Sequence[CaseMap]
 
 
 def worst_pairs(table: Table, method: str, metric: str, count: int) -> list[str]:
@@ -98,14 +98,14 @@ def find_cases(
         if pair not in read:
             continue
         each = read[pair]
-        shown: list[Shown] = []
+        shown: list[CaseMap] = []
         for method in methods:
             grid = store.grids(table.side, method, seed)[pair]
             attribution = outlined(model, each, table.side, plans[table.side, method], grid)
             score = table.cells[method, metric].samples.get(pair, math.nan)
             ident = f"case{number}-{len(shown)}"
             html = str(attribution.renderer.fragment(attribution, ident))
-            shown.append(Shown(method, score, html, attribution.renderer.script))
+            shown.append(CaseMap(method, score, html, attribution.renderer.script))
         other = _other(model, each, 1 - table.side, f"case{number}-other")
         cases.append(Case(table.side, metric, pair, other, shown))
     return cases

@@ -25,7 +25,7 @@ from m2ib.errors import AdapterError
 
 
 @dataclass(frozen=True)
-class Part:
+class WeightGroup:
     """Of an encoder.
 
     name        "head", the name of a block's layer, or "stem"
@@ -36,7 +36,7 @@ class Part:
     parameters: Mapping[str, nn.Parameter]
 
 
-def parts(model: Model, modality: str, inputs: Inputs) -> list[Part]:
+def parts(model: Model, modality: str, inputs: Inputs) -> list[WeightGroup]:
     """The floating-point weights that an encoder uses, each once, from the last part to the first.
 
     inputs  (N, ...) on the model's device; the first one is run
@@ -63,7 +63,7 @@ def parts(model: Model, modality: str, inputs: Inputs) -> list[Part]:
         }
         taken |= {id(value) for value in own.values()}
         if own:
-            found.append(Part(name, own))
+            found.append(WeightGroup(name, own))
     return found
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from m2ib.contract.layout import Axis
 from m2ib.scenes.icons import KINDS
-from m2ib.scenes.plan import COLOURS, SIZES, Plan, plan
+from m2ib.scenes.plan import COLOURS, SIZES, ScenePlan, plan
 
 _OPENINGS = (
     "a photo of", "a picture of", "there is", "here we see", "this scene has", "one can find", "this shows",
@@ -53,7 +53,7 @@ def sentence(objects: Sequence[Named], random: np.random.Generator) -> str:
     return " ".join(" ".join(parts).split())
 
 
-def objects_of(plan: Plan, scene: int) -> list[Named]:
+def objects_of(plan: ScenePlan, scene: int) -> list[Named]:
     """All objects of one scene, with colour and size."""
     return [
         Named(int(plan.kind[scene, slot]), int(plan.colour[scene, slot]), int(plan.size[scene, slot]))
@@ -61,7 +61,7 @@ def objects_of(plan: Plan, scene: int) -> list[Named]:
     ]
 
 
-def captions(plan: Plan) -> list[str]:
+def captions(plan: ScenePlan) -> list[str]:
     """A caption for each scene that names every object with its size and colour."""
     return [sentence(objects_of(plan, scene), random) for scene, random in enumerate(plan.random(_PURPOSE))]
 

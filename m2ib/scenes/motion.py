@@ -10,7 +10,7 @@ import numpy as np
 
 from m2ib.contract.layout import Axis, even_axis
 from m2ib.scenes.icons import KINDS
-from m2ib.scenes.plan import MOST, SECONDS, Plan
+from m2ib.scenes.plan import MOST, SECONDS, ScenePlan
 
 RATE = 100
 TRACES = tuple(f"{sensor} {axis}" for sensor in ("accelerometer", "gyroscope") for axis in "xyz")
@@ -57,7 +57,7 @@ def _shaped(kind: str, t: np.ndarray, length: np.ndarray, u: np.ndarray) -> np.n
     return np.ones_like(t)
 
 
-def traces(plan: Plan) -> np.ndarray:
+def traces(plan: ScenePlan) -> np.ndarray:
     """(N, 6, 200) float32: accelerometer x y z in m/s², gravity included, and gyroscope x y z in rad/s."""
     samples = round(SECONDS * RATE)
     t = np.arange(samples) / RATE
@@ -95,7 +95,7 @@ def axes() -> tuple[Axis, Axis]:
     return trace, Axis("time", "s", tuple(itertools.pairwise(times)))
 
 
-def masks(plan: Plan) -> np.ndarray:
+def masks(plan: ScenePlan) -> np.ndarray:
     """(N, 3, 6, 200) bool: the samples of the traces that each slot's object shakes."""
     t = np.arange(round(SECONDS * RATE)) / RATE
     shaken = np.zeros((len(KINDS), len(TRACES)), bool)

@@ -11,7 +11,7 @@ from torch.nn.functional import grid_sample
 
 from m2ib.scenes import icons
 from m2ib.scenes.icons import KINDS, Atlas
-from m2ib.scenes.plan import MOST, SIDE, Plan
+from m2ib.scenes.plan import MOST, SIDE, ScenePlan
 
 _MARGIN = 32  # pixels around the picture that an icon may reach into while it is drawn
 _PADDED = SIDE + 2 * _MARGIN
@@ -119,7 +119,7 @@ def _draw(
     return _Drawn(which, corner + _MARGIN, drawn[:, 0], drawn[:, 1], across, down)
 
 
-def _objects(plan: Plan) -> Iterator[tuple[int, _Drawn]]:
+def _objects(plan: ScenePlan) -> Iterator[tuple[int, _Drawn]]:
     """Slot by slot, all scenes' objects that are there."""
     fields = (plan.kind, plan.centre, plan.pixels, plan.turn, plan.mirror)
     for slot in range(MOST):
@@ -155,7 +155,7 @@ def _smooth(coarse: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(smooth.reshape(count, _PADDED, _PADDED, *coarse.shape[3:]))
 
 
-def _uniform(plan: Plan, purpose: int, *counts: int) -> list[np.ndarray]:
+def _uniform(plan: ScenePlan, purpose: int, *counts: int) -> list[np.ndarray]:
     """Uniform numbers, (N, count) for each of the counts."""
     drawn = np.stack([random.random(sum(counts), np.float32) for random in plan.random(purpose)])
     return np.split(drawn, np.cumsum(counts[:-1]), axis=1)
@@ -177,7 +177,7 @@ def _inside(drawn: _Drawn, dark: np.ndarray, light: np.ndarray) -> np.ndarray:
     return np.asarray(np.where(drawn.tone < 0, dark * -drawn.tone, light * drawn.tone))
 
 
-def images(plan: Plan) -> np.ndarray:
+def images(plan: ScenePlan) -> np.ndarray:
     """(N, 112, 112, 3) uint8."""
     grain, base, pieces, light = _uniform(plan, _IMAGE, _COARSE**2 * 3, 6, _PIECES * 9, MOST)
     grain = grain.reshape(-1, _COARSE, _COARSE, 3) - 0.5
@@ -207,7 +207,7 @@ def _toned(colour: np.ndarray, tone: np.ndarray, strength: float) -> np.ndarray:
     return np.asarray(colour * (dark - light)[..., None] + light[..., None])
 
 
-def depths(plan: Plan) -> np.ndarray:
+def depths(plan: ScenePlan) -> np.ndarray:
     """(N, 112, 112) float32, metres."""
     grain, base, pieces = _uniform(plan, _DEPTH, _COARSE**2, 3, _PIECES * 7)
     canvas = _ground(grain, base, 4.6, spread=0.8, rough=0.35, down=0.9, across=0.6)
@@ -223,7 +223,7 @@ def depths(plan: Plan) -> np.ndarray:
     return canvas[:, _SEEN, _SEEN].clip(0.5, 8).astype(np.float32)
 
 
-def thermals(plan: Plan) -> np.ndarray:
+def thermals(plan: ScenePlan) -> np.ndarray:
     """(N, 112, 112) float32 in [0, 1], cold to hot."""
     grain, base, pieces, warmth = _uniform(plan, _THERMAL, _COARSE**2, 3, _PIECES * 7, MOST)
     canvas = _ground(grain, base, 0.16, spread=0.10, rough=0.10, down=0.10, across=0.05)
@@ -239,7 +239,7 @@ def thermals(plan: Plan) -> np.ndarray:
     return canvas[:, _SEEN, _SEEN].clip(0, 1).astype(np.float32)
 
 
-def masks(plan: Plan) -> np.ndarray:
+def masks(plan: ScenePlan) -> np.ndarray:
     """(N, 3, 112, 112) bool: the pixels of each slot's object, at least half covered by it and by no later one."""
     found = np.zeros((len(plan.seeds), MOST, _PADDED, _PADDED), bool)
     for slot, drawn in _objects(plan):

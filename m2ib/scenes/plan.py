@@ -21,7 +21,7 @@ _EVENT = (0.42, 0.60)  # seconds that an object sounds or shakes
 
 
 @dataclass(frozen=True)
-class Plan:
+class ScenePlan:
     """N scenes with up to three objects each; slots from ``count`` on are empty.
 
     seeds    (N,)
@@ -59,7 +59,7 @@ class Plan:
         return [np.random.default_rng((seed, purpose)) for seed in self.seeds]
 
 
-def plan(seeds: Sequence[int], *, kinds: Sequence[str] | None = None, count: int | None = None) -> Plan:
+def plan(seeds: Sequence[int], *, kinds: Sequence[str] | None = None, count: int | None = None) -> ScenePlan:
     """The plan of each seed: a scene's own seed decides, whatever stands beside it.
 
     kinds  which objects, for all of them; None: drawn
@@ -88,7 +88,7 @@ def plan(seeds: Sequence[int], *, kinds: Sequence[str] | None = None, count: int
     size = (u_size * len(SIZES)).astype(int)  # (N, 3)
     low, high = np.array(_PIXELS)[size].transpose(2, 0, 1)  # (N, 3) each
     pixels = low + u_pixels * (high - low)
-    return Plan(
+    return ScenePlan(
         seeds=checked,
         count=many,
         kind=chosen,

@@ -10,7 +10,7 @@ import numpy as np
 
 from m2ib.contract.layout import Axis
 from m2ib.scenes.icons import KINDS
-from m2ib.scenes.plan import MOST, SECONDS, Plan
+from m2ib.scenes.plan import MOST, SECONDS, ScenePlan
 
 RATE = 16_000
 BANDS, STEP = 64, 0.01  # of the masks: mel bands from 20 Hz to half the rate, steps in seconds
@@ -158,7 +158,7 @@ def _croaks(t: np.ndarray, u: np.ndarray, noise: np.ndarray) -> np.ndarray:
     return np.asarray(1.1 * _tone(t, 860 + 90 * u[:, 2]) * np.exp(-90 * pulse) * croak)
 
 
-def waveforms(plan: Plan) -> np.ndarray:
+def waveforms(plan: ScenePlan) -> np.ndarray:
     """(N, 32000) float32 in [-1, 1], 16,000 samples a second."""
     length = round(SECONDS * RATE)
     generators = plan.random(_PURPOSE)
@@ -196,7 +196,7 @@ def axes() -> tuple[Axis, Axis]:
     return frequency, Axis("time", "s", tuple(pairwise(times.tolist())))
 
 
-def masks(plan: Plan) -> np.ndarray:
+def masks(plan: ScenePlan) -> np.ndarray:
     """(N, 3, 64, 200) bool: the cells whose centres lie in the time and the band of each slot's object."""
     frequency, time = (np.array(axis.spans).mean(1) for axis in axes())
     bands = np.array([SIGNATURES[kind].band for kind in KINDS])[plan.kind]  # (N, 3, 2)

@@ -14,7 +14,7 @@ from m2ib.evaluation.published import PUBLISHED_GRIDS
 from m2ib.evaluation.report import head, number
 from m2ib.results.files import csv_text, write_files
 from m2ib.tuning.heatmap import draw, pairs_text
-from m2ib.tuning.results import Score, Trial, Tuned, rank, sign_of
+from m2ib.tuning.results import Trial, TrialScore, Tuned, rank, sign_of
 from m2ib.tuning.search import AXES, CONTROLS
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def _point(trial: Trial) -> list[str]:
     return [f"{value:g}" for value in trial.point]
 
 
-def _cells(score: Score, tuned: Tuned) -> list[str]:
+def _cells(score: TrialScore, tuned: Tuned) -> list[str]:
     errors = [getattr(score, name) for name in _errors(tuned).values()]
     return [*(number(value, tuned.metric) for value in (score.mean, *errors)), number(score.mass, "mass")]
 
@@ -150,6 +150,6 @@ def _held_out(tuned: Tuned) -> Iterator[tuple[Any, ...]]:
         yield name, *point, tuned.metric, *_figures(score)
 
 
-def _figures(score: Score) -> list[Any]:
+def _figures(score: TrialScore) -> list[Any]:
     values = asdict(score)
     return [values[name] for name in _FIGURES]

@@ -19,7 +19,7 @@ from m2ib.tuning.search import Point
 
 
 @dataclass(frozen=True)
-class Score:
+class TrialScore:
     """Of one setting, or of a control.
 
     mean        over the seeds of the means over pairs
@@ -46,7 +46,7 @@ class Trial:
 
     number: int
     point: Point
-    score: Score
+    score: TrialScore
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,12 @@ class Tuned:
     trials: tuple[Trial, ...]
     default: Trial
     best: Trial
-    held_out: Mapping[str, Score]
+    held_out: Mapping[str, TrialScore]
     gain: Aggregate
     settings: Mapping[str, Mapping[str, Any]]
 
 
-def score_of(results: Results, method: str, metric: str, *, where: str) -> Score:
+def score_of(results: Results, method: str, metric: str, *, where: str) -> TrialScore:
     """Of one method in an evaluation, over all its sides.
 
     where  in words, for the error
@@ -99,7 +99,7 @@ def score_of(results: Results, method: str, metric: str, *, where: str) -> Score
             "other data"
         )
     samples = aggregate(list(samples_of(results, method, metric).values()))
-    return Score(
+    return TrialScore(
         over.mean,
         over.standard_error,
         samples.standard_error,

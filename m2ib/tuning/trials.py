@@ -20,7 +20,7 @@ from m2ib.errors import SettingError, StorageError
 from m2ib.evaluation.store import FILE as EVALUATION
 from m2ib.evaluation.study import MEASURES
 from m2ib.results.resume import differences
-from m2ib.tuning.results import Score, Trial
+from m2ib.tuning.results import Trial, TrialScore
 from m2ib.tuning.search import AXES, Point
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Trials:
             self.study.tell(trial.number, state=TrialState.FAIL)
 
     @contextmanager
-    def running(self, point: Point, points: Sequence[Point]) -> Iterator[list[Score]]:
+    def running(self, point: Point, points: Sequence[Point]) -> Iterator[list[TrialScore]]:
         """A trial of one point; it is complete when a score was put into the list, and failed when something raises."""
         from optuna.distributions import BaseDistribution, CategoricalDistribution
         from optuna.trial import TrialState
@@ -101,7 +101,7 @@ class Trials:
             name: CategoricalDistribution(sorted(set(values))) for name, values in ladders
         }
         trial = self.study.ask(fixed_distributions=space)
-        found: list[Score] = []
+        found: list[TrialScore] = []
         try:
             yield found
         except Exception:
@@ -114,10 +114,10 @@ class Trials:
         """The complete ones, each point once; at most the first ``most``."""
         from optuna.trial import TrialState
 
-        found: dict[Point, Score] = {}
+        found: dict[Point, TrialScore] = {}
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
             point = Point(*(trial.params[name] for name in AXES))
-            found.setdefault(points[points.index(point)], Score(**trial.user_attrs[_SCORE]))
+            found.setdefault(points[points.index(point)], TrialScore(**trial.user_attrs[_SCORE]))
         return tuple(Trial(n, point, score) for n, (point, score) in enumerate(found.items()))[:most]
 
     def next(self, points: Sequence[Point], sampler: str, most: int | None) -> Point | None:

@@ -22,7 +22,7 @@ from m2ib.errors import InputError, StorageError
 from m2ib.evaluation.study import MEASURES
 from m2ib.tuning import run as tuning_run
 from m2ib.tuning.report import save
-from m2ib.tuning.results import Score, Trial, Tuned, best_of
+from m2ib.tuning.results import Trial, TrialScore, Tuned, best_of
 from m2ib.tuning.run import tune
 from m2ib.tuning.search import METRICS, Point, Search, check, layers_around, points_of
 from m2ib.tuning.trials import EVALUATIONS, FILE, forget, suggest
@@ -192,7 +192,7 @@ def test_held_out_scores_and_the_gain_are_those_of_a_naive_loop(whole: Tuned) ->
 def test_the_best_follows_the_direction_of_its_metric(metric: str) -> None:
     nothing = math.nan
     trials = tuple(
-        Trial(n, Point(n, 1, 1), Score(mean, nothing, nothing, 1, 0, nothing, nothing))
+        Trial(n, Point(n, 1, 1), TrialScore(mean, nothing, nothing, 1, 0, nothing, nothing))
         for n, mean in enumerate((2.0, 1.0, 3.0, 3.0, 1.0))
     )
     lower = metric in ("drop", "deletion")
@@ -327,7 +327,7 @@ def test_nothing_is_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def scored(points: Sequence[Point], value: Callable[[Point], float]) -> list[Trial]:
     nothing = math.nan
     return [
-        Trial(n, point, Score(value(point), nothing, nothing, 1, 0, nothing, nothing))
+        Trial(n, point, TrialScore(value(point), nothing, nothing, 1, 0, nothing, nothing))
         for n, point in enumerate(points)
     ]
 

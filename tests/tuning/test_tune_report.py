@@ -18,15 +18,15 @@ from m2ib.cli.tune import settings_yaml
 from m2ib.metrics import Aggregate
 from m2ib.tuning.heatmap import draw
 from m2ib.tuning.report import save, show, verdict
-from m2ib.tuning.results import Score, Trial, Tuned, best_of
+from m2ib.tuning.results import Trial, TrialScore, Tuned, best_of
 from m2ib.tuning.search import Point
 
 BETAS, VARIANCES = (0.01, 0.1, 1.0), (0.1, 1.0)
 DEFAULT = Point(2, 0.1, 1.0)
 
 
-def score(mean: float) -> Score:
-    return Score(mean, 0.01, 0.02, 10, 0, 0.4, 0.05)
+def score(mean: float) -> TrialScore:
+    return TrialScore(mean, 0.01, 0.02, 10, 0, 0.4, 0.05)
 
 
 def made_up(

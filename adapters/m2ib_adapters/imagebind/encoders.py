@@ -12,7 +12,7 @@ from m2ib.contract.encoder import Encoder, Layer, read_first
 from m2ib.contract.inputs import Inputs, Item
 from m2ib_adapters.imagebind.blocks import Attention, Block
 from m2ib_adapters.imagebind.network import CLIP_DIMENSIONS, ImageBind
-from m2ib_adapters.imagebind.preparations import Preparations, Ready
+from m2ib_adapters.imagebind.preparations import InputPreparation, Preparations
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.tokens import Coder
 from m2ib_adapters.towers.attention import first_position
@@ -32,7 +32,7 @@ def encoders(module: ImageBind, preparations: Preparations, coder: Coder) -> dic
     return made
 
 
-def _encoder(module: ImageBind, modality: str, name: str, preparation: Ready) -> Encoder:
+def _encoder(module: ImageBind, modality: str, name: str, preparation: InputPreparation) -> Encoder:
     def prepare(raw: Any, *, truncate: bool = False) -> Item:
         return preparation.prepare(raw)
 

@@ -53,7 +53,7 @@ class ImagePatches:
         return replace(item, layout=self.patches.placed(item.layout, size))
 
 
-class Ready(Protocol):
+class InputPreparation(Protocol):
     """What makes raw inputs of one modality ready, and their layout with them."""
 
     def prepare(self, raw: Any) -> Item: ...

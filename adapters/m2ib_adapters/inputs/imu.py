@@ -22,7 +22,7 @@ from m2ib.notices import warn
 from m2ib.renderers import TracesView
 from m2ib_adapters.inputs.media import called, rounded
 from m2ib_adapters.inputs.options import WithOptions, check_positive, is_number, saying
-from m2ib_adapters.inputs.recordings import SENSORS, TRACES, Recording, open_recording
+from m2ib_adapters.inputs.recordings import SENSORS, TRACES, MotionRecording, open_recording
 from m2ib_adapters.towers.patches import Patches
 
 G = 9.80665  # m/s²
@@ -147,7 +147,7 @@ class ImuPreparation(WithOptions):
         origin = {"source": "tensor", "input_size": [6, self.samples]}
         return Item(inputs, self._layout(0.0), view, origin)
 
-    def _times(self, recording: Recording, name: str) -> tuple[np.ndarray, dict[str, Any]]:
+    def _times(self, recording: MotionRecording, name: str) -> tuple[np.ndarray, dict[str, Any]]:
         """(T,) seconds from the first sample, and how they are known."""
         count = recording.samples.shape[1]
         if count < 2:
@@ -165,7 +165,7 @@ class ImuPreparation(WithOptions):
             )
         return np.arange(count) / rate, {"rate": rounded(rate), "times": "assumed"}
 
-    def _units(self, recording: Recording) -> dict[str, str]:
+    def _units(self, recording: MotionRecording) -> dict[str, str]:
         named = dict(recording.units)
         return {
             "accelerometer": self.accelerometer_unit or named.get("accelerometer", "m/s2"),

@@ -48,7 +48,7 @@ _SLOWEST, _FASTEST = 10.0, 5000.0  # samples a second that are plausible, where 
 
 
 @dataclass(frozen=True, eq=False)
-class Recording:
+class MotionRecording:
     """What was recorded.
 
     samples  (6, T) float64 in the order of :data:`TRACES`, in the recording's own units; NaN where a cell is
@@ -64,7 +64,7 @@ class Recording:
     columns: tuple[str, ...] = ()
 
 
-def open_recording(raw: Any, *, timed: bool = True) -> tuple[Recording, dict[str, Any]]:
+def open_recording(raw: Any, *, timed: bool = True) -> tuple[MotionRecording, dict[str, Any]]:
     """A .csv or .npy file, an array or a tensor, and where it came from; its times only where ``timed``.
 
     Tables (.csv, structured arrays) have columns in any order, found by their names: accelerometer and
@@ -94,7 +94,7 @@ def open_recording(raw: Any, *, timed: bool = True) -> tuple[Recording, dict[str
     )
 
 
-def _from_array(array: np.ndarray, who: str, timed: bool) -> Recording:
+def _from_array(array: np.ndarray, who: str, timed: bool) -> MotionRecording:
     if array.dtype.names:
         names = array.dtype.names
         flat = array.reshape(-1)
@@ -112,10 +112,10 @@ def _from_array(array: np.ndarray, who: str, timed: bool) -> Recording:
         )
     if array.shape == (6, 6):
         raise InputError(f"{who}: in an array (6, 6) nothing says which axis is time; give more samples")
-    return Recording((array if array.shape[0] == 6 else array.T).astype(np.float64))
+    return MotionRecording((array if array.shape[0] == 6 else array.T).astype(np.float64))
 
 
-def _read_table(path: Path, who: str, timed: bool) -> Recording:
+def _read_table(path: Path, who: str, timed: bool) -> MotionRecording:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
@@ -171,7 +171,7 @@ class _Column:
             ) from None
 
 
-def _assemble(names: Sequence[str], cells: Sequence[Any], who: str, timed: bool) -> Recording:
+def _assemble(names: Sequence[str], cells: Sequence[Any], who: str, timed: bool) -> MotionRecording:
     """Find the six traces and the time among named columns."""
     found: dict[str, tuple[int, str | None]] = {}
     for at, name in enumerate(names):
@@ -202,7 +202,7 @@ def _assemble(names: Sequence[str], cells: Sequence[Any], who: str, timed: bool)
             units.append((sensor, unit))
     samples = np.stack([np.asarray(cells[found[trace][0]], dtype=np.float64) for trace in TRACES])  # (6, T)
     columns = tuple(str(names[found[trace][0]]) for trace in TRACES)
-    return Recording(samples, _times(names, cells, who) if timed else None, tuple(units), columns)
+    return MotionRecording(samples, _times(names, cells, who) if timed else None, tuple(units), columns)
 
 
 def _trace(name: str) -> tuple[str, str | None] | None:

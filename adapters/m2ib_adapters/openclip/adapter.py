@@ -14,7 +14,7 @@ from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.images import Preparation
 from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, IdCoder, coder
 from m2ib_adapters.openclip import preprocess as preprocessing
-from m2ib_adapters.openclip.architectures import Architecture, Chosen, choose, resolve
+from m2ib_adapters.openclip.architectures import Architecture, ChosenArchitecture, choose, resolve
 from m2ib_adapters.openclip.image_towers import image_encoder
 from m2ib_adapters.openclip.text_towers import text_tower
 from m2ib_adapters.openclip.weights import construct, load_weights
@@ -84,7 +84,7 @@ def build(
     return Model(module, encoders, weight.device, weight.dtype, origin)
 
 
-def _origin(source: Architecture, chosen: Chosen | None, quick_gelu: bool) -> dict[str, Any]:
+def _origin(source: Architecture, chosen: ChosenArchitecture | None, quick_gelu: bool) -> dict[str, Any]:
     import open_clip
 
     origin: dict[str, Any] = {

@@ -144,7 +144,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenArchitecture:
     """Which weights were asked for.
 
     name  as the user gave it
@@ -157,7 +157,7 @@ class Chosen:
     tag: dict[str, Any] | None = None
 
 
-def choose(architecture: Architecture, checkpoint: Any) -> Chosen | None:
+def choose(architecture: Architecture, checkpoint: Any) -> ChosenArchitecture | None:
     """The weights that ``checkpoint`` names; None: none were given, and a bare configuration needs none.
 
     Raises :class:`CheckpointError` naming the tags there are.
@@ -166,7 +166,7 @@ def choose(architecture: Architecture, checkpoint: Any) -> Chosen | None:
     there_are = f"the tags of {label} are {', '.join(architecture.tags)}" if architecture.tags else ""
     if checkpoint is None:
         if architecture.weights is not None:
-            return Chosen(str(architecture.weights), architecture.weights)
+            return ChosenArchitecture(str(architecture.weights), architecture.weights)
         if there_are:
             raise CheckpointError(
                 f"open-clip: checkpoint is missing; give a local file or a pretrained tag: {there_are}"
@@ -176,10 +176,10 @@ def choose(architecture: Architecture, checkpoint: Any) -> Chosen | None:
     normal = name.lower().replace("-", "_")  # as open_clip compares them
     for tag, entry in architecture.tags.items():
         if tag == normal:
-            return Chosen(tag, tag=entry)
+            return ChosenArchitecture(tag, tag=entry)
     path = Path(name)
     if path.is_file():
-        return Chosen(name, path)
+        return ChosenArchitecture(name, path)
     what = "is a folder; name a file in it" if path.is_dir() else "is neither a file nor a pretrained tag"
     ways = there_are or f"{label} has no pretrained tags, give a local file"
     raise CheckpointError(f"open-clip: checkpoint {name!r} {what}; {ways}")

@@ -10,7 +10,7 @@ from torch import nn
 
 from m2ib.errors import CheckpointError, SettingError
 from m2ib_adapters.checkpoints import hub_has, loading
-from m2ib_adapters.openclip.architectures import CONFIG_FILE, WEIGHT_FILES, Architecture, Chosen
+from m2ib_adapters.openclip.architectures import CONFIG_FILE, WEIGHT_FILES, Architecture, ChosenArchitecture
 from m2ib_adapters.state_dicts import differences, listed, read_state
 
 _SEED = 0  # of the weights that a checkpoint then replaces; of all of them when there is none
@@ -54,7 +54,7 @@ def construct(architecture: Architecture, quick_gelu: bool, who: str = "open-cli
     return module
 
 
-def load_weights(module: nn.Module, architecture: Architecture, chosen: Chosen) -> None:
+def load_weights(module: nn.Module, architecture: Architecture, chosen: ChosenArchitecture) -> None:
     """Put the chosen weights into the module. Raises :class:`CheckpointError`."""
     import open_clip
 
@@ -74,7 +74,7 @@ def load_weights(module: nn.Module, architecture: Architecture, chosen: Chosen) 
     module.load_state_dict(state)
 
 
-def _ask_the_hub(chosen: Chosen) -> None:
+def _ask_the_hub(chosen: ChosenArchitecture) -> None:
     """Fail at once, not after many retries, where a tag's weights are neither cached nor within reach."""
     from huggingface_hub import try_to_load_from_cache
 

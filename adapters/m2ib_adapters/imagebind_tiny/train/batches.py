@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 
 from m2ib.scenes import KINDS, WORDS, motion, pictures, sounds
 from m2ib.scenes.captions import Named, objects_of, sentence
-from m2ib.scenes.plan import Plan, plan
+from m2ib.scenes.plan import ScenePlan, plan
 from m2ib_adapters.imagebind_tiny.architecture import END, PAD, START
 from m2ib_adapters.imagebind_tiny.preprocessing import preparations
 from m2ib_adapters.imagebind_tiny.train.recipe import Stage
@@ -22,7 +22,7 @@ from m2ib_adapters.imagebind_tiny.train.recipe import Stage
 _NUMBERS = {word: number for number, word in enumerate(WORDS, 1)}
 
 
-def inputs(modality: str, scenes: Plan) -> Tensor:
+def inputs(modality: str, scenes: ScenePlan) -> Tensor:
     """What the encoder of a modality takes for the scenes: (N, ...) float32."""
     ready = preparations()
     if modality == "image":
@@ -59,7 +59,7 @@ def _spectrograms(waves: Tensor) -> Tensor:
     return ((padded - audio.mean) / audio.std).transpose(1, 2)[:, None]  # (N, 1, bands, frames)
 
 
-def shares(modality: str, scenes: Plan, grid: tuple[int, ...]) -> Tensor:
+def shares(modality: str, scenes: ScenePlan, grid: tuple[int, ...]) -> Tensor:
     """(N, kinds, cells): how much of each cell of the encoder's grid an object of each kind takes."""
     maker = {"audio": sounds.masks, "imu": motion.masks}.get(modality, pictures.masks)
     masks: np.ndarray = maker(scenes)  # (N, 3, rows, columns)
@@ -75,7 +75,7 @@ def shares(modality: str, scenes: Plan, grid: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(by_kind)
 
 
-def kinds_of(scenes: Plan) -> Tensor:
+def kinds_of(scenes: ScenePlan) -> Tensor:
     """(N, kinds) 1 where a scene holds the kind."""
     held = np.zeros((len(scenes.seeds), len(KINDS)), np.float32)
     scene, slot = np.nonzero(scenes.present)
@@ -90,7 +90,7 @@ def token_ids(texts: Sequence[str]) -> Tensor:
 
 
 def said(
-    scenes: Plan, random: np.random.Generator, *, part: bool, bare: float = 0.0
+    scenes: ScenePlan, random: np.random.Generator, *, part: bool, bare: float = 0.0
 ) -> tuple[list[str], list[list[Named]]]:
     """A caption for each scene, and what it says.
 
@@ -118,7 +118,7 @@ def said(
     return texts, meanings
 
 
-def truths(meanings: Sequence[Sequence[Named]], scenes: Plan) -> Tensor:
+def truths(meanings: Sequence[Sequence[Named]], scenes: ScenePlan) -> Tensor:
     """(captions, scenes) bool: whether all that a caption says is true of a scene."""
     count = len(scenes.seeds)
     colour, size = (np.full((count, len(KINDS)), -1) for _ in range(2))
@@ -201,7 +201,7 @@ class Images(Dataset[Tensor]):
         return inputs("image", plan(self.parts[part].tolist()))
 
 
-def _texts(scenes: Plan, random: np.random.Generator, *, bare: tuple[float, float]) -> Texts:
+def _texts(scenes: ScenePlan, random: np.random.Generator, *, bare: tuple[float, float]) -> Texts:
     """bare: share of captions that name nothing but kinds, among those of everything and those of a part."""
     texts = []
     for part, share in zip((False, True), bare, strict=True):

@@ -61,7 +61,7 @@ def study_of(
 
 
 @dataclass(frozen=True)
-class Part:
+class ModalityRun:
     """The questions of one seed, asked of one modality of a model; ``place`` is the benchmark's folder."""
 
     model: Model
