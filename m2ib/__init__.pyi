@@ -30,7 +30,7 @@ from .errors import (
 from .loading import load_model
 from .methods.bottleneck.settings import PRESETS, FitSettings
 from .notices import warn
-from .page import write_page
+from .page.explanation import write_page
 from .registry.discovery import Registry, list_adapters, list_methods, list_renderers
 from .registry.hookspecs import hookimpl
 from .registry.specs import AdapterSpec, MethodSpec, RendererSpec

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from m2ib.benchmark.figures import HEALTH, Control, Key
+from m2ib.benchmark.scores import HEALTH, Control, Key
 from m2ib.metrics import Aggregate
 
 Need = Literal["at least", "at most"]

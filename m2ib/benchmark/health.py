@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.benchmark.figures import HEALTH, Means
+from m2ib.benchmark.scores import HEALTH, Means
 from m2ib.contract.model import Model
 from m2ib.metrics import auc
 from m2ib.scenes import KINDS, Scene, query

@@ -8,8 +8,8 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from m2ib.benchmark.figures import COLUMNS, Control, MapScores, applicable
 from m2ib.benchmark.health import TEXT
+from m2ib.benchmark.scores import COLUMNS, Control, MapScores, applicable
 from m2ib.contract.model import Model
 from m2ib.data.made_up import pair_of
 from m2ib.data.pairs import Pairs, Row, take

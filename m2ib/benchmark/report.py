@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from m2ib.benchmark.figures import HEALTH, METRICS, RATIOS, Control
 from m2ib.benchmark.gates import MEANT_FOR, GateOutcome
 from m2ib.benchmark.run import Benchmark
+from m2ib.benchmark.scores import HEALTH, METRICS, RATIOS, Control
 from m2ib.evaluation.report import Sheet, figure_text, number, show_sheet
 
 if TYPE_CHECKING:

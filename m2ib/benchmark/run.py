@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from m2ib.benchmark.figures import COLUMNS, Key, MapScores, Means, figures, means
 from m2ib.benchmark.gates import GateOutcome, outcomes
 from m2ib.benchmark.health import TEXT, health
 from m2ib.benchmark.modality_run import Example, ModalityRun, study_of
+from m2ib.benchmark.scores import COLUMNS, Key, MapScores, Means, figures, means
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean

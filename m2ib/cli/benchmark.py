@@ -55,7 +55,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.benchmark import METHODS, run_scenes, save
     from m2ib.benchmark.report import show
     from m2ib.benchmark.run import checked, stores
-    from m2ib.evaluation.resuming import discard
+    from m2ib.evaluation.resume import discard
     from m2ib.loading import load_model
     from m2ib.results.storage import check_folder
 

@@ -83,7 +83,7 @@ def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.cli.explain import write_figure
     from m2ib.errors import AdapterError
     from m2ib.loading import load_model
-    from m2ib.page import write_page
+    from m2ib.page.explanation import write_page
     from m2ib.results.explanation import Explanation
     from m2ib.results.storage import check_folder, prepare_folder
 

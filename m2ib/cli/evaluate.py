@@ -86,7 +86,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.evaluation.published import PUBLISHED
     from m2ib.evaluation.report import show
     from m2ib.evaluation.results import read_results
-    from m2ib.evaluation.resuming import discard
+    from m2ib.evaluation.resume import discard
     from m2ib.evaluation.run import evaluate
     from m2ib.evaluation.study import check
     from m2ib.registry.discovery import default_registry

@@ -57,7 +57,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
 def write_report(explanations: Sequence[Explanation], folder: Path, title: str | None) -> Path:
     """Numbers, figure and page of one pair by one method, or by several: a folder of numbers for each, one page."""
-    from m2ib.page import write_comparison
+    from m2ib.page.explanation import write_comparison
     from m2ib.page.figure import draw_methods
 
     if len(explanations) == 1:

@@ -15,7 +15,7 @@ from m2ib.api import explain_many
 from m2ib.errors import SettingError
 from m2ib.evaluation.raster import lay
 from m2ib.loading import load_model
-from m2ib.page import Remark, write_page
+from m2ib.page.explanation import Remark, write_page
 from m2ib.page.overview import PairedMap, render_overview
 from m2ib.registry.discovery import default_registry
 from m2ib.results.explanation import Explanation

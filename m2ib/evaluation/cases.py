@@ -16,10 +16,10 @@ from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs
 from m2ib.errors import InputError
+from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.prepared import PreparedPair, prepared
 from m2ib.evaluation.results import Table
 from m2ib.evaluation.store import Store
-from m2ib.evaluation.study import MEASURES
 from m2ib.methods.base import Map
 from m2ib.pipeline import Plan, attribution_of, label
 from m2ib.renderers import renderer_for

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.report import explained, head, number, remarks, sheet
 from m2ib.evaluation.results import Results, Table
-from m2ib.evaluation.study import MEASURES
 from m2ib.page.templates import joined_scripts, template
 
 _WIDTH, _ROW = 260, 16  # of a strip, in pixels

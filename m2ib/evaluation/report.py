@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.results import Cell, Results, Table
-from m2ib.evaluation.study import MEASURES
 from m2ib.metrics import Aggregate
 
 if TYPE_CHECKING:

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from m2ib.errors import StorageError
+from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.published import PUBLISHED
 from m2ib.evaluation.store import FILE, Score, Store
-from m2ib.evaluation.study import MEASURES, SHUFFLED
+from m2ib.evaluation.study import SHUFFLED
 from m2ib.metrics import SeedAggregate, mean_over_seeds
 
 Key = tuple[int, str, str]

@@ -26,13 +26,14 @@ from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.cases import find_cases, to_plain
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
+from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings, prepared
 from m2ib.evaluation.results import read_tables
-from m2ib.evaluation.resuming import check_same_pairs, check_same_study
+from m2ib.evaluation.resume import check_same_pairs, check_same_study
 from m2ib.evaluation.scoring import scores_of
 from m2ib.evaluation.slow_measures import roar_of, sanity_of, sanity_summary
 from m2ib.evaluation.store import MapRecord, Score, Store
-from m2ib.evaluation.study import MEASURES, ORACLE, SHUFFLED, ResolvedStudy, Study, check
+from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy, Study, check
 from m2ib.metrics import rank_correlation
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.progress import Bar, progress

@@ -38,7 +38,7 @@ class PairedMap:
 def render_overview(
     shown: Mapping[str, Attribution], maps: Mapping[tuple[str, str], PairedMap], kinds: Sequence[str]
 ) -> Markup:
-    """As HTML, for :func:`m2ib.page.render_page`.
+    """As HTML, for :func:`m2ib.page.explanation.render_page`.
 
     shown  by modality, attributions whose inputs are shown without their maps
     maps   by (modality of the map, modality of the other input)

@@ -12,7 +12,7 @@ from m2ib.contract.layout import Axis
 from m2ib.contract.regions import regions_of
 from m2ib.data.boxes import boxes_of
 from m2ib.errors import InputError
-from m2ib.page import write_page
+from m2ib.page.explanation import write_page
 from m2ib.page.figure import draw
 from m2ib.renderers import ImageView
 from m2ib.results.storage import read, save

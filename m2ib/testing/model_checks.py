@@ -17,7 +17,7 @@ from m2ib.api import explain
 from m2ib.contract.model import Model
 from m2ib.errors import M2IBWarning
 from m2ib.execution.context import frozen
-from m2ib.page import render_page
+from m2ib.page.explanation import render_page
 from m2ib.results.explanation import load_explanation
 from m2ib.testing.results import CheckFailed, Result, require, require_embedding, run_check
 

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.report import head, number
-from m2ib.evaluation.study import MEASURES
 from m2ib.tuning.results import Trial, Tuned
 from m2ib.tuning.search import Point
 

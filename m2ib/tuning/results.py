@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from m2ib.errors import InputError
+from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.results import Cell, Results
-from m2ib.evaluation.study import MEASURES
 from m2ib.metrics import Aggregate, aggregate
 from m2ib.tuning.search import Point
 

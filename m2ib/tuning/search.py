@@ -14,7 +14,8 @@ from m2ib.contract.encoder import Encoder
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
-from m2ib.evaluation.study import MEASURES, Study
+from m2ib.evaluation.measures import MEASURES
+from m2ib.evaluation.study import Study
 from m2ib.evaluation.study import check as check_study
 from m2ib.pipeline import plan_of
 from m2ib.registry.discovery import Registered, default_registry

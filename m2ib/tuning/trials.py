@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from m2ib.errors import SettingError, StorageError
+from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.store import FILE as EVALUATION
-from m2ib.evaluation.study import MEASURES
 from m2ib.results.resume import differences
 from m2ib.tuning.results import Trial, TrialScore
 from m2ib.tuning.search import AXES, Point

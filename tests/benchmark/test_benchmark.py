@@ -14,14 +14,14 @@ from torch import Tensor
 
 import m2ib
 from m2ib.benchmark import GATES, METHODS, Gate
-from m2ib.benchmark.figures import COLUMNS, HEALTH, METRICS, MapScores, figures, means
 from m2ib.benchmark.health import query_auc, retrieval
+from m2ib.benchmark.scores import COLUMNS, HEALTH, METRICS, MapScores, figures, means
 from m2ib.data import Pair
 from m2ib.data.made_up import pair_of
 from m2ib.evaluation.degrading import Degraded
+from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.raster import even_axes, on_cells, on_raster, on_samples, places, shares
 from m2ib.evaluation.scoring import located, scores_of
-from m2ib.evaluation.study import MEASURES
 from m2ib.evaluation.truth import Truth, truth_of
 from m2ib.methods.rise import SmoothMasks
 from m2ib.metrics import Aggregate, auc, iou, mass_over_area, mass_share, pointing, top

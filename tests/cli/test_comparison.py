@@ -15,7 +15,7 @@ import m2ib.registry.discovery
 from installed import Plugins
 from m2ib.cli import main
 from m2ib.errors import InputError
-from m2ib.page import write_comparison
+from m2ib.page.explanation import write_comparison
 from m2ib.registry.discovery import Registry
 from toy import EXAMPLES, save_clip_with_words, toy_model
 

@@ -15,7 +15,8 @@ import m2ib
 from m2ib.cli import main
 from m2ib.data import open_pairs
 from m2ib.errors import SettingError
-from m2ib.evaluation.study import MEASURES, Study, check
+from m2ib.evaluation.measures import MEASURES
+from m2ib.evaluation.study import Study, check
 
 METHODS = "m2ib, gradcam, saliency, integrated-gradients, kernelshap, rise, chefer, grad-eclip, legrad, uniform, random"
 SCENES = ("--model", "imagebind-tiny", "--data", "scenes")

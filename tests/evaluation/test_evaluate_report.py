@@ -20,6 +20,7 @@ import m2ib
 from m2ib.cli import main
 from m2ib.data import open_pairs
 from m2ib.evaluation.files import save
+from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.published import PUBLISHED
 from m2ib.evaluation.report import (
     cell_text,
@@ -34,7 +35,7 @@ from m2ib.evaluation.report import (
 from m2ib.evaluation.results import Cell, Results, read_results
 from m2ib.evaluation.run import evaluate
 from m2ib.evaluation.store import Score, Store
-from m2ib.evaluation.study import MEASURES, Study
+from m2ib.evaluation.study import Study
 from m2ib.metrics import mean_over_seeds
 from toy import save_clip_with_words
 

@@ -25,7 +25,7 @@ from m2ib.contract.settings import resolve
 from m2ib.methods.bottleneck.settings import SETTINGS
 from m2ib.methods.bottleneck.shifts import Shifts, offsets
 from m2ib.methods.bottleneck.smooth import smoothed
-from m2ib.page import render_page
+from m2ib.page.explanation import render_page
 from tiny_clip import END, START
 from toy import EXAMPLES, save_clip_with_words, toy_model
 

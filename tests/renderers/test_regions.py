@@ -19,7 +19,7 @@ import m2ib
 from m2ib.contract.attribution import Attribution
 from m2ib.contract.layout import Axis
 from m2ib.contract.regions import rings
-from m2ib.page import render_page
+from m2ib.page.explanation import render_page
 from m2ib.renderers import Region
 from m2ib.scenes import Scene, scene
 

@@ -21,7 +21,7 @@ from PIL import Image
 import m2ib
 from m2ib.contract.attribution import Attribution, Curve
 from m2ib.contract.layout import Axis, Layout
-from m2ib.page import render_page
+from m2ib.page.explanation import render_page
 from m2ib.renderers import (
     Box,
     FieldRenderer,

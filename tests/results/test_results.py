@@ -19,7 +19,7 @@ from PIL import Image
 import m2ib
 from m2ib.contract.attribution import Attribution, merge_words
 from m2ib.contract.layout import Token
-from m2ib.page import render_page
+from m2ib.page.explanation import render_page
 from m2ib.renderers import ImageRenderer, TextRenderer, ValuesRenderer, renderer_named, scale
 from m2ib.renderers.interpolation import upsample
 from tiny_clip import END, START

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 import m2ib
 from m2ib.data.pairs import Pair, Pairs, Row
 from m2ib.errors import InputError, StorageError
-from m2ib.evaluation.study import MEASURES
+from m2ib.evaluation.measures import MEASURES
 from m2ib.tuning import run as tuning_run
 from m2ib.tuning.report import save
 from m2ib.tuning.results import Trial, TrialScore, Tuned, best_of

@@ -1,0 +1,88 @@
+"""One self-contained page for any number of explanations: no network, light and dark, keyboard and mouse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from m2ib.contract.attribution import AttributionPair
+from m2ib.errors import StorageError
+from m2ib.page.comparison import render_comparison
+from m2ib.page.parts import attribution_values, introduction, table_rows
+from m2ib.page.templates import joined_scripts, template
+
+Remark = tuple[str, Sequence[tuple[bool, str]]]
+
+
+def render_page(
+    explanations: Iterable[AttributionPair],
+    *,
+    title: str | None = None,
+    notes: Sequence[str] = (),
+    remarks: Sequence[Remark] = (),
+    overview: Markup | None = None,
+) -> str:
+    """The page as HTML.
+
+    title     of the page; by default what is explained
+    notes     one line shown over each explanation, in order; may be shorter
+    remarks   shown under it: a line, and what was found out, each with whether that is right; may be shorter
+    overview  HTML in place of the list of explanations; those have the ids e0, e1, ...
+    """
+    cards: list[dict[str, Any]] = [
+        {
+            "number": number,
+            "note": notes[number] if number < len(notes) else "",
+            "remark": remarks[number] if number < len(remarks) else ("", ()),
+            "similarity": f"{explanation.similarity:.4f}",
+            "sides": [attribution_values(each, f"e{number}-{n}") for n, each in enumerate(explanation)],
+            "provenance": table_rows(explanation.provenance),
+        }
+        for number, explanation in enumerate(explanations)
+    ]
+    sides = [side for card in cards for side in card["sides"]]
+    return template("page/explanation.html.jinja").render(
+        title=title or "m2ib explanation",
+        introduction=introduction(dict.fromkeys(side["method"] for side in sides)),
+        cards=cards,
+        overview=overview,
+        script=joined_scripts(side["script"] for side in sides),
+    )
+
+
+def write_page(
+    explanations: Iterable[AttributionPair],
+    path: str | Path,
+    *,
+    title: str | None = None,
+    notes: Sequence[str] = (),
+    remarks: Sequence[Remark] = (),
+    overview: Markup | None = None,
+) -> Path:
+    """Write :func:`render_page` to ``path`` and give the path back. Raises :class:`StorageError`."""
+    text = render_page(explanations, title=title, notes=notes, remarks=remarks, overview=overview)
+    return _written(Path(path), text)
+
+
+def write_comparison(
+    explanations: Sequence[AttributionPair], path: str | Path, *, title: str | None = None
+) -> Path:
+    """One pair by several methods, their maps side by side, on one self-contained page.
+
+    explanations  of the same pair, one for each method
+
+    Gives the path back. Raises :class:`InputError` for explanations of different pairs, and :class:`StorageError`.
+    """
+    return _written(Path(path), render_comparison(explanations, title=title))
+
+
+def _written(path: Path, text: str) -> Path:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StorageError(f"cannot write the page {str(path)!r}: {error.strerror or error}") from error
+    return path
