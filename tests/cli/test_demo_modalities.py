@@ -164,7 +164,7 @@ def test_the_page_shows_the_scene_and_outlines_what_is_known(page: str) -> None:
     overview = page[page.index('<section class="overview">') : page.index('<article id="e0">')]
     assert re.findall(r'<section class="view (\w+)">', overview) == list(MODALITIES)
     assert overview.count("<audio controls") == 1
-    first, second = scene_pairs(4)[0].sides[0].scene.kinds
+    first, second = scene_pairs(4)[0].first.scene.kinds
     assert f"A made-up scene with a {first} and a {second}" in " ".join(overview.split())
     assert "region main" in overview
     assert not re.search('class="region"|class="word known"', overview)  # nothing is asked yet

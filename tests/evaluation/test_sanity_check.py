@@ -314,7 +314,7 @@ def seen(trained: m2ib.Model) -> Cascade:
     asked = questions("tune", 0, 6)
     items = [trained.item("image", question.scene.image) for question in asked]
     targets = trained.embed("text", trained.preprocess("text", [f"a {question.kind}" for question in asked]))
-    plans = {"m2ib": plan_of("m2ib", {"seed": 0}), "edges": Plan("edges", edges(), {})}
+    plans = {"m2ib": plan_of("m2ib", {"seed": 0}), "edges": Plan("edges", edges(), (), {})}
     return cascade(trained, "image", items, trained.collate("image", items), targets, plans)
 
 

@@ -170,7 +170,7 @@ class TokenizerCoder(NamedIds):
             )
         self._tokenizer = tokenizer
         usual = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-        self._known = usual if special is None else set(special)
+        self.special = usual if special is None else set(special)
 
     @property
     def pad(self) -> int:
@@ -201,7 +201,7 @@ class TokenizerCoder(NamedIds):
         )
 
     def _special(self, ids: Sequence[int]) -> list[bool]:
-        return [value in self._known for value in ids]
+        return [value in self.special for value in ids]
 
     def _names(self, ids: Sequence[int]) -> list[str]:
         names = self._tokenizer.convert_ids_to_tokens(ids)
@@ -217,7 +217,7 @@ class HuggingFaceCoder(TokenizerCoder):
     def __init__(self, tokenizer: Any) -> None:
         self._outer = tokenizer
         self._tokenizer = tokenizer.tokenizer
-        self._known = set(self._tokenizer.all_special_ids)
+        self.special = set(self._tokenizer.all_special_ids)
 
     @property
     def padding_side(self) -> str:
@@ -251,19 +251,19 @@ class IdCoder(NamedIds):
     """
 
     def __init__(self, reason: str, pad: int = 0, *, starts: bool = True) -> None:
-        self._reason = reason
+        self.reason = reason
         self.pad = pad
-        self._starts = starts
+        self.starts = starts
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
-        raise InputError(f"text: {self._reason}, or give a tensor of token ids")
+        raise InputError(f"text: {self.reason}, or give a tensor of token ids")
 
     def _special(self, ids: Sequence[int]) -> list[bool]:
         """The run of equal ids at the end, an end token or what a text is padded with; and the start."""
         last = len(ids) - 1
         while last > 0 and ids[last - 1] == ids[last]:
             last -= 1
-        return [place >= last or (place == 0 and self._starts) for place in range(len(ids))]
+        return [place >= last or (place == 0 and self.starts) for place in range(len(ids))]
 
     def _names(self, ids: Sequence[int]) -> list[str]:
         return [f"id{value}" for value in ids]
