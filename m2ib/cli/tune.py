@@ -172,9 +172,9 @@ def searches_of(config: TuneConfig, pairs: Pairs) -> list[Search]:
 def _folder(folder: Path, *, force: bool) -> Path:
     """The folder: new, or with a search to go on with. Raises :class:`StorageError` for one that holds others."""
     from m2ib.results.storage import check_folder, prepare_folder
-    from m2ib.tuning.trials import FILE, forget
+    from m2ib.tuning.trials import FILE, discard
 
     check_folder(folder, force=force or (folder / FILE).is_file())
     if force:
-        forget(folder)
+        discard(folder)
     return prepare_folder(folder, force=True)

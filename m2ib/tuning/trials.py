@@ -43,7 +43,7 @@ def require_optuna() -> None:
         ) from error
 
 
-def forget(folder: Path) -> None:
+def discard(folder: Path) -> None:
     """Remove what a search left in the folder; nothing else. Raises :class:`StorageError`."""
     if not (folder / FILE).is_file():
         return

@@ -25,7 +25,7 @@ from m2ib.tuning.report import save
 from m2ib.tuning.results import Trial, TrialScore, Tuned, best_of
 from m2ib.tuning.run import tune
 from m2ib.tuning.search import METRICS, Point, Search, check, layers_around, points_of
-from m2ib.tuning.trials import EVALUATIONS, FILE, forget, suggest
+from m2ib.tuning.trials import EVALUATIONS, FILE, discard, suggest
 from toy import toy_model
 
 WORDS = ["dog", "cat", "house", "tree", "river", "stone", "lamp", "cloud", "road", "boat"]
@@ -421,9 +421,9 @@ def test_forgetting_removes_what_a_search_made_and_nothing_else(tmp_path: Path) 
     kept = tmp_path / EVALUATIONS / "mine" / "notes.txt"
     kept.parent.mkdir()
     kept.write_text("mine")
-    forget(tmp_path)
+    discard(tmp_path)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
-    forget(tmp_path)
+    discard(tmp_path)
 
 
 def test_two_sides_share_a_folder(tmp_path: Path) -> None:
