@@ -99,7 +99,8 @@ def changed_at(fused: m2ib.Model, *pair: m2ib.Inputs) -> torch.Tensor:
     for inputs in pair:
         fused.embed("audio", inputs)
     handle.remove()
-    return (seen[1] - seen[0]).norm(dim=-1).sum(0)
+    moved: torch.Tensor = (seen[1] - seen[0]).norm(dim=-1).sum(0)
+    return moved
 
 
 def test_a_burst_of_a_long_sound_moves_its_own_time(fused: m2ib.Model) -> None:
