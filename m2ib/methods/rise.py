@@ -32,9 +32,6 @@ from m2ib.contract.degradation import gather
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, degradation_of
 from m2ib.methods.hiding import Hidden, parts, passes
 
-KEEP = 0.5  # p
-CELLS = 7  # of the coarse grid along an axis, in the paper
-
 
 @dataclass(frozen=True)
 class SmoothMasks:
