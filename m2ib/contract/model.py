@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item, each_tensor
 from m2ib.errors import InputError
-from m2ib.execution.context import default_execution, frozen, running
+from m2ib.execution.context import alone, default_execution, entrances, evaluating
 from m2ib.notices import collected_warnings
 
 
@@ -83,12 +83,21 @@ class Model:
     def embed(self, modality: str, inputs: Inputs) -> Tensor:
         """Embeddings of preprocessed inputs: float32 (N, D), rows L2-normalised, without gradient."""
         encoder = self.encoder(modality)
-        with default_execution(self.device, self.dtype), frozen(self.module), torch.no_grad():
+        with self.running(), torch.no_grad():
             return normalize(encoder.embed(self._move(inputs)).float(), dim=-1)
 
-    def running(self) -> AbstractContextManager[None]:
-        """Inside, no other fit runs, and the module runs as it was loaded, its weights frozen."""
-        return running(self.module, self.device, self.dtype)
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, no other thread runs the module, nor a fit of any model; what it computes is as it was loaded."""
+        layers = [layer.module for encoder in self.encoders.values() for layer in encoder.known_layers]
+        with alone(entrances(self.module, layers)), default_execution(self.device, self.dtype):
+            yield
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """:meth:`alone`, in evaluation mode; all as before outside."""
+        with self.alone(), evaluating(self.module):
+            yield
 
     def _move(self, inputs: Inputs) -> Inputs:
         def moved(tensor: Tensor) -> Tensor:

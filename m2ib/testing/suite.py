@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from m2ib.contract.model import Model
-from m2ib.execution.context import MODEL_LOCK, default_execution
 from m2ib.testing.encoder_checks import ENCODER_CHECKS, check_encoder
 from m2ib.testing.model_checks import (
     check_left_as_found,
@@ -32,7 +31,7 @@ def run_checks(
 
     advance  called :func:`steps` times at most
     """
-    with MODEL_LOCK, default_execution(model.device, model.dtype):
+    with model.alone():
         first = run_check(_MODEL, _MODEL, partial(check_model, model, examples))
         advance()
         if first.failure:

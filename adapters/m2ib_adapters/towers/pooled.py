@@ -20,6 +20,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from m2ib.execution.context import Guard
+
 
 @dataclass(frozen=True)
 class PooledBlock:
@@ -117,6 +119,8 @@ def _has_hooks(block: nn.Module) -> bool:
     Such a block has to run itself: :class:`PooledBlock` calls neither it nor its attention.
     """
     return any(
-        part._forward_hooks or part._forward_pre_hooks or "forward" in part.__dict__
+        part._forward_hooks
+        or not all(isinstance(hook, Guard) for hook in part._forward_pre_hooks.values())
+        or "forward" in part.__dict__
         for part in block.modules()
     )

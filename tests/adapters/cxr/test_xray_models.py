@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import m2ib
-from m2ib.execution.context import frozen
+from m2ib.execution.context import evaluating
 from m2ib.testing import check_adapter
 from m2ib_adapters.cxr.openai_format import model_config
 from naive import capacity
@@ -54,7 +54,7 @@ def ids(text: str) -> Tensor:
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_embeddings_are_those_of_plain_functions(kind: str, vit: m2ib.Model, resnet: m2ib.Model) -> None:
     model, state, encode = {"vit": (vit, VIT, encode_vit), "resnet": (resnet, RESNET, encode_resnet)}[kind]
-    with frozen(model.module), torch.no_grad():
+    with evaluating(model.module), torch.no_grad():
         pixels = model.preprocess("image", [picture(0), picture(1)])
         got = model.encoder("image").embed(pixels)
         assert torch.allclose(got, encode(state, pixels), rtol=1e-10, atol=1e-10)
@@ -115,7 +115,7 @@ def test_maps_equal_the_naive_method(kind: str, layer: int, vit: m2ib.Model, res
     layers = {"image": layer, "text": min(layer, 1)}
     explanation = m2ib.explain(model, image=picture(), text=TEXTS[1], layer=layers, **options, **QUIET)
     pixels, tokens = model.preprocess("image", [picture()]), ids(TEXTS[1])
-    with frozen(model.module):
+    with evaluating(model.module):
         for modality, embed, target in (
             ("image", lambda: model.module.visual(pixels), encode_text(state, tokens)),
             ("text", lambda: model.module.encode_text(tokens), encode(state, pixels)),
