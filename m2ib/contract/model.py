@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import cloudpickle
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -105,11 +108,33 @@ class Model:
 
         return each_tensor(inputs, moved)
 
+    def __reduce__(self) -> tuple[Callable[[bytes], Model], tuple[bytes]]:
+        """For pickle, torch.save and deepcopy: encoders are functions that hold the module, and get the copy of it."""
+        stored = io.BytesIO()
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        try:
+            with self.alone():
+                torch.save(fields, stored, pickle_module=cloudpickle)
+        except Exception as error:  # an adapter's parts may be anything
+            raise InputError(
+                f"model {self.origin.get('adapter', '')!r}: cannot be copied or pickled, for one of its parts cannot: "
+                f"{' '.join(str(error).split()):.200}; load it a second time instead"
+            ) from error
+        return _restored, (stored.getvalue(),)
+
+    def __copy__(self) -> Model:
+        return replace(self)
+
     def __repr__(self) -> str:
         return (
             f"Model({self.origin.get('adapter', '?')}, checkpoint={self.origin.get('checkpoint')!r}, "
             f"modalities={self.modalities}, {self.device}, {str(self.dtype).removeprefix('torch.')})"
         )
+
+
+def _restored(stored: bytes) -> Model:
+    """The inverse of ``Model.__reduce__``."""
+    return Model(**torch.load(io.BytesIO(stored), weights_only=False))
 
 
 def _ready(make: Callable[..., Any] | None, what: str, modality: str) -> Callable[..., Any]:
