@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import multi_head_attention_forward, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
-from m2ib.activations.capture import cut_graph
+from m2ib.activations.capture import check_differentiable, cut_graph
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.errors import AdapterError
@@ -82,6 +82,8 @@ def watch_run(encoder: Encoder, run: Callable[[], Tensor], first: int) -> Watche
     """:func:`watch` for any way to the embedding; with ``first`` = the number of blocks, for one that runs none."""
     if encoder.attention is None:
         raise AdapterError(f"{encoder.modality}: the encoder has no `attention` to watch")
+    if torch.is_grad_enabled():
+        check_differentiable(encoder, first - 1)
     with ExitStack() as stack:
         if encoder.attention.by_sdpa is not None:
             stack.enter_context(encoder.attention.by_sdpa())

@@ -20,6 +20,8 @@ from m2ib.contract.inputs import Inputs, repeat, repeat_inputs
 from m2ib.errors import AdapterError
 from m2ib.execution.context import this_thread
 
+_WITHOUT_GRADIENT = "torch.ao.nn.quantized"
+
 
 @contextmanager
 def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
@@ -98,6 +100,17 @@ def cut_graph(encoder: Encoder, layer: int) -> AdapterError:
     )
 
 
+def check_differentiable(encoder: Encoder, layer: int) -> None:
+    """Raises :class:`AdapterError` for parts after a layer that have no gradient: what goes round them has, and alone counts."""
+    for block in encoder.blocks[layer + 1 :]:
+        for name, part in block.module.named_modules():
+            if type(part).__module__.startswith(_WITHOUT_GRADIENT):
+                raise AdapterError(
+                    f"{encoder.modality}: {block.name}.{name} is a {type(part).__name__} of {type(part).__module__}, which has "
+                    "no gradient; use a method that needs none (rise, kernelshap), or a model that is not quantised"
+                )
+
+
 def record(encoder: Encoder, inputs: Inputs, layer: int) -> Recording:
     """Embed ``inputs`` (N, ...) once, without gradient, keeping what the tail from ``layer`` needs."""
     outputs: dict[int, Any] = {}
@@ -144,6 +157,8 @@ class Tail:
         self._stack = ExitStack()
 
     def __enter__(self) -> Tail:
+        if torch.is_grad_enabled():
+            check_differentiable(self._encoder, self._recording.layer)
         if self._fast is None:
             with ExitStack() as stack:  # undone here if a patch fails half-way
                 self._patch(stack)

@@ -8,6 +8,7 @@ thread may be learning them: gradients are asked of activations alone, and weigh
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -77,12 +78,17 @@ def entrances(module: nn.Module, layers: Iterable[nn.Module]) -> list[nn.Module]
 
 @contextmanager
 def default_execution(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
-    """Whatever the caller's surroundings are (inference mode, autocast), a model runs as it was loaded.
+    """Whatever the caller's surroundings are (inference mode, autocast), a model runs as it was loaded, part by part.
 
+    Compiled parts run uncompiled: a compiled one does not see what is put into it later.
     On a processor without instructions for ``dtype``, products are computed in float32 (``half_precision.py``).
     """
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode(False))
+        if "torch._dynamo" in sys.modules and hasattr(
+            torch.compiler, "set_stance"
+        ):  # else nothing is compiled
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         if torch.amp.is_autocast_available(device.type):
             stack.enter_context(torch.autocast(device.type, enabled=False))
         stack.enter_context(products_in_float32(device, dtype))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from m2ib.activations.capture import Recording, Tail, cut_graph
+from m2ib.activations.capture import Recording, Tail, check_differentiable, cut_graph
 from m2ib.contract.encoder import Encoder
 
 
@@ -30,6 +30,7 @@ def gradient_of(values: Tensor, at: Tensor, encoder: Encoder, layer: int) -> Ten
 
     Raises :class:`AdapterError` where no graph leads back to it.
     """
+    check_differentiable(encoder, layer)
     gradient = None
     if values.requires_grad:
         (gradient,) = torch.autograd.grad(values.sum(), at, allow_unused=True)

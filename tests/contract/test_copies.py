@@ -86,7 +86,9 @@ def test_a_shallow_copy_shares_the_module(clip64: m2ib.Model) -> None:
 def test_what_cannot_be_copied_is_refused_by_name() -> None:
     model = spotter()
     model.module.mixed.register_forward_hook(Locked())
-    with pytest.raises(m2ib.InputError, match=r"^model '.*': cannot be copied .* '_thread.lock' .* load it a second"):
+    with pytest.raises(
+        m2ib.InputError, match=r"^model '.*': cannot be copied .* '_thread.lock' .* load it a second"
+    ):
         copy.deepcopy(model)
 
 

@@ -102,7 +102,9 @@ def fit_bottlenecks(
     kl = torch.zeros_like(a)
     arrived, unreached = list[bool](), list[int]()
 
-    def first_gradient(grad: Tensor) -> None:
+    def first_gradient(grad: Tensor | None) -> None:
+        if grad is None:
+            return
         arrived.append(True)
         unreached.extend(_unreached(grad, layouts, channel_axis))
 
