@@ -34,7 +34,9 @@ from m2ib_adapters.checkpoints import (
 )
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation, open_image, placed
 from m2ib_adapters.inputs.media import called, existing_file, optional
-from m2ib_adapters.inputs.sound_files import Sound, open_sound, resample, resampled_length, source_range
+from m2ib_adapters.inputs.resampling import resample, resampled_length, source_range
+from m2ib_adapters.inputs.sound_files import open_sound
+from m2ib_adapters.inputs.sounds import Sound
 from m2ib_adapters.inputs.tensors import array_of, tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
