@@ -477,6 +477,20 @@ def test_of_a_long_sound_the_page_says_what_is_played() -> None:
     assert "only the clips" not in KINDS["sound"]().renderer.fragment(KINDS["sound"](), "x")
 
 
+def test_a_page_and_a_figure_say_what_is_shown_of_a_sound() -> None:
+    usual = KINDS["sound"]()
+    assert "the whole sound" in usual.renderer.fragment(usual, "x")
+    view = dataclasses.replace(usual.view, shown="the first 2 s of 9 s", played=((0.5, 1.0), (1.5, 2.0)))
+    a = dataclasses.replace(usual, view=view)
+    html = a.renderer.fragment(a, "x")
+    assert "the whole sound" not in html
+    assert "waveform of the first 2 s of 9 s" in html
+    assert "of this long sound only 0.50–1.00 s and 1.50–2.00 s can be heard" in html
+    axes = Figure().subplots()
+    a.renderer.draw(a, axes)
+    assert axes.get_xlabel().startswith("seconds of the first 2 s of 9 s")
+
+
 def test_a_sound_of_ten_seconds_makes_a_page_of_sane_size() -> None:
     rng = np.random.default_rng(0)
     view = SoundView(
