@@ -31,7 +31,7 @@ _PLAUSIBLE_G = (5.0, 20.0)  # m/s², median length of the acceleration, gravity 
 _GRAVITY = (8.0, 12.0)  # m/s², likewise: what a unit is suggested by
 _PLAUSIBLE_TURN = 35.0  # rad/s, 2000 degrees a second: what gyroscopes measure at most
 _PLAUSIBLE_TURNING = 4.0  # rad/s, for half of the time
-_SAID, _ASSUMED = "option", "assumed"  # how a unit is known
+_SAID, _GUESSED, _ASSUMED = "option", "guessed by the columns' names", "assumed"  # how a unit is known
 _GAP = 5  # times the median step: from here on it is said
 _LONGEST_GAP = 0.1  # of the seconds that the model sees
 _FASTER = 1.25  # times the model's rate: from here on samples are averaged
@@ -171,7 +171,7 @@ class ImuPreparation(WithOptions):
         units = {"accelerometer": "m/s2", "gyroscope": "rad/s"}
         sources = dict.fromkeys(SENSORS, _ASSUMED)
         for sensor, unit in recording.units:
-            units[sensor], sources[sensor] = unit, "header"
+            units[sensor], sources[sensor] = unit, _GUESSED if sensor in recording.guessed else "header"
         for sensor in SENSORS:
             said = getattr(self, f"{sensor}_unit")
             if said is not None:
@@ -254,6 +254,11 @@ def _warn_of_acceleration(samples: np.ndarray, unit: str, source: str, name: str
 def _warn_of_turns(samples: np.ndarray, source: str, name: str) -> None:
     """Of ``samples`` (3, n) in rad/s, where nobody said the unit."""
     turn, usual = float(np.abs(samples).max()), float(np.median(np.linalg.norm(samples, axis=0)))
+    if source == _GUESSED:
+        warn(
+            f"{name}: the gyroscope's values are read as degrees a second, as browsers give what they call so; if they are in "
+            f"radians, say {saying('imu', 'gyroscope_unit', 'rad/s')}"
+        )
     if source != _ASSUMED or (turn <= _PLAUSIBLE_TURN and usual <= _PLAUSIBLE_TURNING):
         return
     fault = f"reach {turn:.4g}, read as rad/s where {_PLAUSIBLE_TURN:g} is the most that sensors measure"

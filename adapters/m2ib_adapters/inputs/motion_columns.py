@@ -84,10 +84,12 @@ class Motion:
 
     columns  the numbers of their columns, in the order of :data:`TRACES`
     units    by sensor, where it is known
+    guessed  whose unit is that of programs which use such names, and not only those
     """
 
     columns: tuple[int, ...]
     units: dict[str, str]
+    guessed: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def find_motion(names: Sequence[str], units: Sequence[str], who: str) -> Motion:
     found = [column for at, name in enumerate(names) if (column := _column(at, name, units[at])) is not None]
     known: dict[str, str] = {}
     columns: dict[str, int] = {}
+    guessed: tuple[str, ...] = ()
     for sensor in SENSORS:
         mine = [column for column in found if column.sensor == sensor]
         ranks = {column.rank for column in mine if _whole(column, mine)}
@@ -153,6 +156,8 @@ def find_motion(names: Sequence[str], units: Sequence[str], who: str) -> Motion:
                 )
             columns[trace] = column.at
         unit = _common_unit(sensor, best, names, who)
+        if unit is None and sensor == "gyroscope" and (unit := _guess(best, names)):
+            guessed = (sensor,)
         if unit is not None:
             known[sensor] = unit
     missing = [trace for trace in TRACES if trace not in columns]
@@ -163,7 +168,7 @@ def find_motion(names: Sequence[str], units: Sequence[str], who: str) -> Motion:
             + ("join the tables of both sensors, and " if bare else "")
             + "name the columns acc_x, acc_y, acc_z, gyro_x, gyro_y, gyro_z"
         )
-    return Motion(tuple(columns[trace] for trace in TRACES), known)
+    return Motion(tuple(columns[trace] for trace in TRACES), known, guessed)
 
 
 def _whole(column: _Column, others: list[_Column]) -> bool:
@@ -234,5 +239,10 @@ def _common_unit(sensor: str, columns: list[_Column], names: Sequence[str], who:
     words = {word for column in columns for word in column.words}
     if sensor == "accelerometer":  # as browsers give it; and g-force
         return "m/s2" if "including" in words else "g" if {"g", "f"} <= words else None
+    return "deg/s" if "greek" in words else None
+
+
+def _guess(columns: Sequence[_Column], names: Sequence[str]) -> str | None:
+    """Of a gyroscope without a unit: browsers' rotation rate is in degrees, and iOS has one of the same name in radians."""
     browser = any("including" in {word for word, _ in words_of(name)} for name in names)
-    return "deg/s" if "greek" in words or (browser and {"rotation", "rate"} <= words) else None
+    return "deg/s" if browser and all({"rotation", "rate"} <= {*column.words} for column in columns) else None

@@ -36,6 +36,7 @@ class MotionRecording:
     times    (T,) float64 seconds from the first sample; None where the recording has none
     units    by sensor, where the columns' names say it
     columns  the columns' names, in the order of :data:`TRACES`; () of plain arrays
+    guessed  sensors whose unit is that of programs which use such names
     bridged  by sensor, how many samples were read at other times than the other sensor's, and are interpolated
     """
 
@@ -43,6 +44,7 @@ class MotionRecording:
     times: np.ndarray | None = None
     units: tuple[tuple[str, str], ...] = ()
     columns: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
     bridged: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -218,7 +220,7 @@ def _assemble(
     columns = tuple(str(names[at]) for at in motion.columns)
     times = find_times(names, units, cells, who) if timed else None
     bridged = _bridge(samples, times, who) if times is not None else {}
-    return MotionRecording(samples, times, tuple(motion.units.items()), columns, bridged=bridged)
+    return MotionRecording(samples, times, tuple(motion.units.items()), columns, motion.guessed, bridged)
 
 
 def _bridge(samples: np.ndarray, times: np.ndarray, who: str) -> dict[str, int]:

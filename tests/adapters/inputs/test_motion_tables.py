@@ -218,8 +218,7 @@ FLAVOURS: dict[str, Callable[[], str]] = {
     "WitMotion's script": witmotion_script,
     "phyphox": phyphox,
     "phyphox, semicolons": lambda: phyphox(";"),
-    "a browser": lambda: browser(greek=False),
-    "a browser, Greek": lambda: browser(greek=True),
+    "a browser": lambda: browser(greek=True),
     "SensorLog": sensorlog,
     "AndroSensor": androsensor,
     "a ROS bag": rosbag,
@@ -294,6 +293,19 @@ def test_units_in_the_header_are_used(
     item = PREPARATION.prepare(path)
     torch.testing.assert_close(item.inputs, EXPECTED, atol=2e-3, rtol=0)
     assert item.origin["accelerometer_unit_known_by"] == item.origin["gyroscope_unit_known_by"] == "header"
+
+
+def test_a_browsers_name_that_others_use_too(tmp_path: Path) -> None:
+    path = tmp_path / "motion.csv"
+    path.write_text(browser(greek=False), encoding="utf-8")
+    with pytest.warns(
+        M2IBWarning, match=r"read as degrees a second, as browsers .* in radians, say gyroscope_unit='rad/s'"
+    ):
+        item = PREPARATION.prepare(path)
+    torch.testing.assert_close(item.inputs, EXPECTED, atol=2e-3, rtol=0)
+    assert item.origin["gyroscope_unit_known_by"] == "guessed by the columns' names"
+    said = PREPARATION.prepare({"imu": path, "gyroscope_unit": "deg/s"})
+    assert torch.equal(said.inputs, item.inputs)
 
 
 def test_a_degree_sign_of_one_byte(tmp_path: Path) -> None:
