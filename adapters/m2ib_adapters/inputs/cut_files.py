@@ -11,8 +11,8 @@ from m2ib.notices import warn
 _CUT = 0.01  # seconds; headers of whole files are wrong by a few bytes
 _STREAMED = range(2**31 - 2**16, 2**32)  # bytes: programs that write into a pipe do not know the length
 _UNKNOWN = 2**62  # bytes; likewise, in 64 bits
-# What libsndfile's log says of a file that was cut: AIFF, SVX and AU; W64 and RF64; MAT, VOC and WVE.
-_SIZES = re.compile(r"(?:SSND|BODY|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)")
+# What libsndfile's log says of a file that was cut: AIFF, SVX, AU and CAF; W64 and RF64; MAT, VOC and WVE.
+_SIZES = re.compile(r"(?:SSND|BODY|data|Data Size|riff|Riff size) *: (\d+) \(should be (\d+)\)")
 _ENDED = re.compile(r"truncated|Data length \d+ should be")
 _FIRST, _LAST = 2, 4  # flags of a page of Ogg, the first or last one of a stream
 

@@ -71,8 +71,13 @@ class FilmFile:
                         packets.append((packet.pts, packet.is_keyframe, packet.duration or 0))
             except av.FFmpegError:
                 pass  # what comes before the damage can be seen
+            promised = stream.frames  # 0 where the header does not say it
         if not packets:
             raise InputError(f"{name} holds no frames")
+        if promised > pictures.count + 1:
+            warn(
+                f"{name} is cut short: its header promises {promised} frames, of which {pictures.count} are there and read"
+            )
         order = [stamp for stamp, _, _ in packets]
         # Frames that are decoded in another order than shown have other stamps than in the order of decoding.
         counted = pictures.packed or None in order or (reordered and order == sorted(order))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m2ib.errors import InputError
+from m2ib.errors import InputError, M2IBWarning
 from m2ib_adapters.inputs.films import Film, open_film
 from m2ib_adapters.inputs.video import VideoPreparation
 
@@ -180,3 +180,16 @@ def test_a_film_that_is_not_packed(tmp_path: Path, between: int) -> None:
     path = tmp_path / "a.avi"
     path.write_bytes(avi(encoded(between)))
     assert seen(open_film(path), list(range(COUNT))) == list(range(COUNT))
+
+
+@pytest.mark.parametrize("pack", [False, True])
+def test_a_film_that_ends_before_its_header_says_so(tmp_path: Path, pack: bool) -> None:
+    path = tmp_path / "a.avi"
+    packets = encoded(1)
+    path.write_bytes(avi(packed(packets, b"") if pack else packets)[:-2500])
+    with pytest.warns(
+        M2IBWarning, match=r"is cut short: its header promises \d+ frames, of which \d+ are there and read$"
+    ):
+        film = open_film(path)
+    assert 10 < len(film.times) < COUNT
+    assert seen(film, list(range(10))) == list(range(10))

@@ -176,6 +176,16 @@ def test_a_cut_ogg_says_so(tmp_path: Path, codec: str, left: float) -> None:
     assert item.view.length < 5
 
 
+def test_a_caf_without_its_last_tenth_of_a_second_says_so(tmp_path: Path) -> None:
+    """More of it missing is refused by libsndfile."""
+    path = tmp_path / "a.caf"
+    soundfile.write(path, swelling(5, 16000), 16000)
+    AudioPreparation().prepare(path)
+    path.write_bytes(path.read_bytes()[:-3200])
+    with pytest.warns(M2IBWarning, match=r"is cut short: its header promises 0\.10 s more than the 4\.90 s"):
+        AudioPreparation().prepare(path)
+
+
 def test_an_ogg_behind_an_ogg_is_not_read_in_silence(tmp_path: Path) -> None:
     path = tmp_path / "a.ogg"
     soundfile.write(path, swelling(5, 16000), 16000)
