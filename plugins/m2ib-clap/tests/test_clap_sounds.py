@@ -103,6 +103,16 @@ def test_a_file(model: m2ib.Model, tmp_path: Path) -> None:
     assert len(item.origin["sha256"]) == 64
 
 
+def test_an_mp3_that_does_not_say_how_long_it_is(models: dict[str, m2ib.Model], tmp_path: Path) -> None:
+    path = tmp_path / "bark.mp3"
+    soundfile.write(path, np.concatenate([noise(4000) / 1000, noise(4000)]), RATE, bitrate_mode="VARIABLE")
+    whole = path.read_bytes()
+    second = whole.index(whole[:2], 40)  # behind the header's frame
+    path.write_bytes(whole[second:])
+    seconds = models["fused"].item("audio", path).origin["seconds"]
+    assert 1.0 <= seconds < 1.3
+
+
 def test_what_is_shown_and_played(model: m2ib.Model) -> None:
     sound = noise(2500)
     item = model.item("audio", (sound, RATE))
