@@ -72,5 +72,5 @@ def _opened(path: Path, name: str) -> Iterator[Image.Image]:
     try:
         with Image.open(path) as image:
             yield image
-    except (OSError, EOFError, SyntaxError, ValueError) as error:
+    except (OSError, EOFError, SyntaxError, ValueError, RuntimeError) as error:
         raise InputError(f"{name} is damaged and cannot be decoded: {error}") from None

@@ -17,13 +17,17 @@ from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.cut_files import warn_if_cut, warn_of_no_end
 from m2ib_adapters.inputs.foreign_files import foreign
 from m2ib_adapters.inputs.media import called, existing_file, optional
-from m2ib_adapters.inputs.mp3_files import Mp3, scan
+from m2ib_adapters.inputs.mp3_files import scan
 from m2ib_adapters.inputs.sounds import BLOCK, Sound, sound_of_array
 
 _UNKNOWN = 2**62  # libsndfile says so many samples where a file does not say how many it holds
 _OF_FILMS = (".mp4", ".m4a", ".m4v", ".mkv", ".mka", ".mov", ".webm", ".avi", ".aac", ".wma", ".wmv")
 _OF_MP3 = (".mp3", ".mpga", ".mpeg")
-_NO_FORMAT, _NO_DECODER = 1, 18  # libsndfile's codes
+_NO_FORMAT = 1
+_FAULTS = {  # by libsndfile's codes
+    _NO_FORMAT: "is not in a sound format that can be read; WAV, FLAC, OGG, MP3 and AIFF are",
+    18: "holds samples in a form that cannot be read; convert it to WAV of 16, 24 or 32 bits",
+}
 _ROUNDED = 2  # frames by which headers of whole MP3 files are wrong
 
 
@@ -51,31 +55,29 @@ def open_sound(raw: Any) -> Sound:
 def _open_file(path: Path) -> Sound:
     soundfile = optional("soundfile", "imagebind")
     name = called(path, "audio")
-    _refuse_foreign(path, name)
+    known = foreign(path)
+    if known is not None:
+        raise _foreign(path, name, *known)
 
     def failed(error: Any) -> InputError:
-        return InputError(f"{name} is damaged and cannot be decoded: {error.error_string}")
+        if error.code == _NO_FORMAT and path.suffix.lower() in _OF_FILMS:
+            return _foreign(path, name, "", True)
+        fault = f"is damaged and cannot be decoded: {error.error_string}"
+        if error.code in _FAULTS:
+            fault = _FAULTS[error.code]
+        return InputError(f"{name} {fault}")
 
-    mp3: Mp3 | None = None
+    form, log = "", ""
     try:
         with soundfile.SoundFile(str(path)) as file:
-            kind, log = file.format, file.extra_info
+            form, log = f"{file.format} {file.subtype}", file.extra_info
     except soundfile.LibsndfileError as error:
-        if error.code == _NO_DECODER:
-            raise InputError(
-                f"{name} holds samples in a form that cannot be read; convert it to WAV of 16, 24 or 32 bits"
-            ) from None
-        if error.code != _NO_FORMAT:
+        if error.code != _NO_FORMAT or path.suffix.lower() not in _OF_MP3:
             raise failed(error) from None
-        kind, log = "MP3" if path.suffix.lower() in _OF_MP3 else "", ""
     except TypeError:  # a name ending in .raw
         raise InputError(f"{name} has no header; read it yourself and give (waveform, rate)") from None
-    if kind == "MP3":
-        mp3 = scan(path.read_bytes())
-    if not log and mp3 is None:
-        raise InputError(
-            f"{name} is not in a sound format that can be read; WAV, FLAC, OGG, MP3 and AIFF are"
-        )
+    guessed = not form or "MPEG" in form  # of its length, from the first frame's
+    mp3 = scan(path.read_bytes()) if guessed else None
 
     def opened() -> Any:
         return soundfile.SoundFile(str(path) if mp3 is None else mp3.stream(path.read_bytes()))
@@ -83,40 +85,37 @@ def _open_file(path: Path) -> Sound:
     def blocks() -> Iterator[np.ndarray]:
         try:
             with opened() as file:
-                while len(
-                    block := file.read(max(1, BLOCK // file.channels), dtype="float32", always_2d=True)
-                ):
+                step = max(1, BLOCK // file.channels)
+                while len(block := file.read(step, dtype="float32", always_2d=True)):
                     yield np.ascontiguousarray(block.T)  # (channels, n)
         except soundfile.LibsndfileError as error:
             raise failed(error) from None
 
-    with opened() as file:
-        rate, channels, samples = file.samplerate, file.channels, file.frames
-        form = f"{file.format} {file.subtype}"
-    if kind == "MP3":  # the number is rounded, or guessed from the file's size
-        there = sum(block.shape[1] for block in blocks())
-        samples = there if mp3 is None or samples - there <= _ROUNDED * mp3.samples else samples
+    try:
+        with opened() as file:
+            rate, channels, samples = file.samplerate, file.channels, file.frames
+            form = form or f"{file.format} {file.subtype}"
+    except soundfile.LibsndfileError as error:
+        raise failed(error) from None
+    there = sum(block.shape[1] for block in blocks()) if guessed else samples
+    if guessed and (mp3 is None or samples - there <= _ROUNDED * mp3.samples):
+        samples = there
     if samples > _UNKNOWN:
         raise InputError(f"{name} does not say how long it is; convert it to WAV")
     warn_if_cut(path, name, log, samples / rate)
-    if mp3 and mp3.cut and samples <= there:
+    if mp3 and mp3.cut and samples == there:
         warn_of_no_end(name, samples / rate)
     if mp3 and mp3.strange:
         warn(f"{name} is damaged: {mp3.strange} bytes between its frames are no sound, and left out")
-    return Sound(
-        name, rate, channels, samples, blocks, {"source": str(path), "sha256": sha256(path), "format": form}
-    )
+    origin = {"source": str(path), "sha256": sha256(path), "format": form}
+    return Sound(name, rate, channels, samples, blocks, origin)
 
 
-def _refuse_foreign(path: Path, name: str) -> None:
-    """Raises :class:`InputError` for what cannot hold sound that is read here, whatever its name."""
-    known = foreign(path)
-    if known is None and path.suffix.lower() not in _OF_FILMS:
-        return
-    kind, convertible = known or ("", True)
+def _foreign(path: Path, name: str, kind: str, convertible: bool) -> InputError:
+    """Of a file that is something else, whatever its name."""
     if not convertible:
-        raise InputError(f"{name} is {kind}")
-    raise InputError(
+        return InputError(f"{name} is {kind}")
+    return InputError(
         f"{name} is {kind + ', ' if kind else ''}not in a sound format that can be read; extract its sound first, e.g. with "
         f"ffmpeg -i {shlex.quote(path.name)} sound.wav"
     )

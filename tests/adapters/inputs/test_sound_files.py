@@ -108,6 +108,23 @@ def test_what_stands_around_the_frames_does_not_count(tmp_path: Path, like: str)
     np.testing.assert_allclose(heard(path), fed(frames)[DELAY:], atol=1e-6)
 
 
+def test_an_mp3_in_a_wav_is_read_to_its_end(tmp_path: Path) -> None:
+    _, frames = mp3(tmp_path, "VARIABLE")
+    form = struct.pack("<HHIIHHHHIHHH", 0x55, 1, RATE, 8000, 1, 0, 12, 1, 2, 417, 1, 0)
+    chunks = (
+        b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(frames)) + frames
+    )
+    path = tmp_path / "a.wav"
+    path.write_bytes(b"RIFF" + struct.pack("<I", len(chunks)) + chunks)
+    np.testing.assert_allclose(heard(path), fed(frames)[DELAY:], atol=1e-6)
+
+
+def test_a_sound_under_a_films_name_is_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", swelling(3), RATE, subtype="FLOAT")
+    path = (tmp_path / "a.wav").rename(tmp_path / "a.mp4")
+    np.testing.assert_array_equal(heard(path), swelling(3))
+
+
 @pytest.mark.parametrize("mode", ["CONSTANT", "VARIABLE"])
 def test_an_mp3_with_a_header_is_the_sound_that_was_written(tmp_path: Path, mode: str) -> None:
     header, frames = mp3(tmp_path, mode)
