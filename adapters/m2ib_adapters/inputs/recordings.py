@@ -24,6 +24,7 @@ from m2ib_adapters.inputs.tensors import array_of
 
 _COMMENTS = ("#", "//", "%")
 _RATE = re.compile(r"(?:update|sample|sampling|output)[ _]?rate\W*([\d.]+) *hz", re.IGNORECASE)
+_DEVICE = {"device", "name", "id", "mac", "address", "serial", "number"}  # words of a column that names it
 _BRIDGED = 0.1  # seconds at most that one sensor was not read while the other one was
 
 
@@ -207,10 +208,9 @@ def _assemble(
     units = units or [""] * len(names)
     motion = find_motion(names, units, who)
     for at, name in enumerate(names):
+        words = {word for word, _ in words_of(name)}
         several = (
-            sorted(set(getattr(cells[at], "cells", ())))
-            if "device" in [word for word, _ in words_of(name)]
-            else ()
+            sorted(set(getattr(cells[at], "cells", ()))) if "device" in words and words <= _DEVICE else ()
         )
         if len(several) > 1:
             raise InputError(

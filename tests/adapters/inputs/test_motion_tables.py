@@ -223,6 +223,8 @@ FLAVOURS: dict[str, Callable[[], str]] = {
     "AndroSensor": androsensor,
     "a ROS bag": rosbag,
     "Physics Toolbox": physics_toolbox,
+    "spaces": lambda: text({"time": TIMES} | three("acc_{}", ACC) | three("gyro_{}", GYR), "  "),
+    "Windows": lambda: "\ufeffsep=;\n" + text(USUAL | {"device_orientation": ["up", "down"] * 300}, ";").replace("\n", "\r\n"),
 }  # fmt: skip
 
 
