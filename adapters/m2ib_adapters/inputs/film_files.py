@@ -237,7 +237,7 @@ def _opened(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
     """The open file and its first stream of pictures. Raises :class:`InputError`."""
     av = optional("av", "video")
     try:
-        container = av.open(str(path.resolve()), options=_ONLY_FILES)
+        container = av.open(str(path.resolve()), options=_ONLY_FILES, metadata_errors="replace")
     except av.FFmpegError as error:
         raise InputError(
             f"{name} is not in a video format that can be read, or damaged: {error.strerror}"

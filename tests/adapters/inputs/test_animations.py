@@ -175,6 +175,15 @@ def test_every_frame_of_a_packed_film_is_found(tmp_path: Path, between: int, sta
     assert seen(film, [3, 11, 29]) == [3, 11, 29]
 
 
+def test_a_title_that_is_not_utf8_does_not_matter(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    title = chunk(b"LIST", b"INFO" + chunk(b"INAM", "Vögel im März".encode("latin-1") + b"\0"))
+    whole = avi(encoded(0))
+    at = whole.index(b"LIST", whole.index(b"strf"))  # before the frames
+    path.write_bytes(chunk(b"RIFF", whole[8:at] + title + whole[at:]))
+    assert seen(open_film(path), [0, 29]) == [0, 29]
+
+
 @pytest.mark.parametrize("between", [0, 1, 2])
 def test_a_film_that_is_not_packed(tmp_path: Path, between: int) -> None:
     path = tmp_path / "a.avi"
