@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,12 +34,18 @@ _OPENAI = (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
 
 
 def load(
-    *, checkpoint: Any = None, device: torch.device, dtype: torch.dtype, attention: str | None = None
+    *,
+    checkpoint: Any = None,
+    device: torch.device,
+    dtype: torch.dtype,
+    attention: str | None = None,
+    image: Mapping[str, Any] | None = None,
 ) -> Model:
     """A CLIP of any size with a ViT.
 
     checkpoint  a hub id or a folder written by ``save_pretrained``
     attention   transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
+    image       how raw images are read: page, minimum, maximum
     """
     from transformers import CLIPModel
 
@@ -48,7 +54,7 @@ def load(
     module, options = from_transformers("clip", source, kinds, dtype=dtype, attn_implementation=attention)
     module = module.to(device).eval()
     encoders = {
-        "image": _image_encoder(module, _preparation(source, options, module)),
+        "image": _image_encoder(module, _preparation(source, options, module).given(image, "clip")),
         "text": _text_encoder(module, _tokenizer(source, options)),
     }
     origin = {"checkpoint": source, "architecture": _describe(module.config)}

@@ -6,6 +6,7 @@
 ``has_any``, ...               which files a folder holds, and what its image processor does
 ``loading``                    whatever a library raises while it reads weights becomes one ``CheckpointError``
 ``ImagePreparation``           paths, PIL images and arrays -> a model's pixels, with what the renderer shows
+``ImageOptions``               what a user may say of raw images: page, minimum, maximum
 ``open_image``                 a path, PIL image or array -> an upright RGB image, and where it came from
 ``placed``                     a layout with its axes in pixels of the raw image
 ``open_sound``                 a file or ``(waveform, rate)`` -> a sound that can be read in parts
@@ -32,7 +33,14 @@ from m2ib_adapters.checkpoints import (
     image_processor_config,
     loading,
 )
-from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation, open_image, placed
+from m2ib_adapters.inputs.images import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    ImageOptions,
+    ImagePreparation,
+    open_image,
+    placed,
+)
 from m2ib_adapters.inputs.media import called, existing_file, optional
 from m2ib_adapters.inputs.resampling import resample, resampled_length, source_range
 from m2ib_adapters.inputs.sound_files import open_sound
@@ -45,7 +53,7 @@ from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.text import TextTower, text_encoder
 
 __all__ = [
-    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImagePreparation", "Sound", "TextTower",
+    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImageOptions", "ImagePreparation", "Sound", "TextTower",
     "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text",
     "existing_file", "first_position", "from_folder_or_hub", "from_transformers", "has_any",
     "image_processor_config", "loading", "open_image", "open_sound", "optional", "placed", "resample",

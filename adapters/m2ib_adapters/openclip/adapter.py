@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def load(
     quick_gelu: bool | None = None,
     preprocess: Any = None,
     tokenizer: str | None = None,
+    image: Mapping[str, Any] | None = None,
 ) -> Model:
     """Any model of open_clip.
 
@@ -42,6 +44,7 @@ def load(
                   file of OpenAI weights under a name without "-quickgelu" say True
     preprocess    overrides any of mean, std, interpolation, resize_mode and fill_color
     tokenizer     a Hugging Face tokenizer's name or folder in place of the configuration's own
+    image         how raw images are read: page, minimum, maximum
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
@@ -63,7 +66,7 @@ def load(
         load_weights(module, source, chosen)
     pixels = preprocessing.merge(source.preprocess, tag, override)
     origin = _origin(source, chosen, quick_gelu)
-    preparation = preprocessing.preparation(module.visual.image_size, pixels)
+    preparation = preprocessing.preparation(module.visual.image_size, pixels).given(image, "open-clip")
     context = source.config["text_cfg"].get("context_length") or 77
     module = module.to(device=device, dtype=dtype).eval()
     return build(module, preparation, _coder(source, tokenizer, context), context, origin)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -24,12 +25,14 @@ def load(
     dtype: torch.dtype,
     max_patches: int | None = None,
     attention: str | None = None,
+    image: Mapping[str, Any] | None = None,
 ) -> m2ib.Model:
     """A SigLIP or SigLIP 2 of any size.
 
     checkpoint   a hub id or a folder written by ``save_pretrained``, with tokenizer and image processor
     max_patches  NaFlex only: an image is resized to at most so many patches. None: as the checkpoint says, 256
     attention    transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
+    image        how raw images are read: page, minimum, maximum
 
     Raises :class:`m2ib.CheckpointError` and :class:`m2ib.SettingError`.
     """
@@ -51,14 +54,14 @@ def load(
     )
     config = module.config
     module = module.to(device).eval()
-    image = (
-        naflex_image_encoder(module, patching(source, options, config, max_patches))
+    images = (
+        naflex_image_encoder(module, patching(source, options, config, max_patches).given(image, "siglip"))
         if _is_flexible(config)
-        else fixed_image_encoder(module, preparation(source, options, config))
+        else fixed_image_encoder(module, preparation(source, options, config).given(image, "siglip"))
     )
     text = siglip_text_encoder(module, source, options)
     origin = {"checkpoint": source, "architecture": _describe(config)}
-    return m2ib.Model(module, {"image": image, "text": text}, module.device, module.dtype, origin)
+    return m2ib.Model(module, {"image": images, "text": text}, module.device, module.dtype, origin)
 
 
 def _is_flexible(config: Any) -> bool:
