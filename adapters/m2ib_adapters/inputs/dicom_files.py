@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
-import warnings
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from m2ib.errors import AdapterError, InputError
 from m2ib.notices import warn
+from m2ib_adapters.inputs.media import ignoring
 
 _PREAMBLE = 128  # bytes before the mark
 _MARK = b"DICM"
@@ -134,9 +135,9 @@ def warn_of_syntax(dataset: Any, name: str) -> None:
     )
 
 
-def quiet() -> warnings.catch_warnings[None]:
+def quiet() -> AbstractContextManager[None]:
     """Inside, pydicom's warnings of values that are out of order are not issued: they may tell who it is."""
-    return warnings.catch_warnings(action="ignore")
+    return ignoring(Warning)
 
 
 def short(error: Exception) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import re
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,18 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
 
 from m2ib.errors import InputError, M2IBError
 from m2ib.notices import warn
 from m2ib_adapters.inputs.dicom import read_dicom
 from m2ib_adapters.inputs.dicom_files import dicom_at
 from m2ib_adapters.inputs.levels import Limits, Told
-from m2ib_adapters.inputs.media import check_pixels, too_large
+from m2ib_adapters.inputs.media import check_pixels, ignoring, too_large
 from m2ib_adapters.inputs.options import check_page, saying
 
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
 _QUARTER = 64  # of 256 levels; colours of 16 bits that stay below it may be of fewer
+_ALL_BITS = 2**16 - 1
 _PNG_MARK = 8  # bytes
 _BITS, _PHOTOMETRIC, _WHITES = 258, 262, (281, 341)  # TIFF's tags; the last: MaxSampleValue, SMaxSampleValue
 _PLANES, _KIND_OF_PAGE, _SMALLER_OR_MASK = 284, 254, 1 | 4
@@ -58,8 +58,7 @@ def read_file(
         if dicom_at(path):
             return Picture(*read_dicom(path, kind, page, limits, full))
         try:
-            with warnings.catch_warnings(action="ignore"):  # of large files, for which our limit follows
-                opened = Image.open(path)
+            opened = _opened(path)
         except UnidentifiedImageError:
             if not dicom_at(path, bare=True):
                 raise
@@ -69,13 +68,11 @@ def read_file(
             if image.format == "FITS" and _codec(image) == "raw":
                 return _fits(path, image, name, kind, page)
             origin = _turned_to(image, name, kind, page)
-            with warnings.catch_warnings(action="ignore"):  # of metadata
-                deep = _turn_bytes(image)
-                image.load()
-                told = _told(image, path)
-                few = deep and image.mode != "CMYK" and (limits != (None, None) or _below(image, _QUARTER))
-                pixels = _both_bytes(path, image, origin.get("page", 0), name) if few else image
-            return Picture(pixels, origin, told)
+            deep = _turn_bytes(image)
+            pixels = _loaded(image)
+            if deep and image.mode != "CMYK" and (limits != (None, None) or _below(image, _QUARTER)):
+                pixels = _both_bytes(path, image, origin.get("page", 0), name)
+            return Picture(pixels, origin, _told(image, pixels, path))
 
 
 def picture_of(image: Image.Image, name: str, kind: str, page: int | None) -> Picture:
@@ -83,10 +80,11 @@ def picture_of(image: Image.Image, name: str, kind: str, page: int | None) -> Pi
     with decoding(name):
         before = image.tell()
         if page is None and (before or getattr(image, "n_frames", 1) == 1):
-            image.load()
-            return Picture(image, {}, _told(image))
+            pixels = _loaded(image)
+            return Picture(pixels, {}, _told(image, pixels))
         origin = _turned_to(image, name, kind, page)
-        copy, told = image.copy(), _told(image)  # of this page
+        copy = image.copy()  # of this page
+        told = _told(image, copy)
         if before != image.tell():
             image.seek(before)
         return Picture(copy, origin, told)
@@ -155,25 +153,44 @@ def _is_another(image: Image.Image, number: int) -> bool:
     return image.size == first
 
 
-def _told(image: Image.Image, path: Path | None = None) -> Told:
-    """What a file says of its values where they have more than 8 bits."""
+def _opened(path: Path) -> ImageFile.ImageFile:
+    with ignoring(Image.DecompressionBombWarning):  # our own limit follows
+        return Image.open(path)
+
+
+def _loaded(image: Any) -> Image.Image | np.ndarray:
+    """Of a PGM the values as they are stored, (H, W) uint16; Pillow spreads them over 16 bits."""
+    if image.format == "PPM" and image.mode == "I" and _codec(image).startswith("ppm"):
+        image.info["maxval"] = image.tile[0].args[-1]
+    image.load()
+    if not image.info.get("maxval"):
+        return image
+    return np.round(np.asarray(image) * (image.info["maxval"] / _ALL_BITS)).astype(np.uint16)
+
+
+def _told(image: Image.Image, pixels: Image.Image | np.ndarray, path: Path | None = None) -> Told:
+    """What a file says of its values where they have more than 8 bits; what any 16 bits may be is nothing."""
+    values = np.asarray(pixels)
+    if values.dtype == np.uint8:
+        return Told()
     tags = getattr(image, "tag_v2", None)
     if tags is not None:
-        grey = image.mode == "F" or image.mode.startswith("I")
-        inverted = grey and tags.get(_PHOTOMETRIC) == 0  # Pillow inverts those of 8 bits itself
+        inverted = values.ndim == 2 and tags.get(_PHOTOMETRIC) == 0  # Pillow inverts those of 8 bits itself
         bits = _number(tags.get(_BITS, 8))
         most = next((_number(tags[tag]) for tag in _WHITES if tag in tags), 0)
         if 8 < bits < 16:
             return Told(2**bits - 1, f"BitsPerSample {bits:g}", inverted)
-        if most > 0 and image.mode != "F":
+        if 0 < most < _ALL_BITS and image.mode != "F":
             return Told(most, "MaxSampleValue", inverted)
         return Told(inverted=inverted)
     if image.format == "PNG" and path is not None and (bits := _significant_bits(path)) < 16:
-        values = np.asarray(image) if image.mode.startswith("I") else None
-        if values is None or (int(values.max()) < 2**bits and (values % 2 ** (16 - bits)).any()):
+        if values.max() < 2**bits and (values % 2 ** (16 - bits)).any():
             return Told(2**bits - 1, f"sBIT {bits}")
-        return Told(65535, f"sBIT {bits}, spread over 16 bits")
-    return Told()
+        return Told(_ALL_BITS, f"sBIT {bits}, spread over 16 bits")
+    if image.format == "JPEG2000" and not (values % 2).any():  # Pillow spreads those of fewer bits
+        return Told(_ALL_BITS, "JPEG 2000, spread over 16 bits")
+    most = image.info.get("maxval") or _ALL_BITS
+    return Told(most, "maxval") if most < _ALL_BITS else Told()
 
 
 def _number(value: Any) -> float:
@@ -228,7 +245,7 @@ def _below(image: Image.Image, level: int) -> bool:
 
 def _both_bytes(path: Path, upper: Image.Image, page: int, name: str) -> np.ndarray:
     """(H, W, channels) uint16 of a file whose upper bytes were read."""
-    with Image.open(path) as image:
+    with _opened(path) as image:
         image.seek(page)
         planes = getattr(image, "tag_v2", {}).get(_PLANES) == 2 and _codec(image) == "libtiff"
         _turn_bytes(image, lower=True)

@@ -14,6 +14,7 @@ from PIL import Image
 
 import m2ib
 from m2ib.errors import InputError, M2IBWarning, SettingError
+from m2ib_adapters.inputs.depth import DepthPreparation
 from m2ib_adapters.inputs.images import ImagePreparation, open_image
 from m2ib_adapters.inputs.thermal import ThermalPreparation
 
@@ -144,9 +145,28 @@ def test_the_file_tells(tmp_path: Path, top: int) -> None:
     assert np.array_equal(levels(tmp_path / "spread.png"), of(values << 4, 65535))
 
 
+def test_pgm_is_as_it_is_stored(tmp_path: Path) -> None:
+    """Pillow spreads it over 16 bits, so that distances would be others too."""
+    stored = ramp(3000)
+    (tmp_path / "x.pgm").write_bytes(b"P5 50 40 4095\n" + stored.astype(">u2").tobytes())
+    with Image.open(tmp_path / "x.pgm") as image:
+        assert np.array_equal(levels(image), of(stored, 4095))
+    assert np.array_equal(levels(tmp_path / "x.pgm"), of(stored, 4095))
+    assert open_image(tmp_path / "x.pgm")[1]["levels"]["by"] == "maxval"
+    depth = DepthPreparation(size=(32, 32)).prepare({"depth": tmp_path / "x.pgm", "unit": "mm"})
+    np.testing.assert_allclose(depth.view.values[1:], stored[1:] / 1000, rtol=1e-6)
+
+
+def test_jpeg_2000_of_12_bits_is_spread(tmp_path: Path) -> None:
+    Image.fromarray(ramp(900) << 4).save(tmp_path / "x.jp2")
+    assert np.array_equal(levels(tmp_path / "x.jp2"), of(ramp(900), 4096 - 1 / 16))
+
+
 @QUIET
-def test_a_file_that_tells_less_than_it_holds_is_not_believed(tmp_path: Path) -> None:
-    tifffile.imwrite(tmp_path / "x.tif", ramp(4095), extratags=[(281, "H", 1, 900, True)])
+@pytest.mark.parametrize("white", [900, 65535])
+def test_a_file_that_tells_less_than_it_holds_is_not_believed(tmp_path: Path, white: int) -> None:
+    """Nor one that tells what all of 16 bits have."""
+    tifffile.imwrite(tmp_path / "x.tif", ramp(4095), extratags=[(281, "H", 1, white, True)])
     assert np.array_equal(levels(tmp_path / "x.tif"), of(ramp(4095), 4095))
 
 
