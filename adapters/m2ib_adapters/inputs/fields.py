@@ -108,7 +108,7 @@ def open_field(
 
     Raises :class:`InputError`.
     """
-    name = called(raw, who)
+    name, page = called(raw, who), None if page is None else int(page)
     if isinstance(raw, (str, PathLike)):
         path = existing_file(raw, who)
         picture = _read(path, who, page)

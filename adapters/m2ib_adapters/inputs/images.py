@@ -224,6 +224,7 @@ def open_image(
     Raises :class:`InputError`.
     """
     name, limits = called(raw, "image"), (minimum, maximum)
+    page = None if page is None else int(page)
     if isinstance(raw, (str, PathLike)):
         path = existing_file(raw, "image")
         picture = read_file(path, "image", page, limits, full)

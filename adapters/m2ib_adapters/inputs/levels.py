@@ -65,13 +65,17 @@ def levels_of(
 ) -> Levels:
     """Of whole or floating-point numbers, by the rule. Raises :class:`InputError`, in the name of ``name``."""
     least, most = values.min(), values.max()  # floating-point numbers are checked by whoever read them
+    floating = np.issubdtype(values.dtype, np.floating)
     if maximum is not None or minimum is not None:
-        black = 0.0 if minimum is None else float(minimum)
-        white = float(maximum) if maximum is not None else _white(most, told)
+        black, white, assumed = 0.0 if minimum is None else float(minimum), maximum, False
+        if white is None and (floating or least < 0):
+            white = max(most, 1)
+        elif white is None:
+            white, _, assumed = _white(values, told, name)
         if black >= white:
             raise InputError(f"{name}: minimum={black:g} is not below maximum={white:g}")
-        return Levels(black, white, "given", False, told.inverted)
-    if np.issubdtype(values.dtype, np.floating):
+        return Levels(black, float(white), "given", assumed, told.inverted)
+    if floating:
         if least < 0 or most > 1:
             raise InputError(
                 f"{name}: floating-point pixels lie in [0, 1], not in [{least:g}, {most:g}]; "
@@ -84,27 +88,31 @@ def levels_of(
             f"{saying('image', 'maximum', int(most))}"
         )
     if least < 0:
-        white = float(most) if most > least else float(least) + 1
         warn(
-            f"{name}: its values run from {least} to {most}, and no file says which are black and white: the least "
+            f"{name}: its values run from {least} to {most}, and nothing says which are black and white: the least "
             f"and the greatest are taken; say others (options.image.minimum, options.image.maximum)"
         )
-        return Levels(float(least), white, "least and greatest value", True, told.inverted)
-    if told.white is not None and most <= told.white:
-        return Levels(0.0, told.white, told.by, False, told.inverted)
-    white = _white(most, Told())
-    if white < _MOST and most > 0:
-        bits = int(np.log2(white + 1))
-        warn(
-            f"{name}: its whole numbers end at {most}, so they are read as {bits} bits, with {white:g} as white; if "
-            f"that is wrong, say {saying('image', 'maximum', _MOST)}"
+        return Levels(
+            float(least), max(float(most), float(least) + 1), "least and greatest value", True, told.inverted
         )
-        return Levels(0.0, white, f"{bits} bits, the fewest that hold the values", True, told.inverted)
-    return Levels(0.0, float(_MOST), "16 bits", False, told.inverted)
+    white, by, assumed = _white(values, told, name)
+    return Levels(0.0, white, by, assumed, told.inverted)
 
 
-def _white(most: float, told: Told) -> float:
-    """As the file tells, else the end of the fewest usual bits that hold ``most``."""
+def _white(values: np.ndarray, told: Told, name: str) -> tuple[float, str, bool]:
+    """Of whole numbers from 0 on: what is white, where that stands, and whether it is assumed, which is warned of."""
+    most = int(values.max())
     if told.white is not None and most <= told.white:
-        return float(told.white)
-    return float(next((2**bits - 1 for bits in USUAL_BITS if most < 2**bits), most))
+        return told.white, told.by, False
+    bits = next((bits for bits in USUAL_BITS if most < 2**bits), None)
+    if bits is None:  # where black is said, it may be beyond them
+        return float(most), "greatest value", False
+    all_bits = 255 if values.dtype.itemsize == 1 else _MOST
+    white = 2**bits - 1
+    if most == 0 or white >= all_bits:
+        return float(all_bits), f"{all_bits.bit_length()} bits", False
+    warn(
+        f"{name}: its whole numbers end at {most}, so they are read as {bits} bits, with {white} as white; if that is "
+        f"wrong, say {saying('image', 'maximum', _MOST)}"
+    )
+    return float(white), f"{bits} bits, the fewest that hold the values", True

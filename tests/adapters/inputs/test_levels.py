@@ -221,6 +221,21 @@ def test_negative_values_run_from_the_least_to_the_greatest(tmp_path: Path) -> N
         assert np.array_equal(levels(raw, minimum=-160, maximum=240), of(hounsfield, 240, -160))
 
 
+def test_black_alone_can_be_said() -> None:
+    for values, white in (
+        (np.linspace(-5, 5, 2000).reshape(40, 50), 5),
+        (np.linspace(0, 0.9, 2000).reshape(40, 50), 1),
+        (ramp(65535), 65535),
+        (ramp(200, np.uint8), 255),
+        (ramp(4000, np.int16) - np.int16(1000), 3000),
+    ):
+        assert np.array_equal(levels(values, minimum=-5), of(values, white, -5))
+    with pytest.warns(M2IBWarning, match="read as 12 bits"):
+        assert np.array_equal(levels(ramp(4000), minimum=100), of(ramp(4000), 4095, 100))
+    with pytest.raises(InputError, match=r"^image: minimum=500 is not below maximum=255$"):
+        open_image(ramp(200, np.uint8), minimum=500)
+
+
 def fits(values: np.ndarray, **cards: Any) -> bytes:
     """A FITS file: rows from below, big-endian, whole numbers with a sign."""
     *planes, rows, columns = values.shape

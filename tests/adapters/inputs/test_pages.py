@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,8 @@ def test_arrays_with_a_page_axis() -> None:
     stack = np.random.default_rng(0).integers(0, 256, (5, 20, 30, 3)).astype(np.uint8)
     assert np.array_equal(np.asarray(open_image(stack, page=4)[0]), stack[4])
     assert open_image(stack, page=4)[1]["pages"] == 5
+    origin = PREPARATION.prepare({"image": stack, "page": np.int64(2)}, m2ib.Layout()).origin
+    assert json.loads(json.dumps(dict(origin)))["page"] == 2
     grey = stack[..., 0]
     assert np.array_equal(np.asarray(open_image(grey, page=1)[0])[..., 0], grey[1])
     for raw in (stack, grey):
