@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
 
 from m2ib.contract.model import Model
-from m2ib.errors import AdapterError, SettingError, did_you_mean
+from m2ib.errors import AdapterError, CheckpointError, SettingError, did_you_mean
+from m2ib.paths import local_path, url_fault
 from m2ib.registry.discovery import Registry, default_registry
 
 DTYPES: dict[str, torch.dtype] = {
@@ -45,6 +47,13 @@ def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     raise SettingError(f"dtype: {dtype!r} is unknown; use one of {', '.join(DTYPES)}")
 
 
+def _at_home(given: Any) -> Any:
+    """A path that begins with ``~`` with the home directory in its place; anything else as it is."""
+    if isinstance(given, (str, os.PathLike)) and os.fspath(given)[:1] == "~":
+        return type(given)(local_path(given))  # type: ignore[call-arg]
+    return given
+
+
 def load_model(
     name: str,
     *,
@@ -56,7 +65,8 @@ def load_model(
 ) -> Model:
     """Load a model through the adapter called ``name`` (or ``dist:name``).
 
-    checkpoint  what the adapter takes: a hub id, a folder, a file; None: its default
+    checkpoint  what the adapter takes: a hub id, a folder, a file; None: its default. A ``~`` at the beginning of it, and
+                of an option, is the home directory
     device      "auto", "cpu", "cuda", ...
     dtype       "float32", "bfloat16", "float16" or "float64"
     options     the adapter's own, see its documentation
@@ -73,6 +83,11 @@ def load_model(
             raise SettingError(
                 f"adapter {info.name!r} has no option {option!r}{hint} It has {', '.join(known)}"
             )
+    if isinstance(checkpoint, (str, os.PathLike)) and (fault := url_fault(checkpoint)):
+        raise CheckpointError(
+            f"{info.name}: checkpoint {str(checkpoint)!r:.200} {fault}, or a hub id where one is taken"
+        )
+    checkpoint, options = _at_home(checkpoint), {key: _at_home(value) for key, value in options.items()}
     try:
         with torch.inference_mode(False):  # weights made in inference mode could never be differentiated
             model = info.spec.loaded(checkpoint=checkpoint, device=place, dtype=precision, **options)

@@ -7,7 +7,8 @@
 ``loading``                    whatever a library raises while it reads weights becomes one ``CheckpointError``
 ``ImagePreparation``           paths, PIL images and arrays -> a model's pixels, with what the renderer shows
 ``ImageOptions``               what a user may say of raw images: page, minimum, maximum
-``open_image``                 a path, PIL image or array -> an upright RGB image, and where it came from
+``input_file``                 a path, bytes or an open file -> a file to read, its name and its origin
+``open_image``                 whatever holds an image -> an upright RGB image, and where it came from
 ``placed``                     a layout with its axes in pixels of the raw image
 ``open_sound``                 a file or ``(waveform, rate)`` -> a sound that can be read in parts
 ``resample``, ...              what goes with it
@@ -41,7 +42,7 @@ from m2ib_adapters.inputs.images import (
     open_image,
     placed,
 )
-from m2ib_adapters.inputs.media import called, existing_file, optional
+from m2ib_adapters.inputs.media import InputFile, called, existing_file, input_file, optional
 from m2ib_adapters.inputs.resampling import resample, resampled_length, source_range
 from m2ib_adapters.inputs.sound_files import open_sound
 from m2ib_adapters.inputs.sounds import Sound
@@ -53,10 +54,10 @@ from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.text import TextTower, text_encoder
 
 __all__ = [
-    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImageOptions", "ImagePreparation", "Sound", "TextTower",
+    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImageOptions", "ImagePreparation", "InputFile", "Sound", "TextTower",
     "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text",
     "existing_file", "first_position", "from_folder_or_hub", "from_transformers", "has_any",
-    "image_processor_config", "loading", "open_image", "open_sound", "optional", "placed", "resample",
+    "image_processor_config", "input_file", "loading", "open_image", "open_sound", "optional", "placed", "resample",
     "resampled_length", "source_range", "tensor_of", "text_encoder", "tokens_of_ids", "tokens_of_text",
     "too_long",
 ]  # fmt: skip

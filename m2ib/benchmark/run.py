@@ -22,6 +22,7 @@ from m2ib.errors import SettingError, did_you_mean
 from m2ib.evaluation.store import FILE
 from m2ib.evaluation.study import check
 from m2ib.metrics import Aggregate
+from m2ib.paths import local_path
 from m2ib.registry.discovery import Registered
 from m2ib.registry.specs import MethodSpec
 from m2ib.scenes import scene
@@ -112,7 +113,7 @@ def run_scenes(
     examples: list[Example] = []
     made_with: dict[str, Any] = {}
     with ExitStack() as stack:
-        place = Path(folder or stack.enter_context(TemporaryDirectory()))
+        place = local_path(folder or stack.enter_context(TemporaryDirectory()))
         for seed in numbers:
             asked = questions(split, seed, int(scenes))
             found |= health(model, chosen, seed, make_scenes(scene_seeds(split, seed, int(scenes), RETRIEVE)))

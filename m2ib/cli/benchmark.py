@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from m2ib.cli.options import AS_WRITTEN, RESERVED, add_command
+from m2ib.paths import local_path
 
 _MORE = """options of the adapter are written as options.NAME=VALUE, before flags that take several words.
 
@@ -60,7 +60,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.results.storage import check_folder
 
     options = _options(rest)
-    folder = Path(parsed.out)
+    folder = local_path(parsed.out)
     begun = list(stores(folder))
     check_folder(folder, force=parsed.force or bool(begun))
     methods = parsed.methods or METHODS

@@ -11,6 +11,7 @@ from typing import Any
 
 from m2ib.cli.options import AS_WRITTEN, Reader, add_command, as_yaml, with_options
 from m2ib.errors import M2IBError, SettingError, StorageError, did_you_mean
+from m2ib.paths import local_path
 
 _MORE = """the adapter's name comes first. Two examples or more of a modality, different ones and of different lengths, are
 given as --text "a dog" --text "a longer text"; without them the encoder's own are used, or made-up scenes. Options of
@@ -73,7 +74,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:
     if parsed.print_config:
         sys.stdout.write(as_yaml(config))
         return 0
-    file = None if config.json is None else _writable(Path(config.json))
+    file = None if config.json is None else _writable(local_path(config.json))
 
     from rich.console import Console
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from m2ib.cli.options import add_command, refuse_more
+from m2ib.paths import local_path
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.results.explanation import Explanation
     from m2ib.results.storage import check_folder, prepare_folder
 
-    folder = Path(parsed.out)
+    folder = local_path(parsed.out)
     check_folder(folder, force=parsed.force)
     try:
         import skimage.data

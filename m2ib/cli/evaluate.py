@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values
 from m2ib.errors import SettingError, did_you_mean
+from m2ib.paths import local_path
 
 if TYPE_CHECKING:
     from m2ib.data import Pairs
@@ -96,7 +97,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     pairs = pairs_of(config.data, "evaluate")
     study = study_of(config)
     check(study, pairs, adapter)  # what is wrong shows before the model is loaded
-    folder = claimed_folder(Path(config.out), force=config.force)
+    folder = claimed_folder(local_path(config.out), force=config.force)
     model = config.load()
     if config.force:
         discard(folder)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.config import READER, read_config, read_inputs
 from m2ib.cli.options import AS_WRITTEN, add_command, as_yaml
+from m2ib.paths import local_path
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +44,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     pair = read_inputs(config)
     methods = check_methods(config, [modality for modality, _ in pair])
-    folder = Path(config.out)
+    folder = local_path(config.out)
     check_folder(folder, force=config.force)
     if config.boxes is not None:
         _check_boxes(config.boxes, pair)  # what is wrong with them shows before the model is loaded

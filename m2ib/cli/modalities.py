@@ -6,7 +6,6 @@ import argparse
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +16,7 @@ from m2ib.evaluation.raster import lay
 from m2ib.loading import load_model
 from m2ib.page.explanation import Remark, write_page
 from m2ib.page.overview import PairedMap, render_overview
+from m2ib.paths import local_path
 from m2ib.registry.discovery import default_registry
 from m2ib.results.explanation import Explanation
 from m2ib.results.storage import check_folder
@@ -136,7 +136,7 @@ def verdict(explanation: Explanation, place: int, side: SceneInput) -> tuple[boo
 
 def run(parsed: argparse.Namespace) -> None:
     """Explain every pair; write one page; print its path. Raises :class:`SettingError` for a model of less."""
-    folder = Path(parsed.out)
+    folder = local_path(parsed.out)
     check_folder(folder, force=parsed.force)
     name = parsed.model or _MODEL
     takes = default_registry().adapters.find(name).modalities

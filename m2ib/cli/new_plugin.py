@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from m2ib.cli.options import add_command, refuse_more
+from m2ib.paths import local_path
 
 
 def add_parser(commands: Any, name: str) -> None:
@@ -29,7 +29,9 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.new_plugin import write_plugin
 
     refuse_more(rest, "new-plugin")
-    folder = write_plugin(parsed.name, None if parsed.out is None else Path(parsed.out), force=parsed.force)
+    folder = write_plugin(
+        parsed.name, None if parsed.out is None else local_path(parsed.out), force=parsed.force
+    )
     name = parsed.name.removeprefix("m2ib-")
     print(
         f"next: pip install -e '{folder}[test]', python -m pytest {folder}, m2ib check {name}, and the TODOs in adapter.py"

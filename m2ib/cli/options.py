@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from m2ib.errors import SettingError, did_you_mean
+from m2ib.paths import local_path
 
 if TYPE_CHECKING:
     from m2ib.contract.model import Model
@@ -145,7 +146,9 @@ class Reader:
         config = OmegaConf.structured(self.config)
         try:
             if parsed.config is not None:
-                config = self._merge(config, _read_file(Path(parsed.config)), f"config {parsed.config!r}")
+                config = self._merge(
+                    config, _read_file(local_path(parsed.config)), f"config {parsed.config!r}"
+                )
             late: list[str] = []
             for name in (*self.flags, *self.switches):
                 if (value := getattr(parsed, name)) is not None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from m2ib.cli.evaluate import check_paper, pairs_of
 from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, as_yaml, elsewhere, key_values
 from m2ib.errors import SettingError, did_you_mean
+from m2ib.paths import local_path
 
 if TYPE_CHECKING:
     from m2ib.data import Pairs
@@ -107,7 +108,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     for search in searches:
         check(search, pairs, adapter)  # what is wrong shows before the model is loaded
     require_optuna()
-    folder = _folder(Path(config.out), force=config.force)
+    folder = _folder(local_path(config.out), force=config.force)
     model = config.load()
     for search in searches:
         tuned = tune(model, pairs, search, folder)
@@ -128,7 +129,7 @@ def settings_yaml(tuned: Tuned, model: str, checkpoint: Any, options: Mapping[st
 
     given: dict[str, Any] = {"model": model}
     if checkpoint is not None:
-        there = Path(str(checkpoint))
+        there = local_path(str(checkpoint))
         given["checkpoint"] = str(there.absolute()) if there.exists() else str(checkpoint)
     if options:
         given["options"] = dict(options)

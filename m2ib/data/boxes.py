@@ -16,6 +16,7 @@ from typing import Any
 from m2ib.contract.regions import Box
 from m2ib.errors import InputError
 from m2ib.notices import warn
+from m2ib.paths import local_path
 
 _NUMBERS = ("x", "y", "w", "h")
 _NAMES = ("dicom_id", "path")  # which image a row of a CSV is about: one of them will do
@@ -52,7 +53,7 @@ def read_boxes(
     Raises :class:`InputError` for a file of another kind, numbers that are no box, and no box of this image.
     Warns of boxes that reach out of the image.
     """
-    path = Path(path)
+    path = local_path(path)
     rows = _read(path)
     who, there = f"boxes {str(path)!r}", f"it holds {_some(rows)}"
     found = rows

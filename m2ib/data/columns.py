@@ -10,6 +10,7 @@ from typing import Any
 from m2ib.data.cells import existing, text_in
 from m2ib.data.files import listed
 from m2ib.errors import InputError, SettingError
+from m2ib.paths import local_path
 from m2ib.registry.discovery import default_registry
 
 
@@ -31,7 +32,7 @@ class InputColumn:
         """One input: what the cell holds, or the path of its file, a relative one from ``folder`` on."""
         if self.inline:
             return text_in(cell, self.name)
-        return existing((folder / text_in(cell, self.name),), self.modality)
+        return existing((folder / local_path(text_in(cell, self.name)),), self.modality)
 
 
 InputColumns = tuple[InputColumn, InputColumn]

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from m2ib.data.cells import utf8
 from m2ib.errors import InputError, SettingError
+from m2ib.paths import local_path
 
 _MALFORMED = "it is not CSV: "
 _HUGE = 2**31 - 1  # characters: the largest limit that csv takes on every system
@@ -22,7 +23,7 @@ def path_of(value: Any, option: str) -> Path:
     """An option that is a path. Raises :class:`SettingError`."""
     if not isinstance(value, (str, PathLike)) or not str(value):
         raise SettingError(f"data: {option}={value!r} is no path")
-    return Path(value)
+    return local_path(value)
 
 
 def folder_of(value: Any, option: str) -> Path:

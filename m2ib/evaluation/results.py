@@ -16,6 +16,7 @@ from m2ib.evaluation.published import PUBLISHED
 from m2ib.evaluation.store import FILE, Score, Store
 from m2ib.evaluation.study import SHUFFLED
 from m2ib.metrics import SeedAggregate, mean_over_seeds
+from m2ib.paths import local_path
 
 Key = tuple[int, str, str]
 """(side, method, metric)."""
@@ -89,7 +90,7 @@ def read_results(folder: str | Path, *, paper: str | None = None) -> Results:
 
     Raises :class:`StorageError` where there are none.
     """
-    folder = Path(folder)
+    folder = local_path(folder)
     if not (folder / FILE).is_file():
         raise StorageError(f"{str(folder)!r} holds no evaluation: {FILE} is missing")
     with Store(folder) as store:

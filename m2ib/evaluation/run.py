@@ -35,6 +35,7 @@ from m2ib.evaluation.slow_measures import roar_of, sanity_of, sanity_summary
 from m2ib.evaluation.store import MapRecord, Score, Store
 from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy, Study, check
 from m2ib.metrics import rank_correlation
+from m2ib.paths import local_path
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.progress import Bar, progress
 from m2ib.results.storage import prepare_folder
@@ -77,11 +78,11 @@ def evaluate(
     another evaluation, and :class:`InputError` where no pair can be used.
     """
     checked = check(study, pairs)
-    folder = Path(folder)
+    folder = local_path(folder)
     prepare_folder(folder, force=True)
     with Store(folder) as store, progress(title, show=show_progress) as bar:
         check_same_study(store, model, pairs, checked)
-        _Evaluation(model, pairs, checked, store, bar, folder, originals).run()
+        _Evaluation(model, pairs, checked, store, bar, folder, originals and local_path(originals)).run()
     return folder
 
 

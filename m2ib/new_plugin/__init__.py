@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from jinja2 import Environment, StrictUndefined
 
 from m2ib.errors import SettingError, StorageError
+from m2ib.paths import local_path
 from m2ib.registry.discovery import default_registry
 from m2ib.results.storage import prepare_folder
 
@@ -48,7 +49,7 @@ def write_plugin(name: str, folder: Path | None = None, *, force: bool = False) 
         "model": "".join(part.capitalize() for part in name.split("-")),
         "version": version("m2ib"),
     }
-    place = prepare_folder(Path(names["distribution"]) if folder is None else folder, force=force)
+    place = prepare_folder(Path(names["distribution"]) if folder is None else local_path(folder), force=force)
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     try:
         for path, template in _templates():

@@ -13,6 +13,7 @@ from m2ib.errors import StorageError
 from m2ib.page.comparison import render_comparison
 from m2ib.page.parts import attribution_values, introduction, table_rows
 from m2ib.page.templates import joined_scripts, template
+from m2ib.paths import is_url, local_path
 
 Remark = tuple[str, Sequence[tuple[bool, str]]]
 
@@ -64,7 +65,7 @@ def write_page(
 ) -> Path:
     """Write :func:`render_page` to ``path`` and give the path back. Raises :class:`StorageError`."""
     text = render_page(explanations, title=title, notes=notes, remarks=remarks, overview=overview)
-    return _written(Path(path), text)
+    return _written(local_path(path), text)
 
 
 def write_comparison(
@@ -76,10 +77,14 @@ def write_comparison(
 
     Gives the path back. Raises :class:`InputError` for explanations of different pairs, and :class:`StorageError`.
     """
-    return _written(Path(path), render_comparison(explanations, title=title))
+    return _written(local_path(path), render_comparison(explanations, title=title))
 
 
 def _written(path: Path, text: str) -> Path:
+    if is_url(path):
+        raise StorageError(
+            f"cannot write the page {str(path)!r}: it is a URL, and nothing is sent; name a file here"
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

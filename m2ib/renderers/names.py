@@ -10,8 +10,10 @@ if TYPE_CHECKING:
 
 
 def file_name(attribution: Attribution) -> str:
-    """The name of the file the input came from; "" for an input that came from none."""
-    return Path(attribution.origin["source"]).name if "sha256" in attribution.origin else ""
+    """The name of the file the input came from; "" for an input that came from none, and of bytes without a name."""
+    origin = attribution.origin
+    named = "sha256" in origin and origin["source"] != origin.get("given_as")
+    return Path(origin["source"]).name if named else ""
 
 
 def contrasted(attribution: Attribution) -> tuple[str, str] | None:

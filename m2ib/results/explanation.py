@@ -14,7 +14,9 @@ from m2ib.data.boxes import boxes_of
 from m2ib.errors import InputError
 from m2ib.page.explanation import write_page
 from m2ib.page.figure import draw
+from m2ib.paths import local_path
 from m2ib.renderers import ImageView
+from m2ib.renderers.names import file_name
 from m2ib.results.storage import read, save
 
 if TYPE_CHECKING:
@@ -45,7 +47,7 @@ class Explanation(AttributionPair):
             raise InputError(f"boxes: an input of modality {place.modality!r} has no image to draw them on")
         height, width = view.pixels.shape[:2]
         size = round(width / view.scale[0]), round(height / view.scale[1])  # of the raw image
-        name = place.origin["source"] if "sha256" in place.origin else None  # a file, not an array
+        name = place.origin["source"] if file_name(place) else None
         return self._changed(place, view.with_boxes(boxes_of(boxes, name, size)))
 
     def with_regions(
@@ -81,11 +83,11 @@ class Explanation(AttributionPair):
         Raises :class:`StorageError` if the folder holds something already (unless ``force``) or cannot be
         written.
         """
-        return save(self, Path(folder), force=force)
+        return save(self, local_path(folder), force=force)
 
     def to_html(self, path: str | Path, *, title: str | None = None) -> Path:
         """Write one self-contained page: maps to look at, the fit's curve, settings and provenance."""
-        return write_page([self], Path(path), title=title)
+        return write_page([self], path, title=title)
 
     def figure(self) -> Figure:
         """A matplotlib figure with both attributions side by side, for notebooks and papers."""
@@ -100,4 +102,4 @@ def load_explanation(folder: str | Path) -> Explanation:
 
     Raises :class:`StorageError` if the folder holds no explanation, or a damaged one.
     """
-    return Explanation(*read(Path(folder)))
+    return Explanation(*read(local_path(folder)))

@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 from m2ib.contract.attribution import Attribution, AttributionPair, Curve
 from m2ib.contract.layout import Axis, Layout, Token
 from m2ib.errors import StorageError
+from m2ib.paths import is_url
 from m2ib.renderers import renderer_named
 from m2ib.renderers.view_storage import as_tuples
 
@@ -31,6 +32,8 @@ def check_folder(folder: Path, *, force: bool) -> None:
     Raises :class:`StorageError` with the way out.
     """
     name = f"output folder {str(folder)!r}"
+    if is_url(folder):
+        raise StorageError(f"{name} is a URL, and nothing is sent; name a folder here")
     try:
         nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         if not nearest.is_dir():

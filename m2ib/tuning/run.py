@@ -16,6 +16,7 @@ from m2ib.data.pairs import Pairs
 from m2ib.evaluation.results import Results, read_results
 from m2ib.evaluation.run import evaluate
 from m2ib.metrics import aggregate
+from m2ib.paths import local_path
 from m2ib.progress import progress
 from m2ib.results.resume import model_facts, version_facts
 from m2ib.results.storage import prepare_folder
@@ -44,7 +45,7 @@ def tune(
     require_optuna()
     points = points_of(search, model, pairs.modalities)
     parts = split(model, pairs, search.pairs, search.held_out)
-    folder = Path(folder)
+    folder = local_path(folder)
     prepare_folder(folder, force=True)
     most = len(points) if search.trials is None else min(search.trials, len(points))
     opened = open_trials(folder, search.modality, search.metric)

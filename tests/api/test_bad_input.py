@@ -98,7 +98,10 @@ ARRAYS: dict[str, tuple[Any, str]] = {
         "pixels are uint8, uint16, bool or floating point, not complex128",
     ),
     "objects": (np.array([["a"]], object), "pixels are uint8, uint16, bool or floating point, not object"),
-    "a list": ([[0, 1]], "cannot use a list; give a path, a PIL image, an array (H, W, 3) or a tensor"),
+    "a list": (
+        [[0, 1]],
+        "cannot use a list; give a path, bytes, a PIL image, an array (H, W, 3) or a tensor",
+    ),
     "None": (None, "cannot use a NoneType"),
 }
 
@@ -187,7 +190,7 @@ def test_a_turned_photo_is_explained_upright(clip: m2ib.Model, tmp_path: Path) -
 TEXTS: dict[str, tuple[Any, str]] = {
     "empty": ("", "text '' is empty; give at least one word"),
     "blank": (" \n\t", r"text ' \n\t' is empty; give at least one word"),
-    "bytes": (b"a cat", "text: cannot use b'a cat' of type bytes; give a string or a tensor of token ids"),
+    "bytes": (b"a cat", "text: a bytes is no text; decode it, as in raw.decode(), and give the string"),
     "number": (5, "text: cannot use 5 of type int; give a string or a tensor of token ids"),
     "list": (["a cat"], "text: cannot use ['a cat'] of type list"),
     "long": (

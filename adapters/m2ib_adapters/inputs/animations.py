@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from m2ib.errors import InputError
 from m2ib_adapters.inputs.images import open_image
-from m2ib_adapters.inputs.media import called, check_pixels
+from m2ib_adapters.inputs.media import InputFile, check_pixels
 
 _MOVING, _PAGES = ("WEBP", "AVIF"), ("TIFF",)  # Pillow's names
 _USUAL = 100  # milliseconds of a frame that says 0
@@ -22,33 +22,32 @@ _USUAL = 100  # milliseconds of a frame that says 0
 class Animation:
     """An animated image.
 
-    path, name  the file, and how to call it in messages
+    file        which it is in
     form        Pillow's name of its format
     lengths     (frames,) whole milliseconds that each is shown
     """
 
-    path: Path
-    name: str
+    file: InputFile
     form: str
     lengths: np.ndarray
 
     def pictures(self, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """The frames with these numbers (ascending, each once), as (number, (H, W, 3) uint8). Raises :class:`InputError`."""
-        with _opened(self.path, self.name) as image:
+        with _opened(self.file.path, self.file.name) as image:
             for number in numbers:
                 image.seek(number)
                 yield number, np.asarray(open_image(image.convert("RGBA"))[0])
 
 
-def open_animation(path: Path) -> Animation | None:
+def open_animation(file: InputFile) -> Animation | None:
     """None of another file, and of a still image. Raises :class:`InputError` for pages, and for what is damaged."""
-    name = called(path, "video")
+    path, name = file.path, file.name
     try:
         with Image.open(path, formats=(*_MOVING, *_PAGES)) as image:
             form, count = str(image.format), int(getattr(image, "n_frames", 1))
     except (UnidentifiedImageError, OSError):
-        with path.open("rb") as file:
-            if file.read(12)[8:] == b"WEBP":
+        with path.open("rb") as opened:
+            if opened.read(12)[8:] == b"WEBP":
                 raise InputError(f"{name} is damaged and cannot be decoded") from None
         return None
     if count == 1:
@@ -64,7 +63,7 @@ def open_animation(path: Path) -> Animation | None:
             image.seek(number)
             image.load()
             lengths.append(round(image.info.get("duration") or _USUAL))
-    return Animation(path, name, form, np.array(lengths))
+    return Animation(file, form, np.array(lengths))
 
 
 @contextmanager

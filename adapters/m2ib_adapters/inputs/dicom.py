@@ -12,7 +12,6 @@ Nothing about the patient leaves this module.
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from m2ib.errors import InputError
 from m2ib.notices import warn
 from m2ib_adapters.inputs.dicom_files import decoded, quiet, read_dataset, short, warn_of_syntax
 from m2ib_adapters.inputs.levels import Limits
-from m2ib_adapters.inputs.media import check_pixels
+from m2ib_adapters.inputs.media import InputFile, check_pixels
 from m2ib_adapters.inputs.options import check_page, saying
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -42,7 +41,7 @@ _LOOK = (  # what these hold, and what stands beside the pixels of other objects
 
 
 def read_dicom(
-    path: Path,
+    file: InputFile,
     kind: str = "image",
     page: int | None = None,
     limits: Limits = (None, None),
@@ -58,8 +57,8 @@ def read_dicom(
     Raises :class:`InputError` for a file that is no DICOM, is damaged, holds no such picture, or is
     compressed in a way that cannot be read here; :class:`AdapterError` without pydicom.
     """
-    name = f"{kind} {str(path)!r}"
-    dataset, guessed = read_dataset(path, name)
+    name = file.name
+    dataset, guessed = read_dataset(file.path, name)
     with quiet():
         try:
             frames = _check(dataset, name, kind, page)

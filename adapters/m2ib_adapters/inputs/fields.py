@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,9 @@ from torch import Tensor
 from m2ib.contract.inputs import Item
 from m2ib.errors import InputError
 from m2ib.renderers import FieldView
-from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.image_files import Picture, decoding, page_of, picture_of, read_file
 from m2ib_adapters.inputs.images import ImagePreparation, Region, placed
-from m2ib_adapters.inputs.media import called, check_pixels, existing_file
+from m2ib_adapters.inputs.media import InputFile, called, check_pixels, input_file
 from m2ib_adapters.inputs.options import WithOptions, check_number, check_page_option, check_positive, saying
 from m2ib_adapters.inputs.tensors import array_of
 from m2ib_adapters.towers.patches import Patches
@@ -31,6 +29,7 @@ _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
 _LEAST_WEIGHT = 1e-4  # below this share of measured pixels, an average over them is rounding
 _FLAT = 1e-3  # between the least and the greatest number of a model's input: all the same to it
 _FLOAT32 = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
+_EXR = b"v/1\x01"  # likewise of an .exr file
 _NUMPY = (b"\x93NUMPY", b"PK")  # the first bytes of a .npy and of a .npz file
 
 
@@ -98,7 +97,7 @@ class FieldPreparation(WithOptions):
 def open_field(
     raw: Any, who: str, page: int | None = None, *, grey: bool = False
 ) -> tuple[np.ndarray, dict[str, Any]]:
-    """A path, PIL image, array or tensor as it is stored, and where it came from.
+    """A path, bytes, open file, PIL image, array or tensor as it is stored, and where it came from.
 
     (H, W), or (H, W, channels) of a picture with colours; upright. Files: what PIL reads (PNG and TIFF
     with 16 bits or floating point too), .npy, .npz with one array, .exr with the package OpenEXR.
@@ -109,10 +108,9 @@ def open_field(
     Raises :class:`InputError`.
     """
     name, page = called(raw, who), None if page is None else int(page)
-    if isinstance(raw, (str, PathLike)):
-        path = existing_file(raw, who)
-        picture = _read(path, who, page)
-        origin: dict[str, Any] = {"source": str(path), "sha256": sha256(path)}
+    file = input_file(raw, who)
+    if file is not None:
+        picture, origin = _read(file, who, page), file.origin
     elif isinstance(raw, Image.Image):
         picture, origin = picture_of(raw, name, who, page), {"source": "PIL image"}
     elif isinstance(raw, (np.ndarray, Tensor)):
@@ -120,7 +118,7 @@ def open_field(
         picture, origin = Picture(*page_of(array, name, who, page)), {"source": "array"}
     else:
         raise InputError(
-            f"{who}: cannot use a {type(raw).__name__}; give a path, a PIL image or an array (H, W)"
+            f"{who}: cannot use a {type(raw).__name__}; give a path, bytes, a PIL image or an array (H, W)"
         )
     values = _values(picture, name, grey)
     if values.ndim == 3 and values.shape[2] == 1:
@@ -140,12 +138,15 @@ def open_field(
     }
 
 
-def load_array(path: Path, who: str) -> np.ndarray:
-    """The array in a .npy file, or the only one in a .npz file. Raises :class:`InputError`."""
-    name = called(path, who)
+def holds_array(path: Path) -> bool:
+    """Whether a file begins as numpy's do."""
     with path.open("rb") as file:
-        head = file.read(max(map(len, _NUMPY)))
-    if not head.startswith(_NUMPY):
+        return file.read(max(map(len, _NUMPY))).startswith(_NUMPY)
+
+
+def load_array(path: Path, name: str) -> np.ndarray:
+    """The array in a .npy file, or the only one in a .npz file. Raises :class:`InputError`, in the name of ``name``."""
+    if not holds_array(path):
         raise InputError(f"{name} is not a numpy file; write it with numpy.save")
     try:
         loaded = np.load(path, allow_pickle=False)
@@ -174,16 +175,24 @@ def _only(archive: Mapping[str, Any], name: str) -> Any:
     return next(iter(archive.values()))
 
 
-def _read(path: Path, who: str, page: int | None) -> Picture:
-    suffix = path.suffix.lower()
-    if suffix not in (".npy", ".npz", ".exr"):
-        return read_file(path, who, page)
-    array = _read_exr(path, who) if suffix == ".exr" else load_array(path, who)
-    return Picture(*page_of(array, called(path, who), who, page))
+def _read(file: InputFile, who: str, page: int | None) -> Picture:
+    """By its name; what has none that tells, by its beginning."""
+    path, suffix = file.path, file.path.suffix.lower()
+    if suffix == ".exr" or (not suffix and _is_exr(path)):
+        array = _read_exr(path, file.name)
+    elif suffix in (".npy", ".npz") or (not suffix and holds_array(path)):
+        array = load_array(path, file.name)
+    else:
+        return read_file(file, who, page)
+    return Picture(*page_of(array, file.name, who, page))
 
 
-def _read_exr(path: Path, who: str) -> np.ndarray:
-    name = called(path, who)
+def _is_exr(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_EXR)) == _EXR
+
+
+def _read_exr(path: Path, name: str) -> np.ndarray:
     try:
         import OpenEXR
     except ImportError:

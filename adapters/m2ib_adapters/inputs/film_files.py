@@ -14,7 +14,7 @@ import numpy as np
 
 from m2ib.errors import InputError
 from m2ib.notices import warn
-from m2ib_adapters.inputs.media import MAX_PIXELS, called, optional, too_large
+from m2ib_adapters.inputs.media import MAX_PIXELS, InputFile, optional, too_large
 
 _ONLY_FILES = {"protocol_whitelist": "file"}  # a playlist must not reach into the network
 _USUAL_RATE = 25.0  # frames a second, of a file that gives neither times nor a rate
@@ -29,7 +29,7 @@ _STAND_IN = (
 class FilmFile:
     """What a video file says about its frames.
 
-    path, name  the file, and how to call it in messages
+    file        which it is
     form        container and codec
     stamps      when each frame is shown, ascending, in units of ``unit``; () where the file does not say it,
                 or says it wrongly: then frames can only be counted
@@ -41,8 +41,7 @@ class FilmFile:
     rate        frames a second, on average
     """
 
-    path: Path
-    name: str
+    file: InputFile
     form: str
     stamps: tuple[int, ...]
     keys: tuple[int, ...]
@@ -52,12 +51,17 @@ class FilmFile:
     last: float
     rate: float
 
+    @property
+    def name(self) -> str:
+        """For messages."""
+        return self.file.name
+
     @classmethod
-    def of(cls, path: Path) -> FilmFile:
+    def of(cls, file: InputFile) -> FilmFile:
         """Reads the file once, decoding nothing. Raises :class:`InputError`."""
         av = optional("av", "video")
-        name = called(path, "video")
-        with _opened(path, name) as (container, stream):
+        name = file.name
+        with _opened(file.path, name) as (container, stream):
             form = f"{container.format.name} {stream.codec_context.name}"
             rate = float(stream.average_rate or stream.guessed_rate or 0)
             unit = float(stream.time_base)
@@ -83,15 +87,13 @@ class FilmFile:
         counted = pictures.packed or None in order or (reordered and order == sorted(order))
         if counted:
             rate, count = rate or _USUAL_RATE, pictures.count if pictures.packed else len(packets)
-            return cls(
-                path, name, form, (), (), unit, pictures.packed, np.arange(count) / rate, 1 / rate, rate
-            )
+            return cls(file, form, (), (), unit, pictures.packed, np.arange(count) / rate, 1 / rate, rate)
         stamps = tuple(sorted(set(order)))
         times = (np.array(stamps, np.float64) - stamps[0]) * unit  # (frames,)
         rate = rate or ((len(stamps) - 1) / times[-1] if len(stamps) > 1 else _USUAL_RATE)
         last = packets[order.index(stamps[-1])][2] * unit or 1 / rate
         keys = tuple(sorted({stamp for stamp, is_key, _ in packets if is_key})) or stamps[:1]
-        return cls(path, name, form, stamps, keys, unit, False, times, last, rate)
+        return cls(file, form, stamps, keys, unit, False, times, last, rate)
 
     def pictures(self, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """The frames with these numbers (ascending, each once), as (number, (H, W, 3) uint8), upright.
@@ -100,7 +102,7 @@ class FilmFile:
         """
         av = optional("av", "video")
         try:
-            with _opened(self.path, self.name) as (container, stream):
+            with _opened(self.file.path, self.name) as (container, stream):
                 found = self._by_stamp if self.stamps else self._by_count
                 for number, frame in found(container, stream, numbers):
                     picture = _picture(frame)  # (H, W, 3)

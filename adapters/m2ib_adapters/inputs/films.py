@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,11 +13,10 @@ from PIL import Image
 from torch import Tensor
 
 from m2ib.errors import InputError
-from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.animations import open_animation
 from m2ib_adapters.inputs.film_files import FilmFile
 from m2ib_adapters.inputs.images import open_image
-from m2ib_adapters.inputs.media import existing_file
+from m2ib_adapters.inputs.media import InputFile, input_file
 from m2ib_adapters.inputs.options import positive_number
 
 Pictures = Callable[[Sequence[int]], Iterator[tuple[int, np.ndarray]]]
@@ -59,19 +56,20 @@ class Film:
 
 
 def open_film(raw: Any) -> Film:
-    """A path, (array, frames a second) or (list of images, frames a second) as a :class:`Film`.
+    """A path, bytes, an open file, (array, frames a second) or (list of images, frames a second) as a :class:`Film`.
 
     An array or tensor is (frames, H, W, 3) uint8. Raises :class:`InputError`; ``AdapterError`` where PyAV is
     missing.
     """
-    if isinstance(raw, (str, PathLike)):
-        return _from_file(existing_file(raw, "video"))
+    file = input_file(raw, "video")
+    if file is not None:
+        return _from_file(file)
     if isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[0], (np.ndarray, Tensor, list)):
         rate = positive_number(raw[1], "video: the rate, in frames a second,")
         return _from_images(raw[0], rate) if isinstance(raw[0], list) else _from_array(raw[0], rate)
     given = f"({', '.join(type(part).__name__ for part in raw)})" if isinstance(raw, tuple) else None
     raise InputError(
-        f"video: cannot use {given or 'a ' + type(raw).__name__}; give a path, or (frames, rate) with an array "
+        f"video: cannot use {given or 'a ' + type(raw).__name__}; give a path, bytes, or (frames, rate) with an array "
         "(frames, H, W, 3) uint8 or a list of images, and frames a second"
     )
 
@@ -105,19 +103,19 @@ def _from_images(images: list[Any], rate: float) -> Film:
     return _even(len(images), rate, pictures, "images")
 
 
-def _from_file(path: Path) -> Film:
-    animation = open_animation(path)
+def _from_file(given: InputFile) -> Film:
+    animation = open_animation(given)
     if animation is not None:
         ends = np.cumsum(animation.lengths) / 1000  # (frames,) seconds
         rate, constant = len(ends) / float(ends[-1]), bool(np.ptp(animation.lengths) == 0)
         times = np.arange(len(ends)) / rate if constant else ends - animation.lengths / 1000
-        origin = {"source": str(path), "sha256": sha256(path), "format": animation.form}
-        return Film(animation.name, times, rate, constant, float(ends[-1]), animation.pictures, origin)
-    file = FilmFile.of(path)
+        origin = given.origin | {"format": animation.form}
+        return Film(given.name, times, rate, constant, float(ends[-1]), animation.pictures, origin)
+    file = FilmFile.of(given)
     even = np.arange(len(file.times)) / file.rate
     off = np.abs(file.times - even).max()  # seconds; stamps are rounded, some to milliseconds
     constant = bool(off * file.rate < 0.5)
     duration = len(even) / file.rate if constant else float(file.times[-1]) + file.last
     times = even if constant else file.times
-    origin = {"source": str(path), "sha256": sha256(path), "format": file.form}
-    return Film(file.name, times, file.rate, constant, duration, file.pictures, origin)
+    origin = given.origin | {"format": file.form}
+    return Film(given.name, times, file.rate, constant, duration, file.pictures, origin)

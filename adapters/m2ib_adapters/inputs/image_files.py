@@ -19,7 +19,7 @@ from m2ib.notices import warn
 from m2ib_adapters.inputs.dicom import read_dicom
 from m2ib_adapters.inputs.dicom_files import dicom_at
 from m2ib_adapters.inputs.levels import Limits, Told
-from m2ib_adapters.inputs.media import check_pixels, ignoring, too_large
+from m2ib_adapters.inputs.media import InputFile, check_pixels, ignoring, too_large
 from m2ib_adapters.inputs.options import check_page, saying
 
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
@@ -46,23 +46,23 @@ class Picture:
 
 
 def read_file(
-    path: Path, kind: str, page: int | None = None, limits: Limits = (None, None), full: bool = False
+    file: InputFile, kind: str, page: int | None = None, limits: Limits = (None, None), full: bool = False
 ) -> Picture:
     """The picture in a file, or the page of it that is asked for.
 
     kind          "image", "depth", ... for the message of the :class:`InputError`
     limits, full  for a DICOM, see :func:`m2ib_adapters.inputs.dicom.read_dicom`
     """
-    name = f"{kind} {str(path)!r}"
+    path, name = file.path, file.name
     with decoding(name):
         if dicom_at(path):
-            return Picture(*read_dicom(path, kind, page, limits, full))
+            return Picture(*read_dicom(file, kind, page, limits, full))
         try:
             opened = _opened(path)
         except UnidentifiedImageError:
             if not dicom_at(path, bare=True):
                 raise
-            return Picture(*read_dicom(path, kind, page, limits, full))
+            return Picture(*read_dicom(file, kind, page, limits, full))
         with opened as image:
             check_pixels(name, image.width, image.height)
             if image.format == "FITS" and _codec(image) == "raw":

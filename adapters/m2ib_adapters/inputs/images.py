@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from os import PathLike
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy as np
@@ -17,9 +16,8 @@ from m2ib.contract.layout import Axis, Layout, even_axis
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import ImageView
-from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.image_files import Picture, decoding, page_of, picture_of, read_file
-from m2ib_adapters.inputs.media import called, existing_file
+from m2ib_adapters.inputs.media import called, input_file
 from m2ib_adapters.inputs.options import WithOptions, check_number, check_page_option
 from m2ib_adapters.inputs.rgb import checked_array, to_rgb
 
@@ -108,7 +106,7 @@ class ImagePreparation(ImageOptions):
     fill: int = 0
 
     def prepare(self, raw: Any, layout: Layout) -> Item:
-        """A path, PIL image or array as an :class:`Item` with (3, rows, columns) float32 pixels.
+        """A path, bytes, open file, PIL image or array as an :class:`Item` with (3, rows, columns) float32 pixels.
 
         Or a mapping with the key "image" for one of these and page, minimum and maximum for this input.
         """
@@ -209,7 +207,7 @@ def open_image(
     maximum: float | None = None,
     full: bool = False,
 ) -> tuple[Image.Image, dict[str, Any]]:
-    """A path, PIL image or array as an upright RGB image, and where it came from.
+    """A path, bytes, open file, PIL image or array as an upright RGB image, and where it came from.
 
     A file may be a DICOM: see :mod:`m2ib_adapters.inputs.dicom`.
     Grey, palette, CMYK, 16-bit and floating-point images become RGB; transparency is laid on white;
@@ -225,10 +223,9 @@ def open_image(
     """
     name, limits = called(raw, "image"), (minimum, maximum)
     page = None if page is None else int(page)
-    if isinstance(raw, (str, PathLike)):
-        path = existing_file(raw, "image")
-        picture = read_file(path, "image", page, limits, full)
-        origin: dict[str, Any] = {"source": str(path), "sha256": sha256(path)}
+    file = input_file(raw, "image")
+    if file is not None:
+        picture, origin = read_file(file, "image", page, limits, full), file.origin
     elif isinstance(raw, Image.Image):
         picture, origin = picture_of(raw, name, "image", page), {"source": "PIL image"}
     elif isinstance(raw, np.ndarray):
@@ -237,7 +234,7 @@ def open_image(
     else:
         raise InputError(
             f"image: cannot use a {type(raw).__name__}; "
-            "give a path, a PIL image, an array (H, W, 3) or a tensor"
+            "give a path, bytes, a PIL image, an array (H, W, 3) or a tensor"
         )
     with decoding(name):
         rgb, levels = to_rgb(picture, (None, None) if "dicom" in picture.origin else limits, name)

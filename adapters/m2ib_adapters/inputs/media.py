@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import tempfile
 import warnings
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from importlib import import_module
 from os import PathLike
@@ -14,6 +19,8 @@ from typing import Any
 
 from m2ib.contract.layout import Axis
 from m2ib.errors import AdapterError, InputError
+from m2ib.paths import local_path, url_fault
+from m2ib_adapters.files import sha256
 
 _FAULTS: dict[type[Exception], str] = {
     FileNotFoundError: "does not exist; check the path",
@@ -21,6 +28,7 @@ _FAULTS: dict[type[Exception], str] = {
     PermissionError: "cannot be read: permission denied",
 }
 _FILTERS = RLock()
+_LONGEST_NAME = 300  # characters in a message
 MAX_PIXELS = 178_956_970  # 0.5 GiB of RGB
 
 
@@ -42,8 +50,13 @@ def ignoring(category: type[Warning]) -> Iterator[None]:
 
 
 def called(raw: Any, kind: str) -> str:
-    """What messages call a raw input: "audio 'bark.wav'" for a file, else "audio"."""
-    return f"{kind} {str(Path(raw))!r}" if isinstance(raw, (str, PathLike)) else kind
+    """What messages call a raw input: "audio 'bark.wav'" for a file or an open file that has a name, else "audio"."""
+    if isinstance(raw, (str, PathLike)):
+        name = str(local_path(raw)) if url_fault(raw) is None else str(raw)
+    else:
+        name = _name_of(raw) if _is_open_file(raw) else ""
+    cut = f"{name[:60]} ..." if len(name) > _LONGEST_NAME else name
+    return f"{kind} {cut!r}" if name else kind
 
 
 def rounded(value: float) -> float:
@@ -51,21 +64,106 @@ def rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
+@dataclass(frozen=True, eq=False)
+class InputFile:
+    """A file that can be read: the user's own, or a copy of bytes and of what an open file holds.
+
+    path    where it is; a copy is removed with this object
+    name    for messages: "audio 'bark.wav'", or "audio"
+    origin  "source" and "sha256"; of a copy also "given_as", which is "bytes" or "file"
+    """
+
+    path: Path
+    name: str
+    origin: dict[str, Any]
+
+
+def input_file(raw: Any, kind: str) -> InputFile | None:
+    """A path, bytes, or a file that is open for reading bytes, as a file; None of anything else.
+
+    An open file that can be rewound is read from its beginning, wherever it stands, and left where it stood; a stream
+    is read to its end. Neither is closed. ``kind`` is "audio", "video", ... for the message.
+
+    Raises :class:`InputError`.
+    """
+    name = called(raw, kind)
+    if isinstance(raw, (str, PathLike)):
+        path = existing_file(raw, kind)
+        return InputFile(path, name, {"source": str(path), "sha256": sha256(path)})
+    if isinstance(raw, (bytes, bytearray, memoryview)):
+        return _copied(bytes(raw), name, "", "bytes", kind)
+    if _is_open_file(raw):
+        return _copied(_content(raw, name), name, _name_of(raw), "file", kind)
+    return None
+
+
 def existing_file(raw: str | PathLike[str], kind: str) -> Path:
-    """The path of a file that can be opened; ``kind`` is "audio", "video", ... for the message.
+    """The path of a file that can be opened, ``~`` as the home directory; ``kind`` is "audio", ... for the message.
 
     Raises :class:`InputError`.
     """
     if raw == "":
         raise InputError(f"{kind} '' is empty; give a path")
-    path, name = Path(raw), called(raw, kind)
+    path, name = local_path(raw), called(raw, kind)
     try:
         path.open("rb").close()
     except (OSError, ValueError) as error:
+        url = url_fault(raw)
+        if url is not None:
+            raise InputError(f"{name} {url}") from None
         raise InputError(f"{name} {_FAULTS.get(type(error), f'cannot be read: {error}')}") from None
     if path.is_file() and not path.stat().st_size:
         raise InputError(f"{name} is empty: the file holds 0 bytes")
     return path
+
+
+def _is_open_file(raw: Any) -> bool:
+    return callable(getattr(raw, "read", None))
+
+
+def _name_of(file: Any) -> str:
+    """An open file's; "" where it has none, or a number."""
+    name = getattr(file, "name", None)
+    return str(name) if isinstance(name, (str, PathLike)) else ""
+
+
+def _content(file: Any, name: str) -> bytes:
+    """All that an open file holds, of a stream what is left. Raises :class:`InputError`."""
+    try:
+        rewinds = file.seekable()
+        place = file.tell() if rewinds else 0
+        if rewinds:
+            file.seek(0)
+        content = file.read()
+        if rewinds:
+            file.seek(place)
+    except Exception as error:  # an open file may be anybody's
+        raise InputError(f"{name} cannot be read from its open file: {error}") from error
+    if isinstance(content, str):
+        raise InputError(f"{name} is open as text; open it for bytes, as in open(path, 'rb')")
+    if not isinstance(content, bytes):
+        raise InputError(f"{name}: its open file gives {type(content).__name__}, not bytes")
+    if not content and not rewinds:
+        raise InputError(f"{name} is empty: its stream holds nothing, or was read before")
+    return content
+
+
+def _copied(content: bytes, name: str, own: str, given_as: str, kind: str) -> InputFile:
+    """What was given without a path, in a temporary file called as its ``own`` name ends."""
+    if not content:
+        raise InputError(f"{name} is empty: 0 bytes")
+    last = Path(own).name
+    folder = tempfile.mkdtemp(prefix="m2ib-")
+    path = Path(folder, last if re.fullmatch(r"\w[\w .()-]*", last) else kind)
+    try:
+        path.write_bytes(content)
+        origin = {"source": own or given_as, "sha256": sha256(path), "given_as": given_as}
+        file = InputFile(path, name, origin)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    weakref.finalize(file, shutil.rmtree, folder, ignore_errors=True)
+    return file
 
 
 def clip_starts(duration: float, seconds: float, clips: int) -> list[Fraction]:

@@ -6,7 +6,6 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,13 @@ from torch import Tensor
 
 from m2ib.errors import InputError
 from m2ib.notices import warn
-from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.fields import load_array
-from m2ib_adapters.inputs.media import called, existing_file
+from m2ib_adapters.inputs.fields import holds_array, load_array
+from m2ib_adapters.inputs.media import input_file
 from m2ib_adapters.inputs.motion_columns import SENSORS, TRACES, find_motion, unit_of, words_of
 from m2ib_adapters.inputs.motion_times import find_times
 from m2ib_adapters.inputs.tensors import array_of
 
+_ARRAYS, _TABLES = (".npy", ".npz"), (".csv", ".txt", ".tsv")  # ends of names
 _COMMENTS = ("#", "//", "%")
 _RATE = re.compile(r"(?:update|sample|sampling|output)[ _]?rate\W*([\d.]+) *hz", re.IGNORECASE)
 _DEVICE = {"device", "name", "id", "mac", "address", "serial", "number"}  # words of a column that names it
@@ -50,19 +49,21 @@ class MotionRecording:
 
 
 def open_recording(raw: Any, *, timed: bool = True) -> tuple[MotionRecording, dict[str, Any]]:
-    """A .csv or .npy file, an array or a tensor, and where it came from; its times only where ``timed``.
+    """A .csv or .npy file (a path, bytes or an open file), an array or a tensor, and where it came from; its times only where ``timed``.
 
     Tables (.csv, structured arrays) have columns in any order, found by their names: accelerometer and
     gyroscope x, y, z, and perhaps the time. Plain arrays are (6, T) or (T, 6), accelerometer first.
 
     Raises :class:`InputError`.
     """
-    if isinstance(raw, (str, PathLike)):
-        path, name = existing_file(raw, "imu"), called(raw, "imu")
-        suffix = path.suffix.lower()
-        if suffix in (".npy", ".npz"):
-            recording = _from_array(load_array(path, "imu"), name, timed)
-        elif suffix in (".csv", ".txt", ".tsv"):
+    file = input_file(raw, "imu")
+    if file is not None:
+        path, name, suffix = file.path, file.name, file.path.suffix.lower()
+        if "given_as" in file.origin and suffix not in (*_ARRAYS, *_TABLES):  # a name says nothing then
+            suffix = _ARRAYS[0] if holds_array(path) else _TABLES[0]
+        if suffix in _ARRAYS:
+            recording = _from_array(load_array(path, name), name, timed)
+        elif suffix in _TABLES:
             recording = _read_table(path, name, timed)
         else:
             raise InputError(
@@ -72,7 +73,7 @@ def open_recording(raw: Any, *, timed: bool = True) -> tuple[MotionRecording, di
             "columns": list(recording.columns),
             **({"bridged": dict(recording.bridged)} if recording.bridged else {}),
         }
-        return recording, {"source": str(path), "sha256": sha256(path), **columns}
+        return recording, file.origin | columns
     if isinstance(raw, Tensor):
         raw = array_of(raw)
     if isinstance(raw, np.ndarray):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,15 @@ from torch import Tensor
 
 from m2ib.errors import InputError
 from m2ib.notices import warn
-from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.cut_files import warn_if_cut, warn_of_no_end
 from m2ib_adapters.inputs.foreign_files import foreign
-from m2ib_adapters.inputs.media import called, existing_file, optional
+from m2ib_adapters.inputs.media import InputFile, input_file, optional
 from m2ib_adapters.inputs.mp3_files import scan
 from m2ib_adapters.inputs.sounds import BLOCK, Sound, sound_of_array
 
 _UNKNOWN = 2**62  # libsndfile says so many samples where a file does not say how many it holds
 _OF_FILMS = (".mp4", ".m4a", ".m4v", ".mkv", ".mka", ".mov", ".webm", ".avi", ".aac", ".wma", ".wmv")
-_OF_MP3 = (".mp3", ".mpga", ".mpeg")
+_OF_MP3 = (".mp3", ".mpga", ".mpeg", "")  # "" of bytes
 _NO_FORMAT = 1
 _FAULTS = {  # by libsndfile's codes
     _NO_FORMAT: "is not in a sound format that can be read; WAV, FLAC, OGG, MP3 and AIFF are",
@@ -32,19 +30,20 @@ _ROUNDED = 2  # frames by which headers of whole MP3 files are wrong
 
 
 def open_sound(raw: Any) -> Sound:
-    """A path or (waveform, rate) as a :class:`Sound`.
+    """A path, bytes, open file or (waveform, rate) as a :class:`Sound`.
 
     A waveform is a numpy array or a tensor (samples,) or (channels, samples), floating point in [-1, 1], int16
     or int32. Raises :class:`InputError`; ``AdapterError`` where soundfile is missing.
     """
-    if isinstance(raw, (str, PathLike)):
-        sound = _open_file(existing_file(raw, "audio"))
+    file = input_file(raw, "audio")
+    if file is not None:
+        sound = _open_file(file)
     elif isinstance(raw, (tuple, list)) and len(raw) == 2 and isinstance(raw[0], (np.ndarray, Tensor)):
         sound = sound_of_array(raw[0], raw[1])
     else:
         given = f"({', '.join(type(part).__name__ for part in raw)})" if isinstance(raw, tuple) else None
         raise InputError(
-            f"audio: cannot use {given or 'a ' + type(raw).__name__}; give a path, or (waveform, rate) with an "
+            f"audio: cannot use {given or 'a ' + type(raw).__name__}; give a path, bytes, or (waveform, rate) with an "
             "array (samples,) or (channels, samples)"
         )
     if not sound.samples:
@@ -52,9 +51,9 @@ def open_sound(raw: Any) -> Sound:
     return sound
 
 
-def _open_file(path: Path) -> Sound:
+def _open_file(file: InputFile) -> Sound:
     soundfile = optional("soundfile", "imagebind")
-    name = called(path, "audio")
+    path, name = file.path, file.name
     known = foreign(path)
     if known is not None:
         raise _foreign(path, name, *known)
@@ -69,8 +68,8 @@ def _open_file(path: Path) -> Sound:
 
     form, log = "", ""
     try:
-        with soundfile.SoundFile(str(path)) as file:
-            form, log = f"{file.format} {file.subtype}", file.extra_info
+        with soundfile.SoundFile(str(path)) as sound:
+            form, log = f"{sound.format} {sound.subtype}", sound.extra_info
     except soundfile.LibsndfileError as error:
         if error.code != _NO_FORMAT or path.suffix.lower() not in _OF_MP3:
             raise failed(error) from None
@@ -80,21 +79,21 @@ def _open_file(path: Path) -> Sound:
     mp3 = scan(path.read_bytes()) if guessed else None
 
     def opened() -> Any:
-        return soundfile.SoundFile(str(path) if mp3 is None else mp3.stream(path.read_bytes()))
+        return soundfile.SoundFile(str(file.path) if mp3 is None else mp3.stream(path.read_bytes()))
 
     def blocks() -> Iterator[np.ndarray]:
         try:
-            with opened() as file:
-                step = max(1, BLOCK // file.channels)
-                while len(block := file.read(step, dtype="float32", always_2d=True)):
+            with opened() as sound:
+                step = max(1, BLOCK // sound.channels)
+                while len(block := sound.read(step, dtype="float32", always_2d=True)):
                     yield np.ascontiguousarray(block.T)  # (channels, n)
         except soundfile.LibsndfileError as error:
             raise failed(error) from None
 
     try:
-        with opened() as file:
-            rate, channels, samples = file.samplerate, file.channels, file.frames
-            form = form or f"{file.format} {file.subtype}"
+        with opened() as sound:
+            rate, channels, samples = sound.samplerate, sound.channels, sound.frames
+            form = form or f"{sound.format} {sound.subtype}"
     except soundfile.LibsndfileError as error:
         raise failed(error) from None
     there = sum(block.shape[1] for block in blocks()) if guessed else samples
@@ -107,8 +106,7 @@ def _open_file(path: Path) -> Sound:
         warn_of_no_end(name, samples / rate)
     if mp3 and mp3.strange:
         warn(f"{name} is damaged: {mp3.strange} bytes between its frames are no sound, and left out")
-    origin = {"source": str(path), "sha256": sha256(path), "format": form}
-    return Sound(name, rate, channels, samples, blocks, origin)
+    return Sound(name, rate, channels, samples, blocks, file.origin | {"format": form})
 
 
 def _foreign(path: Path, name: str, kind: str, convertible: bool) -> InputError:

@@ -11,6 +11,9 @@ from m2ib.errors import InputError
 
 def check_text(raw: Any) -> str:
     """The text itself. Raises :class:`InputError` for anything else, and for one without content."""
+    if isinstance(raw, (bytes, bytearray, memoryview)) or hasattr(raw, "read"):
+        way = "read it first, as in file.read()" if hasattr(raw, "read") else "decode it, as in raw.decode()"
+        raise InputError(f"text: a {type(raw).__name__} is no text; {way}, and give the string")
     if not isinstance(raw, str):
         raise InputError(
             f"text: cannot use {raw!r:.40} of type {type(raw).__name__}; give a string or a tensor of token ids"

@@ -276,7 +276,7 @@ def test_a_tensor_of_another_shape(models: dict[str, m2ib.Model], tensor: Tensor
 @pytest.mark.parametrize("raw", ["missing.wav", 3, (np.zeros(10),)])
 def test_no_sound_at_all(model: m2ib.Model, raw: Any) -> None:
     with pytest.raises(
-        m2ib.InputError, match=r"does not exist; check the path|give a path, or \(waveform, rate\)"
+        m2ib.InputError, match=r"does not exist; check the path|give a path, bytes, or \(waveform, rate\)"
     ):
         model.item("audio", raw)
 

@@ -421,8 +421,8 @@ SHAPES = "give one sound as (channels, samples): transpose (samples, channels)"
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (SOUND, "audio: cannot use a ndarray; give a path, or (waveform, rate) with an array (samples,) or "),
-        ((16000, SOUND), "audio: cannot use (int, ndarray); give a path, or (waveform, rate) with an array "),
+        (SOUND, "audio: cannot use a ndarray; give a path, bytes, or (waveform, rate) with an array (samples,) or "),
+        ((16000, SOUND), "audio: cannot use (int, ndarray); give a path, bytes, or (waveform, rate) with an array "),
         (None, "audio: cannot use a NoneType; "),
         ((SOUND, 0), "audio: the rate, in samples a second, is a positive number, not 0"),
         ((SOUND, -16000), "audio: the rate, in samples a second, is a positive number, not -16000"),

@@ -321,7 +321,7 @@ _NEGATIVE = np.where(np.eye(20) > 0, -3.5, 2.0)
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (3, "depth: cannot use a int; give a path, a PIL image or an array (H, W)"),
+        (3, "depth: cannot use a int; give a path, bytes, a PIL image or an array (H, W)"),
         (np.zeros((3, 4, 5, 6)), "depth: an array has the shape (H, W) or (H, W, 1), not (3, 4, 5, 6)"),
         (np.zeros((0, 5)), "depth: an array has the shape (H, W) or (H, W, 1), not (0, 5)"),
         (np.zeros((5, 5), bool), "depth: values are whole or floating-point numbers, not bool"),

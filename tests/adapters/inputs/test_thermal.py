@@ -267,7 +267,7 @@ def test_wrong_options(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (None, "thermal: cannot use a NoneType; give a path, a PIL image or an array (H, W)"),
+        (None, "thermal: cannot use a NoneType; give a path, bytes, a PIL image or an array (H, W)"),
         (np.zeros(7), "thermal: an array has the shape (H, W) or (H, W, 1), not (7,)"),
         (np.zeros((8, 8), complex), "thermal: values are whole or floating-point numbers, not complex128"),
         (

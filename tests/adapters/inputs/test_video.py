@@ -395,9 +395,9 @@ FRAMES = moving(10, 20, 30)
 @pytest.mark.parametrize(
     ("raw", "message"),
     [
-        (FRAMES, "video: cannot use a ndarray; give a path, or (frames, rate) with an array (frames, H, W, 3) uint8 "),
-        ((25, FRAMES), "video: cannot use (int, ndarray); give a path, or (frames, rate)"),
-        ([Image.fromarray(FRAMES[0])], "video: cannot use a list; give a path, or (frames, rate)"),
+        (FRAMES, "video: cannot use a ndarray; give a path, bytes, or (frames, rate) with an array (frames, H, W, 3) uint8 "),
+        ((25, FRAMES), "video: cannot use (int, ndarray); give a path, bytes, or (frames, rate)"),
+        ([Image.fromarray(FRAMES[0])], "video: cannot use a list; give a path, bytes, or (frames, rate)"),
         ((FRAMES, 0), "video: the rate, in frames a second, is a positive number, not 0"),
         ((FRAMES, float("inf")), "video: the rate, in frames a second, is a positive number, not inf"),
         ((FRAMES[:0], 25), "video: an array has the shape (frames, H, W, 3) and the type uint8, not (0, 20, 30, 3) uint8"),
@@ -456,7 +456,7 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
     assert refused(str(tmp_path)) == f"video '{tmp_path}' is a folder; name a file"
     assert (
         refused("http://example.org/a.mp4")
-        == "video 'http:/example.org/a.mp4' does not exist; check the path"
+        == "video 'http://example.org/a.mp4' is a URL, and nothing is fetched; download it and give the path"
     )
 
 

@@ -1,0 +1,38 @@
+"""Paths as people write them."""
+
+from __future__ import annotations
+
+import os
+import re
+from os import PathLike
+from pathlib import Path
+
+_URL = re.compile(
+    r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE
+)  # a drive has one letter; a Path keeps one slash
+
+
+def local_path(raw: str | PathLike[str]) -> Path:
+    """With a ``~`` at its beginning as the home directory; environment variables are left as they are."""
+    return Path(os.path.expanduser(raw))
+
+
+def is_url(raw: str | PathLike[str]) -> bool:
+    """Whether this is a URL, and not something that is there under this very name."""
+    text = os.fspath(raw)
+    return _URL.match(text) is not None and not os.path.exists(text)
+
+
+def url_fault(raw: str | PathLike[str]) -> str | None:
+    """Why a URL is no path to read from, and the way out; None of anything else."""
+    if not is_url(raw):
+        return None
+    text = os.fspath(raw)
+    if text.lower().startswith("data:"):
+        return "is a URL that holds its data itself; give the bytes, base64.b64decode(url.partition(',')[2])"
+    if text.lower().startswith("file:"):
+        from urllib.parse import urlsplit
+        from urllib.request import url2pathname
+
+        return f"is a URL; give the path, {url2pathname(urlsplit(text).path)!r}"
+    return "is a URL, and nothing is fetched; download it and give the path"
