@@ -46,7 +46,7 @@ from m2ib_adapters.inputs.media import InputFile, called, existing_file, input_f
 from m2ib_adapters.inputs.resampling import resample, resampled_length, source_range
 from m2ib_adapters.inputs.sound_files import open_sound
 from m2ib_adapters.inputs.sounds import Sound
-from m2ib_adapters.inputs.tensors import array_of, tensor_of
+from m2ib_adapters.inputs.tensors import array_of, pixels_of, tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
@@ -57,7 +57,7 @@ __all__ = [
     "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImageOptions", "ImagePreparation", "InputFile", "Sound", "TextTower",
     "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text",
     "existing_file", "first_position", "from_folder_or_hub", "from_transformers", "has_any",
-    "image_processor_config", "input_file", "loading", "open_image", "open_sound", "optional", "placed", "resample",
+    "image_processor_config", "input_file", "loading", "open_image", "open_sound", "optional", "pixels_of", "placed", "resample",
     "resampled_length", "source_range", "tensor_of", "text_encoder", "tokens_of_ids", "tokens_of_text",
     "too_long",
 ]  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -44,6 +45,18 @@ def each_tensor(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     if isinstance(inputs, Tensor):
         return change(inputs)
     return {name: change(tensor) for name, tensor in inputs.items()}
+
+
+def first_of(raw: Any) -> tuple[Any, int] | None:
+    """The first of what would be several raw inputs, and how many there are; None of what cannot be several."""
+    if isinstance(raw, Mapping):
+        found = {name: first_of(value) for name, value in raw.items()}
+        counts = {each[1] for each in found.values() if each is not None}
+        if None in found.values() or len(counts) != 1:
+            return None
+        return {name: each[0] for name, each in found.items() if each is not None}, counts.pop()
+    several = raw.ndim > 1 if isinstance(raw, (Tensor, np.ndarray)) else isinstance(raw, (list, tuple))
+    return (raw[0], len(raw)) if several and len(raw) else None
 
 
 def repeat(tensor: Tensor, copies: int) -> Tensor:

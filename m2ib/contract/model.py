@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cloudpickle
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from m2ib.contract.encoder import Encoder
-from m2ib.contract.inputs import Inputs, Item, each_tensor
-from m2ib.errors import InputError
+from m2ib.contract.inputs import Inputs, Item, each_tensor, first_of
+from m2ib.errors import InputError, M2IBError
 from m2ib.execution.context import alone, default_execution, entrances, evaluating
 from m2ib.notices import collected_warnings
 
@@ -53,7 +54,32 @@ class Model:
             ) from None
 
     def item(self, modality: str, raw: Any, *, truncate: bool = False) -> Item:
-        """One raw input made ready, or one preprocessed tensor (no batch axis) taken as it is."""
+        """One raw input made ready, or one preprocessed tensor (no batch axis) taken as it is.
+
+        What cannot be used as it is may be a batch: one of a single input is taken as that input. Raises
+        :class:`InputError`, for a batch of several too.
+        """
+        try:
+            return self._item(modality, raw, truncate)
+        except M2IBError as error:
+            batch = first_of(raw)
+            if batch is None:
+                raise
+            fault = error
+        first, count = batch
+        try:
+            item = self._item(modality, first, truncate)
+        except M2IBError as error:
+            raise (error if count == 1 and isinstance(raw, (list, tuple)) else fault) from None
+        if count == 1:
+            return replace(item, origin={**item.origin, "batch_of": 1})
+        said = f"{fault}; if this" if isinstance(raw, np.ndarray) else f"{modality}: this"
+        raise InputError(
+            f"{said} is a batch of {count}, give one of them, or each in a pair of its own to m2ib.explain_many, or all as "
+            "one target, m2ib.ensemble(*batch)"
+        ) from None
+
+    def _item(self, modality: str, raw: Any, truncate: bool) -> Item:
         encoder = self.encoder(modality)
         if isinstance(raw, Tensor) and raw.is_floating_point() and not torch.isfinite(raw).all():
             raise InputError(f"{modality}: the tensor holds NaN or infinite values")

@@ -81,7 +81,10 @@ def test_a_folder_is_no_image(clip: m2ib.Model, tmp_path: Path) -> None:
 
 
 ARRAYS: dict[str, tuple[Any, str]] = {
-    "4-D": (np.zeros((1, 8, 8, 3)), "not (1, 8, 8, 3)"),
+    "4-D": (
+        np.zeros((2, 8, 8, 3)),
+        "not (2, 8, 8, 3); of several pages, say which: page=0 (options.image.page=0); if this is a batch of 2, ",
+    ),
     "1-D": (np.zeros(8), "not (8,)"),
     "five channels": (np.zeros((8, 8, 5)), "not (8, 8, 5)"),
     "channels first": (np.zeros((3, 8, 8)), "not (3, 8, 8)"),
@@ -192,7 +195,11 @@ TEXTS: dict[str, tuple[Any, str]] = {
     "blank": (" \n\t", r"text ' \n\t' is empty; give at least one word"),
     "bytes": (b"a cat", "text: a bytes is no text; decode it, as in raw.decode(), and give the string"),
     "number": (5, "text: cannot use 5 of type int; give a string or a tensor of token ids"),
-    "list": (["a cat"], "text: cannot use ['a cat'] of type list"),
+    "list": (
+        ["a cat", "a dog"],
+        "text: this is a batch of 2, give one of them, or each in a pair of its own to m2ib.explain_many, ",
+    ),
+    "list of numbers": ([3, 4], "text: cannot use [3, 4] of type list"),
     "long": (
         "a " * 30,
         "text 'a a a a a a a a a a a a a a a a a a a a '... has 32 tokens, 12 more than the model's 20; "
@@ -252,7 +259,16 @@ TENSORS: dict[str, tuple[str, torch.Tensor, str]] = {
         torch.zeros(3, 32, 40),
         "(3, 32, 32) and a floating-point type, not (3, 32, 40) torch.float32",
     ),
-    "batch axis": ("image", PIXELS[None], "image: a preprocessed tensor has the shape (3, 32, 32)"),
+    "batch axis": (
+        "image",
+        torch.stack([PIXELS] * 2),
+        "image: this is a batch of 2, give one of them, or each in a ",
+    ),
+    "odd batch axis": (
+        "image",
+        PIXELS[None, :, 1:],
+        "image: a preprocessed tensor has the shape (3, 32, 32)",
+    ),
     "bytes": ("image", PIXELS.byte(), "not (3, 32, 32) torch.uint8"),
     "too large an id": (
         "text",
@@ -265,7 +281,7 @@ TENSORS: dict[str, tuple[str, torch.Tensor, str]] = {
         IDS.float(),
         "text: token ids are a 1-D integer tensor, special tokens included, not (4,) torch.float32",
     ),
-    "ids with batch axis": ("text", IDS[None], "text: token ids are a 1-D integer tensor"),
+    "ids with batch axis": ("text", torch.stack([IDS] * 3), "text: this is a batch of 3, "),
     "no ids": ("text", IDS[:0], "text: token ids are a 1-D integer tensor"),
     "truth": (
         "text",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from m2ib.contract.layout import Token
 from m2ib.errors import InputError
@@ -21,6 +24,29 @@ def check_text(raw: Any) -> str:
     if not raw.strip():
         raise InputError(f"text {raw!r} is empty; give at least one word")
     return raw
+
+
+def ids_of(encoded: Mapping[str, Any], *, padded: bool) -> Tensor:
+    """The ids of what a tokenizer of transformers gives, without what its mask leaves out; ``padded``: with it.
+
+    Raises :class:`InputError`.
+    """
+    if "input_ids" not in encoded:
+        raise InputError(
+            f"text: a mapping needs the key 'input_ids'; it has {', '.join(map(repr, encoded)) or 'none'}"
+        )
+    try:
+        ids = torch.as_tensor(encoded["input_ids"])
+        mask = torch.as_tensor(encoded.get("attention_mask", torch.ones_like(ids)))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"text: input_ids and attention_mask are whole numbers of one length: {error}"
+        ) from error
+    if mask.shape != ids.shape:
+        raise InputError(
+            f"text: attention_mask {tuple(mask.shape)} is not of the shape of input_ids {tuple(ids.shape)}"
+        )
+    return ids if padded or ids.ndim != 1 else ids[mask.bool()]
 
 
 def too_long(text: str, count: int, limit: int) -> InputError:

@@ -11,7 +11,7 @@ from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
 from m2ib_adapters.inputs.images import Preparation
-from m2ib_adapters.inputs.tensors import tensor_of
+from m2ib_adapters.inputs.tensors import pixels_of, tensor_of
 
 
 def image_encoder(
@@ -24,7 +24,8 @@ def image_encoder(
     """The image side of a model whose layout is the same for all images; the ``others`` as :class:`m2ib.Encoder` has."""
 
     def prepare(raw: Any, *, truncate: bool = False) -> Item:
-        return preparation.prepare(raw, layout)
+        pixels = pixels_of(raw)
+        return preparation.prepare(raw, layout) if pixels is None else describe(pixels)
 
     def describe(pixels: Inputs) -> Item:
         return preparation.describe(tensor_of(pixels, "image"), layout)

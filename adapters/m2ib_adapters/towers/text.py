@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from m2ib.contract.inputs import Inputs, Item, stack
 from m2ib.contract.layout import Layout, Token
 from m2ib.errors import InputError
 from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.inputs.texts import check_ids, check_text
+from m2ib_adapters.inputs.texts import check_ids, check_text, ids_of
 from m2ib_adapters.inputs.tokens import Coded, Coder
 
 
@@ -45,7 +45,7 @@ class TextTower:
 
 
 def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
-    """The text side of a model: strings or token ids, padded as far as the tower reads."""
+    """The text side of a model: strings, token ids, or a tokenizer's output that holds them, padded as far as the tower reads."""
 
     def item(coded: Coded, origin: dict[str, Any]) -> Item:
         ids = check_ids(torch.tensor(coded.ids), tower.limit, tower.vocabulary)
@@ -61,6 +61,8 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
         )
 
     def prepare(raw: Any, *, truncate: bool = False) -> Item:
+        if isinstance(raw, Mapping):
+            return describe(ids_of(raw, padded=tower.cut is None))
         string = check_text(raw)
         coded = coder.code(string, tower.limit, truncate=truncate, padded=tower.cut is None)
         if all(token.special for token in coded.tokens):

@@ -15,6 +15,7 @@ from m2ib_adapters.kit import (
     by_sdpa_of,
     image_processor_config,
     loading,
+    pixels_of,
     tensor_of,
 )
 from m2ib_siglip.examples import example_images
@@ -58,7 +59,8 @@ def fixed_image_encoder(module: Any, preparation: ImagePreparation) -> m2ib.Enco
         return features
 
     def prepare(raw: Any, *, truncate: bool = False) -> m2ib.Item:
-        return _seen(preparation.prepare(raw, layout), covered)
+        pixels = pixels_of(raw)
+        return _seen(preparation.prepare(raw, layout), covered) if pixels is None else describe(pixels)
 
     def describe(pixels: m2ib.Inputs) -> m2ib.Item:
         return _seen(preparation.describe(tensor_of(pixels, "siglip"), layout), covered)
