@@ -1,5 +1,5 @@
 from .adapting import adapt
-from .api import Options, contrast, explain, explain_many, good_layers
+from .api import Options, contrast, embedding, ensemble, explain, explain_many, good_layers
 from .contract.attribution import Attribution
 from .contract.degradation import Degradation, Fading, Replacing
 from .contract.encoder import (
@@ -71,6 +71,8 @@ __all__ = [
     "Token",
     "adapt",
     "contrast",
+    "embedding",
+    "ensemble",
     "explain",
     "explain_many",
     "good_layers",

@@ -1,4 +1,4 @@
-"""What a user calls: ``explain``, ``explain_many``, ``contrast`` and ``good_layers``. The work itself is in ``pipeline.py``."""
+"""What a user calls: ``explain``, ``explain_many``, their targets and ``good_layers``. The work itself is in ``pipeline.py``."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from numbers import Integral
 from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
+from torch.utils.data import DataLoader
+
 from m2ib.activations.reach import reaching_layers
 from m2ib.contract.model import Model
+from m2ib.contract.targets import Contrast, Embedding, Ensemble, members_of
+from m2ib.data.loader import loaded_pairs
 from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
 from m2ib.methods.bottleneck.settings import Granularity, Noise, Readout, ShiftCounts
-from m2ib.pipeline import Contrast, Plan, PreparedInputs, explain_batch, plan_of, prepare
+from m2ib.pipeline import Plan, PreparedInputs, explain_batch, plan_of, prepare
 from m2ib.progress import progress
 from m2ib.registry.discovery import default_registry
 from m2ib.results.explanation import Explanation
@@ -28,11 +32,40 @@ def contrast(this: Any, *others: Any) -> Contrast:
 
     The other side is explained against ``unit(e(this)) - mean(unit(e(others)))``. Its attribution's
     ``grid`` says what speaks for ``this``, its ``against`` what speaks for the others.
-    This side's own attribution is that of ``this`` alone.
+    This side's own attribution is that of ``this`` alone. Each may be an :func:`ensemble`.
     """
     if not others:
         raise InputError("contrast: give at least one other input, as in contrast('a cat', 'a dog')")
     return Contrast(this, others)
+
+
+def ensemble(*inputs: Any) -> Ensemble:
+    """Several inputs as one target: ``explain(model, image=x, text=ensemble("a cat", "a photo of a cat"))``.
+
+    The other side is explained against the mean of their unit embeddings, as zero-shot classifiers are made of prompts.
+    This side's own attribution is that of the first one alone, whose origin names them all.
+
+    inputs  of one modality; or one list of them
+
+    Raises :class:`InputError`.
+    """
+    given = tuple(inputs[0]) if len(inputs) == 1 and isinstance(inputs[0], list) else inputs
+    if not given:
+        raise InputError("ensemble: give inputs, as in ensemble('a cat', 'a photo of a cat')")
+    return Ensemble(members_of(Ensemble(given)))
+
+
+def embedding(vector: Any) -> Embedding:
+    """A vector in place of an input: ``explain(model, image=x, text=embedding(weights[3]))``.
+
+    The other side is explained against it: a classifier's row, the mean of a class, the output of another program. This
+    side's own attribution has no cells.
+
+    vector  (D,) or (1, D) numbers, of any length but 0, in the space of the model's embeddings
+
+    Raises :class:`InputError`; so does :func:`explain` where the model's embeddings have another size.
+    """
+    return Embedding.of(vector)
 
 
 def good_layers(model: Model, modality: str, raw: Any) -> tuple[int, ...]:
@@ -121,7 +154,8 @@ def explain(
 
     pair      ``("image", x), ("text", y)``; or, when the modalities differ, ``image=x, text=y``.
               An input is raw (path, PIL image, array, string, ...), one preprocessed ``torch.Tensor``
-              without batch axis, or a :func:`contrast` of such
+              without batch axis, or a :func:`contrast` or :func:`ensemble` of such; one of the two may be an
+              :func:`embedding`. A batch of one is taken as the one
     show_progress  a bar on a terminal, for what takes longer than a second
 
     The method, the seed, the settings and the other keywords are those of :class:`m2ib.Options`.
@@ -156,7 +190,8 @@ def explain_many(
 ) -> Iterator[Explanation]:
     """Explain many pairs, ``batch_size`` at a time, in order and lazily; the results are those of ``explain``.
 
-    pairs    an iterable of ``(("image", x), ("text", y))`` or of dicts ``{"image": x, "text": y}``
+    pairs    an iterable of ``(("image", x), ("text", y))`` or of dicts ``{"image": x, "text": y}``; or a torch
+             ``DataLoader`` of such, whose batches are taken apart
 
     The other keywords are those of :func:`explain`, for all pairs.
 
@@ -165,6 +200,12 @@ def explain_many(
     """
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise SettingError(f"batch_size: {batch_size!r} is out of range; it must be a whole number >= 1")
+    if isinstance(pairs, Mapping):
+        raise InputError(
+            "explain_many: pairs are an iterable of pairs, not a dict; give a list of dicts, or a DataLoader"
+        )
+    if isinstance(pairs, DataLoader):
+        pairs = loaded_pairs(pairs)
     return _explain_stream(model, pairs, int(batch_size), _plan(**options), show_progress)
 
 

@@ -7,43 +7,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import cosine_similarity
 
 from m2ib.activations.reference import References
-from m2ib.contract.attribution import Attribution
+from m2ib.contract.attribution import Attribution, Renderer
 from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.contract.settings import Setting, resolve
+from m2ib.contract.targets import Contrast, Embedding, PreparedInput, members_of, targets_of
 from m2ib.errors import InputError, SettingError, did_you_mean
-from m2ib.methods.base import Batch, Map, Method, refused
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import MethodSpec
-from m2ib.renderers import renderer_for
+from m2ib.renderers import EmbeddingView, renderer_for
 from m2ib.results.explanation import Explanation
 from m2ib.results.resume import version_facts
-
-
-@dataclass(frozen=True)
-class Contrast:
-    """An input as seen against others: "why this one rather than those?". See :func:`m2ib.contrast`."""
-
-    this: Any
-    others: tuple[Any, ...]
-
-
-@dataclass(frozen=True)
-class PreparedInput:
-    """One of the two inputs of a pair: ready, with what it is contrasted to."""
-
-    modality: str
-    item: Item
-    others: tuple[Item, ...] = ()
-
 
 PreparedInputs = tuple[PreparedInput, PreparedInput]
 
@@ -101,13 +86,26 @@ def plan_of(
 def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedInputs:
     """Settings checked before anything is read, then both inputs made ready."""
     modalities = tuple(modality for modality, _ in pair)
-    for modality in modalities:
-        plan.settings(model, modality, modalities)
+    vectors = [isinstance(raw, Embedding) for _, raw in pair]
+    if all(vectors):
+        raise InputError("explain: one side of a pair can be an embedding, not both; the other is explained")
+    for modality, given in zip(modalities, vectors, strict=True):
+        if given:
+            model.encoder(modality)
+        else:
+            plan.settings(model, modality, modalities)
+
+    def items(modality: str, raw: Any) -> tuple[Item, ...]:
+        return tuple(model.item(modality, each, truncate=plan.truncate) for each in members_of(raw))
 
     def side(modality: str, raw: Any) -> PreparedInput:
+        if isinstance(raw, Embedding):
+            view = EmbeddingView(raw.vector.numpy())
+            item = Item(raw.vector, Layout((0,)), view, {"source": "embedding", "size": len(raw.vector)})
+            return PreparedInput(modality, (item,), vector=raw.vector)
         this, others = (raw.this, raw.others) if isinstance(raw, Contrast) else (raw, ())
-        against = tuple(model.item(modality, other, truncate=plan.truncate) for other in others)
-        return PreparedInput(modality, model.item(modality, this, truncate=plan.truncate), against)
+        against = tuple(items(modality, other) for other in others)
+        return PreparedInput(modality, items(modality, this), against)
 
     first, second = (side(modality, raw) for modality, raw in pair)
     if first.others and second.others:
@@ -136,6 +134,8 @@ def explain_batch(
 
 def _group_key(model: Model, side: PreparedInput) -> Any:
     """What must agree for two inputs to run in one batch."""
+    if side.vector is not None:
+        return side.modality, len(side.vector)
     return side.modality, len(side.others) > 0, model.encoder(side.modality).batch_key(side.item.inputs)
 
 
@@ -143,24 +143,33 @@ def _explain_group(
     model: Model, pairs: Sequence[PreparedInputs], plan: Plan, steps: Callable[[int], Callable[[], None]]
 ) -> list[Explanation]:
     modalities = tuple(side.modality for side in pairs[0])
-    settings = [plan.settings(model, modality, modalities) for modality in modalities]
     columns = [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
+    settings = [
+        plan.settings(model, side.modality, modalities) if side.vector is None else None for side in pairs[0]
+    ]
     prepared = []
     for modality, column, setting in zip(modalities, columns, settings, strict=True):
+        if setting is None:
+            prepared.append(_given(model, column))
+            continue
         items = [side.item for side in column]
         batch = Batch(model, modality, items, model.collate(modality, items), plan.references, plan.fast)
         prepared.append(plan.method.prepare(batch, setting))
+    _check_sizes(modalities, prepared)
     targets = [
-        _targets(model, column, each.embedding) for column, each in zip(columns, prepared, strict=True)
+        targets_of(model, column, each.embedding) for column, each in zip(columns, prepared, strict=True)
     ]
-    advance = steps(sum(plan.method.steps(setting) for setting in settings))
+    advance = steps(sum(plan.method.steps(setting) for setting in settings if setting is not None))
     maps = [prepared[n].maps(targets[1 - n], advance) for n in (0, 1)]
     against: list[Sequence[Map | None]] = [
         prepared[n].maps(-targets[1 - n], lambda: None) if columns[1 - n][0].others else [None] * len(pairs)
         for n in (0, 1)
     ]
     anchors = [
-        targets[n] if columns[n][0].others else prepared[n].embedding.to(targets[n].dtype) for n in (0, 1)
+        torch.stack(
+            [row if side.others or len(side.items) > 1 else own for side, row, own in zip(*rows, strict=True)]
+        )
+        for rows in ((columns[n], targets[n], prepared[n].embedding.to(targets[n].dtype)) for n in (0, 1))
     ]
     similarities = cosine_similarity(anchors[0], anchors[1].to(anchors[0].device), dim=-1).tolist()
     provenance = {**version_facts(), **model.origin}
@@ -196,35 +205,41 @@ def explain_side(
         return plan.method.prepare(batch, settings).maps(targets, lambda: None)
 
 
-def _targets(model: Model, column: Sequence[PreparedInput], embedding: Tensor) -> Tensor:
-    """(N, D) what the other side is fitted to: embeddings, or differences of unit embeddings."""
+def _given(model: Model, column: Sequence[PreparedInput]) -> PreparedBatch:
+    """Vectors in place of inputs: embeddings without a map."""
+    vectors = torch.stack([side.vector for side in column if side.vector is not None])  # (N, D)
     precision = torch.promote_types(model.dtype, torch.float32)
-    unit = normalize(embedding.to(precision), dim=-1)  # (N, D)
-    if not column[0].others:
-        return unit
-    rows = []
-    for side, this in zip(column, unit, strict=True):
-        with torch.no_grad():
-            encoder = model.encoder(side.modality)
-            others = [encoder.embed(model.collate(side.modality, [item])) for item in side.others]
-        rest = normalize(torch.cat(others).to(precision), dim=-1).mean(0)  # (D,)
-        difference = this - rest
-        if difference.norm() < 1e-6:
-            raise InputError(
-                f"contrast: the {side.modality} inputs have the same embedding; there is nothing to tell apart"
-            )
-        rows.append(difference)
-    return torch.stack(rows)
+    nothing = [Map(np.zeros(0))] * len(column)
+    return PreparedBatch(vectors.to(model.device, precision), lambda targets, advance: nothing)
+
+
+def _check_sizes(modalities: Sequence[str], prepared: Sequence[PreparedBatch]) -> None:
+    """Raises :class:`InputError` where the two sides' embeddings have different sizes: one of them is given then."""
+    first, second = (each.embedding.shape[-1] for each in prepared)
+    if first != second:
+        raise InputError(
+            f"embedding: the embedding of {modalities[0]} has {first} numbers, that of {modalities[1]} {second}; give "
+            "one out of the model's own space"
+        )
 
 
 def _attribution(
     model: Model, side: PreparedInput, plan: Plan, settings: Any, found: Map, opposite: Map | None
 ) -> Attribution:
-    """Of one input of a pair, what it is contrasted to included."""
-    made = attribution_of(model, side.modality, side.item, plan, found, settings.to_dict())
-    rather = {"rather_than": [label(item) for item in side.others]} if side.others else {}
+    """Of one input of a pair, with what else makes the target."""
+    made = attribution_of(
+        model, side.modality, side.item, plan, found, {} if settings is None else settings.to_dict()
+    )
+    origin = dict(side.item.origin)
+    if len(side.items) > 1:
+        origin["ensemble"] = [label(item) for item in side.items]
+    if side.others:
+        origin["rather_than"] = [_label_of(items) for items in side.others]
+    every = [item.origin.get("warnings", ()) for items in (side.items, *side.others) for item in items]
+    if warned := list(dict.fromkeys(message for messages in every for message in messages)):
+        origin["warnings"] = warned
     against = None if opposite is None else opposite.grid
-    return replace(made, origin={**side.item.origin, **rather}, against=against)
+    return replace(made, origin=origin, against=against)
 
 
 def attribution_of(
@@ -241,11 +256,16 @@ def attribution_of(
         curve=found.curve,
         settings=settings or {},
         view=item.view,
-        renderer=model.encoder(modality).renderer or renderer_for(item.view, item.layout),
+        renderer=_renderer(model, modality, item),
         origin=item.origin,
         unit=plan.method.unit,
         additive=plan.method.additive,
     )
+
+
+def _renderer(model: Model, modality: str, item: Item) -> Renderer:
+    own = None if isinstance(item.view, EmbeddingView) else model.encoder(modality).renderer
+    return own or renderer_for(item.view, item.layout)
 
 
 def label(item: Item) -> str:
@@ -253,3 +273,11 @@ def label(item: Item) -> str:
     if item.layout.tokens:
         return str(item.view["text"])
     return str(item.origin.get("source", "input"))
+
+
+def _label_of(items: Sequence[Item]) -> str:
+    """Likewise of one input, or of an ensemble."""
+    if len(items) == 1:
+        return label(items[0])
+    names = [label(item) if item.layout.tokens else Path(label(item)).name for item in items]
+    return f"the mean of {', '.join(names)}"

@@ -14,7 +14,7 @@ from m2ib.errors import SettingError
 from m2ib.methods.bottleneck.settings import SETTINGS
 from m2ib.registry.discovery import default_registry
 
-AGAINST = "against"
+ALSO, AGAINST = "also", "against"  # beside an input
 C = TypeVar("C")
 
 
@@ -38,7 +38,7 @@ class ExplainConfig(ModelConfig):
     """All options of ``m2ib explain``. A setting that is null comes from the preset, the adapter or the method.
 
     inputs   two of them: ``{image: dog.jpg, text: a dog}``, or for two of one modality a list
-             ``[{text: a dog}, {text: a hound}]``; ``against`` beside an input makes it a contrast
+             ``[{text: a dog}, {text: a hound}]``; ``also`` beside an input makes it an ensemble, ``against`` a contrast
     options  the adapter's own, e.g. ``{architecture: ViT-B-32}``
     method   one, or several with commas between: their maps side by side on one page
     settings of methods, by name, e.g. ``{masks: 512}``; of several methods each takes those it has
@@ -70,7 +70,7 @@ READER = Reader(
 def read_config(parsed: argparse.Namespace, rest: Sequence[str]) -> ExplainConfig:
     """File, then flags, then ``key=value`` words, over the defaults.
 
-    rest  what argparse did not know: ``--<modality> value``, ``--against value`` and ``key=value``
+    rest  what argparse did not know: ``--<modality> value``, ``--also value``, ``--against value`` and ``key=value``
 
     Raises :class:`SettingError`.
     """
@@ -97,13 +97,17 @@ def _split(rest: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
             following = value if equals else next(words, None)
             if following is None:
                 raise SettingError(f"options: --{name} needs a value")
-            if name == AGAINST:
+            if name in (ALSO, AGAINST):
                 if not inputs:
                     raise SettingError(
-                        "options: --against follows the input it is held against, "
-                        "as in --text 'a cat' --against 'a dog'"
+                        f"options: --{name} follows the input it "
+                        + (
+                            "is held against, as in --text 'a cat' --against 'a dog'"
+                            if name == AGAINST
+                            else "belongs to, as in --text 'a cat' --also 'a photo of a cat'"
+                        )
                     )
-                inputs[-1].setdefault(AGAINST, []).append(following)
+                inputs[-1].setdefault(name, []).append(following)
             else:
                 inputs.append({name: with_options(name, following)})
         elif "=" in word:
@@ -118,14 +122,17 @@ def read_inputs(config: ExplainConfig) -> list[tuple[str, Any]]:
 
     Raises :class:`SettingError`, and :class:`AdapterError` for an unknown model.
     """
-    from m2ib.api import contrast  # imports torch, which --help and --print-config need not wait for
+    from m2ib.api import (  # imports torch, which --help and --print-config need not wait for
+        contrast,
+        ensemble,
+    )
 
     rows: Any = config.inputs or []
     if isinstance(rows, dict):
-        if AGAINST in rows:
+        if beside := next((name for name in (ALSO, AGAINST) if name in rows), None):
             raise SettingError(
-                "inputs: 'against' stands beside one input, so write a list: "
-                "[{image: pets.jpg}, {text: a cat, against: a dog}]"
+                f"inputs: {beside!r} stands beside one input, so write a list: "
+                f"[{{image: pets.jpg}}, {{text: a cat, {beside}: {'a dog' if beside == AGAINST else 'a photo of a cat'}}}]"
             )
         rows = [{name: value} for name, value in rows.items()]
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -137,18 +144,25 @@ def read_inputs(config: ExplainConfig) -> list[tuple[str, Any]]:
     flags = ", ".join(f"--{modality}" for modality in takes)
     pair: list[tuple[str, Any]] = []
     for row in rows:
-        for name in (name for name in row if name != AGAINST):
+        for name in (name for name in row if name not in (ALSO, AGAINST)):
             if name not in takes:
-                known = [*takes, *READER.flags, *READER.switches, AGAINST, "config", "print-config"]
+                known = [*takes, *READER.flags, *READER.switches, ALSO, AGAINST, "config", "print-config"]
                 close = difflib.get_close_matches(str(name), known, n=1)
                 hint = f"; did you mean --{close[0]}?" if close else "."
                 raise SettingError(
                     f"options: --{name} is unknown{hint} The model {config.model!r} takes {flags}"
                 )
-            value, others = row[name], row.get(AGAINST)
+            value, also, others = row[name], *(_listed(row.get(key)) for key in (ALSO, AGAINST))
+            if also:
+                value = ensemble(value, *also)
             if others:
-                value = contrast(value, *(others if isinstance(others, list) else [others]))
+                value = contrast(value, *others)
             pair.append((str(name), value))
     if len(pair) != 2:
         raise SettingError(f"inputs: need two, got {len(pair)}; the model {config.model!r} takes {flags}")
     return pair
+
+
+def _listed(given: Any) -> list[Any]:
+    """One or several; none for nothing."""
+    return given if isinstance(given, list) else [given] if given else []

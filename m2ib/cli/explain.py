@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from m2ib.results.explanation import Explanation
 
 _EXAMPLES = """inputs are given by modality: --image FILE --text WORDS (what the model takes: `m2ib adapters`).
---against VALUE after an input asks why this one rather than that one.
+--also VALUE after an input makes both one target, the mean of their embeddings; --against VALUE asks why this one rather
+than that one.
 every option may also stand in a YAML file (--config) or be written as key=value:
 
   m2ib explain --image dog.jpg --text "a dog" --model clip --out report/
@@ -74,14 +75,14 @@ def write_report(explanations: Sequence[Explanation], folder: Path, title: str |
 
 def _check_boxes(boxes: Any, pair: Sequence[tuple[str, Any]]) -> None:
     """Raises :class:`SettingError` without exactly one image, and :class:`InputError` for the boxes themselves."""
+    from m2ib.contract.targets import shown_of
     from m2ib.data.boxes import boxes_of
     from m2ib.errors import SettingError
-    from m2ib.pipeline import Contrast
 
     images = [value for modality, value in pair if modality == "image"]
     if len(images) != 1:
         raise SettingError(f"boxes: they are drawn on the one image of a pair; this one has {len(images)}")
-    boxes_of(boxes, images[0].this if isinstance(images[0], Contrast) else images[0])
+    boxes_of(boxes, shown_of(images[0]))
 
 
 def write_figure(figure: Figure, path: Path) -> None:

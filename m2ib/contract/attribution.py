@@ -168,7 +168,7 @@ class AttributionPair:
     """What was found for the two inputs of a pair.
 
     attributions  one for each input, in the order given
-    similarity    cosine of the two embeddings; for a contrast, of the difference with the other side
+    similarity    cosine of the two embeddings; for an ensemble, of the mean, and for a contrast, of the difference, with the other side
     provenance    versions, adapter, checkpoint, device, dtype; which reference inputs, if any; JSON-able
     """
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from m2ib.renderers.names import contrasted
+from m2ib.renderers.names import contrasted, ensemble
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,7 +23,8 @@ def draw(explanation: AttributionPair) -> Figure:
     for axes, attribution in zip(figure.subplots(1, 2), explanation, strict=True):
         attribution.renderer.draw(attribution, axes)
         axes.set_title(_title(attribution), fontsize=10, parse_math=False)
-    to = " to the difference" if any(map(contrasted, explanation)) else ""
+    to = " to the mean" if any(map(ensemble, explanation)) else ""
+    to = " to the difference" if any(map(contrasted, explanation)) else to
     figure.suptitle(f"cosine similarity {explanation.similarity:.3f}{to}", fontsize=11)
     return figure
 
@@ -53,6 +54,7 @@ def _title(attribution: Attribution) -> str:
         title += f", {attribution.method}"
     names = contrasted(attribution)
     if names is None:
-        return title
+        several = ensemble(attribution)
+        return title + (f"\nof {several[0]!r:.45}, the first of {len(several)}" if several else "")
     this, other = (shorten(name, 45, placeholder=" …") for name in names)
     return f"{title}\n{this} rather than {other}"

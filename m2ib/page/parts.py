@@ -11,7 +11,7 @@ from markupsafe import Markup
 from m2ib.contract.attribution import Attribution
 from m2ib.registry.discovery import list_methods
 from m2ib.renderers.formatting import format_number
-from m2ib.renderers.names import contrasted, file_name
+from m2ib.renderers.names import contrasted, ensemble, file_name
 
 
 def attribution_values(attribution: Attribution, ident: str) -> dict[str, Any]:
@@ -24,6 +24,7 @@ def attribution_values(attribution: Attribution, ident: str) -> dict[str, Any]:
         "heard": attribution.origin.get("heard", ""),
         "warnings": attribution.origin.get("warnings", []),
         "contrast": contrasted(attribution),
+        "ensemble": ensemble(attribution),
         "total": total(attribution),
         "curves": _curves(attribution),
         "method": attribution.method,
@@ -55,6 +56,8 @@ def summary(name: str) -> str:
 def total(attribution: Attribution) -> str:
     """How much the map holds, and over what, in words."""
     values = attribution.grid if attribution.capacity is None else attribution.capacity
+    if not values.size:
+        return ""
     included = _included(attribution)
     tokens = f", {included} tokens included" if included else ""
     place = "positions" if attribution.capacity is not None else "cells"

@@ -145,7 +145,7 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
 
 @hookimpl
 def m2ib_register_renderers(register: Callable[[RendererSpec], None]) -> None:
-    """What is looked at: pictures, words, sounds, fields of measured values, traces, films, and plain numbers."""
+    """What is looked at: pictures, words, sounds, fields of measured values, traces, films, given embeddings, and plain numbers."""
     for name, summary, kind in (
         ("image", "a picture under its heat", "ImageRenderer"),
         ("text", "words shaded by their value", "TextRenderer"),
@@ -153,6 +153,7 @@ def m2ib_register_renderers(register: Callable[[RendererSpec], None]) -> None:
         ("field", "measured values under their heat: depth, warmth", "FieldRenderer"),
         ("traces", "curves over time, shaded", "TracesRenderer"),
         ("film", "moments of a video under their heat", "FilmRenderer"),
+        ("embedding", "a vector that was given in place of an input, without a map", "EmbeddingRenderer"),
         ("values", "a grid of any shape as numbers", "ValuesRenderer"),
     ):
         register(RendererSpec(name, summary, f"m2ib.renderers:{kind}"))

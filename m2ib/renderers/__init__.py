@@ -12,6 +12,7 @@ from m2ib.errors import AdapterError
 from m2ib.notices import warn
 from m2ib.registry.discovery import default_registry
 from m2ib.renderers.base import scale
+from m2ib.renderers.embedding import EmbeddingRenderer, EmbeddingView
 from m2ib.renderers.field import FieldRenderer, FieldView
 from m2ib.renderers.film import FilmRenderer, FilmView
 from m2ib.renderers.image import ImageRenderer, ImageView
@@ -54,11 +55,14 @@ _BY_VIEW: Mapping[type, Callable[[], Renderer]] = {
     FieldView: FieldRenderer,
     TracesView: TracesRenderer,
     FilmView: FilmRenderer,
+    EmbeddingView: EmbeddingRenderer,
 }
 
 
 __all__ = [
     "Box",
+    "EmbeddingRenderer",
+    "EmbeddingView",
     "FieldRenderer",
     "FieldView",
     "FilmRenderer",

@@ -1,0 +1,270 @@
+"""Ensembles and given embeddings as targets, against what the model itself gives."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
+
+import m2ib
+from m2ib.cli import main
+from naive import capacity
+from tiny_clip import END, START
+
+IDS = [torch.tensor([START, *inner, END]) for inner in ((5, 60, 7), (8, 9), (41, 3, 22, 17))]
+FEW: Any = {"steps": 2, "samples": 2}
+PHOTO = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+
+
+def pixels(seed: int = 1) -> Tensor:
+    return torch.randn(3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+class Full:
+    """The tiny CLIP's own calls."""
+
+    def __init__(self, model: m2ib.Model) -> None:
+        self.module: Any = model.module
+
+    def image(self, image: Tensor) -> Tensor:
+        return self.module.get_image_features(pixel_values=image[None]).pooler_output
+
+    @torch.no_grad()
+    def texts(self, *texts: Tensor) -> Tensor:
+        """(1, D) the unit mean of unit embeddings."""
+        found = [self.module.get_text_features(input_ids=ids[None]).pooler_output for ids in texts]
+        return normalize(torch.cat([normalize(each, dim=-1) for each in found]).mean(0, keepdim=True), dim=-1)
+
+    def map_of(self, image: Tensor, target: Tensor) -> np.ndarray:
+        block = self.module.vision_model.encoder.layers[1]
+        found = capacity(lambda: self.image(image), block, target, beta=0.1, variance=1.0)
+        return found[1:].detach().numpy()
+
+
+def close(grid: np.ndarray | None, expected: np.ndarray) -> None:
+    assert grid is not None
+    assert np.abs(grid.reshape(-1) - expected.reshape(-1)).max() <= 1e-9 * np.abs(expected).max()
+
+
+def test_an_ensemble_is_the_mean_of_unit_embeddings(clip64: m2ib.Model) -> None:
+    full, image = Full(clip64), pixels()
+    exp = m2ib.explain(clip64, image=image, text=m2ib.ensemble(*IDS), layer=1)
+    target = full.texts(*IDS)
+    close(exp["image"].grid, full.map_of(image, target))
+    assert exp.similarity == pytest.approx(cosine_similarity(full.image(image), target).item(), abs=1e-12)
+    alone = m2ib.explain(clip64, image=image, text=IDS[0], layer=1)
+    assert np.array_equal(exp["text"].grid, alone["text"].grid)  # the first one's own
+    assert abs(exp.similarity - alone.similarity) > 1e-3
+    assert exp["text"].origin["ensemble"] == [alone["text"].view["text"], *exp["text"].origin["ensemble"][1:]]
+    assert len(exp["text"].origin["ensemble"]) == 3
+    assert "ensemble" not in exp["image"].origin
+
+
+def test_a_contrast_of_ensembles(clip64: m2ib.Model) -> None:
+    full, image = Full(clip64), pixels()
+    two, one = m2ib.ensemble(IDS[:2]), IDS[2]
+    for this, other, target in (
+        (two, one, full.texts(*IDS[:2]) - full.texts(one)),
+        (one, two, full.texts(one) - full.texts(*IDS[:2])),
+    ):
+        exp = m2ib.explain(clip64, image=image, text=m2ib.contrast(this, other), layer=1)
+        close(exp["image"].grid, full.map_of(image, target))
+        close(exp["image"].against, full.map_of(image, -target))
+        assert exp.similarity == pytest.approx(cosine_similarity(full.image(image), target).item(), abs=1e-12)
+
+
+def test_targets_in_batches_are_those_one_by_one(clip64: m2ib.Model) -> None:
+    pairs = [
+        {"image": pixels(n), "text": text}
+        for n, text in enumerate(
+            (
+                m2ib.ensemble(*IDS),
+                IDS[0],
+                m2ib.ensemble(IDS[0], IDS[2]),
+                m2ib.embedding(np.arange(1, 17)),
+                IDS[0],
+            )
+        )
+    ]
+    for exp, pair in zip(m2ib.explain_many(clip64, pairs, **FEW), pairs, strict=True):
+        alone = m2ib.explain(clip64, **pair, **FEW)
+        assert exp.similarity == pytest.approx(alone.similarity, abs=1e-12)
+        close(exp["image"].grid, alone["image"].grid)
+
+
+def test_an_ensemble_of_one_is_the_one(clip64: m2ib.Model) -> None:
+    exp = m2ib.explain(clip64, image=pixels(), text=m2ib.ensemble(IDS[0]), **FEW)
+    assert exp.similarity == m2ib.explain(clip64, image=pixels(), text=IDS[0], **FEW).similarity
+    assert "ensemble" not in exp["text"].origin
+
+
+def test_images_and_both_sides_can_be_ensembles(clip64: m2ib.Model) -> None:
+    exp = m2ib.explain(
+        clip64, image=m2ib.ensemble(pixels(1), pixels(2)), text=m2ib.ensemble(*IDS[:2]), layer=1
+    )
+    full = Full(clip64)
+    with torch.no_grad():
+        images = normalize(
+            torch.cat([normalize(full.image(pixels(n)), dim=-1) for n in (1, 2)]).mean(0), dim=0
+        )
+    close(exp["image"].grid, full.map_of(pixels(1), full.texts(*IDS[:2])))
+    assert exp.similarity == pytest.approx(float(images @ full.texts(*IDS[:2])[0]), abs=1e-12)
+
+
+def test_the_page_of_an_ensemble_says_what_it_is(clip64: m2ib.Model, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        Image.fromarray(PHOTO).save(tmp_path / name)
+    files = m2ib.ensemble(tmp_path / "a.png", tmp_path / "b.png")
+    exp = m2ib.explain(clip64, image=files, text=m2ib.contrast(m2ib.ensemble(*IDS[:2]), IDS[2]), **FEW)
+    exp = m2ib.load_explanation(exp.save(tmp_path / "kept"))
+    page = exp.to_html(tmp_path / "page.html").read_text()
+    assert (
+        "the first of 2 inputs that are one target, the mean of their unit embeddings: <q>a.png</q>, <q>b.png</q>. The "
+        "map here explains <q>a.png</q> alone" in page
+    )
+    first, second = exp["text"].origin["ensemble"]
+    assert f"for <q>the mean of {first}, {second}</q>, rather than <q>" in page
+    assert f"The map here explains <q>{first}</q> alone; the difference is on the other side" in page
+    figure = exp.figure()
+    assert [axes.get_title().splitlines()[1] for axes in figure.axes if axes.get_title()] == [
+        "of 'a.png', the first of 2",
+        f"the mean of {first}, {second} rather than {exp['text'].origin['rather_than'][0]}",
+    ]
+    assert figure.get_suptitle().endswith(" to the difference")
+
+
+def test_warnings_of_all_members_are_shown(clip64: m2ib.Model) -> None:
+    dark = np.arange(32 * 32 * 3, dtype=np.uint8).reshape(32, 32, 3) % 9
+    with pytest.warns(m2ib.M2IBWarning, match="nearly black"):
+        exp = m2ib.explain(clip64, image=m2ib.ensemble(PHOTO, dark), text=IDS[0], **FEW)
+    assert len(exp["image"].origin["warnings"]) == 1
+    with pytest.warns(m2ib.M2IBWarning, match="nearly black"):
+        exp = m2ib.explain(clip64, image=m2ib.contrast(PHOTO, dark), text=IDS[0], **FEW)
+    assert len(exp["image"].origin["warnings"]) == 1
+
+
+@pytest.mark.parametrize("method", ["m2ib", "gradcam", "rise", "chefer"])
+def test_an_embedding_stands_for_the_input_that_has_it(clip64: m2ib.Model, method: str) -> None:
+    image = pixels()
+    vector = clip64.module.get_text_features(input_ids=IDS[0][None]).pooler_output[0]  # with its graph
+    more: Any = {"masks": 8} if method == "rise" else FEW if method == "m2ib" else {}
+    known = m2ib.explain(clip64, image=image, text=IDS[0], method=method, **more)
+    for given in (vector, 7 * vector, vector.detach().numpy(), vector.tolist(), vector[None]):
+        exp = m2ib.explain(clip64, image=image, text=m2ib.embedding(given), method=method, **more)
+        assert exp.similarity == pytest.approx(known.similarity, abs=1e-12)
+        close(exp["image"].grid, known["image"].grid)
+        assert exp.modalities == ("image", "text")
+    with_image = m2ib.explain(
+        clip64, ("image", image), ("image", m2ib.embedding(vector)), method=method, **more
+    )
+    close(with_image[0].grid, known["image"].grid)
+    first = m2ib.explain(clip64, text=m2ib.embedding(vector), image=image, method=method, **more)
+    close(first["image"].grid, known["image"].grid)
+
+
+def test_an_embedding_has_no_map_and_is_kept(clip64: m2ib.Model, tmp_path: Path) -> None:
+    vector = np.random.default_rng(0).normal(size=16)
+    exp = m2ib.explain(clip64, image=PHOTO, text=m2ib.embedding(vector), layer={"image": 1}, **FEW)
+    exp = m2ib.load_explanation(exp.save(tmp_path / "kept"))
+    given = exp["text"]
+    assert given.grid.shape == given.scores.shape == (0,)
+    assert given.words == []
+    assert given.settings == {}
+    assert given.origin == {"source": "embedding", "size": 16}
+    assert np.array_equal(given.view.vector, vector)
+    assert (
+        "an embedding of 16 numbers, given in place of an input; it has no map"
+        in exp.to_html(tmp_path / "page.html").read_text()
+    )
+    exp.figure().savefig(tmp_path / "figure.png")
+    assert "grid=(0,)" in repr(exp)
+
+
+def test_a_contrast_against_an_embedding(clip64: m2ib.Model, tmp_path: Path) -> None:
+    exp = m2ib.explain(
+        clip64, image=m2ib.embedding(np.arange(1, 17)), text=m2ib.contrast(IDS[0], IDS[1]), **FEW
+    )
+    alone = m2ib.explain(clip64, image=m2ib.embedding(np.arange(1, 17)), text=IDS[0], **FEW)
+    assert np.array_equal(exp["text"].grid, alone["text"].grid)
+    exp.to_html(tmp_path / "page.html")
+
+
+def test_what_is_no_target(clip64: m2ib.Model) -> None:
+    def said(make: Any) -> str:
+        with pytest.raises(m2ib.InputError) as caught:
+            make()
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    vector = m2ib.embedding(np.arange(1, 17))
+    assert said(lambda: m2ib.embedding(np.ones((3, 16)))) == "embedding: give one vector (D,), not (3, 16)"
+    assert said(lambda: m2ib.embedding(3.0)) == "embedding: give one vector (D,), not ()"
+    assert said(lambda: m2ib.embedding([])) == "embedding: give one vector (D,), not (0,)"
+    assert said(lambda: m2ib.embedding([1, np.nan])) == "embedding: the vector holds NaN or infinite values"
+    assert said(lambda: m2ib.embedding(np.zeros(16))) == "embedding: the vector is 0, and points nowhere"
+    assert said(lambda: m2ib.embedding("a cat")) == "embedding: give the numbers of one vector, not a str"
+    assert said(lambda: m2ib.explain(clip64, image=pixels(), text=m2ib.embedding(np.ones(512)))) == (
+        "embedding: the embedding of image has 16 numbers, that of text 512; give one out of the model's own space"
+    )
+    assert said(lambda: m2ib.explain(clip64, image=vector, text=vector)).startswith(
+        "explain: one side of a pair can be an embedding, not both"
+    )
+    assert said(lambda: m2ib.explain(clip64, image=pixels(), audio=vector)).startswith(
+        "model 'clip' takes no 'audio'"
+    )
+    assert said(m2ib.ensemble) == "ensemble: give inputs, as in ensemble('a cat', 'a photo of a cat')"
+    assert said(lambda: m2ib.ensemble(IDS[0], vector)).startswith("explain: embedding() is no input here")
+    assert said(lambda: m2ib.ensemble(m2ib.ensemble(IDS[0]))).startswith(
+        "explain: ensemble() is no input here"
+    )
+    nested = m2ib.contrast(m2ib.contrast(IDS[0], IDS[1]), IDS[2])
+    assert said(lambda: m2ib.explain(clip64, image=pixels(), text=nested)).startswith(
+        "explain: contrast() is no input"
+    )
+    with pytest.raises(m2ib.InputError, match=r"^image '/none.png' does not exist"):
+        m2ib.explain(clip64, image=m2ib.ensemble(PHOTO, "/none.png"), text=IDS[0])
+
+
+def test_an_ensemble_whose_members_cancel_out() -> None:
+    from m2ib.contract.targets import _mean
+
+    with pytest.raises(
+        m2ib.InputError, match=r"^ensemble: the embeddings of the text inputs cancel each other out$"
+    ):
+        _mean([torch.tensor([1.0, 0.0]), torch.tensor([-1.0, 0.0])], "text")
+
+
+def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Image.fromarray(PHOTO).save(tmp_path / "a.png")
+    few = [
+        "steps=1",
+        "samples=1",
+        "options.size=64",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "out"),
+        "--force",
+    ]
+    words = ["explain", "--image", str(tmp_path / "a.png"), "--text", "a cat", "--also", "a photo of a cat"]
+    assert main([*words, "--also", "my cat", "--against", "a dog", *few]) == 0
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    origin = manifest["attributions"][1]["origin"]
+    assert origin["ensemble"] == ["a cat", "a photo of a cat", "my cat"]
+    assert origin["rather_than"] == ["a dog"]
+    assert main(["explain", "--also", "a cat", *few]) == 2
+    assert "--also follows the input it belongs to, as in --text 'a cat' --also" in capsys.readouterr().err
+    (tmp_path / "a.yaml").write_text(
+        f"inputs: [{{image: {tmp_path}/a.png}}, {{text: a cat, also: [my cat]}}]"
+    )
+    assert main(["explain", "--config", str(tmp_path / "a.yaml"), *few]) == 0
+    (tmp_path / "b.yaml").write_text(f"inputs: {{image: {tmp_path}/a.png, text: a cat, also: [my cat]}}")
+    assert main(["explain", "--config", str(tmp_path / "b.yaml"), *few]) == 2
+    assert "'also' stands beside one input, so write a list" in capsys.readouterr().err
