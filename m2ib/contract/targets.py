@@ -41,11 +41,13 @@ class Embedding:
     def of(cls, given: Any) -> Embedding:
         """Of a tensor, an array or numbers, (D,) or (1, D). Raises :class:`InputError`."""
         try:
-            vector = torch.as_tensor(given if isinstance(given, Tensor) else np.asarray(given, np.float64))
-            vector = vector.detach().to("cpu", torch.float64)
+            vector = torch.as_tensor(given if isinstance(given, Tensor) else np.asarray(given)).detach()
+            if vector.is_complex():
+                raise TypeError("complex numbers")
+            vector = vector.to("cpu", torch.float64)
         except (TypeError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"embedding: give the numbers of one vector, not a {type(given).__name__}"
+                f"embedding: give the real numbers of one vector, not a {type(given).__name__}: {error!s:.80}"
             ) from error
         if vector.ndim == 2 and len(vector) == 1:
             vector = vector[0]

@@ -209,7 +209,14 @@ def test_what_is_no_target(clip64: m2ib.Model) -> None:
     assert said(lambda: m2ib.embedding([])) == "embedding: give one vector (D,), not (0,)"
     assert said(lambda: m2ib.embedding([1, np.nan])) == "embedding: the vector holds NaN or infinite values"
     assert said(lambda: m2ib.embedding(np.zeros(16))) == "embedding: the vector is 0, and points nowhere"
-    assert said(lambda: m2ib.embedding("a cat")) == "embedding: give the numbers of one vector, not a str"
+    for strange, kind in (
+        ("a cat", "str"),
+        (["a"], "list"),
+        (np.ones(16) * (1 + 1j), "ndarray"),
+        (None, "NoneType"),
+    ):
+        start = f"embedding: give the real numbers of one vector, not a {kind}: "
+        assert said(lambda given=strange: m2ib.embedding(given)).startswith(start)
     assert said(lambda: m2ib.explain(clip64, image=pixels(), text=m2ib.embedding(np.ones(512)))) == (
         "embedding: the embedding of image has 16 numbers, that of text 512; give one out of the model's own space"
     )

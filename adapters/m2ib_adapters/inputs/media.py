@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import tempfile
@@ -137,6 +138,10 @@ def _content(file: Any, name: str) -> bytes:
         content = file.read()
         if rewinds:
             file.seek(place)
+    except io.UnsupportedOperation:
+        raise InputError(
+            f"{name} is not open for reading; open it for bytes, as in open(path, 'rb')"
+        ) from None
     except Exception as error:  # an open file may be anybody's
         raise InputError(f"{name} cannot be read from its open file: {error}") from error
     if isinstance(content, str):

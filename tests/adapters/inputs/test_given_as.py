@@ -197,7 +197,7 @@ def test_open_files_that_cannot_be_read(tmp_path: Path) -> None:
         for raw, said in {
             text: f"image '{path}' is open as text; open it for bytes, as in open(path, 'rb')",
             closed: f"image '{path}' cannot be read from its open file: I/O operation on closed file",
-            writing: f"image '{tmp_path / 'new.png'}' cannot be read from its open file: read",
+            writing: f"image '{tmp_path / 'new.png'}' is not open for reading; open it for bytes, as in open(path, 'rb')",
             io.BytesIO(): "image is empty: 0 bytes",
         }.items():
             with pytest.raises(InputError) as caught:
