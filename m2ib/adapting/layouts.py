@@ -50,9 +50,19 @@ class Proof:
             )
         key = shape_text(inputs)
         if key not in self._known:
-            self._known[key] = self._encoder.layout or self._proven(inputs)
+            self._known[key] = self._said(inputs) or self._proven(inputs)
         layout, view = view_of(inputs, self._known[key])
         return Item(inputs, layout, view, {**origin, "inputs": key})
+
+    def _said(self, inputs: Inputs) -> Layout | None:
+        """The encoder's own layout, where it has one and takes inputs of this shape. Raises :class:`AdapterError`."""
+        layout = self._encoder.layout
+        if layout is not None:
+            with self._model.running():
+                embedded(
+                    self._encoder.embed, self._model.collate_one(inputs), f"adapt: {self._encoder.modality}"
+                )
+        return layout
 
     def stride(self, inputs: Inputs) -> tuple[int, ...] | None:
         """The step from cell to cell in the input, where the layout was proven with one; else None."""

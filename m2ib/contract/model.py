@@ -17,7 +17,7 @@ from torch.nn.functional import normalize
 
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item, each_tensor, first_of
-from m2ib.errors import InputError, M2IBError
+from m2ib.errors import InputError
 from m2ib.execution.context import alone, default_execution, entrances, evaluating
 from m2ib.notices import collected_warnings
 
@@ -61,7 +61,7 @@ class Model:
         """
         try:
             return self._item(modality, raw, truncate)
-        except M2IBError as error:
+        except Exception as error:  # an adapter's prepare may raise anything
             batch = first_of(raw)
             if batch is None:
                 raise
@@ -69,7 +69,7 @@ class Model:
         first, count = batch
         try:
             item = self._item(modality, first, truncate)
-        except M2IBError as error:
+        except Exception as error:
             raise (error if count == 1 and isinstance(raw, (list, tuple)) else fault) from None
         if count == 1:
             return replace(item, origin={**item.origin, "batch_of": 1})

@@ -445,3 +445,23 @@ def test_a_batch_axis_too_many_is_told_by_the_kit() -> None:
         "before it: ",
     ):
         check_adapter(model, {"image": EXAMPLES["image"]})
+
+
+# A batch of one is the one, though nothing said of which shape an input is.
+
+
+@pytest.mark.parametrize("layout", [None, m2ib.Layout((4, 4), index=tuple(range(1, 17)))])
+def test_a_batch_of_one_is_taken_as_the_one(layout: m2ib.Layout | None) -> None:
+    module, encoders = toy_encoders(layout=layout)
+    model = m2ib.adapt(
+        module, encoders, examples={"image": EXAMPLES["image"][0], "text": EXAMPLES["text"][0]}
+    )
+    raw = EXAMPLES["image"][0]
+    pixels = model.item("image", raw).inputs
+    assert isinstance(pixels, Tensor)
+    for given in (pixels[None], [pixels], [raw]):
+        item = model.item("image", given)
+        assert torch.equal(item.inputs, pixels)  # type: ignore[arg-type]
+        assert item.layout.grid == (4, 4)
+    with pytest.raises(m2ib.InputError, match=r"^image: this is a batch of 2, give one of them"):
+        model.item("image", torch.stack([pixels, pixels]))
