@@ -57,4 +57,5 @@ def _title(attribution: Attribution) -> str:
         several = ensemble(attribution)
         return title + (f"\nof {several[0]!r:.45}, the first of {len(several)}" if several else "")
     this, other = (shorten(name, 45, placeholder=" …") for name in names)
-    return f"{title}\n{this} rather than {other}"
+    between = " " if len(this + other) < 45 else "\n"
+    return f"{title}\n{this}{between}rather than {other}"
