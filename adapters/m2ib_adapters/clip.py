@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from m2ib.contract.encoder import Attention, Encoder
@@ -15,8 +14,9 @@ from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.errors import InputError
-from m2ib_adapters.checkpoints import from_transformers, has_any, image_processor_config, loading
-from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
+from m2ib_adapters.checkpoints import from_transformers, has_any, loading
+from m2ib_adapters.inputs.images import ImagePreparation
+from m2ib_adapters.inputs.processors import image_processor, processed_images
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
@@ -30,7 +30,6 @@ DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
 _NO_TOKENIZER = (
     "this checkpoint comes without a tokenizer; save one into its folder (CLIPTokenizer.save_pretrained)"
 )
-_OPENAI = (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
 
 
 def load(
@@ -75,21 +74,16 @@ def _tokenizer(source: str, options: dict[str, Any]) -> Any:
 
 def _preparation(source: str, options: dict[str, Any], module: Any) -> ImagePreparation:
     """From preprocessor_config.json; OpenAI's values where the checkpoint comes without one."""
-    size = (module.config.vision_config.image_size,) * 2
+    vision = module.config.vision_config
     with loading("clip", source):
-        given = image_processor_config(source, options)
-        resize = given.get("size", {"shortest_edge": size[0]})
-        squash = isinstance(resize, dict) and "height" in resize
-        mean, std = ([float(value) for value in given.get(f"image_{name}", usual)] for name, usual in _OPENAI)
-        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
-            raise ValueError(f"preprocessor_config.json has the image_mean {mean} and the image_std {std}")
-        return ImagePreparation(
-            size=size,
-            mean=tuple(mean),
-            std=tuple(std),
-            fit="squash" if squash else "crop",
-            interpolation=Image.Resampling(given.get("resample", Image.Resampling.BICUBIC)),
-        )
+        processor = image_processor(source, options) or _openai_processor(vision.image_size)
+        return processed_images(processor, vision.image_size, vision.num_channels)
+
+
+def _openai_processor(side: int) -> Any:
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=side)
 
 
 def _pooled_block(block: Any) -> PooledBlock | None:

@@ -5,6 +5,7 @@
 ``from_transformers``          transformers' model in one of them, with all of its weights
 ``has_any``, ...               which files a folder holds, and what its image processor does
 ``loading``                    whatever a library raises while it reads weights becomes one ``CheckpointError``
+``image_processor``            the image processor of a transformers checkpoint, and with ``processed_images`` its pixels
 ``ImagePreparation``           paths, PIL images and arrays -> a model's pixels, with what the renderer shows
 ``open_image``                 a path, PIL image or array -> an upright RGB image, and where it came from
 ``placed``                     a layout with its axes in pixels of the raw image
@@ -34,6 +35,7 @@ from m2ib_adapters.checkpoints import (
 )
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation, open_image, placed
 from m2ib_adapters.inputs.media import called, existing_file, optional
+from m2ib_adapters.inputs.processors import image_processor, processed_images, scale_of
 from m2ib_adapters.inputs.sound_files import Sound, open_sound, resample, resampled_length, source_range
 from m2ib_adapters.inputs.tensors import array_of, tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
@@ -46,7 +48,7 @@ __all__ = [
     "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImagePreparation", "Sound", "TextTower",
     "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text",
     "existing_file", "first_position", "from_folder_or_hub", "from_transformers", "has_any",
-    "image_processor_config", "loading", "open_image", "open_sound", "optional", "placed", "resample",
-    "resampled_length", "source_range", "tensor_of", "text_encoder", "tokens_of_ids", "tokens_of_text",
+    "image_processor", "image_processor_config", "loading", "open_image", "open_sound", "optional", "placed", "processed_images", "resample",
+    "resampled_length", "scale_of", "source_range", "tensor_of", "text_encoder", "tokens_of_ids", "tokens_of_text",
     "too_long",
 ]  # fmt: skip

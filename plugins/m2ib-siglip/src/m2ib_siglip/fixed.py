@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from PIL import Image
 from torch import Tensor
 
 import m2ib
@@ -13,8 +12,9 @@ from m2ib_adapters.kit import (
     ImagePreparation,
     block_layers,
     by_sdpa_of,
-    image_processor_config,
+    image_processor,
     loading,
+    processed_images,
     tensor_of,
 )
 from m2ib_siglip.examples import example_images
@@ -25,20 +25,15 @@ def preparation(source: str, options: dict[str, Any], config: Any) -> ImagePrepa
 
     Raises :class:`m2ib.CheckpointError` for one that cannot be read.
     """
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    vision = config.vision_config
     with loading("siglip", source):
-        given = image_processor_config(source, options)
-        mean, std = (
-            [float(value) for value in given.get(name, (0.5,) * 3)] for name in ("image_mean", "image_std")
-        )
-        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
-            raise ValueError(f"its image processor has the image_mean {mean} and the image_std {std}")
-        return ImagePreparation(
-            size=(config.vision_config.image_size,) * 2,
-            mean=tuple(mean),
-            std=tuple(std),
-            fit="squash",
-            interpolation=Image.Resampling(given.get("resample", Image.Resampling.BICUBIC)),
-        )
+        processor = image_processor(source, options)
+        if processor is None:
+            side = {"height": vision.image_size, "width": vision.image_size}
+            processor = SiglipImageProcessorPil(size=side)
+        return processed_images(processor, vision.image_size, vision.num_channels)
 
 
 def fixed_image_encoder(module: Any, preparation: ImagePreparation) -> m2ib.Encoder:
