@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from m2ib.contract.encoder import Attention, Encoder
 from m2ib.contract.inputs import Inputs
-from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.errors import InputError
 from m2ib_adapters.checkpoints import from_transformers, has_any, loading
@@ -23,6 +22,7 @@ from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
+from m2ib_adapters.towers.patches import Patches
 from m2ib_adapters.towers.pooled import PooledBlock, run_pooled
 from m2ib_adapters.towers.text import TextTower, text_encoder
 
@@ -114,9 +114,8 @@ def _run_pooled(blocks: Sequence[nn.Module], z: Tensor, mask: Tensor | None, ind
 def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     vision = module.vision_model
     blocks = vision.encoder.layers
-    patch = module.config.vision_config.patch_size
-    side = module.config.vision_config.image_size // patch
-    layout = Layout(grid=(side, side), index=tuple(range(1, side * side + 1)))  # the class token comes first
+    patch, size = module.config.vision_config.patch_size, preparation.size
+    patches = Patches((patch, patch), (patch, patch))
 
     def embed(pixels: Inputs) -> Tensor:
         return module.get_image_features(pixel_values=pixels).pooler_output  # (N, D), projected
@@ -128,10 +127,11 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     return image_encoder(
         embed,
         preparation,
-        layout,
+        patches.layout(size),
         block_layers(blocks, "vision_model.encoder.layers"),
         tail=tail,
-        stride=(patch, patch),
+        patches=patches,
+        size=size,
         attention=Attention(first_position, by_sdpa_of(vision.config)),
     )
 

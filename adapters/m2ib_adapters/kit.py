@@ -9,6 +9,7 @@
 ``ImagePreparation``           paths, PIL images and arrays -> a model's pixels, with what the renderer shows
 ``open_image``                 a path, PIL image or array -> an upright RGB image, and where it came from
 ``placed``                     a layout with its axes in pixels of the raw image
+``image_encoder``              an image encoder from its tower and its preparation; with ``Patches`` it cuts an image into
 ``open_sound``                 a file or ``(waveform, rate)`` -> a sound that can be read in parts
 ``resample``, ...              what goes with it
 ``TextTower``, ``text_encoder`` a text encoder from what is particular to it
@@ -41,14 +42,16 @@ from m2ib_adapters.inputs.tensors import array_of, tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
+from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
+from m2ib_adapters.towers.patches import Patches
 from m2ib_adapters.towers.text import TextTower, text_encoder
 
 __all__ = [
-    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImagePreparation", "Sound", "TextTower",
+    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImagePreparation", "Patches", "Sound", "TextTower",
     "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text",
     "existing_file", "first_position", "from_folder_or_hub", "from_transformers", "has_any",
-    "image_processor", "image_processor_config", "loading", "open_image", "open_sound", "optional", "placed", "processed_images", "resample",
+    "image_encoder", "image_processor", "image_processor_config", "loading", "open_image", "open_sound", "optional", "placed", "processed_images", "resample",
     "resampled_length", "scale_of", "source_range", "tensor_of", "text_encoder", "tokens_of_ids", "tokens_of_text",
     "too_long",
 ]  # fmt: skip

@@ -37,6 +37,7 @@ class FieldView:
     size     (rows, columns) of the model's input
     scale    (horizontal, vertical) pixels of ``values`` for one of the raw input
     regions  outlined over the map, their rows and columns in pixels of the raw input
+    read     (rows, columns) of the model's input that ``region`` shows, from the first on; None: all of them
     """
 
     values: np.ndarray
@@ -47,6 +48,7 @@ class FieldView:
     size: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
     regions: tuple[Region, ...] = ()
+    read: tuple[int, ...] | None = None
 
 
 class FieldRenderer(PixelRenderer):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -17,6 +15,7 @@ from torch import Tensor
 from m2ib.errors import InputError
 from m2ib_adapters.checkpoints import image_processor_config
 from m2ib_adapters.inputs.images import ImagePreparation, Region, warn_of_little
+from m2ib_adapters.inputs.options import is_number
 
 _LONGEST = 100  # an image longer than so many of its short sides is cut to them first; all see but its centre
 _TRIED = ((5, 7), (7, 5))
@@ -170,25 +169,29 @@ def scale_of(processor: Any, channels: int) -> tuple[tuple[float, ...], tuple[fl
     Raises ``ValueError`` for numbers that it cannot have.
     """
     factor = processor.rescale_factor if processor.do_rescale else 1.0
-    if isinstance(factor, bool) or not isinstance(factor, Real) or not 0 < factor < math.inf:
+    if not is_number(factor) or not factor > 0:
         raise ValueError(f"its image processor has the rescale_factor {factor!r}; it is a number > 0")
-    mean, std = (0.0,) * channels, (1.0,) * channels
+    mean: tuple[Any, ...] = (0.0,) * channels
+    std: tuple[Any, ...] = (1.0,) * channels
     if processor.do_normalize:
         given = processor.image_mean, processor.image_std
-        mean, std = ((each,) * channels if isinstance(each, Real) else tuple(each) for each in given)
-        numbers = all(isinstance(each, Real) and math.isfinite(each) for each in (*mean, *std))
-        if not numbers or not len(mean) == len(std) == channels or not min(std) > 0:
+        mean, std = ((each,) * channels if is_number(each) else tuple(each) for each in given)
+        if (
+            not all(map(is_number, (*mean, *std)))
+            or not len(mean) == len(std) == channels
+            or not min(std) > 0
+        ):
             raise ValueError(
                 f"its image processor has the image_mean {_listed(given[0])} and the image_std {_listed(given[1])}; the model takes "
                 f"{channels} channels: give one number, or {channels}, above 0 for image_std"
             )
-    range_ = 255 * float(factor)  # of pixels that are rescaled
-    return tuple(each / range_ for each in mean), tuple(each / range_ for each in std)
+    top = 255 * float(factor)  # what a white pixel is rescaled to
+    return tuple(each / top for each in mean), tuple(each / top for each in std)
 
 
 def _listed(given: Any) -> Any:
     return (
-        [float(each) if isinstance(each, Real) else each for each in given]
+        [float(each) if is_number(each) else each for each in given]
         if isinstance(given, (list, tuple))
         else given
     )
@@ -207,12 +210,16 @@ def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _said(processor: Any) -> dict[str, Any]:
     """What an image processor does, JSON-able."""
-    said = {name: getattr(processor, name, None) for name in _SAID}
-    return {
-        name: dict(value) if name in ("size", "crop_size", "pad_size") else value
-        for name, value in said.items()
-        if value is not None
-    }
+    said = {name: _plain(getattr(processor, name, None)) for name in _SAID}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    if isinstance(value, int) and not isinstance(value, bool):  # Pillow's filters are numbers with a name
+        return int(value)
+    return value if value is None or isinstance(value, (bool, float, str)) else dict(value)
 
 
 def _sizes(processor: Any) -> str:
