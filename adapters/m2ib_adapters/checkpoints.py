@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from logging import ERROR
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,16 @@ def from_transformers(
             f"{', '.join(wrong[:3])}; it belongs to another architecture, or is incomplete"
         )
     return module, place
+
+
+def path_of(adapter: str, checkpoint: Any, ways: str) -> str:
+    """A path or a name as text. Raises :class:`CheckpointError` for anything else, whose content is not printed.
+
+    ways  what to give
+    """
+    if isinstance(checkpoint, (str, PathLike)):
+        return str(checkpoint)
+    raise CheckpointError(f"{adapter}: checkpoint is a {type(checkpoint).__name__} in memory; {ways}")
 
 
 def has_any(source: str, *names: str) -> bool:

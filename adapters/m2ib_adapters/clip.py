@@ -12,13 +12,15 @@ from torch import Tensor, nn
 from m2ib.contract.encoder import Attention, Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.model import Model
-from m2ib.errors import InputError
-from m2ib_adapters.checkpoints import from_transformers, has_any, loading
+from m2ib.errors import InputError, SettingError
+from m2ib.notices import warn
+from m2ib_adapters.checkpoints import from_transformers, loading
 from m2ib_adapters.inputs.images import ImagePreparation
-from m2ib_adapters.inputs.processors import image_processor, processed_images
+from m2ib_adapters.inputs.processors import processed_images
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
+from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, unwrapped
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
@@ -33,22 +35,45 @@ _NO_TOKENIZER = (
 
 
 def load(
-    *, checkpoint: Any = None, device: torch.device, dtype: torch.dtype, attention: str | None = None
+    *,
+    checkpoint: Any = None,
+    device: torch.device,
+    dtype: torch.dtype,
+    attention: str | None = None,
+    processor: Any = None,
+    tokenizer: Any = None,
 ) -> Model:
     """A CLIP of any size with a ViT.
 
-    checkpoint  a hub id or a folder written by ``save_pretrained``
+    checkpoint  a hub id or a folder written by ``save_pretrained``; or a ``CLIPModel`` in memory, also inside PEFT's
+                model or torch.compile's, which is taken and left as it is
     attention   transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
+    processor   transformers' ``CLIPProcessor`` or image processor; None: the checkpoint's own
+    tokenizer   transformers' tokenizer; None: the processor's, else the checkpoint's own
     """
     from transformers import CLIPModel
 
-    source = DEFAULT_CHECKPOINT if checkpoint is None else str(checkpoint)
-    kinds = {"clip": CLIPModel}
-    module, options = from_transformers("clip", source, kinds, dtype=dtype, attn_implementation=attention)
-    module = module.to(device).eval()
+    if isinstance(checkpoint, nn.Module):
+        if attention is not None:
+            raise SettingError("clip: attention is set by net.set_attn_implementation for a model in memory")
+        module = unwrapped("clip", checkpoint, (CLIPModel,))
+        parts, source = parts_nearby("clip", module, processor, tokenizer), described(checkpoint)
+        if parts.image is None:
+            warn(
+                "clip: the model in memory came without processor=, so pixels are prepared with OpenAI's values; give it "
+                "if the model was trained with others",
+                stacklevel=4,
+            )
+        missing = "this model in memory came without tokenizer=; give it, or token ids"
+    else:
+        source = place_of("clip", checkpoint, DEFAULT_CHECKPOINT, (CLIPModel,))
+        kinds = {"clip": CLIPModel}
+        module, options = from_transformers("clip", source, kinds, dtype=dtype, attn_implementation=attention)
+        module = module.to(device).eval()
+        parts, missing = parts_of("clip", source, options, processor, tokenizer), _NO_TOKENIZER
     encoders = {
-        "image": _image_encoder(module, _preparation(source, options, module)),
-        "text": _text_encoder(module, _tokenizer(source, options)),
+        "image": _image_encoder(module, _preparation(source, parts.image, module)),
+        "text": _text_encoder(module, parts.tokenizer, missing),
     }
     origin = {"checkpoint": source, "architecture": _describe(module.config)}
     return Model(module, encoders, module.device, module.dtype, origin)
@@ -62,21 +87,11 @@ def _describe(config: Any) -> str:
     )
 
 
-def _tokenizer(source: str, options: dict[str, Any]) -> Any:
-    """The checkpoint's tokenizer; None when it comes without one (ids can still be explained)."""
-    from transformers import AutoTokenizer
-
-    if not has_any(source, "tokenizer.json", "vocab.json"):
-        return None
-    with loading("clip", source):
-        return AutoTokenizer.from_pretrained(source, **options)
-
-
-def _preparation(source: str, options: dict[str, Any], module: Any) -> ImagePreparation:
-    """From preprocessor_config.json; OpenAI's values where the checkpoint comes without one."""
+def _preparation(source: str, processor: Any, module: Any) -> ImagePreparation:
+    """By the checkpoint's image processor; OpenAI's where it comes without one."""
     vision = module.config.vision_config
     with loading("clip", source):
-        processor = image_processor(source, options) or _openai_processor(vision.image_size)
+        processor = processor or _openai_processor(vision.image_size)
         return processed_images(processor, vision.image_size, vision.num_channels)
 
 
@@ -136,7 +151,8 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     )
 
 
-def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
+def _text_encoder(module: Any, tokenizer: Any, missing: str) -> Encoder:
+    """``missing``: what is said where there is no tokenizer."""
     text = module.text_model
     config = module.config.text_config
     blocks = text.encoder.layers
@@ -165,7 +181,7 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         pooled = _run_pooled(blocks[layer + 1 :], z, mask, index)  # (M, C)
         return module.text_projection(text.final_layer_norm(pooled))  # (M, D)
 
-    coder: Coder = IdCoder(_NO_TOKENIZER)
+    coder: Coder = IdCoder(missing)
     if tokenizer is not None:
         coder = TokenizerCoder(tokenizer, tokenizer.all_special_ids)
     tower = TextTower(

@@ -6,6 +6,7 @@
 ``has_any``, ...               which files a folder holds, and what its image processor does
 ``loading``                    whatever a library raises while it reads weights becomes one ``CheckpointError``
 ``image_processor``            the image processor of a transformers checkpoint, and with ``processed_images`` its pixels
+``unwrapped``, ``parts_of``, ... a model in memory, and what makes its inputs ready
 ``ImagePreparation``           paths, PIL images and arrays -> a model's pixels, with what the renderer shows
 ``open_image``                 a path, PIL image or array -> an upright RGB image, and where it came from
 ``placed``                     a layout with its axes in pixels of the raw image
@@ -41,6 +42,7 @@ from m2ib_adapters.inputs.sound_files import Sound, open_sound, resample, resamp
 from m2ib_adapters.inputs.tensors import array_of, tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
+from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, unwrapped
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
@@ -49,9 +51,9 @@ from m2ib_adapters.towers.text import TextTower, text_encoder
 
 __all__ = [
     "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImagePreparation", "Patches", "Sound", "TextTower",
-    "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text",
+    "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text", "described",
     "existing_file", "first_position", "from_folder_or_hub", "from_transformers", "has_any",
-    "image_encoder", "image_processor", "image_processor_config", "loading", "open_image", "open_sound", "optional", "placed", "processed_images", "resample",
+    "image_encoder", "image_processor", "image_processor_config", "loading", "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed", "processed_images", "resample",
     "resampled_length", "scale_of", "source_range", "tensor_of", "text_encoder", "tokens_of_ids", "tokens_of_text",
-    "too_long",
+    "too_long", "unwrapped",
 ]  # fmt: skip

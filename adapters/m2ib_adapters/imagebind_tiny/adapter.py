@@ -15,6 +15,7 @@ from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError
 from m2ib.notices import warn
 from m2ib.scenes import WORDS, scenes
+from m2ib_adapters.checkpoints import path_of
 from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind import weights
 from m2ib_adapters.imagebind.architecture import Architecture
@@ -101,7 +102,11 @@ def _module(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> tuple[
     if checkpoint == RANDOM:
         warn(f"{NAME}: checkpoint={RANDOM!r} was loaded; its weights are random", stacklevel=5)
         return weights.random(sizes, device, dtype), {"checkpoint": RANDOM}
-    path = WEIGHTS if checkpoint is None else Path(str(checkpoint))
+    path = (
+        WEIGHTS
+        if checkpoint is None
+        else Path(path_of(NAME, checkpoint, f"give a file that `{_TRAIN}` wrote"))
+    )
     if not path.is_file():
         raise CheckpointError(
             f"{NAME}: the packaged weights are missing ({path}); run `{_TRAIN}` to make them"

@@ -113,8 +113,9 @@ class ImagePreparation:
             canvas = Image.new("RGB", (columns, rows), (self.fill,) * 3)
             corner = ((columns - inner[0]) // 2, (rows - inner[1]) // 2)
             canvas.paste(image.resize(inner, self.interpolation), corner)
-            left, top = -corner[0] * ratio, -corner[1] * ratio
-            return canvas, (left, top, left + columns * ratio, top + rows * ratio)
+            across, down = width / inner[0], height / inner[1]  # pixels of the image for one of the input
+            left, top = -corner[0] * across, -corner[1] * down
+            return canvas, (left, top, left + columns * across, top + rows * down)
         return self._crop(image, name)
 
     def _crop(self, image: Image.Image, name: str | None) -> tuple[Image.Image, Region]:

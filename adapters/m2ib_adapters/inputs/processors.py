@@ -83,10 +83,11 @@ class ProcessedImages(ImagePreparation):
         return array, (left * across, top * down, right * across, bottom * down)
 
 
-def image_processor(source: str, options: Mapping[str, Any]) -> Any:
-    """The image processor that a checkpoint's files describe, with Pillow; None where it comes without one.
+def image_processor(source: str, options: Mapping[str, Any], *, pillow: bool = True) -> Any:
+    """The image processor that a checkpoint's files describe; None where it comes without one.
 
     source   a folder or hub id; ``options`` for reading it
+    pillow   which of transformers' two, whose pixels differ by rounding; False: as transformers chooses
 
     Raises ``ValueError`` for one with steps that are not known, and what transformers raises.
     """
@@ -96,7 +97,7 @@ def image_processor(source: str, options: Mapping[str, Any]) -> Any:
     if not given:
         return None
     try:
-        processor = AutoImageProcessor.from_pretrained(source, backend="pil", **options)
+        processor = AutoImageProcessor.from_pretrained(source, backend="pil" if pillow else None, **options)
     except (TypeError, ValueError) as error:
         raise ValueError(f"its image processor cannot be made ({error}): it has {_kept(given)}") from error
     known = set(type(processor).valid_kwargs.__annotations__)

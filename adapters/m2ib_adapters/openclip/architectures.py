@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from m2ib.errors import CheckpointError, SettingError
-from m2ib_adapters.checkpoints import loading
+from m2ib_adapters.checkpoints import loading, path_of
 
 _HUB = "hf-hub:"
 _FOLDER = "local-dir:"
@@ -172,7 +172,7 @@ def choose(architecture: Architecture, checkpoint: Any) -> ChosenArchitecture | 
                 f"open-clip: checkpoint is missing; give a local file or a pretrained tag: {there_are}"
             )
         return None
-    name = str(checkpoint)
+    name = path_of("open-clip", checkpoint, "give a file, a pretrained tag, or open_clip's model itself")
     normal = name.lower().replace("-", "_")  # as open_clip compares them
     for tag, entry in architecture.tags.items():
         if tag == normal:

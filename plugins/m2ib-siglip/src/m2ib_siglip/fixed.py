@@ -13,15 +13,14 @@ from m2ib_adapters.kit import (
     block_layers,
     by_sdpa_of,
     image_encoder,
-    image_processor,
     loading,
     processed_images,
 )
 from m2ib_siglip.examples import example_images
 
 
-def preparation(source: str, options: dict[str, Any], config: Any) -> ImagePreparation:
-    """From preprocessor_config.json; SigLIP's values where the checkpoint comes without one.
+def preparation(source: str, processor: Any, config: Any) -> ImagePreparation:
+    """By the checkpoint's image processor; SigLIP's where it comes without one.
 
     Raises :class:`m2ib.CheckpointError` for one that cannot be read.
     """
@@ -29,7 +28,6 @@ def preparation(source: str, options: dict[str, Any], config: Any) -> ImagePrepa
 
     vision = config.vision_config
     with loading("siglip", source):
-        processor = image_processor(source, options)
         if processor is None:
             side = {"height": vision.image_size, "width": vision.image_size}
             processor = SiglipImageProcessorPil(size=side)

@@ -126,16 +126,16 @@ class Patching:
         return {"pixel_values": pixels, "pixel_attention_mask": mask, "spatial_shapes": shape}
 
 
-def patching(source: str, options: dict[str, Any], config: Any, max_patches: int | None) -> Patching:
+def patching(source: str, processor: Any, config: Any, max_patches: int | None) -> Patching:
     """With the image processor that comes with the checkpoint.
 
     Raises :class:`m2ib.CheckpointError` where it is missing, or another model's.
     """
-    from transformers import AutoImageProcessor
-
     patch = config.vision_config.patch_size
-    with loading("siglip", source):
-        processor = AutoImageProcessor.from_pretrained(source, **options)
+    if processor is None:
+        raise m2ib.CheckpointError(
+            f"siglip: checkpoint {source!r} cannot be loaded: it comes without its Siglip2ImageProcessor; give processor="
+        )
     name = type(processor).__name__.removesuffix("Pil")  # of the two that make the same
     cut, resizes = (getattr(processor, attribute, None) for attribute in ("patch_size", "do_resize"))
     if name != "Siglip2ImageProcessor" or cut != patch or not resizes:
