@@ -14,7 +14,7 @@ from m2ib.contract.inputs import Inputs
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
-from m2ib_adapters.checkpoints import from_transformers, loading
+from m2ib_adapters.checkpoints import loading
 from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.processors import processed_images
 from m2ib_adapters.inputs.tensors import tensor_of
@@ -27,6 +27,7 @@ from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
 from m2ib_adapters.towers.pooled import PooledBlock, run_pooled
 from m2ib_adapters.towers.text import TextTower, text_encoder
+from m2ib_adapters.transformers_models import base_of, from_transformers
 
 DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
 _NO_TOKENIZER = (
@@ -76,6 +77,8 @@ def load(
         "text": _text_encoder(module, parts.tokenizer, missing),
     }
     origin = {"checkpoint": source, "architecture": _describe(module.config)}
+    if not isinstance(checkpoint, nn.Module) and base_of(source) != source:
+        origin["base"] = base_of(source)
     return Model(module, encoders, module.device, module.dtype, origin)
 
 

@@ -30,7 +30,6 @@ from __future__ import annotations
 
 from m2ib_adapters.checkpoints import (
     from_folder_or_hub,
-    from_transformers,
     has_any,
     image_processor_config,
     loading,
@@ -48,6 +47,7 @@ from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
 from m2ib_adapters.towers.text import TextTower, text_encoder
+from m2ib_adapters.transformers_models import from_transformers
 
 __all__ = [
     "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImagePreparation", "Patches", "Sound", "TextTower",

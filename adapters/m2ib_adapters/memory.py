@@ -13,6 +13,7 @@ from torch import nn
 from m2ib.errors import CheckpointError, SettingError
 from m2ib_adapters.checkpoints import has_any, loading, path_of
 from m2ib_adapters.inputs.processors import image_processor, with_pillow
+from m2ib_adapters.transformers_models import base_of
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "tokenizer_config.json")
 _HERE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -100,12 +101,15 @@ def parts_of(
     Raises :class:`CheckpointError`, and :class:`SettingError` for what is neither.
     """
     image = processor
+    places = tuple(dict.fromkeys((source, base_of(source)))) if source else ()  # PEFT's folder, then its base
     if hasattr(processor, "image_processor"):
         image = processor.image_processor
         tokenizer = tokenizer if tokenizer is not None else getattr(processor, "tokenizer", None)
     with loading(adapter, source or "in memory"):
         if image is None:
-            image = image_processor(source, options, pillow=pillow) if source else None
+            image = next(
+                filter(None, (image_processor(place, options, pillow=pillow) for place in places)), None
+            )
         elif isinstance(image, (str, PathLike)):
             image = image_processor(str(image), _HERE, pillow=pillow)
         elif hasattr(image, "save_pretrained") and hasattr(image, "preprocess"):
@@ -116,7 +120,7 @@ def parts_of(
                 "this model, or the folder it was saved in"
             )
         if tokenizer is None:
-            tokenizer = _tokenizer(source, options) if source else None
+            tokenizer = next(filter(None, (_tokenizer(place, options) for place in places)), None)
         elif isinstance(tokenizer, (str, PathLike)):
             tokenizer = _tokenizer(str(tokenizer), _HERE)
         elif not hasattr(tokenizer, "convert_ids_to_tokens"):

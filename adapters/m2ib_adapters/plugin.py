@@ -38,7 +38,7 @@ ADAPTERS = (
         "m2ib_adapters.openclip.adapter:load",
         "any open_clip architecture with a pretrained tag or a local checkpoint file, or the model in memory",
         "m2ib[open-clip]",
-        options=("architecture", "quick_gelu", "preprocess", "tokenizer", "transform"),
+        options=("architecture", "quick_gelu", "preprocess", "tokenizer", "transform", "image_size"),
         attention=_PAIR,
     ),
     AdapterSpec(

@@ -14,6 +14,7 @@ from m2ib.errors import CheckpointError, SettingError
 from m2ib.notices import warn
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.images import Preparation
+from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, IdCoder, coder
 from m2ib_adapters.memory import described, unwrapped
 from m2ib_adapters.openclip import preprocess as preprocessing
@@ -35,6 +36,7 @@ def load(
     preprocess: Any = None,
     tokenizer: Any = None,
     transform: Any = None,
+    image_size: int | None = None,
 ) -> Model:
     """Any model of open_clip.
 
@@ -52,9 +54,13 @@ def load(
     transform     of a model in memory: the one for validation that ``open_clip.create_model_and_transforms`` gives, in
                   place of ``preprocess``. None: as the model's own ``preprocess_cfg`` says, else OpenAI's
 
+    image_size    pixels along a side of the images, in place of the architecture's; positions are interpolated to it
+
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
     if isinstance(checkpoint, nn.Module):
+        if image_size is not None:
+            raise SettingError("open-clip: image_size is that of the model in memory; leave it out")
         return _of_module(checkpoint, architecture, quick_gelu, preprocess, tokenizer, transform)
     if transform is not None:
         raise SettingError(
@@ -64,6 +70,9 @@ def load(
         raise SettingError(f"open-clip: quick_gelu is True, False or None, not {quick_gelu!r}")
     override = preprocessing.check(preprocess)
     source = resolve(architecture)
+    if image_size is not None:
+        check_count(image_size, "image_size", "open-clip")
+        source = source.of_size(image_size)
     chosen = choose(source, checkpoint)
     tag = (chosen.tag if chosen else None) or {}
     if quick_gelu is None:  # open_clip's entries say which weights were trained with it
@@ -75,9 +84,14 @@ def load(
             stacklevel=4,
         )
     else:
-        load_weights(module, source, chosen)
+        load_weights(module, source, chosen, interpolate=image_size is not None)
     pixels = preprocessing.merge(source.preprocess, tag, override)
     origin = _origin(source, chosen, quick_gelu)
+    if image_size is not None:
+        origin |= {
+            "image_size": image_size,
+            "positions": "interpolated where the checkpoint's are of another size",
+        }
     preparation = preprocessing.preparation(module.visual.image_size, pixels)
     context = source.config["text_cfg"].get("context_length") or 77
     module = module.to(device=device, dtype=dtype).eval()

@@ -6,7 +6,7 @@ import difflib
 import json
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,11 @@ class Architecture:
     tags: dict[str, dict[str, Any]] = field(default_factory=dict)
     weights: Path | None = None
     folder: Path | None = None
+
+    def of_size(self, side: int) -> Architecture:
+        """The same for square images of so many pixels a side."""
+        vision = {**self.config["vision_cfg"], "image_size": side}
+        return replace(self, config={**self.config, "vision_cfg": vision})
 
 
 def resolve(architecture: Any) -> Architecture:

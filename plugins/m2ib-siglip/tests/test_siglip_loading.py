@@ -233,5 +233,7 @@ def test_a_model_in_memory(request: pytest.FixtureRequest, kind: str) -> None:
 
 
 def test_another_class_in_memory() -> None:
-    with pytest.raises(m2ib.CheckpointError, match="is a torch Linear in memory, not a SiglipModel or Siglip2Model"):
+    with pytest.raises(
+        m2ib.CheckpointError, match="is a torch Linear in memory, not a SiglipModel or Siglip2Model"
+    ):
         m2ib.load_model("siglip", checkpoint=torch.nn.Linear(2, 2))
