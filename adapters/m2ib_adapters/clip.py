@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +17,12 @@ from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib_adapters.checkpoints import loading
 from m2ib_adapters.inputs.images import ImagePreparation
+from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.processors import processed_images
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
-from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, unwrapped
+from m2ib_adapters.memory import Parts, described, parts_nearby, parts_of, place_of, unwrapped
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
@@ -43,6 +45,7 @@ def load(
     attention: str | None = None,
     processor: Any = None,
     tokenizer: Any = None,
+    image_size: int | None = None,
 ) -> Model:
     """A CLIP of any size with a ViT.
 
@@ -51,12 +54,16 @@ def load(
     attention   transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
     processor   transformers' ``CLIPProcessor`` or image processor; None: the checkpoint's own
     tokenizer   transformers' tokenizer; None: the processor's, else the checkpoint's own
+    image_size  pixels along a side of the images, in place of the checkpoint's: positions are interpolated to it, and the
+                sizes of the image processor change with it
     """
     from transformers import CLIPModel
 
     if isinstance(checkpoint, nn.Module):
-        if attention is not None:
-            raise SettingError("clip: attention is set by net.set_attn_implementation for a model in memory")
+        if attention is not None or image_size is not None:
+            raise SettingError(
+                "clip: attention and image_size are those of the model in memory; leave them out"
+            )
         module = unwrapped("clip", checkpoint, (CLIPModel,))
         parts, source = parts_nearby("clip", module, processor, tokenizer), described(checkpoint)
         if parts.image is None:
@@ -72,6 +79,8 @@ def load(
         module, options = from_transformers("clip", source, kinds, dtype=dtype, attn_implementation=attention)
         module = module.to(device).eval()
         parts, missing = parts_of("clip", source, options, processor, tokenizer), _NO_TOKENIZER
+        if image_size is not None:
+            parts = _resize(module, image_size, parts)
     encoders = {
         "image": _image_encoder(module, _preparation(source, parts.image, module)),
         "text": _text_encoder(module, parts.tokenizer, missing),
@@ -79,7 +88,39 @@ def load(
     origin = {"checkpoint": source, "architecture": _describe(module.config)}
     if not isinstance(checkpoint, nn.Module) and base_of(source) != source:
         origin["base"] = base_of(source)
+    if image_size is not None:
+        origin |= {"image_size": image_size, "positions": "interpolated"}
     return Model(module, encoders, module.device, module.dtype, origin)
+
+
+def _resize(module: Any, side: int, parts: Parts) -> Parts:
+    """Interpolate the positions to images of so many pixels a side, and let the image processor make such."""
+    vision, config = module.vision_model.embeddings, module.config.vision_config
+    before, patch = config.image_size, config.patch_size
+    check_count(side, "image_size", "clip")
+    if side < patch:
+        raise SettingError(f"clip: image_size is {side}, less than a patch of {patch} pixels")
+    count = (side // patch) ** 2 + 1
+    with torch.no_grad():  # transformers' own way: (1, T, C), bicubic
+        stand_in = vision.position_embedding.weight.new_empty(1, count, config.hidden_size)
+        positions = vision.interpolate_pos_encoding(stand_in, side, side)[0]
+    vision.position_embedding = nn.Embedding.from_pretrained(positions, freeze=False)
+    vision.position_ids = torch.arange(count, device=positions.device)[None]
+    vision.num_patches, vision.num_positions = count - 1, count
+    vision.image_size = config.image_size = side
+    if parts.image is None:
+        return parts
+    image = deepcopy(parts.image)
+    for name in ("size", "crop_size", "pad_size"):
+        if given := dict(getattr(image, name, None) or {}):
+            setattr(
+                image,
+                name,
+                type(getattr(image, name))(
+                    **{key: round(each * side / before) for key, each in given.items()}
+                ),
+            )
+    return replace(parts, image=image)
 
 
 def _describe(config: Any) -> str:

@@ -28,7 +28,7 @@ ADAPTERS = (
         "m2ib_adapters.clip:load",
         "any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32), local folder, or the model in memory",
         "m2ib[clip]",
-        options=("attention", "processor", "tokenizer"),
+        options=("attention", "processor", "tokenizer", "image_size"),
         attention=_PAIR,
     ),
     AdapterSpec(

@@ -165,3 +165,24 @@ def test_a_peft_folder_without_a_base(tmp_path: Path) -> None:
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA"}))
     with pytest.raises(m2ib.CheckpointError, match="is PEFT's folder, whose adapter_config"):
         m2ib.load_model("clip", checkpoint=tmp_path, device="cpu")
+
+
+def test_a_clips_positions_are_interpolated(folder: Path, tmp_path: Path) -> None:
+    """As transformers does it call by call; patches of 8 pixels, 32 pixels at first."""
+    from transformers import CLIPModel
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    shutil.copytree(folder, tmp_path / "clip")
+    CLIPImageProcessorPil(size=40, crop_size=32).save_pretrained(tmp_path / "clip")
+    model = m2ib.load_model("clip", checkpoint=tmp_path / "clip", device="cpu", image_size=52)
+    item = model.item("image", photo(130, 130))
+    assert item.layout.grid == (6, 6)
+    assert item.view.region == (12, 12, 108, 108)  # of 65 pixels 6 are cut, of 52 are 48 read
+    net = CLIPModel.from_pretrained(folder)
+    with torch.no_grad():
+        features = net.get_image_features(item.inputs[None], interpolate_pos_encoding=True).pooler_output
+    wanted = nn.functional.normalize(features, dim=-1)
+    torch.testing.assert_close(model.embed("image", item.inputs[None]), wanted, rtol=1e-4, atol=1e-5)
+    assert model.origin["positions"] == "interpolated"
+    with pytest.raises(m2ib.SettingError, match="image_size is a whole number > 0, not 'big'"):
+        m2ib.load_model("clip", checkpoint=folder, device="cpu", image_size="big")
