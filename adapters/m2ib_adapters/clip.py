@@ -85,7 +85,7 @@ def load(
         "image": _image_encoder(module, _preparation(source, parts.image, module)),
         "text": _text_encoder(module, parts.tokenizer, missing),
     }
-    origin = {"checkpoint": source, "architecture": _describe(module.config)}
+    origin: dict[str, Any] = {"checkpoint": source, "architecture": _describe(module.config)}
     if not isinstance(checkpoint, nn.Module) and base_of(source) != source:
         origin["base"] = base_of(source)
     if image_size is not None:

@@ -24,7 +24,7 @@ _NESTS = ("state_dict", "model_state_dict", "model")  # where training checkpoin
 _PREFIXES = ("module.", "_orig_mod.", "model.", "clip.")
 _KINDS = {
     "PEFT's, which belong to a base model (give the folder with adapter_config.json)": ("lora_A", "lora_B"),
-    "transformers' CLIPModel or SiglipModel": ("vision_model.", "text_model."),
+    "transformers' CLIPModel or its kin": ("vision_model.", "text_model."),
     "ImageBind's": ("modality_trunks.",),
     "a CLIP's of OpenAI or open_clip": ("visual.", "transformer.resblocks."),
     "an optimizer's": ("param_groups", "optimizer"),

@@ -59,7 +59,7 @@ def from_transformers(
     file = next((Path(source) / name for name in _WEIGHTS if (Path(source) / name).is_file()), None)
     if wrong and file is not None:  # by names that training code has changed
         state = read_state(file, adapter, mapped=can_be_mapped(file))
-        found = f"; {found_in(state)}"
+        found = "" if state.keys() & module.state_dict().keys() else f"; {found_in(state)}"
         with loading(adapter, source):
             module, report = kind.from_pretrained(None, config=config, state_dict=state, **told, **options)
         wrong = _wrong(report, computed)
