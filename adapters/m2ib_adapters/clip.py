@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
@@ -46,6 +46,7 @@ def load(
     processor: Any = None,
     tokenizer: Any = None,
     image_size: int | None = None,
+    image: Mapping[str, Any] | None = None,
 ) -> Model:
     """A CLIP of any size with a ViT.
 
@@ -56,6 +57,7 @@ def load(
     tokenizer   transformers' tokenizer; None: the processor's, else the checkpoint's own
     image_size  pixels along a side of the images, in place of the checkpoint's: positions are interpolated to it, and the
                 sizes of the image processor change with it
+    image       how raw images are read: page, minimum, maximum
     """
     from transformers import CLIPModel
 
@@ -82,7 +84,7 @@ def load(
         if image_size is not None:
             parts = _resize(module, image_size, parts)
     encoders = {
-        "image": _image_encoder(module, _preparation(source, parts.image, module)),
+        "image": _image_encoder(module, _preparation(source, parts.image, module).given(image, "clip")),
         "text": _text_encoder(module, parts.tokenizer, missing),
     }
     origin: dict[str, Any] = {"checkpoint": source, "architecture": _describe(module.config)}

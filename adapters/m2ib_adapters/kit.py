@@ -8,6 +8,7 @@
 ``image_processor``            the image processor of a transformers checkpoint, and with ``processed_images`` its pixels
 ``unwrapped``, ``parts_of``, ... a model in memory, and what makes its inputs ready
 ``ImagePreparation``           paths, PIL images and arrays -> a model's pixels, with what the renderer shows
+``ImageOptions``               what a user may say of raw images: page, minimum, maximum
 ``open_image``                 a path, PIL image or array -> an upright RGB image, and where it came from
 ``placed``                     a layout with its axes in pixels of the raw image
 ``image_encoder``              an image encoder from its tower and its preparation; with ``Patches`` it cuts an image into
@@ -34,10 +35,19 @@ from m2ib_adapters.checkpoints import (
     image_processor_config,
     loading,
 )
-from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation, open_image, placed
+from m2ib_adapters.inputs.images import (
+    OPENAI_MEAN,
+    OPENAI_STD,
+    ImageOptions,
+    ImagePreparation,
+    open_image,
+    placed,
+)
 from m2ib_adapters.inputs.media import called, existing_file, optional
 from m2ib_adapters.inputs.processors import image_processor, processed_images, scale_of
-from m2ib_adapters.inputs.sound_files import Sound, open_sound, resample, resampled_length, source_range
+from m2ib_adapters.inputs.resampling import resample, resampled_length, source_range
+from m2ib_adapters.inputs.sound_files import open_sound
+from m2ib_adapters.inputs.sounds import Sound
 from m2ib_adapters.inputs.tensors import array_of, tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
@@ -50,8 +60,8 @@ from m2ib_adapters.towers.text import TextTower, text_encoder
 from m2ib_adapters.transformers_models import from_transformers
 
 __all__ = [
-    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImagePreparation", "Patches", "Sound", "TextTower",
-    "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text", "described",
+    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImageOptions", "ImagePreparation", "Patches", "Sound",
+    "TextTower", "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text", "described",
     "existing_file", "first_position", "from_folder_or_hub", "from_transformers", "has_any",
     "image_encoder", "image_processor", "image_processor_config", "loading", "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed", "processed_images", "resample",
     "resampled_length", "scale_of", "source_range", "tensor_of", "text_encoder", "tokens_of_ids", "tokens_of_text",

@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from torch.nn.functional import multi_head_attention_forward, scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
+from m2ib.activations.capture import check_differentiable, cut_graph
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.errors import AdapterError
+from m2ib.execution.context import this_thread
 
 _ONE_CALL = "torch.nn.functional.scaled_dot_product_attention"
 
@@ -80,6 +82,8 @@ def watch_run(encoder: Encoder, run: Callable[[], Tensor], first: int) -> Watche
     """:func:`watch` for any way to the embedding; with ``first`` = the number of blocks, for one that runs none."""
     if encoder.attention is None:
         raise AdapterError(f"{encoder.modality}: the encoder has no `attention` to watch")
+    if torch.is_grad_enabled():
+        check_differentiable(encoder, first - 1)
     with ExitStack() as stack:
         if encoder.attention.by_sdpa is not None:
             stack.enter_context(encoder.attention.by_sdpa())
@@ -106,12 +110,15 @@ class _Watcher(TorchFunctionMode):
 
     def follow(self, stack: ExitStack, number: int) -> None:
         """Know when this block begins and ends, until the stack is closed."""
-        layer = self._encoder.blocks[number]
+        layer, ours = self._encoder.blocks[number], this_thread()
 
         def begin(module: nn.Module, args: Any) -> None:
-            self._inside = number
+            if ours():
+                self._inside = number
 
         def end(module: nn.Module, args: Any, output: Any) -> None:
+            if not ours():
+                return
             self._inside = None
             self._outputs[number] = layer.read(output)
             self._over = number == len(self._encoder.blocks) - 1
@@ -215,6 +222,17 @@ def attend(
     return Attended(query, key, value, pattern, mixed)
 
 
-def gradients(similarity: Tensor, at: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """d similarity_n / d tensor for each row n of (N,); 0 where it does not depend on it. The graph is freed."""
-    return torch.autograd.grad(similarity.sum(), at, materialize_grads=True)
+def gradients(similarity: Tensor, at: Sequence[Tensor], encoder: Encoder) -> tuple[Tensor, ...]:
+    """d similarity_n / d tensor for each row n of (N,); 0 where it does not depend on it. The graph is freed.
+
+    Raises :class:`AdapterError` where it depends on none of them.
+    """
+    found: Sequence[Tensor | None] = ()
+    if similarity.requires_grad:
+        found = torch.autograd.grad(similarity.sum(), at, allow_unused=True)
+    if all(gradient is None for gradient in found):
+        raise cut_graph(encoder, len(encoder.blocks) - 1)
+    return tuple(
+        torch.zeros_like(tensor) if gradient is None else gradient
+        for tensor, gradient in zip(at, found, strict=True)
+    )

@@ -8,26 +8,26 @@ computed, what comes before is not, and no adapter has to rewrite its model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, repeat, repeat_inputs
 from m2ib.errors import AdapterError
+from m2ib.execution.context import this_thread
 
-_SHORT = 128  # positions
+_WITHOUT_GRADIENT = "torch.ao.nn.quantized"
 
 
 @contextmanager
 def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """``module(...)`` calls ``forward`` inside; what was there before is back outside."""
-    own = module.__dict__.get("forward")
-    module.forward = forward
+    """In this thread ``module(...)`` calls ``forward`` inside; what was there before is back outside."""
+    own, before, ours = module.__dict__.get("forward"), module.forward, this_thread()
+    module.forward = lambda *args, **kwargs: (forward if ours() else before)(*args, **kwargs)
     try:
         yield
     finally:
@@ -39,9 +39,12 @@ def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator
 
 @contextmanager
 def replaced_value(layer: Layer, replace: Callable[[Any], Any]) -> Iterator[None]:
-    """What passes at the layer passes through ``replace``: the module's first argument, or its output."""
+    """What passes at the layer in this thread passes through ``replace``: the module's first argument, or its output."""
+    ours = this_thread()
 
     def pre_hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not ours():
+            return None
         if args:
             return (replace(args[0]), *args[1:]), kwargs
         name = next(iter(kwargs))  # a block called by keyword: its first one
@@ -50,7 +53,9 @@ def replaced_value(layer: Layer, replace: Callable[[Any], Any]) -> Iterator[None
     if layer.at == "input":
         handle = layer.module.register_forward_pre_hook(pre_hook, with_kwargs=True)
     else:
-        handle = layer.module.register_forward_hook(lambda module, args, output: replace(output))
+        handle = layer.module.register_forward_hook(
+            lambda module, args, output: replace(output) if ours() else None
+        )
     try:
         yield
     finally:
@@ -86,6 +91,26 @@ class Recording:
         return self.encoder.layer(self.layer).read(self.outputs[self.layer])
 
 
+def cut_graph(encoder: Encoder, layer: int) -> AdapterError:
+    """No gradient comes back from the embedding to a layer."""
+    return AdapterError(
+        f"{encoder.modality}: no gradient comes back from the embedding to layer {layer} ({encoder.layer(layer).name}): `embed` "
+        "runs under torch.no_grad or torch.inference_mode, or a hook or block after the layer detaches what passes; take "
+        "that out (m2ib switches gradients off itself where it needs none)"
+    )
+
+
+def check_differentiable(encoder: Encoder, layer: int) -> None:
+    """Raises :class:`AdapterError` for parts after a layer that have no gradient: what goes round them has, and alone counts."""
+    for block in encoder.blocks[layer + 1 :]:
+        for name, part in block.module.named_modules():
+            if type(part).__module__.startswith(_WITHOUT_GRADIENT):
+                raise AdapterError(
+                    f"{encoder.modality}: {block.name}.{name} is a {type(part).__name__} of {type(part).__module__}, which has "
+                    "no gradient; use a method that needs none (rise, kernelshap), or a model that is not quantised"
+                )
+
+
 def record(encoder: Encoder, inputs: Inputs, layer: int) -> Recording:
     """Embed ``inputs`` (N, ...) once, without gradient, keeping what the tail from ``layer`` needs."""
     outputs: dict[int, Any] = {}
@@ -105,19 +130,14 @@ def record(encoder: Encoder, inputs: Inputs, layer: int) -> Recording:
         for index in wanted:
             stack.enter_context(_observed(encoder.layer(index), keep(index)))
         embedding = encoder.embed(inputs)  # (N, D)
+    if embedding.is_inference():
+        raise cut_graph(encoder, layer)
     for index in wanted:
         if index not in outputs:
             raise AdapterError(
                 f"{encoder.modality}: layer {index} ({encoder.layer(index).name}) did not run in the forward pass"
             )
     return Recording(encoder, inputs, layer, embedding, outputs)
-
-
-def _attention_for(activation: Tensor) -> AbstractContextManager[Any]:
-    """Plain matrix products for short sequences on the CPU: there the fused attention's backward is slower."""
-    if activation.device.type == "cpu" and activation.ndim == 3 and activation.shape[1] <= _SHORT:
-        return sdpa_kernel(SDPBackend.MATH)
-    return nullcontext()
 
 
 class Tail:
@@ -137,6 +157,8 @@ class Tail:
         self._stack = ExitStack()
 
     def __enter__(self) -> Tail:
+        if torch.is_grad_enabled():
+            check_differentiable(self._encoder, self._recording.layer)
         if self._fast is None:
             with ExitStack() as stack:  # undone here if a patch fails half-way
                 self._patch(stack)
@@ -147,11 +169,10 @@ class Tail:
         self._stack.close()
 
     def __call__(self, activation: Tensor) -> Tensor:
-        with _attention_for(activation):
-            if self._fast is not None:
-                return self._fast(activation, self._recording.layer, self._inputs)
-            self._replacement = activation
-            return self._encoder.embed(self._inputs)
+        if self._fast is not None:
+            return self._fast(activation, self._recording.layer, self._inputs)
+        self._replacement = activation
+        return self._encoder.embed(self._inputs)
 
     def _patch(self, stack: ExitStack) -> None:
         """Skip the blocks up to the layer, and let them give what was recorded, or what is put in its place.
@@ -175,8 +196,7 @@ class Tail:
     def _give(stack: ExitStack, layer: Layer, value: Callable[[], Any]) -> None:
         """The layer's module computes nothing and gives ``value()``."""
         stack.enter_context(replaced_forward(layer.module, lambda *args, **kwargs: value()))
-        handle = layer.module.register_forward_hook(lambda module, args, output: value())
-        stack.callback(handle.remove)
+        stack.enter_context(replaced_value(layer, lambda output: value()))
 
     def _repeated(self, index: int) -> Callable[[], Any]:
         """What a block gave, repeated to the tail's batch."""

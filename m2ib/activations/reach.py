@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.activations.capture import replaced_value
+from m2ib.activations.capture import cut_graph, replaced_value
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
@@ -31,7 +31,8 @@ def reaching_layers(encoder: Encoder, inputs: Inputs, layout: Layout) -> tuple[i
     """The layers -1 .. last with cells that move the embedding, for one input (1, ...) and its layout.
 
     One forward and one backward pass: the gradients of a random projection of the embedding at all layers. A
-    position counts as soon as one of its channels has a gradient that is not zero.
+    position counts as soon as one of its channels has a gradient that is not zero. Raises :class:`AdapterError` where no
+    graph leads back to any of them.
     """
     passed: dict[int, Tensor] = {}
 
@@ -51,12 +52,14 @@ def reaching_layers(encoder: Encoder, inputs: Inputs, layout: Layout) -> tuple[i
         for index in range(-1, len(encoder.blocks)):
             stack.enter_context(replaced_value(encoder.layer(index), keep(index)))
         embedding = encoder.embed(inputs)  # (1, D)
+    if not embedding.requires_grad:
+        raise cut_graph(encoder, -1)
     passed = {index: activation for index, activation in passed.items() if activation.requires_grad}
-    if not embedding.requires_grad or not passed:
-        return ()
     generator = torch.Generator("cpu").manual_seed(0)
     probe = torch.randn(embedding.shape, generator=generator, device="cpu").to(embedding)
     grads = torch.autograd.grad(embedding, list(passed.values()), probe, allow_unused=True)
+    if all(grad is None for grad in grads):
+        raise cut_graph(encoder, -1)
     good = []
     for (index, activation), grad in zip(passed.items(), grads, strict=True):
         if grad is None:

@@ -188,6 +188,11 @@ class Encoder:
             )
         return found
 
+    @property
+    def known_layers(self) -> tuple[Layer, ...]:
+        """The stem and the blocks, but for those that are only named."""
+        return tuple(layer for layer in (self.stem, *self.layers) if isinstance(layer, Layer))
+
     def layer(self, index: int) -> Layer:
         """The layer with this number: -1 is the stem, 0 .. len(blocks) - 1 the blocks."""
         if index != -1:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import dataclasses
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import cloudpickle
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -14,7 +17,7 @@ from torch.nn.functional import normalize
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item, each_tensor
 from m2ib.errors import InputError
-from m2ib.execution.context import default_execution, frozen, running
+from m2ib.execution.context import alone, default_execution, entrances, evaluating
 from m2ib.notices import collected_warnings
 
 
@@ -83,18 +86,44 @@ class Model:
     def embed(self, modality: str, inputs: Inputs) -> Tensor:
         """Embeddings of preprocessed inputs: float32 (N, D), rows L2-normalised, without gradient."""
         encoder = self.encoder(modality)
-        with default_execution(self.device, self.dtype), frozen(self.module), torch.no_grad():
+        with self.running(), torch.no_grad():
             return normalize(encoder.embed(self._move(inputs)).float(), dim=-1)
 
-    def running(self) -> AbstractContextManager[None]:
-        """Inside, no other fit runs, and the module runs as it was loaded, its weights frozen."""
-        return running(self.module, self.device, self.dtype)
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, no other thread runs the module, nor a fit of any model; what it computes is as it was loaded."""
+        layers = [layer.module for encoder in self.encoders.values() for layer in encoder.known_layers]
+        with alone(entrances(self.module, layers)), default_execution(self.device, self.dtype):
+            yield
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """:meth:`alone`, in evaluation mode; all as before outside."""
+        with self.alone(), evaluating(self.module):
+            yield
 
     def _move(self, inputs: Inputs) -> Inputs:
         def moved(tensor: Tensor) -> Tensor:
             return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
 
         return each_tensor(inputs, moved)
+
+    def __reduce__(self) -> tuple[Callable[[bytes], Model], tuple[bytes]]:
+        """For pickle, torch.save and deepcopy: encoders are functions that hold the module, and get the copy of it."""
+        stored = io.BytesIO()
+        fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+        try:
+            with self.alone():
+                torch.save(fields, stored, pickle_module=cloudpickle)
+        except Exception as error:  # an adapter's parts may be anything
+            raise InputError(
+                f"model {self.origin.get('adapter', '')!r}: cannot be copied or pickled, for one of its parts cannot: "
+                f"{' '.join(str(error).split()):.200}; load it a second time instead"
+            ) from error
+        return _restored, (stored.getvalue(),)
+
+    def __copy__(self) -> Model:
+        return replace(self)
 
     def __repr__(self) -> str:
         return (
@@ -117,6 +146,11 @@ def check_model(model: Any, who: str) -> None:
     elif isinstance(model, str):
         way = f"load it first: m2ib.load_model({model!r})"
     raise InputError(f"{who}: the model is a {name}, not an m2ib.Model; {way}")
+
+
+def _restored(stored: bytes) -> Model:
+    """The inverse of ``Model.__reduce__``."""
+    return Model(**torch.load(io.BytesIO(stored), weights_only=False))
 
 
 def _ready(make: Callable[..., Any] | None, what: str, modality: str) -> Callable[..., Any]:

@@ -215,7 +215,7 @@ class _Run:
             loss = info_nce(first, second, self.training.temperature)
             value = self._finite(loss, f"in epoch {epoch + 1}, batch {number}")
             adam.zero_grad()
-            loss.backward()
+            loss.backward(inputs=list(self.weights.values()))
             adam.step()
             total += value * len(places)
             advance()

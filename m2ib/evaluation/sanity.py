@@ -29,7 +29,6 @@ from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.weights import parts, preserved, redraw
-from m2ib.execution.context import MODEL_LOCK, default_execution
 from m2ib.metrics import Aggregate, RankCorrelation, aggregate
 from m2ib.pipeline import Plan, attribution_of, explain_side
 
@@ -159,7 +158,7 @@ def cascade(
 
     generator = torch.Generator(device="cpu").manual_seed(seed)
     every = [value for part in found for value in part.parameters.values()]
-    with MODEL_LOCK, default_execution(model.device, model.dtype):
+    with model.alone():
         look()
         with preserved(every):
             for number, part in enumerate(found):

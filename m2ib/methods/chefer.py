@@ -34,7 +34,9 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     def make(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         with torch.enable_grad():
             seen = watch(batch.encoder, batch.inputs, settings.first)
-            found = gradients(cosine(seen.embedding, targets), [call.pattern for call in seen.calls])
+            found = gradients(
+                cosine(seen.embedding, targets), [call.pattern for call in seen.calls], batch.encoder
+            )
         advance()
         length = seen.blocks[0].query.shape[2]
         with torch.no_grad():

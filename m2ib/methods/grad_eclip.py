@@ -37,7 +37,7 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
         with torch.enable_grad():
             seen = watch(batch.encoder, batch.inputs, len(batch.encoder.blocks) - settings.blocks)
             calls = seen.calls[-settings.blocks :]
-            found = gradients(cosine(seen.embedding, targets), [call.mixed for call in calls])
+            found = gradients(cosine(seen.embedding, targets), [call.mixed for call in calls], batch.encoder)
         advance()
         with torch.no_grad():
             block = seen.blocks[0]

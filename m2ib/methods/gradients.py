@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from m2ib.activations.capture import Recording, Tail
+from m2ib.activations.capture import Recording, Tail, check_differentiable, cut_graph
+from m2ib.contract.encoder import Encoder
 
 
 def cosine(embeddings: Tensor, targets: Tensor) -> Tensor:
@@ -21,5 +22,18 @@ def gradient_at(
     with torch.enable_grad(), Tail(recording, 1, fast=fast) as tail:
         z = activation.detach().requires_grad_()
         similarity = cosine(tail(z), targets)  # (N,)
-        (gradient,) = torch.autograd.grad(similarity.sum(), z)
-    return gradient, similarity.detach()
+        return gradient_of(similarity, z, recording.encoder, recording.layer), similarity.detach()
+
+
+def gradient_of(values: Tensor, at: Tensor, encoder: Encoder, layer: int) -> Tensor:
+    """d values.sum() / d at, where ``at`` is what passed at a layer, or before it.
+
+    Raises :class:`AdapterError` where no graph leads back to it.
+    """
+    check_differentiable(encoder, layer)
+    gradient = None
+    if values.requires_grad:
+        (gradient,) = torch.autograd.grad(values.sum(), at, allow_unused=True)
+    if gradient is None:
+        raise cut_graph(encoder, layer)
+    return gradient

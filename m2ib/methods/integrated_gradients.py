@@ -36,8 +36,9 @@ from torch import Tensor
 
 from m2ib.activations.capture import Recording, Tail, record
 from m2ib.contract.degradation import fill_cells, holds_numbers
+from m2ib.contract.encoder import Encoder
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, degradation_of
-from m2ib.methods.gradients import cosine
+from m2ib.methods.gradients import cosine, gradient_of
 
 AT_ONCE = 10  # points of the line in one forward and backward pass
 RULES = {"right": "riemann_right", "trapezoid": "riemann_trapezoid", "gausslegendre": "gausslegendre"}
@@ -107,7 +108,7 @@ def prepare(batch: Batch, settings: Settings, integrated: Any) -> PreparedBatch:
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         found = []
         for number, (line, target) in enumerate(zip(lines, targets, strict=True)):
-            found.append(Map(line.grid(_along(line, target, settings, integrated))))
+            found.append(Map(line.grid(_along(line, target, settings, integrated, encoder))))
             done = [settings.steps * inputs // len(lines) for inputs in (number, number + 1)]
             for _ in range(*done):
                 advance()
@@ -116,11 +117,17 @@ def prepare(batch: Batch, settings: Settings, integrated: Any) -> PreparedBatch:
     return PreparedBatch(embedding, maps)
 
 
-def _along(line: Line, target: Tensor, settings: Settings, integrated: Any) -> Tensor:
+def _along(line: Line, target: Tensor, settings: Settings, integrated: Any, encoder: Encoder) -> Tensor:
     """IG of each element, (1, ...)."""
-    along = integrated(lambda points: cosine(line.embed(points), target[None]))
+
+    def similarity(points: Tensor) -> Tensor:
+        return cosine(line.embed(points), target[None])
+
+    with torch.enable_grad():  # Captum does not say what is wrong with a graph
+        end = line.end.detach().requires_grad_()
+        gradient_of(similarity(end), end, encoder, -1)
     options = {"n_steps": settings.steps, "method": RULES[settings.rule], "internal_batch_size": AT_ONCE}
-    attributed: Tensor = along.attribute(line.end, baselines=line.start, **options)
+    attributed: Tensor = integrated(similarity).attribute(line.end, baselines=line.start, **options)
     wide = settings.steps / (settings.steps - 1) if settings.rule == "trapezoid" else 1
     return attributed * wide
 

@@ -57,7 +57,7 @@ def _by_blocks(batch: Batch, recording: Recording, seen: Watched, number: int, t
     with Tail(recording, 1, fast=batch.fast) as tail:
         everywhere = mean[:, None].expand_as(each).reshape(z.shape)  # (N, clips * T, C)
         similarity = cosine(tail(everywhere), targets)  # (N,)
-    (gradient,) = gradients(similarity, [call.pattern])  # (rows, heads, T, K)
+    (gradient,) = gradients(similarity, [call.pattern], batch.encoder)  # (rows, heads, T, K)
     return _positive(call, gradient).mean(1).sum(1)[:, :length] / count  # (rows, T)
 
 
@@ -69,7 +69,7 @@ def _by_pooling(batch: Batch, recording: Recording, seen: Watched, number: int, 
     assert pooling.pooling is not None
     check_pooling(batch, pooling.pooling, seen.blocks[0].query.shape[2])
     similarity = cosine(pooling.embedding, targets)  # (N,)
-    (gradient,) = gradients(similarity, [pooling.pooling.pattern])  # (rows, heads, Q, T)
+    (gradient,) = gradients(similarity, [pooling.pooling.pattern], batch.encoder)  # (rows, heads, Q, T)
     return _positive(pooling.pooling, gradient).mean((1, 2))
 
 

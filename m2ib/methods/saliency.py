@@ -23,7 +23,7 @@ from torch import Tensor
 from m2ib.activations.capture import record
 from m2ib.contract.degradation import Fading, gather, holds_numbers
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, degradation_of
-from m2ib.methods.gradients import cosine, gradient_at
+from m2ib.methods.gradients import cosine, gradient_at, gradient_of
 
 
 def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
@@ -40,7 +40,7 @@ def _at_input(batch: Batch, inputs: Tensor, fading: Fading, grids: list[tuple[in
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         with torch.enable_grad():
             x = inputs.detach().requires_grad_()  # (N, ...)
-            (gradient,) = torch.autograd.grad(cosine(batch.encoder.embed(x), targets).sum(), x)
+            gradient = gradient_of(cosine(batch.encoder.embed(x), targets), x, batch.encoder, -1)
         advance()
         found = []
         for grid, axes, g in zip(grids, places, gradient.abs().cpu().double(), strict=True):  # (...)

@@ -93,6 +93,9 @@ class SoundRenderer(OutliningRenderer):
             label.set_horizontalalignment("right" if n % 2 else "left")
         padded = min(view.frames) < frames
         unit = "seconds" if view.length < 60 else "time"
-        axes.set_xlabel(f"{unit} of the sound" + ("; striped: padding" if padded else ""))
+        axes.set_xlabel(
+            f"{unit} of {view.shown.replace('the whole sound', 'the sound')}"
+            + ("; striped: padding" if padded else "")
+        )
         marks = pitches(view)
         axes.set_yticks([place - 0.5 for place, _ in marks], [text for _, text in marks], fontsize=8)

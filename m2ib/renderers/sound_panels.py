@@ -165,7 +165,7 @@ def _padded_share(attribution: Attribution, clip: int) -> str:
 
 
 def _waveform_panel(attribution: Attribution) -> Panel:
-    """The whole sound, shaded by the sum over the frequencies: the mean of the clips that hold a moment."""
+    """What is shown of the sound, shaded by the sum over the frequencies: the mean of the clips that hold a moment."""
     view: SoundView = attribution.view
     columns = view.envelope.shape[1]
     frames = frames_of(attribution)
@@ -183,12 +183,12 @@ def _waveform_panel(attribution: Attribution) -> Panel:
     overlap = any(later[0] < earlier[1] for earlier, later in pairwise(places))
     shaded = "shaded by the sum over all frequencies"
     mean = ", the mean where clips overlap" if overlap else ""
-    several = f"the whole sound; the numbered bars are the clips that the model hears, {shaded}{mean}"
+    several = f"{view.shown}; the numbered bars are the clips that the model hears, {shaded}{mean}"
     return Panel(
         picture=Markup(
-            '<svg viewBox="0 0 {} 2" preserveAspectRatio="none" role="img" aria-label="waveform of the whole sound">'
+            '<svg viewBox="0 0 {} 2" preserveAspectRatio="none" role="img" aria-label="waveform of {}">'
             '<path d="{}"/></svg>'
-        ).format(columns, envelope_path(view.envelope)),
+        ).format(columns, view.shown, envelope_path(view.envelope)),
         width=view.length,
         height=1,
         shape=6,
@@ -200,7 +200,7 @@ def _waveform_panel(attribution: Attribution) -> Panel:
         x=Ruler([0, view.length], [0, view.length], "s"),
         xticks=[(moment, moment_text(view, moment)) for moment in moments],
         bars=names if len(view.clips) > 1 else (),
-        caption=several if len(view.clips) > 1 else f"the whole sound, {shaded}",
+        caption=several if len(view.clips) > 1 else f"{view.shown}, {shaded}",
         outlines=_moments_outlined(view),
         maps=maps,
         measure=" over all frequencies",
@@ -212,7 +212,12 @@ def player_with_hint(view: SoundView) -> Markup:
     held = sum(end - start for start, end in view.played)
     note = "a click on a map or on the waveform plays from there"
     if held < view.length - 0.05:
-        note += "; of this long sound only the clips can be heard"
+        parts = (
+            "the clips"
+            if view.played == view.clips
+            else " and ".join(_span(view, *part) for part in view.played)
+        )
+        note += f"; of this long sound only {parts} can be heard"
     return player(view) + Markup('<p class="hint">{}</p>').format(note)
 
 

@@ -17,7 +17,7 @@ from m2ib.contract.inputs import Item
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.errors import InputError
-from m2ib.execution.context import frozen
+from m2ib.execution.context import evaluating
 from m2ib.methods.bottleneck.information import mix
 from m2ib.testing.context import FULL, OWN, CheckContext
 from m2ib.testing.examples import check_differ, check_examples
@@ -70,7 +70,7 @@ def check_encoder(
 
 
 def _as_found(context: CheckContext, check: Callable[[CheckContext], None]) -> None:
-    with frozen(context.model.module):
+    with evaluating(context.model.module), torch.no_grad():
         check(context)
 
 

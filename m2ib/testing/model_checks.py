@@ -16,7 +16,7 @@ from m2ib.adapting.shapes import shape_text
 from m2ib.api import explain
 from m2ib.contract.model import Model
 from m2ib.errors import M2IBWarning
-from m2ib.execution.context import frozen
+from m2ib.execution.context import evaluating
 from m2ib.page.explanation import render_page
 from m2ib.results.explanation import load_explanation
 from m2ib.testing.results import CheckFailed, Result, require, require_embedding, run_check
@@ -42,7 +42,7 @@ def check_model(model: Model, examples: Mapping[str, Sequence[Any]]) -> None:
         item = model.item(modality, examples[modality][0])
         inputs = model.collate(modality, [item])
         try:
-            with frozen(model.module), torch.no_grad():
+            with evaluating(model.module), torch.no_grad():
                 out = encoder.embed(inputs)
         except Exception as error:  # a stranger's code may raise anything
             raise CheckFailed(

@@ -12,7 +12,7 @@ from m2ib.activations.reach import content_reached, nearest, reaching_layers
 from m2ib.contract.settings import resolve
 from m2ib.methods.bottleneck.settings import PRESETS, SETTINGS
 from m2ib.testing.context import CheckContext
-from m2ib.testing.results import require, shape_of
+from m2ib.testing.results import CheckFailed, require, shape_of
 
 
 def check_defaults(context: CheckContext) -> None:
@@ -28,12 +28,13 @@ def check_defaults(context: CheckContext) -> None:
         z = recording.activation.clone().requires_grad_()
         with torch.enable_grad(), Tail(recording, 1, fast=fast) as tail:
             out = tail(z)
-            require(
-                out.requires_grad,
-                f"no gradient comes back through {which} to layer {layer}: "
-                "something is detached, or runs under no_grad",
-            )
-            (grad,) = torch.autograd.grad(out.square().sum() + out.sum(), z)
+            values, grad = out.square().sum() + out.sum(), None
+            if values.requires_grad:
+                (grad,) = torch.autograd.grad(values, z, allow_unused=True)
+            if grad is None:
+                raise CheckFailed(
+                    f"no gradient comes back through {which} to layer {layer}: something is detached, or runs under no_grad"
+                )
         require(
             content_reached(item.layout, (grad != 0).any(axis)[0].cpu().numpy()),
             f"no cell of the grid at the default layer {layer} reaches the embedding through {which}; "

@@ -15,7 +15,7 @@ import torch
 import m2ib
 from m2ib.activations.capture import Tail, record, replaced_forward
 from m2ib.contract.inputs import repeat
-from m2ib.execution.context import frozen
+from m2ib.execution.context import evaluating
 from m2ib.testing.model_checks import state
 from naive import capacity
 from tiny_clip import END, START
@@ -97,7 +97,7 @@ def test_only_the_tail_runs(clip64: m2ib.Model) -> None:
 
 def test_a_recording_keeps_no_graph(clip64: m2ib.Model) -> None:
     encoder = clip64.encoder("text")
-    with frozen(clip64.module):
+    with evaluating(clip64.module):
         recording = record(encoder, IDS[None], 1)
         assert not recording.activation.requires_grad
         with Tail(recording, 3) as tail:

@@ -15,7 +15,7 @@ import m2ib
 import naive
 from m2ib import Defaults
 from m2ib.activations.capture import Tail, record
-from m2ib.execution.context import frozen
+from m2ib.execution.context import evaluating
 from m2ib.testing import ConformanceError, check_adapter
 from m2ib.testing.model_checks import state
 from tiny_clip import END, START
@@ -31,7 +31,7 @@ def by_trying(model: m2ib.Model, modality: str, raw: Any) -> tuple[int, ...]:
     inputs = model.collate(modality, [item])
     found = []
     for number in range(-1, len(encoder.layers)):
-        with frozen(model.module), torch.no_grad():
+        with evaluating(model.module), torch.no_grad():
             recording = record(encoder, inputs, number)
             z = recording.activation.clone()
             axis = encoder.layer(number).channel_axis

@@ -19,7 +19,7 @@ from m2ib.activations.attention import attend, watch
 from m2ib.contract.encoder import Attention, Defaults, Encoder, Layer
 from m2ib.contract.inputs import Item
 from m2ib.contract.layout import Layout
-from m2ib.execution.context import frozen
+from m2ib.execution.context import evaluating
 from m2ib.renderers import ValuesRenderer
 from open_clip_models import CPU, VIT, bert_config, hugging_face, photo, save_and_load, siglip_config
 from tiny_clip import END, START
@@ -146,7 +146,7 @@ def test_halves_are_computed_in_float32() -> None:
 def test_blocks_of_any_make_are_seen(block: type[nn.Module]) -> None:
     model = model_of(block(), block(), block())
     encoder, x = model.encoder("waves"), waves(1, 2)
-    with torch.no_grad(), frozen(model.module):
+    with torch.no_grad(), evaluating(model.module):
         plain = encoder.embed(x)
         seen = watch(encoder, x)
     torch.testing.assert_close(seen.embedding, plain, rtol=0, atol=1e-12)
@@ -161,7 +161,7 @@ def test_blocks_of_any_make_are_seen(block: type[nn.Module]) -> None:
 def test_the_graph_begins_at_the_first_watched_block() -> None:
     model = model_of(Plain(), Torch(), Plain())
     encoder, x = model.encoder("waves"), waves(1)
-    with frozen(model.module), torch.enable_grad():
+    with evaluating(model.module), torch.enable_grad():
         seen = watch(encoder, x, 1)
     assert len(seen.blocks) == 2
     assert seen.blocks[0].pattern.is_leaf
@@ -278,7 +278,7 @@ def test_a_function_mode_of_the_callers_stays(clip64: m2ib.Model) -> None:
 def check_embeddings(model: m2ib.Model, modality: str, raws: list[Any]) -> None:
     encoder, inputs = model.encoder(modality), model.preprocess(modality, raws)
     assert encoder.attention is not None
-    with frozen(model.module), torch.no_grad():
+    with evaluating(model.module), torch.no_grad():
         plain = encoder.embed(inputs)
         seen = watch(encoder, inputs)
     assert len(seen.blocks) == len(encoder.layers)

@@ -200,3 +200,52 @@ def test_a_contrast_has_both_signs(name: str) -> None:
     )
     assert exp["image"].against is not None
     np.testing.assert_allclose(exp["image"].against, -exp["image"].grid, rtol=0, atol=1e-6)
+
+
+def cut(model: m2ib.Model, how: str) -> m2ib.Model:
+    """The model as somebody has it whose graph is cut."""
+    whole = model.encoders["image"]
+
+    def embed(inputs: Any) -> Tensor:
+        with torch.no_grad() if how == "no_grad" else torch.inference_mode():
+            return whole.embed(inputs)
+
+    return replace(model, encoders={**model.encoders, "image": replace(whole, embed=embed, tail=None)})
+
+
+NEEDS_GRADIENTS = ("m2ib", "gradcam", "saliency", "integrated-gradients", "chefer", "grad-eclip", "legrad")
+
+
+@pytest.mark.parametrize("how", ["no_grad", "inference_mode", "hook"])
+@pytest.mark.parametrize("name", NEEDS_GRADIENTS)
+def test_a_cut_graph_is_refused_in_one_line(clip_folder: Any, name: str, how: str) -> None:
+    """It gave a map of what is large, without a word."""
+    model = m2ib.load_model("clip", checkpoint=clip_folder, device="cpu")
+    if how == "hook":
+        last = model.module.vision_model.encoder.layers[-1]
+        last.register_forward_hook(lambda module, args, output: output.detach())
+    else:
+        model = cut(model, how)
+    pair = ("image", pixels(1, 32)), ("text", torch.tensor([START, *range(5, 15), END]))
+    with pytest.raises(
+        m2ib.AdapterError, match=r"^image: no gradient comes back .* detaches what passes; take that"
+    ):
+        m2ib.explain(model, *pair, method=name, show_progress=False)
+
+
+@pytest.mark.parametrize("how", ["no_grad", "inference_mode", "hook"])
+def test_adapt_refuses_a_cut_graph(how: str) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 5, 4, 4), nn.Conv2d(5, 5, 1), nn.Conv2d(5, 5, 1))
+    surroundings = {"no_grad": torch.no_grad, "inference_mode": torch.inference_mode}.get(
+        how, torch.enable_grad
+    )
+    if how == "hook":
+        net[-1].register_forward_hook(lambda module, args, output: output.detach())
+
+    def embed(x: Any) -> Tensor:
+        with surroundings():
+            return net(x).mean((2, 3))
+
+    encoder = m2ib.Encoder(embed=embed, layers=("0", "1"))
+    with pytest.raises(m2ib.AdapterError, match="image: no gradient comes back from the embedding"):
+        m2ib.adapt(net, {"image": encoder}, examples={"image": pixels(1, 16)})

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 import m2ib
@@ -477,6 +478,20 @@ def test_of_a_long_sound_the_page_says_what_is_played() -> None:
     assert "only the clips" not in KINDS["sound"]().renderer.fragment(KINDS["sound"](), "x")
 
 
+def test_a_page_and_a_figure_say_what_is_shown_of_a_sound() -> None:
+    usual = KINDS["sound"]()
+    assert "the whole sound" in usual.renderer.fragment(usual, "x")
+    view = dataclasses.replace(usual.view, shown="the first 2 s of 9 s", played=((0.5, 1.0), (1.5, 2.0)))
+    a = dataclasses.replace(usual, view=view)
+    html = a.renderer.fragment(a, "x")
+    assert "the whole sound" not in html
+    assert "waveform of the first 2 s of 9 s" in html
+    assert "of this long sound only 0.50–1.00 s and 1.50–2.00 s can be heard" in html
+    axes = Figure().subplots()
+    a.renderer.draw(a, axes)
+    assert axes.get_xlabel().startswith("seconds of the first 2 s of 9 s")
+
+
 def test_a_sound_of_ten_seconds_makes_a_page_of_sane_size() -> None:
     rng = np.random.default_rng(0)
     view = SoundView(
@@ -518,6 +533,26 @@ def test_a_field_without_any_value_can_be_shown() -> None:
     a = dataclasses.replace(KINDS["field"](), view=field_view(values=np.full((20, 30), np.nan, np.float32)))
     assert "depth: nothing was measured" in a.renderer.fragment(a, "x")
     a.renderer.draw(a, Figure().subplots())
+
+
+def test_a_field_is_coloured_between_its_limits(tmp_path: Path) -> None:
+    values = np.linspace(0.5, 8, 20 * 30, dtype=np.float32).reshape(20, 30)
+    plain = dataclasses.replace(KINDS["field"](), view=field_view(values=values))
+    wild = values.copy()
+    wild[0, 0], wild[19, 29] = -1e10, 1e10  # 0.5 and 8 in the other
+    a = dataclasses.replace(plain, view=field_view(values=wild, limits=(0.5, 8.0)))
+    np.testing.assert_array_equal(a.renderer.pixels(a.view), plain.renderer.pixels(plain.view))
+    html = a.renderer.fragment(a, "x")
+    assert "depth ≤ 0.5 m" in html
+    assert "≥ 8 m" in html
+    axes = Figure().subplots()
+    a.renderer.draw(a, axes)
+    assert any("≤ 0.5 to ≥ 8 m" in text.get_text() for text in axes.findobj(Text))
+    within = dataclasses.replace(plain, view=field_view(values=values, limits=(0.0, 10.0)))
+    assert "depth 0 m" in within.renderer.fragment(within, "x")
+    assert "≤" not in within.renderer.fragment(within, "x")
+    renderer = FieldRenderer()
+    assert renderer.restore(renderer.store(a.view, tmp_path, "x"), tmp_path).limits == (0.5, 8.0)
 
 
 def test_large_fields_are_read_out_coarsely() -> None:

@@ -93,7 +93,7 @@ class Preparations:
 
         bins, frames, size = sizes.audio_num_mel_bins, sizes.audio_target_len, sizes.picture_size
         return cls(
-            image=ImagePatches(pixels, frame),
+            image=ImagePatches(pixels.given(options.get("image"), who), frame),
             audio=made(AudioPreparation, bins=bins, frames=frames, patches=sizes.patches("audio")),
             depth=made(DepthPreparation, size=size, patches=sizes.patches("depth")),
             thermal=made(ThermalPreparation, size=size, patches=sizes.patches("thermal")),
@@ -114,6 +114,7 @@ def _checked(given: Given, who: str) -> dict[str, Mapping[str, Any]]:
 
 
 _EXAMPLES = {
+    "image": '{"maximum": 4095}',
     "audio": '{"clips": 5}',
     "video": '{"crops": 1}',
     "depth": '{"sensor": "kinect-v2"}',

@@ -61,6 +61,7 @@ def load(
     checkpoint: Any = None,
     device: torch.device,
     dtype: torch.dtype,
+    image: Mapping[str, Any] | None = None,
     audio: Mapping[str, Any] | None = None,
     depth: Mapping[str, Any] | None = None,
     thermal: Mapping[str, Any] | None = None,
@@ -70,12 +71,12 @@ def load(
 
     checkpoint  None: the packaged weights; a file of the same keys and sizes; or "random": seeded random
                 weights, and a warning. On the device "meta" nothing is read
-    audio, depth, thermal, imu
+    image, audio, depth, thermal, imu
                 how raw inputs are prepared: fields of the preparations in ``m2ib_adapters.inputs``
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
-    ready = preparations({"audio": audio, "depth": depth, "thermal": thermal, "imu": imu})
+    ready = preparations({"image": image, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu})
     module, origin = _module(checkpoint, device, dtype)
     made = {
         modality: replace(

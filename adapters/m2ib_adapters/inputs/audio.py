@@ -19,15 +19,9 @@ from m2ib.notices import warn
 from m2ib.renderers import SoundView
 from m2ib_adapters.inputs.media import clip_starts, counted_clips, optional, rounded
 from m2ib_adapters.inputs.options import WithOptions, check_count, check_number, check_positive, is_number
-from m2ib_adapters.inputs.sound_files import (
-    Range,
-    Reading,
-    Sound,
-    open_sound,
-    resample,
-    resampled_length,
-    source_range,
-)
+from m2ib_adapters.inputs.resampling import Range, resample, resampled_length, source_range
+from m2ib_adapters.inputs.sound_files import open_sound
+from m2ib_adapters.inputs.sounds import Reading, Sound
 from m2ib_adapters.towers.patches import Patches
 
 _WINDOW, _STEP = 0.025, 0.01  # seconds of a spectrogram's frame, and to the next one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,11 @@ from m2ib_adapters.inputs.media import MAX_PIXELS, called, optional, too_large
 
 _ONLY_FILES = {"protocol_whitelist": "file"}  # a playlist must not reach into the network
 _USUAL_RATE = 25.0  # frames a second, of a file that gives neither times nor a rate
+_TRANSPARENT = re.compile("rgba|bgra|argb|abgr|yuva|gbrap|ya|pal8")  # ffmpeg's names of such pixels
+_PICTURE = b"\0\0\1\xb6"  # begins each picture of MPEG-4
+_STAND_IN = (
+    19  # bytes at most of a packet that stands where a picture belongs that was packed with an earlier one
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +35,7 @@ class FilmFile:
                 or says it wrongly: then frames can only be counted
     keys        stamps of the frames that decoding can start from, ascending
     unit        seconds
+    packed      whether packets hold two pictures, as DivX and XviD wrote them into AVI
     times       (frames,) float64: seconds from the first frame
     last        seconds that the last frame is shown
     rate        frames a second, on average
@@ -40,6 +47,7 @@ class FilmFile:
     stamps: tuple[int, ...]
     keys: tuple[int, ...]
     unit: float
+    packed: bool
     times: np.ndarray
     last: float
     rate: float
@@ -55,26 +63,35 @@ class FilmFile:
             unit = float(stream.time_base)
             reordered = stream.codec_context.has_b_frames
             packets = []
+            pictures = _Unpacking(stream)
             try:
                 for packet in container.demux(stream):
                     if packet.size and not packet.is_discard:
+                        pictures.of(packet)
                         packets.append((packet.pts, packet.is_keyframe, packet.duration or 0))
             except av.FFmpegError:
                 pass  # what comes before the damage can be seen
+            promised = stream.frames  # 0 where the header does not say it
         if not packets:
             raise InputError(f"{name} holds no frames")
+        if promised > pictures.count + 1:
+            warn(
+                f"{name} is cut short: its header promises {promised} frames, of which {pictures.count} are there and read"
+            )
         order = [stamp for stamp, _, _ in packets]
         # Frames that are decoded in another order than shown have other stamps than in the order of decoding.
-        counted = None in order or (reordered and order == sorted(order))
+        counted = pictures.packed or None in order or (reordered and order == sorted(order))
         if counted:
-            rate = rate or _USUAL_RATE
-            return cls(path, name, form, (), (), unit, np.arange(len(packets)) / rate, 1 / rate, rate)
+            rate, count = rate or _USUAL_RATE, pictures.count if pictures.packed else len(packets)
+            return cls(
+                path, name, form, (), (), unit, pictures.packed, np.arange(count) / rate, 1 / rate, rate
+            )
         stamps = tuple(sorted(set(order)))
         times = (np.array(stamps, np.float64) - stamps[0]) * unit  # (frames,)
         rate = rate or ((len(stamps) - 1) / times[-1] if len(stamps) > 1 else _USUAL_RATE)
         last = packets[order.index(stamps[-1])][2] * unit or 1 / rate
         keys = tuple(sorted({stamp for stamp, is_key, _ in packets if is_key})) or stamps[:1]
-        return cls(path, name, form, stamps, keys, unit, times, last, rate)
+        return cls(path, name, form, stamps, keys, unit, False, times, last, rate)
 
     def pictures(self, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """The frames with these numbers (ascending, each once), as (number, (H, W, 3) uint8), upright.
@@ -86,7 +103,7 @@ class FilmFile:
             with _opened(self.path, self.name) as (container, stream):
                 found = self._by_stamp if self.stamps else self._by_count
                 for number, frame in found(container, stream, numbers):
-                    picture = frame.to_ndarray(format="rgb24")  # (H, W, 3)
+                    picture = _picture(frame)  # (H, W, 3)
                     yield number, np.rot90(picture, round(frame.rotation / 90))  # counter-clockwise, as there
         except av.FFmpegError as error:
             raise InputError(f"{self.name} is damaged and cannot be decoded: {error.strerror}") from None
@@ -103,7 +120,7 @@ class FilmFile:
             yield number, frame
 
     def _by_count(self, container: Any, stream: Any, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
-        frames = enumerate(_decoded(container, stream))
+        frames = enumerate(_decoded(container, stream, packed=self.packed))
         at, frame = -1, None
         for number in numbers:
             while at < number and (following := next(frames, None)) is not None:
@@ -163,19 +180,56 @@ class _Cursor:
                 self._before, self._last = self._last, frame
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[Any]:
+def _picture(frame: Any) -> np.ndarray:
+    """(H, W, 3) uint8; what is transparent is laid on white, as of images."""
+    if not _TRANSPARENT.match(frame.format.name):
+        return np.asarray(frame.to_ndarray(format="rgb24"))
+    pixels = frame.to_ndarray(format="rgba").astype(np.uint16)  # (H, W, 4)
+    colours, opaque = pixels[..., :3], pixels[..., 3:]
+    return ((colours * opaque + 255 * (255 - opaque) + 127) // 255).astype(np.uint8)
+
+
+class _Unpacking:
+    """Takes packets apart that hold two pictures: one that is shown later, and one that is shown before it.
+
+    The picture's own place is then taken by a small packet, an empty one, or none.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._looking = stream.codec_context.name == "mpeg4"
+        self._waiting = 0  # pictures whose place is still to come
+        self.count, self.packed = 0, False
+
+    def of(self, packet: Any) -> list[bytes]:
+        """The pictures of a packet; none of one that stands for a picture that was there before."""
+        data = bytes(packet) if self._looking else b""
+        second = data.find(_PICTURE, data.find(_PICTURE) + 1)
+        if second > 0:
+            self.packed, pieces, self._waiting = True, [data[:second], data[second:]], self._waiting + 1
+        elif self._waiting and len(data) <= _STAND_IN:
+            pieces, self._waiting = [], self._waiting - 1
+        else:
+            pieces = [data]
+        self.count += len(pieces)
+        return pieces
+
+
+def _decoded(container: Any, stream: Any, *, packed: bool = False) -> Iterator[Any]:
     """Frames in the order they are shown, without those that are damaged."""
     av = optional("av", "video")
-    packets = container.demux(stream)
+    packets, pictures = container.demux(stream), _Unpacking(stream)
     while True:
         try:
             packet = next(packets)
         except (StopIteration, av.FFmpegError):
             return
-        try:
-            yield from packet.decode()
-        except av.FFmpegError:
-            continue
+        # the last packet is empty: the decoder then gives what it kept
+        parts = [av.Packet(part) for part in pictures.of(packet)] if packed and packet.size else [packet]
+        for part in parts:
+            try:
+                yield from stream.codec_context.decode(part) if packed else part.decode()
+            except av.FFmpegError:
+                continue
 
 
 @contextmanager
@@ -183,7 +237,7 @@ def _opened(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
     """The open file and its first stream of pictures. Raises :class:`InputError`."""
     av = optional("av", "video")
     try:
-        container = av.open(str(path.resolve()), options=_ONLY_FILES)
+        container = av.open(str(path.resolve()), options=_ONLY_FILES, metadata_errors="replace")
     except av.FFmpegError as error:
         raise InputError(
             f"{name} is not in a video format that can be read, or damaged: {error.strerror}"

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from m2ib.errors import InputError
 from m2ib_adapters.files import sha256
+from m2ib_adapters.inputs.animations import open_animation
 from m2ib_adapters.inputs.film_files import FilmFile
 from m2ib_adapters.inputs.images import open_image
 from m2ib_adapters.inputs.media import existing_file
@@ -105,6 +106,13 @@ def _from_images(images: list[Any], rate: float) -> Film:
 
 
 def _from_file(path: Path) -> Film:
+    animation = open_animation(path)
+    if animation is not None:
+        ends = np.cumsum(animation.lengths) / 1000  # (frames,) seconds
+        rate, constant = len(ends) / float(ends[-1]), bool(np.ptp(animation.lengths) == 0)
+        times = np.arange(len(ends)) / rate if constant else ends - animation.lengths / 1000
+        origin = {"source": str(path), "sha256": sha256(path), "format": animation.form}
+        return Film(animation.name, times, rate, constant, float(ends[-1]), animation.pictures, origin)
     file = FilmFile.of(path)
     even = np.arange(len(file.times)) / file.rate
     off = np.abs(file.times - even).max()  # seconds; stamps are rounded, some to milliseconds

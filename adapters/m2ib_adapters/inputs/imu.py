@@ -21,15 +21,17 @@ from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import TracesView
 from m2ib_adapters.inputs.media import called, rounded
+from m2ib_adapters.inputs.motion_columns import FACTORS, SENSORS, TRACES, unit_of
 from m2ib_adapters.inputs.options import WithOptions, check_positive, is_number, saying
-from m2ib_adapters.inputs.recordings import SENSORS, TRACES, MotionRecording, open_recording
+from m2ib_adapters.inputs.recordings import MotionRecording, open_recording
 from m2ib_adapters.towers.patches import Patches
 
-G = 9.80665  # m/s²
-_FACTORS = {"accelerometer": {"m/s2": 1.0, "g": G}, "gyroscope": {"rad/s": 1.0, "deg/s": np.pi / 180}}
 _SHOWN_UNITS = {"m/s2": "m/s²"}
-_PLAUSIBLE_G = (3.0, 30.0)  # m/s², median length of the acceleration, gravity included
+_PLAUSIBLE_G = (5.0, 20.0)  # m/s², median length of the acceleration, gravity included
+_GRAVITY = (8.0, 12.0)  # m/s², likewise: what a unit is suggested by
 _PLAUSIBLE_TURN = 35.0  # rad/s, 2000 degrees a second: what gyroscopes measure at most
+_PLAUSIBLE_TURNING = 4.0  # rad/s, for half of the time
+_SAID, _GUESSED, _ASSUMED = "option", "guessed by the columns' names", "assumed"  # how a unit is known
 _GAP = 5  # times the median step: from here on it is said
 _LONGEST_GAP = 0.1  # of the seconds that the model sees
 _FASTER = 1.25  # times the model's rate: from here on samples are averaged
@@ -45,8 +47,8 @@ class ImuPreparation(WithOptions):
     rate                of the raw input, samples a second; wins over its times. None: its times, and without
                         them its samples are taken to span ``seconds``
     start               seconds from the beginning of the recording
-    accelerometer_unit  of the raw input: "m/s2" or "g"; None: as the columns' names say, else "m/s2"
-    gyroscope_unit      of the raw input: "rad/s" or "deg/s"; None: as the columns' names say, else "rad/s"
+    accelerometer_unit  of the raw input: "m/s2", "g" or "mg"; None: as a table's header says, else "m/s2"
+    gyroscope_unit      of the raw input: "rad/s", "deg/s" or "mdeg/s"; None: as a table's header says, else "rad/s"
     """
 
     samples: int = 2000
@@ -67,10 +69,8 @@ class ImuPreparation(WithOptions):
             raise SettingError(f"imu: start is a number of seconds, 0 or more, not {self.start!r}")
         for sensor in SENSORS:
             unit = getattr(self, f"{sensor}_unit")
-            if unit is not None and unit not in list(_FACTORS[sensor]):
-                raise SettingError(
-                    f"imu: {sensor}_unit is one of {', '.join(_FACTORS[sensor])}, not {unit!r}"
-                )
+            if unit is not None and not (isinstance(unit, str) and unit_of(sensor, unit)):
+                raise SettingError(f"imu: {sensor}_unit is one of {', '.join(FACTORS[sensor])}, not {unit!r}")
 
     def prepare(self, raw: Any) -> Item:
         """Measurements as an :class:`Item` with (6, samples) float32 numbers, m/s² and rad/s.
@@ -93,7 +93,7 @@ class ImuPreparation(WithOptions):
         name = called(value, "imu")
         recording, origin = open_recording(value, timed=mine.rate is None)
         times, timing = mine._times(recording, name)
-        units = mine._units(recording)
+        units, sources = mine._units(recording)
         step = float(np.median(np.diff(times)))
         first = max(0, np.searchsorted(times, mine.start, "right") - 1)  # the last sample before the start
         last = np.searchsorted(times, mine.start + self.seconds) + 1
@@ -109,9 +109,10 @@ class ImuPreparation(WithOptions):
             )
         _check_values(seen, recording.columns or TRACES, name)
         gaps = mine._check_gaps(times, step, name)
-        factors = np.repeat([_FACTORS[sensor][units[sensor]] for sensor in SENSORS], 3)[:, None]  # (6, 1)
+        factors = np.repeat([FACTORS[sensor][units[sensor]] for sensor in SENSORS], 3)[:, None]  # (6, 1)
         converted = seen * factors
-        mine._warn_if_implausible(converted, units["accelerometer"], dict(recording.units), name)
+        _warn_of_acceleration(converted[:3], units["accelerometer"], sources["accelerometer"], name)
+        _warn_of_turns(converted[3:], sources["gyroscope"], name)
         wanted = mine.start + np.arange(self.samples) * (self.seconds / self.samples)  # (samples,)
         resampled, method = resample(converted, when, wanted)  # (6, samples)
         missing = _pad(resampled, wanted, when[-1] + step)
@@ -124,8 +125,8 @@ class ImuPreparation(WithOptions):
             "recorded_samples": recording.samples.shape[1],
             **timing,
             "span": [rounded(mine.start), rounded(mine.start + self.seconds)],
-            "accelerometer_unit": units["accelerometer"],
-            "gyroscope_unit": units["gyroscope"],
+            **{f"{sensor}_unit": units[sensor] for sensor in SENSORS},
+            **{f"{sensor}_unit_known_by": sources[sensor] for sensor in SENSORS},
             **gaps,
             "resampling": method,
             "padded_samples": missing,
@@ -165,12 +166,17 @@ class ImuPreparation(WithOptions):
             )
         return np.arange(count) / rate, {"rate": rounded(rate), "times": "assumed"}
 
-    def _units(self, recording: MotionRecording) -> dict[str, str]:
-        named = dict(recording.units)
-        return {
-            "accelerometer": self.accelerometer_unit or named.get("accelerometer", "m/s2"),
-            "gyroscope": self.gyroscope_unit or named.get("gyroscope", "rad/s"),
-        }
+    def _units(self, recording: MotionRecording) -> tuple[dict[str, str], dict[str, str]]:
+        """By sensor: its unit, and how it is known."""
+        units = {"accelerometer": "m/s2", "gyroscope": "rad/s"}
+        sources = dict.fromkeys(SENSORS, _ASSUMED)
+        for sensor, unit in recording.units:
+            units[sensor], sources[sensor] = unit, _GUESSED if sensor in recording.guessed else "header"
+        for sensor in SENSORS:
+            said = getattr(self, f"{sensor}_unit")
+            if said is not None:
+                units[sensor], sources[sensor] = unit_of(sensor, said) or said, _SAID
+        return units, sources
 
     def _check_gaps(self, times: np.ndarray, step: float, name: str) -> dict[str, Any]:
         """How many gaps the model sees, and the longest; warns of them, raises :class:`InputError` for one too long.
@@ -204,29 +210,6 @@ class ImuPreparation(WithOptions):
                 return f"say {saying('imu', 'start', rounded(begin))}"
         return f"no other start has {self.seconds:g} s behind it; give a longer recording"
 
-    def _warn_if_implausible(
-        self, samples: np.ndarray, unit: str, named: Mapping[str, str], name: str
-    ) -> None:
-        """Of ``samples`` (6, n) in m/s² and rad/s, where the user did not say the units.
-
-        Columns that name a unit can still hold acceleration without gravity; a turn in it is believed.
-        """
-        length = float(np.median(np.linalg.norm(samples[:3], axis=0)))
-        low, high = _PLAUSIBLE_G
-        if self.accelerometer_unit is None and not low <= length <= high:
-            warn(
-                f"{name}: the acceleration's median length is {length:.3g} m/s², where gravity alone is 9.81; if it "
-                f"is in g, say {saying('imu', 'accelerometer_unit', 'g')}; if gravity was taken out, put it back, or "
-                f"say accelerometer_unit={unit!r}"
-            )
-        turn = float(np.abs(samples[3:]).max())
-        if not (self.gyroscope_unit or "gyroscope" in named or turn <= _PLAUSIBLE_TURN):
-            warn(
-                f"{name}: the gyroscope's values reach {turn:.4g}, read as rad/s where 35 is the most that sensors "
-                f"measure; if they are in degrees, say {saying('imu', 'gyroscope_unit', 'deg/s')}, else "
-                "gyroscope_unit='rad/s'"
-            )
-
     def _layout(self, start: float) -> Layout:
         patches = Patches((self.window,), (self.window,))
         step = self.seconds / self.samples
@@ -246,6 +229,45 @@ class ImuPreparation(WithOptions):
             (self.start, self.start + self.seconds),
             self.samples,
         )
+
+
+def _warn_of_acceleration(samples: np.ndarray, unit: str, source: str, name: str) -> None:
+    """Of ``samples`` (3, n) in m/s², unless the user said the unit and gravity may be taken out."""
+    length = float(np.median(np.linalg.norm(samples, axis=0)))
+    low, high = _PLAUSIBLE_G
+    if low <= length <= high or (source == _SAID and length < low):
+        return
+    factors = FACTORS["accelerometer"]
+    fits = (
+        other
+        for other, factor in factors.items()
+        if _GRAVITY[0] <= length / factors[unit] * factor <= _GRAVITY[1]
+    )
+    other = next(fits, "mg" if length > high else "g")
+    warn(
+        f"{name}: the acceleration's median length is {length:.3g} m/s², where gravity alone is 9.81; if it "
+        f"is in {other}, say {saying('imu', 'accelerometer_unit', other)}; if gravity was taken out, put it back, or "
+        f"say accelerometer_unit={unit!r}"
+    )
+
+
+def _warn_of_turns(samples: np.ndarray, source: str, name: str) -> None:
+    """Of ``samples`` (3, n) in rad/s, where nobody said the unit."""
+    turn, usual = float(np.abs(samples).max()), float(np.median(np.linalg.norm(samples, axis=0)))
+    if source == _GUESSED:
+        warn(
+            f"{name}: the gyroscope's values are read as degrees a second, as browsers give what they call so; if they are in "
+            f"radians, say {saying('imu', 'gyroscope_unit', 'rad/s')}"
+        )
+    if source != _ASSUMED or (turn <= _PLAUSIBLE_TURN and usual <= _PLAUSIBLE_TURNING):
+        return
+    fault = f"reach {turn:.4g}, read as rad/s where {_PLAUSIBLE_TURN:g} is the most that sensors measure"
+    if turn <= _PLAUSIBLE_TURN:
+        fault = f"have a median length of {usual:.3g}, read as rad/s, which is a turn every {2 * np.pi / usual:.2g} s"
+    warn(
+        f"{name}: the gyroscope's values {fault}; if they are in degrees, say "
+        f"{saying('imu', 'gyroscope_unit', 'deg/s')}, else gyroscope_unit='rad/s'"
+    )
 
 
 def resample(samples: np.ndarray, times: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, str]:

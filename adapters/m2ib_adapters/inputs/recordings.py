@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,37 +14,18 @@ import numpy as np
 from torch import Tensor
 
 from m2ib.errors import InputError
+from m2ib.notices import warn
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.fields import load_array
 from m2ib_adapters.inputs.media import called, existing_file
-from m2ib_adapters.inputs.options import saying
+from m2ib_adapters.inputs.motion_columns import SENSORS, TRACES, find_motion, unit_of, words_of
+from m2ib_adapters.inputs.motion_times import find_times
 from m2ib_adapters.inputs.tensors import array_of
 
-SENSORS = ("accelerometer", "gyroscope")
-TRACES = tuple(f"{sensor} {axis}" for sensor in SENSORS for axis in "xyz")
-
-_SPELLINGS = {
-    "accelerometer": r"linear[\s_]?acceleration|accelerometer|acceleration|accel|accl|acc|a",
-    "gyroscope": r"angular[\s_]?velocity|gyroscope|gyro|gyr|g|omega|w",
-}
-_UNITS = {
-    "accelerometer": {"g": "g", **dict.fromkeys(("m/s2", "m/s/s", "mps2", "ms2", "ms-2"), "m/s2")},
-    "gyroscope": {
-        **dict.fromkeys(("rad/s", "rads", "radps", "rads-1", "rad"), "rad/s"),
-        **dict.fromkeys(("deg/s", "degs", "degps", "dps", "°/s", "deg"), "deg/s"),
-    },
-}
-_TIME = re.compile(
-    r"(?:.*[\s_.])?(?:time|times|timestamp|timestamps|time_stamp|t|ts|elapsed)"
-    r"(?:(?:[\s_.]*[\[(]|[\s_.]+)([a-zµ]+)[\])]?)?"
-)
-_SECONDS = {
-    **dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 1.0),
-    **dict.fromkeys(("ms", "msec", "millis", "milliseconds"), 1e-3),
-    **dict.fromkeys(("us", "µs", "usec", "micros", "microseconds"), 1e-6),
-    **dict.fromkeys(("ns", "nsec", "nanos", "nanoseconds"), 1e-9),
-}
-_SLOWEST, _FASTEST = 10.0, 5000.0  # samples a second that are plausible, where the unit of time is not named
+_COMMENTS = ("#", "//", "%")
+_RATE = re.compile(r"(?:update|sample|sampling|output)[ _]?rate\W*([\d.]+) *hz", re.IGNORECASE)
+_DEVICE = {"device", "name", "id", "mac", "address", "serial", "number"}  # words of a column that names it
+_BRIDGED = 0.1  # seconds at most that one sensor was not read while the other one was
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +37,16 @@ class MotionRecording:
     times    (T,) float64 seconds from the first sample; None where the recording has none
     units    by sensor, where the columns' names say it
     columns  the columns' names, in the order of :data:`TRACES`; () of plain arrays
+    guessed  sensors whose unit is that of programs which use such names
+    bridged  by sensor, how many samples were read at other times than the other sensor's, and are interpolated
     """
 
     samples: np.ndarray
     times: np.ndarray | None = None
     units: tuple[tuple[str, str], ...] = ()
     columns: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
+    bridged: Mapping[str, int] = field(default_factory=dict)
 
 
 def open_recording(raw: Any, *, timed: bool = True) -> tuple[MotionRecording, dict[str, Any]]:
@@ -83,7 +68,11 @@ def open_recording(raw: Any, *, timed: bool = True) -> tuple[MotionRecording, di
             raise InputError(
                 f"{name}: cannot read {suffix or 'a file without an ending'}; give a .csv or .npy file"
             )
-        return recording, {"source": str(path), "sha256": sha256(path), "columns": list(recording.columns)}
+        columns = {
+            "columns": list(recording.columns),
+            **({"bridged": dict(recording.bridged)} if recording.bridged else {}),
+        }
+        return recording, {"source": str(path), "sha256": sha256(path), **columns}
     if isinstance(raw, Tensor):
         raw = array_of(raw)
     if isinstance(raw, np.ndarray):
@@ -116,20 +105,27 @@ def _from_array(array: np.ndarray, who: str, timed: bool) -> MotionRecording:
 
 
 def _read_table(path: Path, who: str, timed: bool) -> MotionRecording:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{who} cannot be read as text: {error}") from error
-    numbered = [(at, line) for at, line in enumerate(text.splitlines(), 1) if line.strip() and line[0] != "#"]
-    if len(numbered) < 2:
-        raise InputError(f"{who} holds {len(numbered)} rows; a header and one row a sample are needed")
-    delimiter = max(",;\t", key=numbered[0][1].count)
-    reader = csv.reader((line for _, line in numbered), delimiter=delimiter)
+    lines = [(at, line) for at, line in enumerate(_text(path, who).splitlines(), 1) if line.strip()]
+    lines = [(at, line) for at, line in lines if not line.lower().lstrip('"').startswith("sep=")]
+    table = [(at, line) for at, line in lines if not line.startswith(_COMMENTS)]
+    comments = [line for at, line in lines if line.startswith(_COMMENTS) and table and at < table[0][0]]
+    if comments and _is_header(comments[-1], table[0][1]):
+        table.insert(0, (0, comments[-1].lstrip("#/% ")))
+    if len(table) < 2:
+        raise InputError(f"{who} holds {len(table)} rows; a header and one row a sample are needed")
+    delimiter = _delimiter(table[0][1])
+    reader = csv.reader(
+        (line.strip(" ") for _, line in table), delimiter=delimiter, skipinitialspace=delimiter == " "
+    )
     try:
         header = [name.strip() for name in next(reader)]
-        lines, rows = [], []
+        while header and not header[-1]:
+            header.pop()
+        numbers, rows = [], []
         for row in reader:
-            lines.append(numbered[reader.line_num - 1][0])
+            while len(row) > len(header) and not row[-1].strip():
+                row.pop()
+            numbers.append(table[reader.line_num - 1][0])
             rows.append(row)
     except csv.Error as error:
         raise InputError(f"{who} cannot be read as a table: {error}") from error
@@ -137,15 +133,49 @@ def _read_table(path: Path, who: str, timed: bool) -> MotionRecording:
         raise InputError(
             f"{who} has no header; its first row must name the columns, e.g. time,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"
         )
-    for at, row in zip(lines, rows, strict=True):
+    for at, row in zip(numbers, rows, strict=True):
         if len(row) != len(header):
             commas = delimiter == "," and len(row) > len(header)
             raise InputError(
                 f"{who}, row {at}: {len(row)} cells under {len(header)} columns; "
                 + ("save numbers with decimal points, not commas" if commas else "repair the file")
             )
-    cells = [_Column(name, [row[at] for row in rows], lines, who) for at, name in enumerate(header)]
-    return _assemble(header, cells, who, timed)
+    units: list[str] = []
+    if not any(_is_number(cell) for cell in rows[0]) and any(
+        unit_of(sensor, cell) for sensor in SENSORS for cell in rows[0]
+    ):
+        units, rows, numbers = rows[0], rows[1:], numbers[1:]
+    cells = [_Column(name, [row[at] for row in rows], numbers, who) for at, name in enumerate(header)]
+    recording = _assemble(header, cells, who, timed, units)
+    rate = _RATE.search("\n".join(comments))
+    if recording.times is not None or not rate or not timed:
+        return recording
+    return replace(recording, times=np.arange(len(rows)) / float(rate[1]))
+
+
+def _text(path: Path, who: str) -> str:
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{who} cannot be read as text: {error}") from error
+    except UnicodeDecodeError as error:
+        if b"\0" in data:
+            raise InputError(f"{who} cannot be read as text: {error}") from error
+        return data.decode("latin-1")  # where a degree sign is one byte
+
+
+def _delimiter(line: str) -> str:
+    found = max(",;\t", key=line.count)
+    return found if found in line else " "
+
+
+def _is_header(comment: str, row: str) -> bool:
+    """Whether a commented line names the columns of the first row."""
+    delimiter = _delimiter(row)
+    cells = row.rstrip(delimiter).split(delimiter)
+    numeric = sum(_is_number(cell) for cell in cells)
+    return numeric > len(TRACES) - 1 and len(comment.rstrip(delimiter).split(delimiter)) == len(cells)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,105 +201,50 @@ class _Column:
             ) from None
 
 
-def _assemble(names: Sequence[str], cells: Sequence[Any], who: str, timed: bool) -> MotionRecording:
+def _assemble(
+    names: Sequence[str], cells: Sequence[Any], who: str, timed: bool, units: Sequence[str] = ()
+) -> MotionRecording:
     """Find the six traces and the time among named columns."""
-    found: dict[str, tuple[int, str | None]] = {}
+    units = units or [""] * len(names)
+    motion = find_motion(names, units, who)
     for at, name in enumerate(names):
-        match = _trace(name)
-        if match is None:
-            continue
-        trace, unit = match
-        if trace in found:
+        words = {word for word, _ in words_of(name)}
+        several = (
+            sorted(set(getattr(cells[at], "cells", ()))) if "device" in words and words <= _DEVICE else ()
+        )
+        if len(several) > 1:
             raise InputError(
-                f"{who}: both {names[found[trace][0]]!r} and {name!r} can be the {trace}; remove or rename one"
+                f"{who}: the column {name!r} names {len(several)} devices, {several[0]!r} and others; keep the rows of one"
             )
-        found[trace] = (at, unit)
-    missing = [trace for trace in TRACES if trace not in found]
-    if missing:
-        raise InputError(
-            f"{who}: no column for {', '.join(missing)} among {', '.join(map(repr, names))}; name the columns "
-            "acc_x, acc_y, acc_z, gyro_x, gyro_y, gyro_z"
-        )
-    units = []
-    for sensor in SENSORS:
-        said = {found[f"{sensor} {axis}"][1] for axis in "xyz"}
-        if len(said) > 1:
-            raise InputError(
-                f"{who}: the names of the {sensor}'s columns say different units: {', '.join(sorted(unit or 'none' for unit in said))}"
-            )
-        unit = said.pop()
-        if unit is not None:
-            units.append((sensor, unit))
-    samples = np.stack([np.asarray(cells[found[trace][0]], dtype=np.float64) for trace in TRACES])  # (6, T)
-    columns = tuple(str(names[found[trace][0]]) for trace in TRACES)
-    return MotionRecording(samples, _times(names, cells, who) if timed else None, tuple(units), columns)
+    samples = np.stack([np.asarray(cells[at], dtype=np.float64) for at in motion.columns])  # (6, T)
+    columns = tuple(str(names[at]) for at in motion.columns)
+    times = find_times(names, units, cells, who) if timed else None
+    bridged = _bridge(samples, times, who) if times is not None else {}
+    return MotionRecording(samples, times, tuple(motion.units.items()), columns, motion.guessed, bridged)
 
 
-def _trace(name: str) -> tuple[str, str | None] | None:
-    """What a column's name says: the trace, and its unit if it is there."""
-    lower = name.strip().lower()
-    for sensor, spellings in _SPELLINGS.items():
-        match = re.fullmatch(
-            rf"(?:imu[\s_.]*)?(?:{spellings})[\s_.\-]*([xyz])(?:[\s_\[(/-]+(.+?)[\])]*)?", lower
-        )
-        if match is None:
+def _bridge(samples: np.ndarray, times: np.ndarray, who: str) -> dict[str, int]:
+    """Where one sensor was read between the other's readings: straight lines, in place; how many by sensor.
+
+    samples  (6, T), of which a row of the table leaves the one or the other sensor empty
+    """
+    empty = ~np.isfinite(samples).reshape(2, 3, -1)  # (sensors, axes, T)
+    rows = empty.any(1)  # (sensors, T)
+    if (rows != empty.all(1)).any() or rows.all(0).any():  # holes of another kind
+        return {}
+    bridged = {}
+    for sensor, traces, holes in zip(SENSORS, samples.reshape(2, 3, -1), rows, strict=True):
+        read = times[~holes]
+        if not holes.any() or not len(read) or np.diff([times[0], *read, times[-1]]).max() > _BRIDGED:
             continue
-        axis, rest = match.groups()
-        unit = _UNITS[sensor].get(re.sub(r"[\s_^*]", "", rest).replace("²", "2")) if rest else None
-        if rest is None or unit is not None:
-            return f"{sensor} {axis}", unit
-    return None
-
-
-def _times(names: Sequence[str], cells: Sequence[Any], who: str) -> np.ndarray | None:
-    """(T,) seconds from the first sample; None without a column for the time."""
-    found = []
-    for at, name in enumerate(names):
-        match = _TIME.fullmatch(name.strip().lower())
-        if match is not None and (not match[1] or match[1] in _SECONDS):
-            found.append((at, match[1]))
-    if not found:
-        return None
-    if len(found) > 1:
-        raise InputError(
-            f"{who}: {', '.join(repr(names[at]) for at, _ in found)} can all be the time; keep one of them"
+        for trace in traces:
+            trace[holes] = np.interp(times[holes], read, trace[~holes])
+        bridged[sensor] = int(holes.sum())
+        warn(
+            f"{who}: {bridged[sensor]} of {len(times)} rows have no value of the {sensor}, which was read at other times; "
+            "bridged by straight lines"
         )
-    at, unit = found[0]
-    times = np.asarray(cells[at])
-    if not np.isfinite(times).all():
-        raise InputError(
-            f"{who}: empty, NaN or infinite cells in the column {names[at]!r} ({int((~np.isfinite(times)).sum())}); "
-            "repair or remove these rows"
-        )
-    times = (times - times[0]).astype(np.float64)
-    _check_order(times, str(names[at]), who)
-    if unit or len(times) < 2:
-        return times * _SECONDS[unit or "s"]
-    return times * _time_unit(times, str(names[at]), who)
-
-
-def _check_order(times: np.ndarray, name: str, who: str) -> None:
-    backwards = np.flatnonzero(np.diff(times) <= 0)
-    if backwards.size:
-        at = int(backwards[0])
-        often = f", and {backwards.size} times in all" if backwards.size > 1 else ""
-        raise InputError(
-            f"{who}: the time in the column {name!r} does not rise from sample {at + 1} ({times[at]:.6g}) to sample "
-            f"{at + 2} ({times[at + 1]:.6g}){often}; sort and repair the samples, or say their rate, e.g. "
-            f"{saying('imu', 'rate', 200)}"
-        )
-
-
-def _time_unit(times: np.ndarray, name: str, who: str) -> float:
-    """The seconds of one unit of ``times``: the one of s, ms, us, ns that gives 10 to 5000 samples a second."""
-    step = float(np.median(np.diff(times)))
-    for unit in ("s", "ms", "us", "ns"):
-        if _SLOWEST <= 1 / (step * _SECONDS[unit]) <= _FASTEST:
-            return _SECONDS[unit]
-    raise InputError(
-        f"{who}: the unit of the column {name!r} is not clear from its median step of {step:g}; call it "
-        f"{name}_s, {name}_ms, {name}_us or {name}_ns"
-    )
+    return bridged
 
 
 def _is_number(cell: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, SettingError
 from m2ib.notices import warn
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.images import Preparation
+from m2ib_adapters.inputs.images import ImagePreparation, Preparation
 from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, IdCoder, coder
 from m2ib_adapters.memory import described, unwrapped
@@ -37,6 +38,7 @@ def load(
     tokenizer: Any = None,
     transform: Any = None,
     image_size: int | None = None,
+    image: Mapping[str, Any] | None = None,
 ) -> Model:
     """Any model of open_clip.
 
@@ -53,15 +55,15 @@ def load(
                   ``open_clip.get_tokenizer`` gives
     transform     of a model in memory: the one for validation that ``open_clip.create_model_and_transforms`` gives, in
                   place of ``preprocess``. None: as the model's own ``preprocess_cfg`` says, else OpenAI's
-
     image_size    pixels along a side of the images, in place of the architecture's; positions are interpolated to it
+    image         how raw images are read: page, minimum, maximum
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
     if isinstance(checkpoint, nn.Module):
         if image_size is not None:
             raise SettingError("open-clip: image_size is that of the model in memory; leave it out")
-        return _of_module(checkpoint, architecture, quick_gelu, preprocess, tokenizer, transform)
+        return _of_module(checkpoint, architecture, quick_gelu, preprocess, tokenizer, transform, image)
     if transform is not None:
         raise SettingError(
             "open-clip: transform goes with a model in memory; say preprocess={...} for a checkpoint"
@@ -92,14 +94,20 @@ def load(
             "image_size": image_size,
             "positions": "interpolated where the checkpoint's are of another size",
         }
-    preparation = preprocessing.preparation(module.visual.image_size, pixels)
+    preparation = preprocessing.preparation(module.visual.image_size, pixels).given(image, "open-clip")
     context = source.config["text_cfg"].get("context_length") or 77
     module = module.to(device=device, dtype=dtype).eval()
     return build(module, preparation, _coder(source, tokenizer, context), context, origin)
 
 
 def _of_module(
-    net: nn.Module, architecture: Any, quick_gelu: Any, preprocess: Any, tokenizer: Any, transform: Any
+    net: nn.Module,
+    architecture: Any,
+    quick_gelu: Any,
+    preprocess: Any,
+    tokenizer: Any,
+    transform: Any,
+    image: Mapping[str, Any] | None,
 ) -> Model:
     """A model in memory, as it is."""
     import open_clip
@@ -115,7 +123,7 @@ def _of_module(
     size = (size, size) if isinstance(size, int) else tuple(size)
     said = getattr(module.visual, "preprocess_cfg", None)
     if transform is not None:
-        preparation: Preparation = transformed_images(transform, size)
+        preparation: ImagePreparation = transformed_images(transform, size)
     else:
         if not said and preprocess is None:
             warn(
@@ -138,7 +146,7 @@ def _of_module(
         "architecture": type(module).__name__,
         "open_clip": open_clip.__version__,
     }
-    return build(module, preparation, words, context, origin)
+    return build(module, preparation.given(image, "open-clip"), words, context, origin)
 
 
 def _given_tokenizer(tokenizer: Any) -> Coder:

@@ -19,6 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
+from torch.nn.utils.parametrize import is_parametrized
+
+from m2ib.execution.context import Guard
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def run_pooled(
     pooled_block  the last block by its parts, which are its present weights; None for a block that it does not know
                   every part of: that one runs as it is, and so does one that somebody watches
     """
-    shortcut = pooled_block(blocks[-1]) if len(blocks) and not _has_hooks(blocks[-1]) else None
+    shortcut = pooled_block(blocks[-1]) if len(blocks) and _is_plain(blocks[-1]) else None
     for block in blocks if shortcut is None else blocks[:-1]:
         z = run(block, z)  # (M, T, C)
     if shortcut is not None:
@@ -111,12 +114,15 @@ def run_pooled(
     return z[torch.arange(len(z), device=z.device), index]
 
 
-def _has_hooks(block: nn.Module) -> bool:
-    """Whether somebody watches or changes what passes through a block or its parts.
+def _is_plain(block: nn.Module) -> bool:
+    """Whether nobody watches or changes what passes through a block or its parts, and its weights are plain numbers.
 
-    Such a block has to run itself: :class:`PooledBlock` calls neither it nor its attention.
+    Any other block has to run itself: :class:`PooledBlock` calls neither it nor its attention.
     """
-    return any(
-        part._forward_hooks or part._forward_pre_hooks or "forward" in part.__dict__
+    return all(type(weight) in (nn.Parameter, Tensor) for weight in block.parameters()) and not any(
+        part._forward_hooks
+        or not all(isinstance(hook, Guard) for hook in part._forward_pre_hooks.values())
+        or "forward" in part.__dict__
+        or is_parametrized(part)
         for part in block.modules()
     )

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity
 
-from m2ib.activations.capture import Recording, Tail
+from m2ib.activations.capture import Recording, Tail, cut_graph
 from m2ib.activations.reach import content_reached, nearest, reaching_layers
 from m2ib.activations.reference import Statistics
 from m2ib.contract.attribution import Curve
@@ -100,7 +100,13 @@ def fit_bottlenecks(
     optimizer = torch.optim.Adam([alpha], lr=settings.lr)
     history: list[Tensor] = []
     kl = torch.zeros_like(a)
-    unreached: list[int] = []
+    arrived, unreached = list[bool](), list[int]()
+
+    def first_gradient(grad: Tensor | None) -> None:
+        if grad is None:
+            return
+        arrived.append(True)
+        unreached.extend(_unreached(grad, layouts, channel_axis))
 
     with torch.enable_grad(), Tail(recording, settings.samples, fast=fast) as tail:
         for step in range(settings.steps):
@@ -115,7 +121,7 @@ def fit_bottlenecks(
             if mask is not None:
                 z = torch.where(mask[:, None], z, original[:, None])
             if step == 0:
-                z.register_hook(lambda grad: unreached.extend(_unreached(grad, layouts, channel_axis)))
+                z.register_hook(first_gradient)
             out = tail(z.flatten(0, 1).to(model_dtype))  # (N * S, D)
             out = out.to(precision).unflatten(0, (count, settings.samples))  # (N, S, D)
             fit = cosine_similarity(out, targets, dim=-1).mean(1)  # (N,)
@@ -127,6 +133,8 @@ def fit_bottlenecks(
             history.append(torch.stack([fit, information, loss]).detach())  # (3, N)
             if not (last and settings.readout == "last" and step > 0):  # no one would see that update
                 (alpha.grad,) = torch.autograd.grad(loss.sum(), alpha)
+                if not arrived:
+                    raise cut_graph(encoder, settings.layer)
                 optimizer.step()
             advance()
         if settings.readout == "final":

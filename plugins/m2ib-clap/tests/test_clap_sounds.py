@@ -16,6 +16,8 @@ from torch import Tensor
 import m2ib
 from clap_checkpoint import BANDS, FRAMES, HOP, RATE, SAMPLES, extractor, processor, save_clap
 from m2ib.renderers import SoundView
+from m2ib_clap.folding import tower_of
+from m2ib_clap.sounds import SoundPreparation
 from m2ib_clap.spectrograms import SILENCE, LogMel
 
 
@@ -101,6 +103,16 @@ def test_a_file(model: m2ib.Model, tmp_path: Path) -> None:
     assert len(item.origin["sha256"]) == 64
 
 
+def test_an_mp3_that_does_not_say_how_long_it_is(models: dict[str, m2ib.Model], tmp_path: Path) -> None:
+    path = tmp_path / "bark.mp3"
+    soundfile.write(path, np.concatenate([noise(4000) / 1000, noise(4000)]), RATE, bitrate_mode="VARIABLE")
+    whole = path.read_bytes()
+    second = whole.index(whole[:2], 40)  # behind the header's frame
+    path.write_bytes(whole[second:])
+    seconds = models["fused"].item("audio", path).origin["seconds"]
+    assert 1.0 <= seconds < 1.3
+
+
 def test_what_is_shown_and_played(model: m2ib.Model) -> None:
     sound = noise(2500)
     item = model.item("audio", (sound, RATE))
@@ -177,6 +189,42 @@ def test_a_long_sound_is_cut_where_that_is_asked_for(models: dict[str, m2ib.Mode
     assert item.origin["heard"] == "the first 1 s of 1.5 s"
     assert item.origin["seconds"] == 1.5
     assert view_of(item).length == 1
+
+
+@pytest.mark.parametrize(
+    ("padding", "fused", "samples", "shown"),
+    [
+        ("repeatpad", False, 2500, "a sound of 0.3125 s, 3 times in a row"),
+        ("repeat", False, 2500, "a sound of 0.3125 s, 3 times and a part of it in a row"),
+        ("repeat", False, 2000, "a sound of 0.25 s, 4 times in a row"),
+        ("pad", False, 2500, "the whole sound"),
+        ("repeatpad", False, SAMPLES, "the whole sound"),
+        ("repeatpad", False, 4 * SAMPLES, "the first 1 s of 4 s"),
+        ("repeatpad", True, 2500, "a sound of 0.3125 s, 3 times in a row"),
+        ("repeatpad", True, 4 * SAMPLES, "the whole sound"),
+        ("repeatpad", True, 601 * SAMPLES, "the first 600 s of 601 s"),
+    ],
+)
+def test_what_is_shown_is_called_what_it_is(
+    models: dict[str, m2ib.Model], padding: str, fused: bool, samples: int, shown: str
+) -> None:
+    model = models["fused" if fused else "unfused"]
+    tower = tower_of(model.module, "clap")
+    prepared = SoundPreparation(LogMel(extractor(fused, padding=padding), fused), tower)
+    view = view_of(prepared.prepare((noise(samples), RATE), truncate=True))
+    assert view.shown == shown
+    heard = min(samples, 600 * SAMPLES if fused else SAMPLES)
+    assert (view.length > heard / RATE) == (
+        "in a row" in shown
+    )  # what is shown is longer than the sound only there
+
+
+def test_the_page_says_how_much_of_a_sound_it_shows(models: dict[str, m2ib.Model], tmp_path: Path) -> None:
+    sound = (noise(4 * SAMPLES), RATE)
+    explained = m2ib.explain(models["unfused"], audio=sound, text="a dog", truncate=True, steps=1)
+    html = explained.to_html(tmp_path / "page.html").read_text()
+    assert "the first 1 s of 4 s, shaded by" in html
+    assert "the whole sound" not in html
 
 
 def test_warnings(models: dict[str, m2ib.Model]) -> None:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 import m2ib
-from m2ib.execution.context import frozen
+from m2ib.execution.context import evaluating
 from m2ib.testing import check_adapter
 from m2ib_adapters.cxr.openai_format import model_config
 from naive import capacity
@@ -54,7 +54,7 @@ def ids(text: str) -> Tensor:
 @pytest.mark.parametrize("kind", ["vit", "resnet"])
 def test_embeddings_are_those_of_plain_functions(kind: str, vit: m2ib.Model, resnet: m2ib.Model) -> None:
     model, state, encode = {"vit": (vit, VIT, encode_vit), "resnet": (resnet, RESNET, encode_resnet)}[kind]
-    with frozen(model.module), torch.no_grad():
+    with evaluating(model.module), torch.no_grad():
         pixels = model.preprocess("image", [picture(0), picture(1)])
         got = model.encoder("image").embed(pixels)
         assert torch.allclose(got, encode(state, pixels), rtol=1e-10, atol=1e-10)
@@ -115,7 +115,7 @@ def test_maps_equal_the_naive_method(kind: str, layer: int, vit: m2ib.Model, res
     layers = {"image": layer, "text": min(layer, 1)}
     explanation = m2ib.explain(model, image=picture(), text=TEXTS[1], layer=layers, **options, **QUIET)
     pixels, tokens = model.preprocess("image", [picture()]), ids(TEXTS[1])
-    with frozen(model.module):
+    with evaluating(model.module):
         for modality, embed, target in (
             ("image", lambda: model.module.visual(pixels), encode_text(state, tokens)),
             ("text", lambda: model.module.encode_text(tokens), encode(state, pixels)),
@@ -145,7 +145,7 @@ def test_causal_mask_end_of_text_and_one_projection(vit: m2ib.Model) -> None:
 
 def test_the_adapter_keeps_the_contract(vit_file: Path, tmp_path: Path) -> None:
     examples = [save_dicom(tmp_path / "a.dcm", xray(), WindowCenter=2000, WindowWidth=3000), picture(1)]
-    check_adapter("cxr-repair", {"image": examples, "text": list(TEXTS)}, checkpoint=vit_file)
+    check_adapter("cxr-repair", {"image": examples, "text": list(TEXTS)}, checkpoint=vit_file, equalize=True)
 
 
 def test_the_provenance_names_file_and_architecture(vit: m2ib.Model, vit_file: Path) -> None:
@@ -253,7 +253,7 @@ def test_options_that_are_none(vit_file: Path) -> None:
         ),
         ({"preprocess": None}, r"cxr-repair: preprocess None is unknown"),
         ({"equalize": "yes"}, r"cxr-repair: equalize is True or False, not 'yes'"),
-        ({"size": 3}, r"adapter 'cxr-repair' has no option 'size'. It has preprocess, equalize"),
+        ({"size": 3}, r"adapter 'cxr-repair' has no option 'size'. It has preprocess, equalize, image"),
     ):
         with pytest.raises(m2ib.SettingError, match=reason):
             m2ib.load_model("cxr-repair", checkpoint=vit_file, device="cpu", **options)

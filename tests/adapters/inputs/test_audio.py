@@ -355,7 +355,7 @@ FILES: dict[str, tuple[str, Callable[[Path], bytes], str]] = {
     "film": (
         "my dog.mp4",
         lambda folder: b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" * 20,
-        "is not in a sound format that can be read; extract its sound first, e.g. with ffmpeg -i 'my dog.mp4' sound.wav",
+        "is MPEG-4 (as in MP4, M4A, MOV and 3GP), not in a sound format that can be read; extract its sound first, e.g. with ffmpeg -i 'my dog.mp4' sound.wav",
     ),
     "text": ("a.wav", lambda folder: b"a dog barks", "is not in a sound format that can be read; WAV"),
     "header": (

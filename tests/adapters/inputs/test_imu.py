@@ -312,8 +312,8 @@ def test_describe() -> None:
         ({"hz": 9}, "imu: no option 'hz'; there are rate, start, accelerometer_unit, gyroscope_unit"),
         ({"rate": -1}, "imu: rate is a number > 0, not -1"),
         ({"start": -1}, "imu: start is a number of seconds, 0 or more, not -1"),
-        ({"accelerometer_unit": "mg"}, "imu: accelerometer_unit is one of m/s2, g, not 'mg'"),
-        ({"gyroscope_unit": "rpm"}, "imu: gyroscope_unit is one of rad/s, deg/s, not 'rpm'"),
+        ({"accelerometer_unit": "ft"}, "imu: accelerometer_unit is one of m/s2, g, mg, not 'ft'"),
+        ({"gyroscope_unit": "rpm"}, "imu: gyroscope_unit is one of rad/s, deg/s, mdeg/s, not 'rpm'"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:

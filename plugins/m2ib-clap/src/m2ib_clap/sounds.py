@@ -70,7 +70,7 @@ class SoundPreparation:
         return m2ib.Item(
             self._inputs(heard.spectrograms, heard.total, heard.starts),
             self._layout(heard.total),
-            self._view(heard),
+            self._view(heard, shown=self._shown(sound, heard, length / rate if whole > most else None)),
             sound.origin | self._origin(sound, heard, cut=whole > most, seconds=length / rate),
         )
 
@@ -143,10 +143,26 @@ class SoundPreparation:
             spans.append((max(0.0, start), min(stop, end)))
         return m2ib.Axis("time", "s", tuple(spans))
 
-    def _view(self, heard: Spectrograms, frames: int | None = None) -> SoundView:
+    def _shown(self, sound: Sound, heard: Spectrograms, cut: float | None) -> str:
+        """In words, what the view's seconds are those of.
+
+        cut  seconds of the sound that are heard; None: all
+        """
+        if cut is not None:
+            return f"the first {cut:g} s of {sound.seconds:.6g} s"
+        if heard.repeats == 1:
+            return "the whole sound"
+        whole = heard.repeats * resampled_length(sound.samples, sound.rate, self.mel.rate) <= self.mel.samples
+        often = f"{heard.repeats} times" if whole else f"{heard.repeats - 1} times and a part of it"
+        return f"a sound of {sound.seconds:.4g} s, {often} in a row"
+
+    def _view(
+        self, heard: Spectrograms, frames: int | None = None, shown: str = "the whole sound"
+    ) -> SoundView:
         """The whole sound's spectrogram; what is heard in it is played, and its waveform drawn.
 
         frames  how many of it are not silence at its end; None: as many as the waveform fills
+        shown   what that is, in words
         """
         mel = self.mel
         step = heard.total / mel.frames * mel.hop / mel.rate
@@ -171,6 +187,7 @@ class SoundPreparation:
             envelope=_envelope(scaled),
             waveform=np.concatenate([scaled[start:stop] for start, stop in parts]),
             rate=mel.rate,
+            shown=shown,
             played=tuple((start / mel.rate, stop / mel.rate) for start, stop in parts)
             if len(waveform)
             else (),

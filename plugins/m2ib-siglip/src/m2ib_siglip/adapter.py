@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ def load(
     attention: str | None = None,
     processor: Any = None,
     tokenizer: Any = None,
+    image: Mapping[str, Any] | None = None,
 ) -> m2ib.Model:
     """A SigLIP or SigLIP 2 of any size.
 
@@ -36,6 +38,7 @@ def load(
     attention    transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
     processor    transformers' processor or image processor; None: the checkpoint's own
     tokenizer    transformers' tokenizer; None: the processor's, else the checkpoint's own
+    image        how raw images are read: page, minimum, maximum
 
     Raises :class:`m2ib.CheckpointError` and :class:`m2ib.SettingError`.
     """
@@ -71,14 +74,16 @@ def load(
             "siglip", source, options, processor, tokenizer, pillow=not _is_flexible(module.config)
         )
     config = module.config
-    image = (
-        naflex_image_encoder(module, patching(source, parts.image, config, max_patches))
+    images = (
+        naflex_image_encoder(
+            module, patching(source, parts.image, config, max_patches).given(image, "siglip")
+        )
         if _is_flexible(config)
-        else fixed_image_encoder(module, preparation(source, parts.image, config))
+        else fixed_image_encoder(module, preparation(source, parts.image, config).given(image, "siglip"))
     )
     text = siglip_text_encoder(module, parts.tokenizer)
     origin = {"checkpoint": source, "architecture": _describe(config)}
-    return m2ib.Model(module, {"image": image, "text": text}, module.device, module.dtype, origin)
+    return m2ib.Model(module, {"image": images, "text": text}, module.device, module.dtype, origin)
 
 
 def _is_flexible(config: Any) -> bool:

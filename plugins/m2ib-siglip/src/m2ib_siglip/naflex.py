@@ -20,7 +20,7 @@ from torch import Tensor
 
 import m2ib
 from m2ib.renderers import ImageView
-from m2ib_adapters.kit import block_layers, by_sdpa_of, loading, open_image, placed, scale_of
+from m2ib_adapters.kit import ImageOptions, block_layers, by_sdpa_of, loading, placed, scale_of
 from m2ib_siglip.degradation import PatchFading
 from m2ib_siglip.examples import example_images
 
@@ -32,7 +32,7 @@ _AS_PROCESSED = (
 
 
 @dataclass(frozen=True)
-class Patching:
+class Patching(ImageOptions):
     """How an image becomes patches.
 
     processor    transformers' own
@@ -48,10 +48,13 @@ class Patching:
     std: tuple[float, ...]
 
     def prepare(self, raw: Any, *, truncate: bool = False) -> m2ib.Item:
-        """A path, PIL image or array; or one that is ready, by name. Raises :class:`m2ib.InputError`."""
-        if isinstance(raw, Mapping):
+        """A path, PIL image or array, with options or without; or one that is ready, by name.
+
+        Raises :class:`m2ib.InputError`.
+        """
+        if isinstance(raw, Mapping) and self.MODALITY not in raw:
             return self.describe(dict(raw))
-        image, origin = open_image(raw)
+        image, origin = self.opened(raw)
         made = self.processor(images=image, max_num_patches=self.max_patches, return_tensors="pt")
         inputs = {name: made[name][0] for name in NAMES}
         rows, columns = inputs["spatial_shapes"].tolist()
