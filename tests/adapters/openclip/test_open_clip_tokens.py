@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import m2ib
-from m2ib.execution.context import frozen
+from m2ib.execution.context import evaluating
 from m2ib_adapters.inputs.tokens import SimpleCoder
 from open_clip_models import (
     CPU,
@@ -46,7 +46,7 @@ def test_ids_are_the_tokenizers_own_and_spans_are_places(text: str) -> None:
         assert token.start >= place - 1  # two tokens may share a character, never more than the last one
         place = max(place, token.end)
         assert token.special or token.text == coded.text[token.start : token.end]
-    unspoken = set(coded.text.lower()) - set("".join(token.text.lower() for token in coded.tokens))
+    unspoken = set(coded.text.casefold()) - set("".join(token.text.casefold() for token in coded.tokens))
     assert coded.ids[-1] != 0 or all(sign.isspace() for sign in unspoken)
 
 
@@ -113,7 +113,7 @@ def test_hugging_face_tokenizers_of_open_clips_own_towers(tmp_path: Path, strip:
     assert torch.equal(inputs, full if strip else full[:, :5])
     tokens = case.model.item("text", "The dogs").layout.tokens
     assert [token.text for token in tokens if not token.special] == ["The", "dog", "s"]
-    with frozen(case.model.module), torch.no_grad():
+    with evaluating(case.model.module), torch.no_grad():
         expected = case.model.module.encode_text(full)
         assert difference(case.model.encoder("text").embed(inputs).numpy(), expected.numpy()) < 1e-12
 
