@@ -20,7 +20,8 @@ from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
 from m2ib.contract.settings import Setting, resolve
 from m2ib.errors import InputError, SettingError, did_you_mean
-from m2ib.methods.base import Batch, Map, Method, refused
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
+from m2ib.notices import collected_warnings, warn
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import MethodSpec
 from m2ib.renderers import renderer_for
@@ -145,16 +146,18 @@ def _explain_group(
     modalities = tuple(side.modality for side in pairs[0])
     settings = [plan.settings(model, modality, modalities) for modality in modalities]
     columns = [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
-    prepared = []
+    prepared, said = [], []
     for modality, column, setting in zip(modalities, columns, settings, strict=True):
         items = [side.item for side in column]
         batch = Batch(model, modality, items, model.collate(modality, items), plan.references, plan.fast)
-        prepared.append(plan.method.prepare(batch, setting))
+        with collected_warnings() as warned:
+            prepared.append(plan.method.prepare(batch, setting))
+        said.append(warned)
     targets = [
         _targets(model, column, each.embedding) for column, each in zip(columns, prepared, strict=True)
     ]
     advance = steps(sum(plan.method.steps(setting) for setting in settings))
-    maps = [prepared[n].maps(targets[1 - n], advance) for n in (0, 1)]
+    maps = [_with_warnings(prepared[n], targets[1 - n], advance, said[n]) for n in (0, 1)]
     against: list[Sequence[Map | None]] = [
         prepared[n].maps(-targets[1 - n], lambda: None) if columns[1 - n][0].others else [None] * len(pairs)
         for n in (0, 1)
@@ -217,6 +220,27 @@ def _targets(model: Model, column: Sequence[PreparedInput], embedding: Tensor) -
     return torch.stack(rows)
 
 
+def _with_warnings(
+    prepared: PreparedBatch, targets: Tensor, advance: Callable[[], None], said: Sequence[str]
+) -> list[Map]:
+    """The maps of a batch, each with the warnings that are its own and those that were given for all; told, each kind once.
+
+    said  what was warned of while the inputs were prepared
+    """
+    with collected_warnings() as warned:
+        maps = prepared.maps(targets, advance)
+    cautioned = [each.warnings[0] for each in maps if each.warnings]
+    if cautioned:
+        more = (
+            f" ({len(cautioned)} of {len(maps)} maps of this batch have such warnings)"
+            if len(maps) > 1
+            else ""
+        )
+        warn(cautioned[0] + more, stacklevel=2)
+    every = (*said, *warned)
+    return [replace(each, warnings=tuple(dict.fromkeys((*every, *each.warnings)))) for each in maps]
+
+
 def _attribution(
     model: Model, side: PreparedInput, plan: Plan, settings: Any, found: Map, opposite: Map | None
 ) -> Attribution:
@@ -245,6 +269,7 @@ def attribution_of(
         origin=item.origin,
         unit=plan.method.unit,
         additive=plan.method.additive,
+        warnings=tuple(dict.fromkeys((*item.origin.get("warnings", ()), *found.warnings))),
     )
 
 

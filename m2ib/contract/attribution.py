@@ -20,25 +20,43 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+_NOTHING = 0.01  # of a cosine: what stands no higher above noise is not told from it
+
+
 @dataclass(frozen=True)
 class Curve:
     """How one fit went, a value per forward pass.
 
     fit          mean cosine over the noise samples (Eq. 15)
     information  mean KL over the elements of the activation, nats
-    loss         beta * information - fit
+    loss         weight * information - fit; the weight is beta, or for a lambda shared by C channels beta / sqrt(C)
+    noise        the cosine of noise alone, over the first step's draws: what is left where nothing is let through
     """
 
     fit: tuple[float, ...]
     information: tuple[float, ...]
     loss: tuple[float, ...]
+    noise: float | None = None
+
+    @property
+    def kept(self) -> float | None:
+        """The share of the similarity that the fit kept: 1 for as much as at its start, 0 for no more than noise has.
+
+        ``(last - noise) / (first - noise)`` of the mean cosines, which may be above 1 or below 0; None where the
+        cosine at the start stands less than .01 above that of noise: there is nothing to keep.
+        """
+        if self.noise is None or self.fit[0] - self.noise < _NOTHING:
+            return None
+        return (self.fit[-1] - self.noise) / (self.fit[0] - self.noise)
 
     @classmethod
     def mean(cls, curves: Sequence[Curve]) -> Curve:
         """Of several fits of one length."""
         names = ("fit", "information", "loss")
         means = (np.mean([getattr(curve, name) for curve in curves], axis=0) for name in names)
-        return cls(*(tuple(mean.tolist()) for mean in means))
+        alone = [curve.noise for curve in curves if curve.noise is not None]
+        noise = float(np.mean(alone)) if len(alone) == len(curves) else None
+        return cls(*(tuple(mean.tolist()) for mean in means), noise)
 
 
 class Renderer(Protocol):
@@ -111,6 +129,7 @@ class Attribution:
     renderer  how it is looked at and stored
     unit      of the values: "nats" of the bottleneck, "cosine", "" for none
     additive  whether values add up, so that a word has the sum of its tokens'; otherwise it has their mean
+    warnings  what a careful reader has to know: of the input as it was made ready, and of the fit
     """
 
     modality: str
@@ -126,6 +145,7 @@ class Attribution:
     against: np.ndarray | None = None
     unit: str = "nats"
     additive: bool = True
+    warnings: tuple[str, ...] = ()
 
     @property
     def scores(self) -> np.ndarray:

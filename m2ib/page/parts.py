@@ -22,7 +22,7 @@ def attribution_values(attribution: Attribution, ident: str) -> dict[str, Any]:
         "script": attribution.renderer.script,
         "name": file_name(attribution),
         "heard": attribution.origin.get("heard", ""),
-        "warnings": attribution.origin.get("warnings", []),
+        "warnings": attribution.warnings,
         "contrast": contrasted(attribution),
         "total": total(attribution),
         "curves": _curves(attribution),

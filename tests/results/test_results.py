@@ -194,7 +194,7 @@ def test_a_page_of_a_contrast_offers_both_sides(explanation: m2ib.Explanation) -
 def test_the_page_names_the_input_and_shows_its_warnings(explanation: m2ib.Explanation) -> None:
     image, text = explanation
     origin = {"source": "/home/me/<cat>.jpg", "sha256": "0", "heard": "first of 8 channels"}
-    image = dataclasses.replace(image, origin=origin | {"warnings": ["image: <b>dark</b>"]}, against=None)
+    image = dataclasses.replace(image, origin=origin, warnings=("image: <b>dark</b>",), against=None)
     page = render_page([m2ib.Explanation((image, text), 0.5, {"sizes": {"width": [[1, 2.00000001], 3]}})])
     assert '<span class="name">&lt;cat&gt;.jpg</span>' in page
     assert '<p class="hint">heard: first of 8 channels</p>' in page

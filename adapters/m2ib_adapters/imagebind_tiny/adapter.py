@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -40,12 +41,24 @@ DEFAULTS: dict[str, Defaults] = {
     "imu": Defaults(-1),
 }
 
+
+def _shared(branch: str) -> float:
+    """What beta is divided by where the channels of a position share a lambda."""
+    return math.sqrt(ARCHITECTURE[f"{branch}_embed_dim"])
+
+
 SHARP: dict[str, dict[str, Any]] = {
-    "image": {"layer": 1, "beta": 0.5, "standardize": True},
-    "audio": {"layer": -1, "beta": 2.0, "shifts": (1, 5), "smooth": 0.35, "standardize": True},
-    "depth": {"layer": -1, "beta": 0.3, "standardize": True},
-    "thermal": {"layer": 1, "beta": 0.5, "shifts": 9, "standardize": True},
-    "imu": {"layer": -1, "beta": 1.0, "shifts": 5, "smooth": 0.35},
+    "image": {"layer": 1, "beta": 0.5 * _shared("vision"), "standardize": True},
+    "audio": {
+        "layer": -1,
+        "beta": 2.0 * _shared("audio"),
+        "shifts": (1, 5),
+        "smooth": 0.35,
+        "standardize": True,
+    },
+    "depth": {"layer": -1, "beta": 0.3 * _shared("depth"), "standardize": True},
+    "thermal": {"layer": 1, "beta": 0.5 * _shared("thermal"), "shifts": 9, "standardize": True},
+    "imu": {"layer": -1, "beta": 1.0 * _shared("imu"), "shifts": 5, "smooth": 0.35},
 }
 
 _REFERENCE = range(900_000, 900_064)  # seeds of scenes
