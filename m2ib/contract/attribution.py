@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.contract.layout import Axis, Layout, Token, axes_at
+from m2ib.contract.layout import Axis, Layout, axes_at
 from m2ib.contract.regions import Region
+from m2ib.contract.words import merge_words, placed_words
 from m2ib.errors import InputError
 
 if TYPE_CHECKING:
@@ -147,14 +147,22 @@ class Attribution:
 
     @property
     def words(self) -> list[tuple[str, float]]:
-        """Texts: (word, value) pairs in reading order. Otherwise empty.
+        """Texts: (word, value) pairs in reading order, of any script. Otherwise empty.
 
+        Words lie between Unicode's word boundaries and never cut a letter from its marks (see ``m2ib.contract.words``).
         Tokens are merged by their offsets in the text; a word's value is the sum of its tokens' values
         (capacities are nats and add up), or their mean where values do not add up. Special tokens belong to no word.
         """
         if not self.layout.tokens:
             return []
         return merge_words(self.view["text"], self.layout.tokens, self.grid, mean=not self.additive)
+
+    @property
+    def placed_words(self) -> list[tuple[int, int, float]]:
+        """Texts: (start, end, value) of ``words``, by their places in ``view["text"]``. Otherwise empty."""
+        if not self.layout.tokens:
+            return []
+        return placed_words(self.view["text"], self.layout.tokens, self.grid, mean=not self.additive)
 
     def __repr__(self) -> str:
         return (
@@ -200,48 +208,3 @@ class AttributionPair:
         """Of the two inputs, in the order given."""
         first, second = self.attributions
         return first.modality, second.modality
-
-
-# A word is a run of letters and digits (with inner apostrophes and hyphens), one character of a script
-# that writes no spaces, or a run of other signs.
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
-    r"|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+(?:['’-][^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+)*"
-    r"|[^\w\s]+"
-)
-
-
-def merge_words(
-    text: str, tokens: Sequence[Token], values: np.ndarray, *, mean: bool = False
-) -> list[tuple[str, float]]:
-    """Sum ``values`` (tokens,) over the words of ``text`` that the tokens' offsets fall into, or their mean."""
-    spans = [match.span() for match in _WORD.finditer(text)]
-    totals = [0.0] * len(spans)
-    counts = [0] * len(spans)
-    owner: list[int | None] = [None] * len(spans)  # the first word of the run that a token joins
-    for token, value in zip(tokens, values, strict=True):
-        if token.special:
-            continue
-        start = token.start
-        while start < token.end - 1 and text[start].isspace():  # a token may carry the space before it
-            start += 1
-        end = max(token.end, start + 1)
-        touched = [number for number, (first, last) in enumerate(spans) if first < end and start < last]
-        if not touched:
-            continue
-        head = owner[touched[0]]
-        head = touched[0] if head is None else head
-        for number in touched:  # a token that spans several words makes them one
-            owner[number] = head
-            if number != head:
-                totals[head] += totals[number]
-                counts[head] += counts[number]
-                totals[number] = counts[number] = 0
-        totals[head] += float(value)
-        counts[head] += 1
-    words = []
-    for number, (first, _) in enumerate(spans):
-        if owner[number] == number:
-            last = max(end for (_, end), head in zip(spans, owner, strict=True) if head == number)
-            words.append((text[first:last], totals[number] / (counts[number] if mean else 1)))
-    return words
