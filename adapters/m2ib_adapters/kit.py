@@ -38,7 +38,15 @@ from m2ib_adapters.inputs.resampling import resample, resampled_length, source_r
 from m2ib_adapters.inputs.sound_files import open_sound
 from m2ib_adapters.inputs.sounds import Sound
 from m2ib_adapters.inputs.tensors import array_of, tensor_of
-from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.inputs.texts import (
+    aligned,
+    check_ids,
+    check_text,
+    tokens_of_ids,
+    tokens_of_text,
+    too_long,
+    warn_unknown,
+)
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.layers import block_layers
@@ -46,9 +54,9 @@ from m2ib_adapters.towers.text import TextTower, text_encoder
 
 __all__ = [
     "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImagePreparation", "Sound", "TextTower",
-    "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text",
+    "TokenizerCoder", "aligned", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text",
     "existing_file", "first_position", "from_folder_or_hub", "from_transformers", "has_any",
     "image_processor_config", "loading", "open_image", "open_sound", "optional", "placed", "resample",
     "resampled_length", "source_range", "tensor_of", "text_encoder", "tokens_of_ids", "tokens_of_text",
-    "too_long",
+    "too_long", "warn_unknown",
 ]  # fmt: skip
