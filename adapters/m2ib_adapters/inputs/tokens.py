@@ -7,10 +7,12 @@ again in the cleaned one, and else to that.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from threading import Lock
 from typing import Any, Protocol
 
 from m2ib.contract.layout import Token
@@ -18,6 +20,19 @@ from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.inputs.texts import aligned, tokens_of_ids, tokens_of_text, too_long, warn_unknown
 
 Span = tuple[int, int]
+
+# A fast tokenizer holds truncation and padding as its own state: two threads at once would take each other's.
+_TURN = Lock()
+
+
+def _renew() -> None:
+    """A forked child has no thread that would ever give the lock back."""
+    global _TURN
+    _TURN = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 @dataclass(frozen=True)
@@ -226,20 +241,22 @@ class TokenizerCoder(NamedIds):
 
     def _exceeds(self, raw: str, text: str, limit: int, truncate: bool) -> bool:
         """Whether ``text``, what is tokenized of ``raw``, has too many tokens."""
-        count = len(self._tokenizer(text, verbose=False)["input_ids"])
+        with _TURN:
+            count = len(self._tokenizer(text, verbose=False)["input_ids"])
         if count > limit and not truncate:
             raise too_long(raw, count, limit)
         return count > limit
 
     def _with_offsets(self, text: str, limit: int, padded: bool) -> Any:
-        return self._tokenizer(
-            text,
-            truncation=True,
-            max_length=limit,
-            padding="max_length" if padded else False,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-        )
+        with _TURN:
+            return self._tokenizer(
+                text,
+                truncation=True,
+                max_length=limit,
+                padding="max_length" if padded else False,
+                return_offsets_mapping=True,
+                return_special_tokens_mask=True,
+            )
 
     def _special(self, ids: Sequence[int]) -> list[bool]:
         return [value in self.special for value in ids]
@@ -249,7 +266,8 @@ class TokenizerCoder(NamedIds):
         return [f"id{value}" if name is None else name for name, value in zip(names, ids, strict=True)]
 
     def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids))
+        with _TURN:
+            return str(self._tokenizer.decode(ids))
 
 
 class HuggingFaceCoder(TokenizerCoder):
@@ -271,7 +289,8 @@ class HuggingFaceCoder(TokenizerCoder):
         text = cleaned(raw, clean)
         excess = self._exceeds(raw, text.target, limit, truncate)
         # The ids are the outer tokenizer's own: it may blank separators.
-        ids = self._outer([raw], context_length=limit)[0].tolist()
+        with _TURN:
+            ids = self._outer([raw], context_length=limit)[0].tolist()
         if not self._tokenizer.is_fast:
             padding = "max_length" if padded else False
             kept = len(

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import unicodedata
+import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import open_clip
@@ -17,6 +22,7 @@ from m2ib.contract.layout import Token
 from m2ib.contract.words import clusters, merge_words, word_spans
 from m2ib_adapters.inputs.texts import aligned, check_text
 from m2ib_adapters.inputs.tokens import SimpleCoder
+from toy import save_clip_with_words
 
 SIMPLE = SimpleCoder(open_clip.SimpleTokenizer())
 FAMILY = "👨\u200d👩\u200d👧"
@@ -105,3 +111,32 @@ def test_what_photo_has_no_token_for_is_said(photo64: m2ib.Model) -> None:
     again = photo64.item("text", item.inputs)
     assert [t.special for t in again.layout.tokens] == [t.special for t in item.layout.tokens]
     assert torch.equal(torch.as_tensor(again.inputs), torch.as_tensor(item.inputs))
+
+
+@pytest.mark.parametrize("name", ["clip", "photo"])
+def test_eight_threads_get_the_ids_that_one_gets(name: str, tmp_path: Path) -> None:
+    """A fast tokenizer keeps truncation as its own state: another thread's was taken."""
+    options: dict[str, Any] = (
+        {"size": 64} if name == "photo" else {"checkpoint": save_clip_with_words(tmp_path)}
+    )
+    model = m2ib.load_model(name, device="cpu", **options)
+    texts = [
+        "a dog",
+        "red cat of the cup",
+        "photo of the dog " * 120,
+        "cat",
+        FAMILY if name == "photo" else "cup",
+    ]
+    options = {"truncate": True}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", m2ib.M2IBWarning)
+        alone = [model.preprocess("text", [text], **options) for text in texts]
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            with ThreadPoolExecutor(8) as pool:
+                drawn = [number % len(texts) for number in range(1200)]
+                found = list(pool.map(lambda n: model.preprocess("text", [texts[n]], **options), drawn))
+        finally:
+            sys.setswitchinterval(before)
+    assert all(torch.equal(ids, alone[number]) for ids, number in zip(found, drawn, strict=True))
