@@ -46,7 +46,10 @@ class Coded:
 
 
 class Coder(Protocol):
-    """A tokenizer that knows where its tokens stand, and which id it pads with."""
+    """A tokenizer that knows where its tokens stand, and which id it pads with.
+
+    ``end``, where there is such a name, is the id that it ends a text with.
+    """
 
     @property
     def pad(self) -> int: ...
@@ -162,13 +165,14 @@ class SimpleCoder(NamedIds):
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self.start, self.end = int(tokenizer.sot_token_id), int(tokenizer.eot_token_id)
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         text = cleaned(raw, self._tokenizer.clean_fn)
         found = [(value, text.span(*span)) for value, span in self._encode(text.target)]
         last = found[-1][1][1] if found else 0
-        start, end = (self._tokenizer.sot_token_id, (0, 0)), (self._tokenizer.eot_token_id, (last, last))
-        return self._fitted(raw, text.shown, [start, *found, end], limit, truncate, padded)
+        parts = [(self.start, (0, 0)), *found, (self.end, (last, last))]
+        return self._fitted(raw, text.shown, parts, limit, truncate, padded)
 
     def _encode(self, text: str) -> list[tuple[int, Span]]:
         """Ids and spans of a cleaned text: word by word as ``SimpleTokenizer.encode`` does it.
@@ -224,19 +228,23 @@ class TokenizerCoder(NamedIds):
                 "weights (the fast tokenizer's save_pretrained)"
             )
         self._tokenizer = tokenizer
-        usual = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-        self.special = usual if special is None else set(special)
+        self.special = _special_ids(tokenizer) if special is None else set(special)
 
     @property
     def pad(self) -> int:
         return int(self._tokenizer.pad_token_id or 0)
+
+    @property
+    def end(self) -> int | None:
+        ids = self._tokenizer.eos_token_id, self._tokenizer.sep_token_id
+        return next((value for value in ids if value is not None), None)
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         excess = self._exceeds(raw, raw, limit, truncate)
         coded = self._with_offsets(raw, limit, padded)
         ids, special = list(coded["input_ids"]), list(map(bool, coded["special_tokens_mask"]))
         tokens = tokens_of_text(raw, self._names(ids), coded["offset_mapping"], special)
-        warn_unknown(tokens, ids, self._tokenizer.unk_token_id)
+        self._warn_unknown(tokens, ids)
         return Coded(raw, ids, tokens, excess)
 
     def _exceeds(self, raw: str, text: str, limit: int, truncate: bool) -> bool:
@@ -258,6 +266,10 @@ class TokenizerCoder(NamedIds):
                 return_special_tokens_mask=True,
             )
 
+    def _warn_unknown(self, tokens: Sequence[Token], ids: Sequence[int]) -> None:
+        if self._tokenizer.unk_token_id not in self.special:  # CLIP's is its end token
+            warn_unknown(tokens, ids, self._tokenizer.unk_token_id)
+
     def _special(self, ids: Sequence[int]) -> list[bool]:
         return [value in self.special for value in ids]
 
@@ -270,13 +282,20 @@ class TokenizerCoder(NamedIds):
             return str(self._tokenizer.decode(ids))
 
 
+def _special_ids(tokenizer: Any) -> set[int]:
+    """Without that of an unknown word, which is a part of a text, unless it serves for something else as well."""
+    names = ("bos", "eos", "sep", "pad", "cls", "mask")
+    others = {getattr(tokenizer, f"{name}_token_id") for name in names}
+    return set(tokenizer.all_special_ids) - ({tokenizer.unk_token_id} - others)
+
+
 class HuggingFaceCoder(TokenizerCoder):
     """``open_clip.tokenizer.HFTokenizer``: the offsets are those of the tokenizer it holds, if that gives them."""
 
     def __init__(self, tokenizer: Any) -> None:
         self._outer = tokenizer
         self._tokenizer = tokenizer.tokenizer
-        self.special = set(self._tokenizer.all_special_ids)
+        self.special = _special_ids(self._tokenizer)
 
     @property
     def padding_side(self) -> str:
@@ -302,7 +321,7 @@ class HuggingFaceCoder(TokenizerCoder):
         ids = ids[: len(special)]
         spans = [text.span(*span) for span in coded["offset_mapping"]]
         tokens = tokens_of_text(text.shown, self._names(ids), spans, special)
-        warn_unknown(tokens, ids, self._tokenizer.unk_token_id)
+        self._warn_unknown(tokens, ids)
         return Coded(text.shown, ids, tokens, excess)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import sys
 import unicodedata
 import warnings
@@ -22,6 +24,7 @@ from m2ib.contract.layout import Token
 from m2ib.contract.words import clusters, merge_words, word_spans
 from m2ib_adapters.inputs.texts import aligned, check_text
 from m2ib_adapters.inputs.tokens import SimpleCoder
+from tiny_clip import END, START
 from toy import save_clip_with_words
 
 SIMPLE = SimpleCoder(open_clip.SimpleTokenizer())
@@ -140,3 +143,25 @@ def test_eight_threads_get_the_ids_that_one_gets(name: str, tmp_path: Path) -> N
         finally:
             sys.setswitchinterval(before)
     assert all(torch.equal(ids, alone[number]) for ids, number in zip(found, drawn, strict=True))
+
+
+def test_clip_reads_ids_at_their_end_token_or_says_so(tmp_path: Path, clip_folder: Path) -> None:
+    """By transformers' older rule a text is read at its largest id, whatever that is."""
+    folders = {
+        "words": save_clip_with_words(tmp_path / "words"),
+        "none": Path(shutil.copytree(clip_folder, tmp_path / "none")),
+    }
+    for folder in folders.values():
+        file = folder / "config.json"
+        config = json.loads(file.read_text())
+        config["text_config"]["eos_token_id"] = 2
+        file.write_text(json.dumps(config))
+    known, blind = (m2ib.load_model("clip", checkpoint=folder, device="cpu") for folder in folders.values())
+    with pytest.raises(
+        m2ib.InputError, match=f"largest token id, the end token {END}, and that of these is {START}"
+    ):
+        known.item("text", torch.tensor([5, 60, START, 7]))
+    with pytest.warns(m2ib.M2IBWarning, match=f"here {START}; without its tokenizer it is not known"):
+        blind.item("text", torch.tensor([5, 60, START, 7]))
+    for model in (known, blind):
+        assert model.item("text", torch.tensor([START, 5, END])).layout.grid == (3,)
