@@ -18,7 +18,7 @@ ADAPTERS = (
         "m2ib_adapters.photo.adapter:load",
         "EfficientNet-Lite2 + all-MiniLM-L6-v2, from PyPI, no download at run time",
         "m2ib[photo]",
-        options=("size",),
+        options=("size", "image"),
         attention=("text",),
     ),
     AdapterSpec(
@@ -26,9 +26,9 @@ ADAPTERS = (
         "CLIP through transformers",
         _PAIR,
         "m2ib_adapters.clip:load",
-        "any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32) or local folder",
+        "any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32), local folder, or the model in memory",
         "m2ib[clip]",
-        options=("attention",),
+        options=("attention", "processor", "tokenizer", "image_size", "image"),
         attention=_PAIR,
     ),
     AdapterSpec(
@@ -36,9 +36,9 @@ ADAPTERS = (
         "CLIP, SigLIP and their kin through open_clip",
         _PAIR,
         "m2ib_adapters.openclip.adapter:load",
-        "any open_clip architecture with a pretrained tag or a local checkpoint file",
+        "any open_clip architecture with a pretrained tag or a local checkpoint file, or the model in memory",
         "m2ib[open-clip]",
-        options=("architecture", "quick_gelu", "preprocess", "tokenizer"),
+        options=("architecture", "quick_gelu", "preprocess", "tokenizer", "transform", "image_size", "image"),
         attention=_PAIR,
     ),
     AdapterSpec(
@@ -48,7 +48,7 @@ ADAPTERS = (
         "m2ib_adapters.cxr.adapter:load",
         "CXR-RePaiR and any other CLIP state dict in OpenAI's format, ViT or ResNet",
         "m2ib[cxr]",
-        options=("preprocess", "equalize"),
+        options=("preprocess", "equalize", "image"),
         attention=_PAIR,
     ),
     AdapterSpec(
@@ -59,7 +59,7 @@ ADAPTERS = (
         "imagebind_huge.pth, safetensors with its keys, or nielsr/imagebind-huge "
         "(weights: CC BY-NC-SA 4.0, no commercial use)",
         "m2ib[imagebind]",
-        options=("architecture", "image_size", "audio", "video", "depth", "thermal", "imu"),
+        options=("architecture", "image_size", "image", "audio", "video", "depth", "thermal", "imu"),
         attention=_SEVEN,
     ),
     AdapterSpec(
@@ -69,7 +69,7 @@ ADAPTERS = (
         "m2ib_adapters.imagebind_tiny.adapter:load",
         "weights in the package (MIT), trained on m2ib.scenes; a small vocabulary of its own, no download",
         "m2ib[imagebind]",
-        options=("audio", "depth", "thermal", "imu"),
+        options=("image", "audio", "depth", "thermal", "imu"),
         attention=_SIX,
     ),
 )

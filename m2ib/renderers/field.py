@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from m2ib.contract.attribution import Attribution
 
 _READ_OUT = 64  # values along each side that the pointer can read
+_ROUNDING = 1e-3  # of the range of colours; what is less far beyond it is no clipping
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +38,8 @@ class FieldView:
     size     (rows, columns) of the model's input
     scale    (horizontal, vertical) pixels of ``values`` for one of the raw input
     regions  outlined over the map, their rows and columns in pixels of the raw input
+    read     (rows, columns) of the model's input that ``region`` shows, from the first on; None: all of them
+    limits   (lowest, highest) value that the model tells apart, between which the colours run; None: the values' own
     """
 
     values: np.ndarray
@@ -47,6 +50,8 @@ class FieldView:
     size: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
     regions: tuple[Region, ...] = ()
+    read: tuple[int, ...] | None = None
+    limits: tuple[float, float] | None = None
 
 
 class FieldRenderer(PixelRenderer):
@@ -63,19 +68,17 @@ class FieldRenderer(PixelRenderer):
 
     def below(self, view: FieldView) -> Markup:
         """The colours' meaning."""
-        low, high = _limits(view)
-        if math.isnan(low):
+        if math.isnan(_limits(view)[0]):
             return Markup('<p class="key">{}: nothing was measured</p>').format(view.label)
         colours = _colours(view, np.linspace(0, 1, 12)).tolist()
         stops = ",".join(f"rgb({red},{green},{blue})" for red, green, blue in colours)
         missing = Markup('<span class="none">not measured</span>') if np.isnan(view.values).any() else ""
         return Markup(
-            '<p class="key"><span>{label} {low} {unit}</span><span class="colours" style="background:linear-gradient('
-            'to right,{stops})"></span><span>{high} {unit}</span>{missing}</p>'
+            '<p class="key"><span>{label} {ends[0]} {unit}</span><span class="colours" style="background:linear-gradient('
+            'to right,{stops})"></span><span>{ends[1]} {unit}</span>{missing}</p>'
         ).format(
             label=view.label,
-            low=format_short(low),
-            high=format_short(high),
+            ends=_ends(view),
             unit=view.unit,
             stops=stops,
             missing=missing,
@@ -86,7 +89,7 @@ class FieldRenderer(PixelRenderer):
         low, high = _limits(view)
         height, width = view.values.shape
         measured = np.isfinite(view.values)
-        shares = np.where(measured, (view.values - low) / ((high - low) or 1.0), 0.0)
+        shares = np.where(measured, (view.values.clip(low, high) - low) / ((high - low) or 1.0), 0.0)
         stripes = hatch(height, width, max(height, width) // 48)
         return np.where(measured[..., None], _colours(view, shares), stripes)
 
@@ -102,8 +105,7 @@ class FieldRenderer(PixelRenderer):
         """The field in grey, its heat, and what dark and light are."""
         super().draw(attribution, axes)
         view: FieldView = attribution.view
-        low, high = _limits(view)
-        ends = [format_short(low), format_short(high)]  # of dark and light, unless light is low
+        ends = _ends(view)  # of dark and light, unless light is low
         if _colours(view, np.zeros(1)).mean() > _colours(view, np.ones(1)).mean():
             ends.reverse()
         legend = f"{view.label}, from dark to light: {ends[0]} to {ends[1]} {view.unit}"
@@ -112,10 +114,24 @@ class FieldRenderer(PixelRenderer):
         annotate_below(axes, legend)
 
 
-def _limits(view: FieldView) -> tuple[float, float]:
+def _extremes(view: FieldView) -> tuple[float, float]:
     """Lowest and highest value; NaN where nothing was measured."""
     measured = view.values[np.isfinite(view.values)]
     return (float(measured.min()), float(measured.max())) if measured.size else (math.nan, math.nan)
+
+
+def _limits(view: FieldView) -> tuple[float, float]:
+    """Between which values the colours run; NaN where nothing was measured."""
+    extremes = _extremes(view)
+    return extremes if view.limits is None or math.isnan(extremes[0]) else view.limits
+
+
+def _ends(view: FieldView) -> list[str]:
+    """The two limits in words: "≥ 8" where values lie beyond."""
+    (low, high), (least, most) = _limits(view), _extremes(view)
+    slack = _ROUNDING * (high - low)
+    below, above = least < low - slack, most > high + slack
+    return ["≤ " * below + format_short(low), "≥ " * above + format_short(high)]
 
 
 def _colours(view: FieldView, shares: np.ndarray) -> np.ndarray:

@@ -51,6 +51,8 @@ def pictures(folder: Path) -> None:
         pets.save(folder / f"{name}.jpg")
     drawn = scene(seed=13)
     Image.fromarray(drawn.image).save(folder / "scene.png")
+    pages = [Image.fromarray(np.asarray(drawn.image).mean(-1).astype(np.uint16) * 16) for _ in range(3)]
+    pages[0].save(folder / "scan.tif", save_all=True, append_images=pages[1:])
     Image.fromarray((drawn.depth * 1000).astype(np.uint16)).save(folder / "room.png")  # millimetres
 
 

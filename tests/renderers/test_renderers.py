@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 import m2ib
@@ -532,6 +533,26 @@ def test_a_field_without_any_value_can_be_shown() -> None:
     a = dataclasses.replace(KINDS["field"](), view=field_view(values=np.full((20, 30), np.nan, np.float32)))
     assert "depth: nothing was measured" in a.renderer.fragment(a, "x")
     a.renderer.draw(a, Figure().subplots())
+
+
+def test_a_field_is_coloured_between_its_limits(tmp_path: Path) -> None:
+    values = np.linspace(0.5, 8, 20 * 30, dtype=np.float32).reshape(20, 30)
+    plain = dataclasses.replace(KINDS["field"](), view=field_view(values=values))
+    wild = values.copy()
+    wild[0, 0], wild[19, 29] = -1e10, 1e10  # 0.5 and 8 in the other
+    a = dataclasses.replace(plain, view=field_view(values=wild, limits=(0.5, 8.0)))
+    np.testing.assert_array_equal(a.renderer.pixels(a.view), plain.renderer.pixels(plain.view))
+    html = a.renderer.fragment(a, "x")
+    assert "depth ≤ 0.5 m" in html
+    assert "≥ 8 m" in html
+    axes = Figure().subplots()
+    a.renderer.draw(a, axes)
+    assert any("≤ 0.5 to ≥ 8 m" in text.get_text() for text in axes.findobj(Text))
+    within = dataclasses.replace(plain, view=field_view(values=values, limits=(0.0, 10.0)))
+    assert "depth 0 m" in within.renderer.fragment(within, "x")
+    assert "≤" not in within.renderer.fragment(within, "x")
+    renderer = FieldRenderer()
+    assert renderer.restore(renderer.store(a.view, tmp_path, "x"), tmp_path).limits == (0.5, 8.0)
 
 
 def test_large_fields_are_read_out_coarsely() -> None:

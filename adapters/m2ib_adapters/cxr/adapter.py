@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -32,20 +33,23 @@ def load(
     device: torch.device,
     dtype: torch.dtype,
     preprocess: Any = "mimic",
-    equalize: bool = False,
+    equalize: bool | None = None,
+    image: Mapping[str, Any] | None = None,
 ) -> Model:
     """Any CLIP whose state dict is in OpenAI's format, with the pixels of CXR-RePaiR.
 
     checkpoint  the file; the architecture is read off its shapes, weights are widened to float32 first
     preprocess  "mimic": (x - 101.48761) / 83.43944 of grey levels 0-255 in a black 320 x 320 square, then
                 resized; "chexpert": (x - 129.4185) / 73.3378, resized as it is
-    equalize    whether the histogram of grey levels is equalised first. The JPEGs that these models were
-                trained on are; a DICOM is not
+    equalize    whether the histogram of grey levels is equalised first; of a DICOM over all its values, as
+                MIMIC-CXR-JPG's files were made. None: with "mimic" a DICOM is, for the model was trained on such
+                files; other pictures are taken as they are
+    image       how raw images are read: page, minimum, maximum
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
     way_named(preprocess)
-    if not isinstance(equalize, bool):
+    if equalize is not None and not isinstance(equalize, bool):
         raise SettingError(f"{_WHO}: equalize is True or False, not {equalize!r}")
     path = _file(checkpoint)
     state = read_state(path, _WHO)
@@ -57,7 +61,7 @@ def load(
         raise CheckpointError(f"{who} is not in OpenAI's CLIP format: {listed(wrong)}")
     module.load_state_dict(weights)  # into float32, whatever the file holds
     module = module.to(device=device, dtype=dtype).eval()
-    preparation = XrayPreparation(preprocess, config["vision_cfg"]["image_size"], equalize)
+    preparation = XrayPreparation(preprocess, config["vision_cfg"]["image_size"], equalize).given(image, _WHO)
     context = config["text_cfg"]["context_length"]
     model = build(module, preparation, _coder(context), context, _origin(path, config))
     return _with_defaults(model, resnet=isinstance(config["vision_cfg"]["layers"], list))

@@ -14,8 +14,10 @@ from torch.nn.functional import interpolate
 from m2ib.contract.inputs import Item
 from m2ib.contract.layout import Layout
 from m2ib.errors import SettingError
+from m2ib.notices import warn
 from m2ib.renderers import ImageView
-from m2ib_adapters.inputs.images import ImagePreparation, Region, open_image, placed
+from m2ib_adapters.inputs.images import ImageOptions, ImagePreparation, Region, placed
+from m2ib_adapters.inputs.media import called
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,16 @@ class Way:
     mean, std  of grey levels from 0 to 255
     square     the side of the black square into which an image is fitted first (Lanczos); None: it is
                resized to the model's input as it is (bicubic), whatever its shape
+    equalized  whether its pictures were made of DICOMs by :func:`equalized`
     """
 
     mean: float
     std: float
     square: int | None = None
+    equalized: bool = False
 
 
-WAYS = {"mimic": Way(101.48761, 83.43944, 320), "chexpert": Way(129.4185, 73.3378)}
+WAYS = {"mimic": Way(101.48761, 83.43944, 320, equalized=True), "chexpert": Way(129.4185, 73.3378)}
 
 
 def way_named(name: Any) -> Way:
@@ -43,24 +47,38 @@ def way_named(name: Any) -> Way:
 
 
 @dataclass(frozen=True)
-class XrayPreparation:
+class XrayPreparation(ImageOptions):
     """A :class:`m2ib_adapters.inputs.images.Preparation`.
 
     name      of the way
     size      rows, and columns, of the model's input
-    equalize  whether the histogram of grey levels is made flat first
+    equalize  whether the histogram of grey levels is made flat first; of a DICOM that of all its values, as
+              MIMIC-CXR-JPG's files were made: from the least to the greatest, whatever window it names. None: of a
+              DICOM where the way's training set was, of no other picture
     """
 
     name: str
     size: int
-    equalize: bool = False
+    equalize: bool | None = None
 
     def prepare(self, raw: Any, layout: Layout) -> Item:
-        """A path (a DICOM too), PIL image or array as an :class:`Item` with (3, size, size) float32 pixels."""
+        """A path (a DICOM too), PIL image or array as an :class:`Item` with (3, size, size) float32 pixels.
+
+        Or a mapping with the key "image" for one of these and page, minimum and maximum for this input.
+        """
         way, size = WAYS[self.name], (self.size, self.size)
-        image, origin = open_image(raw)
+        mine, value = self.with_input(raw)
+        equalize = way.equalized if self.equalize is None else self.equalize
+        image, origin = mine.opened(value, full=equalize and mine.minimum is None and mine.maximum is None)
+        dicom = origin.get("dicom")
+        equalize = bool(self.equalize) if dicom is None else equalize
+        if dicom and self.equalize is None and dicom.get("window_ignored"):
+            warn(
+                f"{called(value, 'image')}: its window is passed over and its histogram equalised, as the pictures were "
+                f"made on which this model was trained; for its window, say equalize=False (options.equalize=false)"
+            )
         grey = image.convert("L")
-        if self.equalize:
+        if equalize:
             grey = Image.fromarray(equalized(np.asarray(grey)))
         fitted, region = self._fit(grey)
         pixels = torch.from_numpy(np.array(fitted, dtype=np.float32)).expand(3, -1, -1)  # (3, s, s)
@@ -70,7 +88,8 @@ class XrayPreparation:
         origin |= {
             "preprocess": self.name,
             "grey": True,
-            "equalize": self.equalize,
+            "equalize": equalize,
+            **({"equalize_assumed": True} if dicom and self.equalize is None else {}),
             "square": way.square,
             "mean": way.mean,
             "std": way.std,

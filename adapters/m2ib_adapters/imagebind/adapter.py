@@ -30,6 +30,7 @@ def load(
     dtype: torch.dtype,
     architecture: Any = None,
     image_size: int | None = None,
+    image: Mapping[str, Any] | None = None,
     audio: Mapping[str, Any] | None = None,
     video: Mapping[str, Any] | None = None,
     depth: Mapping[str, Any] | None = None,
@@ -46,7 +47,7 @@ def load(
                   ``config.json`` beside the checkpoint)
     image_size    side of the images, in pixels; positional embeddings are interpolated to it; None: the
                   architecture's pixels, 224 in the published model
-    audio, video, depth, thermal, imu
+    image, audio, video, depth, thermal, imu
                   how raw inputs are prepared: fields of the preparations in ``m2ib_adapters.inputs``, such as
                   ``depth={"sensor": "kinect-v2"}`` or ``video={"crops": 1}``
 
@@ -70,7 +71,7 @@ def load(
         module = weights.load(sizes, path, device, dtype)
         origin = {"checkpoint": str(source), "sha256": sha256(path)}
     origin |= {"architecture": _differences(sizes) or "imagebind_huge", "licence": LICENCE}
-    given = {"audio": audio, "video": video, "depth": depth, "thermal": thermal, "imu": imu}
+    given = {"image": image, "audio": audio, "video": video, "depth": depth, "thermal": thermal, "imu": imu}
     pixels = ImagePreparation((_side(image_size, sizes),) * 2, OPENAI_MEAN, OPENAI_STD)
     preparations = Preparations.of(sizes, pixels, given, "imagebind")
     byte_pairs = coder(SimpleTokenizer(context_length=sizes.context_length))

@@ -15,6 +15,7 @@ from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError
 from m2ib.notices import warn
 from m2ib.scenes import WORDS, scenes
+from m2ib_adapters.checkpoints import path_of
 from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind import weights
 from m2ib_adapters.imagebind.architecture import Architecture
@@ -60,6 +61,7 @@ def load(
     checkpoint: Any = None,
     device: torch.device,
     dtype: torch.dtype,
+    image: Mapping[str, Any] | None = None,
     audio: Mapping[str, Any] | None = None,
     depth: Mapping[str, Any] | None = None,
     thermal: Mapping[str, Any] | None = None,
@@ -69,12 +71,12 @@ def load(
 
     checkpoint  None: the packaged weights; a file of the same keys and sizes; or "random": seeded random
                 weights, and a warning. On the device "meta" nothing is read
-    audio, depth, thermal, imu
+    image, audio, depth, thermal, imu
                 how raw inputs are prepared: fields of the preparations in ``m2ib_adapters.inputs``
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
-    ready = preparations({"audio": audio, "depth": depth, "thermal": thermal, "imu": imu})
+    ready = preparations({"image": image, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu})
     module, origin = _module(checkpoint, device, dtype)
     made = {
         modality: replace(
@@ -101,7 +103,11 @@ def _module(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> tuple[
     if checkpoint == RANDOM:
         warn(f"{NAME}: checkpoint={RANDOM!r} was loaded; its weights are random", stacklevel=5)
         return weights.random(sizes, device, dtype), {"checkpoint": RANDOM}
-    path = WEIGHTS if checkpoint is None else Path(str(checkpoint))
+    path = (
+        WEIGHTS
+        if checkpoint is None
+        else Path(path_of(NAME, checkpoint, f"give a file that `{_TRAIN}` wrote"))
+    )
     if not path.is_file():
         raise CheckpointError(
             f"{NAME}: the packaged weights are missing ({path}); run `{_TRAIN}` to make them"

@@ -24,7 +24,7 @@ _OWN = {
 def preparations(given: Given | None = None) -> Preparations:
     """One for each modality but text.
 
-    given  what a user says of raw audio, depth, thermal and imu, by modality
+    given  what a user says of raw images, audio, depth, thermal and imu, by modality
 
     Raises :class:`SettingError`.
     """

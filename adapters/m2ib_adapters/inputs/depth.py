@@ -22,6 +22,7 @@ from torch import Tensor
 from m2ib.contract.inputs import Item
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
+from m2ib_adapters.inputs.depth_units import PER_METRE, UNITS, assumed_unit, is_doubtful, measured
 from m2ib_adapters.inputs.fields import FieldPreparation, fill_nearest, fit, is_flat, open_field, seen_part
 from m2ib_adapters.inputs.media import called, rounded
 from m2ib_adapters.inputs.options import check_positive, saying
@@ -34,12 +35,8 @@ SENSORS: dict[str, tuple[float, float]] = {
 }
 """By sensor: the baseline in metres that Omnivore's authors use, and the focal length in pixels."""
 
-UNITS = ("m", "mm", "sun-rgbd", "disparity")
 _ASSUMED_SENSOR = "kinect-v1"
-_MANY_HOLES = 0.5
 _MANY_CLIPPED = 0.5
-_FAR = 100.0  # metres; a median beyond it is probably in millimetres
-_NEAR = 0.02  # metres; a median below it is probably in metres, read as millimetres
 
 
 @dataclass(frozen=True)
@@ -47,18 +44,22 @@ class DepthPreparation(FieldPreparation):
     """How a model wants depth, and how a raw input has it.
 
     mean, std         of disparity / max_disparity
-    unit              of raw values: "m", "mm", "sun-rgbd" (16 bits, rotated by 3, millimetres) or
-                      "disparity" (pixels, used as it is); None: "m" for floating point, "mm" for whole numbers
+    unit              of raw values: "m", "mm", "sun-rgbd" (16 bits, rotated by 3, millimetres), a data set's name
+                      (``DATASETS``) or "disparity" (pixels, used as it is); None: "m" for floating point, "mm" for
+                      whole numbers
+    scale             of raw values for one metre, in place of a unit: 5000 for TUM's files, 256 for KITTI's
     sensor            kinect-v1, kinect-v2, realsense or xtion, for the camera's two numbers; None: kinect-v1
     focal_length      of the camera in pixels of the raw input; wins over the sensor's
     baseline          in metres; wins over the sensor's
     nearest, farthest metres, what is nearer or farther is taken as this near or far
     max_disparity     pixels: clamped to it, then divided by it; None: neither
+    page              of a raw input of several, counted from 0; None: the first, with a warning
     """
 
     mean: float = 0.0418
     std: float = 0.0295
     unit: str | None = None
+    scale: float | None = None
     sensor: str | None = None
     focal_length: float | None = None
     baseline: float | None = None
@@ -67,12 +68,17 @@ class DepthPreparation(FieldPreparation):
     max_disparity: float | None = 75.0
 
     MODALITY: ClassVar[str] = "depth"
-    IN_INPUT: ClassVar[tuple[str, ...]] = ("unit", "sensor", "focal_length", "baseline")
+    IN_INPUT: ClassVar[tuple[str, ...]] = ("unit", "scale", "sensor", "focal_length", "baseline", "page")
     OPTIONS: ClassVar[tuple[str, ...]] = (*IN_INPUT, "nearest", "farthest", "max_disparity", "mean", "std")
 
     def __post_init__(self) -> None:
         if self.unit is not None and self.unit not in UNITS:
             raise SettingError(f"depth: unit is one of {', '.join(UNITS)}, not {self.unit!r}")
+        check_positive(self.scale, "scale", "depth", optional=True)
+        if self.unit is not None and self.scale is not None:
+            raise SettingError(
+                f"depth: unit={self.unit!r} and scale={self.scale:g} both say what raw values are; give one of them"
+            )
         if self.sensor is not None and self.sensor not in list(SENSORS):
             raise SettingError(
                 f"depth: sensor {self.sensor!r} is not known; give one of {', '.join(SENSORS)}, or "
@@ -103,8 +109,8 @@ class DepthPreparation(FieldPreparation):
         """Depth as an :class:`Item` with (1, rows, columns) float32 numbers.
 
         A path, PIL image or array (H, W), or a mapping with the key "depth" for one of these and any of
-        unit, sensor, focal_length, baseline for this input. Zeros, NaN and infinities are holes: left out when
-        the input is resized, filled from the nearest pixel of the result where nothing else is there.
+        unit, scale, sensor, focal_length, baseline and page for this input. Zeros, NaN and infinities are holes: left
+        out when the input is resized, filled from the nearest pixel of the result where nothing else is there.
         Warns where most of what is measured lies beyond the limits, and where the input is the same everywhere.
         Bilinear, with antialiasing: nearest drops what lies between, bicubic overshoots at depth's edges.
 
@@ -112,12 +118,12 @@ class DepthPreparation(FieldPreparation):
         """
         mine, value = self.with_input(raw)
         name = called(value, "depth")
-        stored, origin = open_field(value, "depth")
-        unit = mine.unit or _unit_of(stored, name)
-        values, holes = _measured(stored, unit, name)
-        doubtful = mine.unit is None and (
-            (unit == "mm" and _warn_if_rotated(stored, name)) or _warn_if_implausible(values, unit, name)
-        )
+        stored, origin = open_field(value, "depth", mine.page)
+        assumed = mine.unit is None and mine.scale is None
+        unit = mine.unit or ("scale" if mine.scale else assumed_unit(stored, name))
+        per_metre = mine.scale or PER_METRE.get(unit)
+        values, holes = measured(stored, unit, per_metre, name)
+        doubtful = assumed and is_doubtful(stored, values, unit, name)
         disparity = values
         if unit != "disparity":
             baseline, focal_length = mine.camera
@@ -139,12 +145,18 @@ class DepthPreparation(FieldPreparation):
             label, shown_unit = "disparity", "px"
         origin |= {
             "unit": unit,
-            "unit_assumed": mine.unit is None,
+            "unit_assumed": assumed,
+            "per_metre": per_metre,
             "measured": [rounded(part) for part in np.nanpercentile(values, (0, 50, 100))],
             "holes": rounded(holes),
             **mine._steps(unit),
         }
-        return self.item(inputs, shown, label, shown_unit, "viridis_r", region, origin)
+        seen = seen_part(disparity, region)
+        limits = float(np.nanmin(seen)), float(np.nanmax(seen))
+        if label == "depth":
+            baseline, focal_length = mine.camera
+            limits = baseline * focal_length / limits[1], baseline * focal_length / limits[0]
+        return self.item(inputs, shown, label, shown_unit, "viridis_r", region, origin, limits)
 
     def describe(self, inputs: Tensor) -> Item:
         """One preprocessed tensor (1, H, W) as an :class:`Item`; shown in metres, by the camera's numbers."""
@@ -207,74 +219,3 @@ class DepthPreparation(FieldPreparation):
         if unit != "disparity":
             steps["clipped_to"] = [self.nearest, self.farthest]
         return steps
-
-
-def _unit_of(stored: np.ndarray, name: str) -> str:
-    if stored.ndim == 2 and stored.dtype.itemsize == 1:
-        raise InputError(
-            f"{name}: values of 8 bits are a picture of depth, not distances; give the file that the camera or the "
-            f"depth estimator wrote, or say their unit, e.g. {saying('depth', 'unit', 'm')}"
-        )
-    return "m" if np.issubdtype(stored.dtype, np.floating) else "mm"
-
-
-def _measured(stored: np.ndarray, unit: str, name: str) -> tuple[np.ndarray, float]:
-    """Metres, or pixels of disparity: float64 (H, W), NaN where nothing was measured, and the share of NaN."""
-    if stored.ndim == 3:
-        raise InputError(
-            f"{name}: a picture with {stored.shape[2]} channels is not depth; give one value a pixel, as the "
-            "camera or the depth estimator wrote it"
-        )
-    whole = not np.issubdtype(stored.dtype, np.floating)
-    if unit == "sun-rgbd":
-        if not whole or stored.min() < 0 or stored.max() > 65535:
-            raise InputError(
-                f"{name}: unit={unit!r} is for whole numbers of 16 bits, not {stored.dtype} from "
-                f"{stored.min():g} to {stored.max():g}"
-            )
-        rotated = stored.astype(np.uint16)
-        stored = (rotated >> 3) | (rotated << 13)
-    values = stored.astype(np.float64)
-    negative = values[values < 0]
-    if negative.size:
-        raise InputError(
-            f"{name}: {negative.size} of {values.size} values are negative, down to {negative.min():g}; distances "
-            "are positive: turn the sign, mark holes by 0 or NaN"
-        )
-    if unit in ("mm", "sun-rgbd"):
-        values = values / 1000
-    holes = ~np.isfinite(values) | (values == 0)
-    share = float(holes.mean())
-    if share == 1:
-        raise InputError(f"{name}: all values are 0, NaN or infinite: nothing was measured")
-    if share > _MANY_HOLES:
-        warn(
-            f"{name}: {share:.0%} of the pixels are holes (0, NaN or infinite); they are filled from their "
-            "neighbours, so the map says little there"
-        )
-    return np.where(holes, np.nan, values), share
-
-
-def _warn_if_implausible(metres: np.ndarray, unit: str, name: str) -> bool:
-    """Of a unit that nobody said; whether it warned."""
-    lowest, middle, highest = np.nanpercentile(metres, (0, 50, 100))
-    if _NEAR <= middle <= _FAR:
-        return False
-    probably = "mm" if middle > _FAR else "m"
-    warn(
-        f"{name}: read with unit={unit!r}, values run from {lowest:.3g} to {highest:.3g} m with the median at "
-        f"{middle:.3g} m; if that is wrong, say {saying('depth', 'unit', probably)}"
-    )
-    return True
-
-
-def _warn_if_rotated(stored: np.ndarray, name: str) -> bool:
-    """SUN RGB-D's files hold millimetres rotated by three bits: below 8.192 m, multiples of 8."""
-    values = stored[stored > 0]
-    rotated = stored.dtype == np.uint16 and values.size > 1 and not (values & 7).any() and np.ptp(values) > 0
-    if rotated:
-        warn(
-            f"{name}: all values are multiples of 8, as in SUN RGB-D's files with their rotated bits; if it is one, "
-            f"say {saying('depth', 'unit', 'sun-rgbd')}, else {saying('depth', 'unit', 'mm')}"
-        )
-    return bool(rotated)

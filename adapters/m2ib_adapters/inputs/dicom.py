@@ -4,84 +4,101 @@
 
     stored values --modality LUT or rescale--> values --VOI LUT or window--> [0, 1] --MONOCHROME1 inverts--> grey
 
-Without a window, the least and the greatest value of the image become black and white, as in MIMIC-CXR-JPG.
+Of an Enhanced object, rescale and window are those of its functional groups, the frame's own before those that all
+frames share. Without a window, the least and the greatest value of the image become black and white.
 Nothing about the patient leaves this module.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from m2ib.errors import AdapterError, InputError
+from m2ib.errors import InputError
+from m2ib.notices import warn
+from m2ib_adapters.inputs.dicom_files import decoded, quiet, read_dataset, short, warn_of_syntax
+from m2ib_adapters.inputs.levels import Limits
 from m2ib_adapters.inputs.media import check_pixels
+from m2ib_adapters.inputs.options import check_page, saying
 
-_PREAMBLE = 128  # bytes before the mark
-_MARK = b"DICM"
-_SUFFIXES = (".dcm", ".dicom")
 _GREY = ("MONOCHROME1", "MONOCHROME2")
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
+_FUNCTIONAL = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
+_LOOK = (  # what these hold, and what stands beside the pixels of other objects
+    "ModalityLUTSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "RescaleType",
+    "VOILUTSequence",
+    "WindowCenter",
+    "WindowWidth",
+    "VOILUTFunction",
+)
 
 
-def is_dicom(path: Path) -> bool:
-    """By its name or by its content. Raises :class:`OSError` for what cannot be read."""
-    with path.open("rb") as file:
-        head = file.read(_PREAMBLE + len(_MARK))
-    return head[_PREAMBLE:] == _MARK or path.suffix.lower() in _SUFFIXES
-
-
-def read_dicom(path: Path, kind: str = "image") -> tuple[Image.Image, dict[str, Any]]:
+def read_dicom(
+    path: Path,
+    kind: str = "image",
+    page: int | None = None,
+    limits: Limits = (None, None),
+    full: bool = False,
+) -> tuple[Image.Image, dict[str, Any]]:
     """The picture (grey or RGB, 8 bits), and how it was made, under ``"dicom"``.
 
-    Raises :class:`InputError` for a file that is no DICOM, is damaged, holds no picture or several, or is
+    page    the frame, counted from 0, which a file of several needs
+    limits  in place of the file's own window
+    full    of grey pictures: whether the stored values' least and greatest become black and white, whatever window
+            there is, and levels are cut to whole ones, as MIMIC-CXR-JPG's were
+
+    Raises :class:`InputError` for a file that is no DICOM, is damaged, holds no such picture, or is
     compressed in a way that cannot be read here; :class:`AdapterError` without pydicom.
     """
     name = f"{kind} {str(path)!r}"
-    try:
-        import pydicom
-    except ImportError as error:
-        raise AdapterError(
-            f"{name} is a DICOM file; reading it needs pydicom: pip install 'm2ib[cxr]'"
-        ) from error
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's, of values that are out of order: they may tell who it is
+    dataset, guessed = read_dataset(path, name)
+    with quiet():
         try:
-            dataset = pydicom.dcmread(path)
-        except pydicom.errors.InvalidDicomError:
-            raise InputError(
-                f"{name} is not a DICOM file: the mark 'DICM' is missing after its first {_PREAMBLE} bytes"
-            ) from None
-        except OSError:
-            raise
-        except Exception as error:  # a damaged file makes pydicom raise anything
-            raise InputError(f"{name} is damaged, or cut off: its header cannot be read") from error
-        try:
-            _check(dataset, name)
-            shown, how = _shown(dataset, _stored(dataset, name), name)
+            frames = _check(dataset, name, kind, page)
+            stored = decoded(dataset, page or 0, name)
+            look, agreed = _look(dataset, page or 0, frames)
+            if full and str(dataset.PhotometricInterpretation) in _GREY:
+                shown, how = _full(dataset, stored)
+                how["window_ignored"] = look.get("WindowCenter") is not None or "VOILUTSequence" in look
+            else:
+                shown, how = _shown(dataset, look, stored, limits, name)
         except InputError:
             raise
         except Exception as error:
-            raise InputError(f"{name} is damaged: its pixels cannot be made out: {_short(error)}") from error
-    pixels = np.round(shown * 255).astype(np.uint8)  # (H, W) or (H, W, 3)
-    return Image.fromarray(np.ascontiguousarray(pixels)), {"dicom": how}
+            raise InputError(f"{name} is damaged: its pixels cannot be made out: {short(error)}") from error
+    if guessed:
+        warn_of_syntax(dataset, name)
+        how["transfer_syntax_assumed"] = dataset.file_meta.TransferSyntaxUID.name
+    if not agreed and not full:
+        warn(
+            f"{name}: its window or rescale is said for several frames, and not which of them this is; none is used"
+        )
+    made = {"dicom": how} | ({"page": page, "pages": frames} if page is not None else {})
+    return Image.fromarray(np.ascontiguousarray(shown)), made  # (H, W) or (H, W, 3)
 
 
-def _check(dataset: Any, name: str) -> None:
-    """Whether there is one picture in it that can be shown."""
+def _check(dataset: Any, name: str, kind: str, page: int | None) -> int:
+    """How many frames there are, where the one to read is said and can be shown."""
     if not any(key in dataset for key in _PIXELS):
-        kind = dataset.get("Modality") or "unknown"
+        modality = dataset.get("Modality") or "unknown"
         raise InputError(
-            f"{name} is a DICOM file without pixels (modality {kind}), or cut off; name an image"
+            f"{name} is a DICOM file without pixels (modality {modality}), or cut off; name an image"
         )
     frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise InputError(f"{name} holds {frames} frames; save the one to explain as a file of its own")
+    if frames != 1 and page is None:
+        raise InputError(
+            f"{name} holds {frames} frames; save the one to explain as a file of its own, or say which, 0 to "
+            f"{frames - 1}: {saying(kind, 'page', 0)}"
+        )
+    check_page(page or 0, frames, name, kind)
     photometric = str(dataset.get("PhotometricInterpretation"))
     if photometric not in _GREY and photometric != "RGB" and not photometric.startswith("YBR_"):
         raise InputError(
@@ -90,79 +107,135 @@ def _check(dataset: Any, name: str) -> None:
         )
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
     check_pixels(name, columns, rows)
+    return frames
 
 
-def _stored(dataset: Any, name: str) -> np.ndarray:
-    """The values as they are stored, (H, W) or, always as RGB, (H, W, 3)."""
-    from pydicom.pixels import get_decoder, pixel_array
+def _look(dataset: Any, frame: int, frames: int) -> tuple[Any, bool]:
+    """Rescale and window of one frame, and whether it is known whose they are.
 
-    syntax = getattr(getattr(dataset, "file_meta", None), "TransferSyntaxUID", None)
-    if syntax is None:
-        raise InputError(f"{name} is damaged: it does not say in which transfer syntax it is written")
-    compressed = syntax.is_compressed and syntax.is_encapsulated
-    if compressed:
-        try:
-            available = get_decoder(syntax).is_available
-        except NotImplementedError:
-            available = False
-        if not available:
-            raise InputError(
-                f"{name} is compressed as {syntax.name}, which cannot be read here: "
-                "pip install 'pydicom[pixeldata,gpl-license]', or save it uncompressed"
-            )
-    try:
-        return pixel_array(dataset)
-    except Exception as error:  # a damaged file makes pydicom and its decoders raise anything
-        what = f" ({syntax.name})" if compressed else ""
-        raise InputError(
-            f"{name} is damaged, or cut off: its pixels{what} cannot be read: {_short(error)}"
-        ) from error
+    The object's own, under those that all frames share, under the frame's. One frame that was saved out of several
+    may have kept the groups of all: then they count where they are the same.
+    """
+    from pydicom.dataset import Dataset
+
+    look, agreed = Dataset(), True
+    look.set_original_encoding(*_encoding(dataset))
+    for key in _LOOK:
+        if key in dataset:
+            look[key] = dataset[key]
+    for shared, key in (
+        (True, "SharedFunctionalGroupsSequence"),
+        (False, "PerFrameFunctionalGroupsSequence"),
+    ):
+        groups = [_functions(group) for group in dataset.get(key) or ()]
+        if not groups:
+            continue
+        if shared or len(groups) == frames:
+            look.update(groups[0 if shared else frame])
+        elif all(group == groups[0] for group in groups):
+            look.update(groups[0])
+        else:
+            agreed = False
+    return look, agreed
 
 
-def _shown(dataset: Any, stored: np.ndarray, name: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """What a viewer shows, in [0, 1]; and how it came about."""
-    photometric = str(dataset.PhotometricInterpretation)
-    bits = int(dataset.get("BitsStored") or stored.dtype.itemsize * 8)
-    how: dict[str, Any] = {
+def _encoding(dataset: Any) -> tuple[bool, bool]:
+    """Whether values without a type are implicit, and whether they are little-endian: of tables."""
+    syntax = dataset.file_meta.TransferSyntaxUID
+    return bool(syntax.is_implicit_VR), bool(syntax.is_little_endian)
+
+
+def _functions(group: Any) -> Any:
+    """What one item of the functional groups says of rescale and window."""
+    from pydicom.dataset import Dataset
+
+    look = Dataset()
+    for key in _FUNCTIONAL:
+        for item in list(group.get(key) or ())[:1]:
+            look.update({element.tag: element for element in item if element.keyword in _LOOK})
+    return look
+
+
+def _origin(dataset: Any, stored: np.ndarray) -> dict[str, Any]:
+    return {
         "modality": str(dataset.get("Modality") or ""),
-        "photometric": photometric,
+        "photometric": str(dataset.PhotometricInterpretation),
         "rows": stored.shape[0],
         "columns": stored.shape[1],
-        "bits": bits,
+        "bits": int(dataset.get("BitsStored") or stored.dtype.itemsize * 8),
         "signed": bool(np.issubdtype(stored.dtype, np.signedinteger)),
     }
-    if photometric not in _GREY:
-        return stored.astype(np.float64) / (2**bits - 1), how
+
+
+def _full(dataset: Any, stored: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Grey stored values from the least to the greatest, uint8 cut to whole levels; inverted for MONOCHROME1."""
+    how = _origin(dataset, stored)
+    low, high = stored.min(), stored.max()
+    wide = np.int64 if np.issubdtype(stored.dtype, np.integer) else np.float64
+    shifted = stored.astype(wide) - wide(low)
+    grey = (shifted * 255 // max(shifted.max(), 1)).astype(np.uint8)
+    how["levels"] = {
+        "by": "least and greatest value, cut to whole levels",
+        "low": float(low),
+        "high": float(high),
+    }
+    return 255 - grey if how["photometric"] == "MONOCHROME1" else grey, how
+
+
+def _shown(
+    dataset: Any, look: Any, stored: np.ndarray, limits: Limits, name: str
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """What a viewer shows, uint8; and how it came about."""
+    how = _origin(dataset, stored)
+    if how["photometric"] not in _GREY:
+        low, high = (
+            usual if given is None else given
+            for given, usual in zip(limits, (0, 2 ** how["bits"] - 1), strict=True)
+        )
+        return _eight((stored.astype(np.float64) - low) / (high - low)), how
     from pydicom.pixels import apply_modality_lut
 
-    values = apply_modality_lut(stored, dataset).astype(np.float64)  # (H, W)
+    values = apply_modality_lut(stored, look).astype(np.float64)  # (H, W)
     if not np.isfinite(values).all():
         raise InputError(f"{name} holds NaN or infinite pixels")
-    if "RescaleSlope" in dataset and not dataset.get("ModalityLUTSequence"):
+    if "RescaleSlope" in look and not look.get("ModalityLUTSequence"):
         how["rescale"] = {
-            "slope": float(dataset.RescaleSlope),
-            "intercept": float(dataset.get("RescaleIntercept") or 0),
+            "slope": float(look.RescaleSlope),
+            "intercept": float(look.get("RescaleIntercept") or 0),
         }
-    shown, how["levels"] = _levels(dataset, values, name)
-    return 1 - shown if photometric == "MONOCHROME1" else shown, how
+    shown, how["levels"] = _levels(look, values, limits, name)
+    return _eight(1 - shown if how["photometric"] == "MONOCHROME1" else shown), how
 
 
-def _levels(dataset: Any, values: np.ndarray, name: str) -> tuple[np.ndarray, dict[str, Any]]:
-    """Values -> [0, 1] by the first VOI LUT, else by the first window, else by least and greatest."""
-    if dataset.get("VOILUTSequence"):
+def _eight(shares: np.ndarray) -> np.ndarray:
+    return np.round(shares.clip(0, 1) * 255).astype(np.uint8)
+
+
+def _levels(look: Any, values: np.ndarray, limits: Limits, name: str) -> tuple[np.ndarray, dict[str, Any]]:
+    """Values -> [0, 1] as the user says, else by the first VOI LUT, by the first window, by least and greatest."""
+    given = limits != (None, None)
+    if look.get("VOILUTSequence") and not given:
         from pydicom.pixels import apply_voi
 
-        depth = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        table = apply_voi(np.round(values).astype(np.int64), dataset)
+        depth = int(look.VOILUTSequence[0].LUTDescriptor[2])
+        table = apply_voi(np.round(values).astype(np.int64), look)
         return np.clip(table / (2**depth - 1), 0, 1), {"by": "VOI LUT"}
-    center, width = (_first(dataset.get(key)) for key in ("WindowCenter", "WindowWidth"))
-    if center is not None and width is not None:
-        function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
+    center, width = (_first(look.get(key)) for key in ("WindowCenter", "WindowWidth"))
+    if center is not None and width is not None and not given:
+        function = str(look.get("VOILUTFunction") or "LINEAR").upper()
         how = {"by": "window", "center": center, "width": width, "function": function}
         return window(values, center, width, function, name), how
     low, high = float(values.min()), float(values.max())
-    shown = (values - low) / (high - low) if high > low else np.zeros_like(values)
-    return shown, {"by": "least and greatest value, for there is no window", "low": low, "high": high}
+    by = "least and greatest value, for there is no window"
+    if given:
+        low, high = (
+            own if said is None else float(said) for own, said in zip((low, high), limits, strict=True)
+        )
+        by = "given"
+        if low >= high:
+            raise InputError(f"{name}: minimum={low:g} is not below maximum={high:g}")
+    shown = ((values - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(values)
+    return shown, {"by": by, "low": low, "high": high}
 
 
 def _first(value: Any) -> float | None:
@@ -191,7 +264,3 @@ def window(values: np.ndarray, center: float, width: float, function: str, name:
     if width == 0:
         return (values > center).astype(np.float64)
     return np.clip((values - center) / width + 0.5, 0, 1)
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

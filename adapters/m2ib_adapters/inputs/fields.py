@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,10 @@ from m2ib.contract.inputs import Item
 from m2ib.errors import InputError
 from m2ib.renderers import FieldView
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.images import ImagePreparation, Region, decoding, placed, read_file
+from m2ib_adapters.inputs.image_files import Picture, decoding, page_of, picture_of, read_file
+from m2ib_adapters.inputs.images import ImagePreparation, Region, placed
 from m2ib_adapters.inputs.media import called, check_pixels, existing_file
-from m2ib_adapters.inputs.options import WithOptions, check_number, check_positive
+from m2ib_adapters.inputs.options import WithOptions, check_number, check_page_option, check_positive, saying
 from m2ib_adapters.inputs.tensors import array_of
 from m2ib_adapters.towers.patches import Patches
 
@@ -29,6 +30,7 @@ _PATCHES = Patches((16, 16), (16, 16))
 _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
 _LEAST_WEIGHT = 1e-4  # below this share of measured pixels, an average over them is rounding
 _FLAT = 1e-3  # between the least and the greatest number of a model's input: all the same to it
+_FLOAT32 = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
 _NUMPY = (b"\x93NUMPY", b"PK")  # the first bytes of a .npy and of a .npz file
 
 
@@ -39,14 +41,17 @@ class FieldPreparation(WithOptions):
     size       (rows, columns) of the input
     patches    the model's patches
     mean, std  of what the model takes
+    page       of a raw input of several, counted from 0; None: the first, with a warning
     """
 
     size: tuple[int, int] = (224, 224)
     patches: Patches = _PATCHES
     mean: float = 0.0
     std: float = 1.0
+    page: int | None = None
 
     def __post_init__(self) -> None:
+        check_page_option(self.page, self.MODALITY)
         check_positive(self.std, "std", self.MODALITY)
         check_number(self.mean, "mean", self.MODALITY)
 
@@ -77,48 +82,63 @@ class FieldPreparation(WithOptions):
         colours: str,
         region: Region | None = None,
         origin: Mapping[str, Any] | None = None,
+        limits: tuple[float, float] | None = None,
     ) -> Item:
-        """Inputs (1, rows, columns) that show ``region`` of ``values``, which are looked at.
+        """Inputs (1, rows, columns) that show ``region`` of ``values``, which are looked at between ``limits``.
 
         Without a region, they are a preprocessed tensor and its own values.
         """
         size = (inputs.shape[1], inputs.shape[2])
         region = region or (0.0, 0.0, float(size[1]), float(size[0]))
-        layout = self.patches.placed(placed(self.patches.layout(size), region), size)
-        view = field_view(values, label, unit, colours, region, size)
-        return Item(inputs, layout, view, origin or {"source": "tensor", "input_size": list(size)})
+        layout = placed(self.patches.layout(size), region)
+        view = replace(field_view(values, label, unit, colours, region, size), limits=limits)
+        item = Item(inputs, layout, view, origin or {"source": "tensor", "input_size": list(size)})
+        return self.patches.placed(item, size)
 
 
-def open_field(raw: Any, who: str) -> tuple[np.ndarray, dict[str, Any]]:
+def open_field(
+    raw: Any, who: str, page: int | None = None, *, grey: bool = False
+) -> tuple[np.ndarray, dict[str, Any]]:
     """A path, PIL image, array or tensor as it is stored, and where it came from.
 
     (H, W), or (H, W, channels) of a picture with colours; upright. Files: what PIL reads (PNG and TIFF
     with 16 bits or floating point too), .npy, .npz with one array, .exr with the package OpenEXR.
 
+    page  of a file of several pages, or of an array with a page axis first
+    grey  whether values are grey levels: a file may say that 0 is white, and is then turned round
+
     Raises :class:`InputError`.
     """
-    name = called(raw, who)
+    name, page = called(raw, who), None if page is None else int(page)
     if isinstance(raw, (str, PathLike)):
         path = existing_file(raw, who)
-        values = _read(path, who)
+        picture = _read(path, who, page)
         origin: dict[str, Any] = {"source": str(path), "sha256": sha256(path)}
     elif isinstance(raw, Image.Image):
-        values, origin = _pixels(raw, name), {"source": "PIL image"}
+        picture, origin = picture_of(raw, name, who, page), {"source": "PIL image"}
     elif isinstance(raw, (np.ndarray, Tensor)):
-        values, origin = array_of(raw) if isinstance(raw, Tensor) else raw, {"source": "array"}
+        array = array_of(raw) if isinstance(raw, Tensor) else raw
+        picture, origin = Picture(*page_of(array, name, who, page)), {"source": "array"}
     else:
         raise InputError(
             f"{who}: cannot use a {type(raw).__name__}; give a path, a PIL image or an array (H, W)"
         )
+    values = _values(picture, name, grey)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (3, 4)) or values.size == 0:
-        raise InputError(f"{name}: an array has the shape (H, W) or (H, W, 1), not {tuple(values.shape)}")
+        way = f"; of several pages, say which: {saying(who, 'page', 0)}" if values.ndim == 3 else ""
+        raise InputError(
+            f"{name}: an array has the shape (H, W) or (H, W, 1), not {tuple(values.shape)}{way}"
+        )
     if values.dtype == np.bool_ or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise InputError(f"{name}: values are whole or floating-point numbers, not {values.dtype}")
     check_pixels(name, values.shape[1], values.shape[0])
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
-    return native, origin | {"size": [values.shape[1], values.shape[0]], "dtype": str(native.dtype)}
+    return native, origin | picture.origin | {
+        "size": [values.shape[1], values.shape[0]],
+        "dtype": str(native.dtype),
+    }
 
 
 def load_array(path: Path, who: str) -> np.ndarray:
@@ -155,12 +175,12 @@ def _only(archive: Mapping[str, Any], name: str) -> Any:
     return next(iter(archive.values()))
 
 
-def _read(path: Path, who: str) -> np.ndarray:
-    if path.suffix.lower() in (".npy", ".npz"):
-        return load_array(path, who)
-    if path.suffix.lower() == ".exr":
-        return _read_exr(path, who)
-    return _pixels(read_file(path, who)[0], called(path, who))
+def _read(path: Path, who: str, page: int | None) -> Picture:
+    suffix = path.suffix.lower()
+    if suffix not in (".npy", ".npz", ".exr"):
+        return read_file(path, who, page)
+    array = _read_exr(path, who) if suffix == ".exr" else load_array(path, who)
+    return Picture(*page_of(array, called(path, who), who, page))
 
 
 def _read_exr(path: Path, who: str) -> np.ndarray:
@@ -184,14 +204,21 @@ def _read_exr(path: Path, who: str) -> np.ndarray:
     return chosen
 
 
-def _pixels(image: Image.Image, name: str) -> np.ndarray:
-    with decoding(name):
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode in ("1", "LA", "La"):
-            upright = upright.convert("L")
-        elif upright.mode not in ("L", "F", "RGB", "RGBA") and not upright.mode.startswith("I"):
-            upright = upright.convert("RGB")
-        return np.asarray(upright)
+def _values(picture: Picture, name: str, grey: bool) -> np.ndarray:
+    """A picture as an array, upright."""
+    values = picture.pixels
+    if isinstance(values, Image.Image):
+        with decoding(name):
+            upright = ImageOps.exif_transpose(values)
+            if upright.mode in ("1", "LA", "La"):
+                upright = upright.convert("L")
+            elif upright.mode not in ("L", "F", "RGB", "RGBA") and not upright.mode.startswith("I"):
+                upright = upright.convert("RGB")
+            values = np.asarray(upright)
+    if not (grey and picture.told.inverted):
+        return values
+    white = 1 if np.issubdtype(values.dtype, np.floating) else picture.told.white or np.iinfo(np.uint16).max
+    return (white - values.astype(np.float64)).astype(values.dtype)
 
 
 def fit(
@@ -222,7 +249,7 @@ def is_flat(inputs: Tensor) -> bool:
 def _through(values: np.ndarray, change: Callable[[Image.Image], Image.Image]) -> np.ndarray:
     """``values`` resampled by ``change``, over the pixels that are not NaN: sum of values / sum of weights."""
     measured = ~np.isnan(values)
-    filled = np.where(measured, values, 0).astype(np.float32)
+    filled = np.where(measured, values, 0).clip(*_FLOAT32).astype(np.float32)
     total = np.asarray(change(Image.fromarray(filled)))
     if measured.all():
         return total
@@ -248,4 +275,4 @@ def field_view(
     scale = (shown[0] / width, shown[1] / height)
     left, top, right, bottom = region
     region = (left * scale[0], top * scale[1], right * scale[0], bottom * scale[1])
-    return FieldView(values.astype(np.float32), label, unit, colours, region, size, scale)
+    return FieldView(values.clip(*_FLOAT32).astype(np.float32), label, unit, colours, region, size, scale)

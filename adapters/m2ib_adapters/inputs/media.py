@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from importlib import import_module
 from os import PathLike
 from pathlib import Path
+from threading import RLock
 from typing import Any
 
 from m2ib.contract.layout import Axis
@@ -16,6 +20,7 @@ _FAULTS: dict[type[Exception], str] = {
     IsADirectoryError: "is a folder; name a file",
     PermissionError: "cannot be read: permission denied",
 }
+_FILTERS = RLock()
 MAX_PIXELS = 178_956_970  # 0.5 GiB of RGB
 
 
@@ -26,6 +31,14 @@ def optional(module: str, extra: str) -> Any:
     except ImportError as error:
         package = module.partition(".")[0]
         raise AdapterError(f"{package} is needed here, and missing: pip install 'm2ib[{extra}]'") from error
+
+
+@contextmanager
+def ignoring(category: type[Warning]) -> Iterator[None]:
+    """Inside, such warnings of a library are not issued; one thread after another, for Python's filters are all threads'."""
+    with _FILTERS, warnings.catch_warnings():
+        warnings.simplefilter("ignore", category)
+        yield
 
 
 def called(raw: Any, kind: str) -> str:

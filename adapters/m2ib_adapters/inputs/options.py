@@ -80,6 +80,21 @@ def check_count(value: Any, name: str, who: str) -> None:
         raise SettingError(f"{who}: {name} is a whole number > 0, not {value!r}")
 
 
+def check_page(page: int, pages: int, name: str, kind: str) -> None:
+    """Raises :class:`InputError`, in the name of ``name``, for a page that is not there."""
+    if page >= pages:
+        there = f"0 to {pages - 1}" if pages > 1 else "0 alone"
+        raise InputError(
+            f"{name}: there is no page={page} (options.{kind}.page), counted from 0; there is {there}"
+        )
+
+
+def check_page_option(value: Any, who: str) -> None:
+    """Raises :class:`SettingError` for what is no whole number from 0 on; None passes."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, Integral) or value < 0):
+        raise SettingError(f"{who}: page is a whole number from 0 on, not {value!r}")
+
+
 def positive_number(value: Any, name: str) -> float:
     """``value`` where it is a finite number above zero. Raises :class:`InputError`, in the name of ``name``."""
     if not is_number(value) or value <= 0:

@@ -33,13 +33,14 @@ class ThermalPreparation(FieldPreparation):
     low, high  raw values that become black and white, both or none. None: 0 and 255 for 8 bits, 0 and 1 for
                floating point within them; for all else the image's own percentiles .1 and 99.9, since
                cameras use a small part of 16 bits, and a single dead pixel must not decide
+    page       of a raw input of several, counted from 0; None: the first, with a warning
     """
 
     low: float | None = None
     high: float | None = None
 
     MODALITY: ClassVar[str] = "thermal"
-    IN_INPUT: ClassVar[tuple[str, ...]] = ("low", "high")
+    IN_INPUT: ClassVar[tuple[str, ...]] = ("low", "high", "page")
     OPTIONS: ClassVar[tuple[str, ...]] = (*IN_INPUT, "mean", "std")
 
     def __post_init__(self) -> None:
@@ -56,13 +57,14 @@ class ThermalPreparation(FieldPreparation):
         """A thermal image as an :class:`Item` with (1, rows, columns) float32 numbers.
 
         A path, PIL image or array: grey, uint8, uint16 or floating point (temperatures too), or with three
-        equal channels; or a mapping with the key "thermal" for one of these and low and high for this input.
+        equal channels; or a mapping with the key "thermal" for one of these and low, high and page for this
+        input.
 
         Raises :class:`InputError`; warns of false colours, and of an input that is the same everywhere.
         """
         mine, value = self.with_input(raw)
         name = called(value, "thermal")
-        stored, origin = open_field(value, "thermal")
+        stored, origin = open_field(value, "thermal", mine.page, grey=True)
         levels = _grey(stored, name)  # (H, W)
         low, high, stretch = mine._limits(levels, stored.dtype)
         pixels = ((levels - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(levels)
@@ -82,7 +84,7 @@ class ThermalPreparation(FieldPreparation):
             "std": self.std,
         }
         unit = "as given" if _is_measured(levels, stored.dtype) else "grey level"
-        return self.item(inputs, levels, "thermal", unit, "bone", region, origin)
+        return self.item(inputs, levels, "thermal", unit, "bone", region, origin, (low, high))
 
     def describe(self, inputs: Tensor) -> Item:
         """One preprocessed tensor (1, H, W) as an :class:`Item`; shown with mean and std undone."""

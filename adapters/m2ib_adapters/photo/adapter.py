@@ -6,6 +6,7 @@ map, fitted (``fit_text_map.py``) so that prompts about a class land on that cla
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,18 @@ class JoinedModel(nn.Module):
         self.text_map = text_map
 
 
-def load(*, checkpoint: Any = None, device: torch.device, dtype: torch.dtype, size: int = SIZE) -> Model:
+def load(
+    *,
+    checkpoint: Any = None,
+    device: torch.device,
+    dtype: torch.dtype,
+    size: int = SIZE,
+    image: Mapping[str, Any] | None = None,
+) -> Model:
     """The embedded default. Needs no download: the weights come with the extra ``photo``.
 
-    size  side of the square that images are resized to, in pixels, a multiple of 32
+    size   side of the square that images are resized to, in pixels, a multiple of 32
+    image  how raw images are read: page, minimum, maximum
     """
     if checkpoint is not None:
         raise CheckpointError(f"photo: has its own weights and takes no checkpoint, not {checkpoint!r}")
@@ -55,7 +64,10 @@ def load(*, checkpoint: Any = None, device: torch.device, dtype: torch.dtype, si
     text, tokenizer = text_network()
     module = JoinedModel(image_network(), text, _text_map()).to(device, dtype).eval().requires_grad_(False)
     module.image.to(memory_format=torch.channels_last)  # up to twice as fast on a processor
-    encoders = {"image": _image_encoder(module, size), "text": _text_encoder(module, tokenizer)}
+    encoders = {
+        "image": _image_encoder(module, _preparation(size).given(image, "photo")),
+        "text": _text_encoder(module, tokenizer),
+    }
     origin = {
         "checkpoint": "efficientnet-lite2-9656183e + all-MiniLM-L6-v2",
         "architecture": f"photo, {size} px",
@@ -72,14 +84,17 @@ def _text_map() -> nn.Linear:
     return linear
 
 
-def _image_encoder(module: JoinedModel, size: int) -> Encoder:
+def _preparation(size: int) -> ImagePreparation:
+    return ImagePreparation((size, size), mean=(127 / 255,) * 3, std=(128 / 255,) * 3, fit="squash")
+
+
+def _image_encoder(module: JoinedModel, preparation: ImagePreparation) -> Encoder:
     network: Any = module.image
     layers = tuple(
         layer
         for stage, blocks in enumerate(network.blocks)
         for layer in block_layers(blocks, f"blocks.{stage}", channel_axis=1)
     )
-    preparation = ImagePreparation((size, size), mean=(127 / 255,) * 3, std=(128 / 255,) * 3, fit="squash")
 
     def embed(pixels: Inputs) -> Tensor:
         return network.global_pool(network.forward_features(pixels))  # (N, 1280)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 import pydicom
 import pytest
 from PIL import Image
+from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing
 
@@ -161,6 +163,140 @@ def test_nothing_about_the_patient_is_kept(vit: m2ib.Model, tmp_path: Path) -> N
         (saved / "manifest.json").read_text(encoding="utf-8"),
     ):
         assert not any(word in text for word in ("DOE", "JANE", "0815", "Elsewhere", "ACC-77", "1.2.3.4"))
+
+
+# Enhanced objects, whose rescale and window lie in the functional groups.
+
+
+def functions(center: float, width: float, slope: float | None = None, intercept: float = 0.0) -> Dataset:
+    """An item of the functional groups."""
+    window, group = Dataset(), Dataset()
+    window.WindowCenter, window.WindowWidth = center, width
+    group.FrameVOILUTSequence = [window]
+    if slope is not None:
+        rescale = Dataset()
+        rescale.RescaleSlope, rescale.RescaleIntercept, rescale.RescaleType = slope, intercept, "HU"
+        group.PixelValueTransformationSequence = [rescale]
+    return group
+
+
+def enhanced(path: Path, frames: list[np.ndarray], **tags: Any) -> Path:
+    rows, columns = frames[0].shape
+    tags |= {"PixelData": np.stack(frames).tobytes(), "NumberOfFrames": len(frames)}
+    return save_dicom(path, frames[0], Rows=rows, Columns=columns, **tags)
+
+
+def near(file: Path, expected: np.ndarray, **options: Any) -> bool:
+    picture = np.asarray(open_image(file, **options)[0])[..., 0]
+    return bool(np.abs(picture.astype(int) - expected).max() <= 1)  # a half may round either way
+
+
+def test_each_frame_has_its_own_window(tmp_path: Path) -> None:
+    frames = [xray(seed=seed) for seed in range(2)]
+    groups = [functions(100, 501, 0.5, -24), functions(700, 901, 2.0)]
+    file = enhanced(
+        tmp_path / "x.dcm", frames, PerFrameFunctionalGroupsSequence=groups, WindowCenter=9, WindowWidth=9
+    )
+    assert near(file, spread(frames[0] * 0.5 - 24, 99.5 - 250, 99.5 + 250), page=0)
+    assert near(file, spread(frames[1] * 2.0, 699.5 - 450, 699.5 + 450), page=1)
+    how = open_image(file, page=0)[1]["dicom"]
+    assert how["rescale"] == {"slope": 0.5, "intercept": -24.0}
+    assert how["levels"] == {"by": "window", "center": 100.0, "width": 501.0, "function": "LINEAR"}
+
+
+def test_what_all_frames_share_is_used(tmp_path: Path) -> None:
+    frame = xray()
+    shared, own = functions(300, 201, 0.5), Dataset()
+    for groups in ([own], []):
+        tags = {"SharedFunctionalGroupsSequence": [shared], "PerFrameFunctionalGroupsSequence": groups}
+        assert near(enhanced(tmp_path / "x.dcm", [frame], **tags), spread(frame * 0.5, 199.5, 399.5))
+
+
+def test_one_frame_saved_out_of_several(tmp_path: Path) -> None:
+    frame, both = xray(), [functions(300, 201), functions(900, 101)]
+    file = enhanced(tmp_path / "x.dcm", [frame], PerFrameFunctionalGroupsSequence=[both[0]])
+    assert near(file, spread(frame, 199.5, 399.5))
+    file = enhanced(
+        tmp_path / "x.dcm", [frame], PerFrameFunctionalGroupsSequence=[both[0], functions(300, 201)]
+    )
+    assert near(file, spread(frame, 199.5, 399.5))
+    file = enhanced(tmp_path / "x.dcm", [frame], PerFrameFunctionalGroupsSequence=both)
+    with pytest.warns(
+        m2ib.M2IBWarning, match="is said for several frames, and not which of them this is; none is used"
+    ):
+        assert near(file, spread(frame, 0, 4095))
+
+
+def test_limits_in_place_of_the_window(tmp_path: Path) -> None:
+    pixels = xray(top=4000).astype(np.int16) - 1000
+    tags = {"RescaleSlope": 0.5, "RescaleIntercept": -24, "WindowCenter": 100, "WindowWidth": 501}
+    file = save_dicom(tmp_path / "x.dcm", pixels, **tags)
+    assert near(file, spread(pixels * 0.5 - 24, -160, 240), minimum=-160, maximum=240)
+    assert open_image(file, maximum=240)[1]["dicom"]["levels"] == {
+        "by": "given",
+        "low": -524.0,
+        "high": 240.0,
+    }
+    with pytest.raises(m2ib.InputError, match="minimum=-524 is not below maximum=-600"):
+        open_image(file, maximum=-600)
+
+
+# Files without preamble, mark or meta header.
+
+
+@pytest.mark.parametrize(
+    ("implicit", "little", "syntax"),
+    [
+        (True, True, "Implicit VR Little Endian"),
+        (False, True, "Explicit VR Little Endian"),
+        (False, False, "Explicit VR Big Endian"),
+    ],
+)
+@pytest.mark.parametrize("name", ["x.dcm", "x"])
+def test_without_a_header(tmp_path: Path, implicit: bool, little: bool, syntax: str, name: str) -> None:
+    pixels = xray()
+    whole = pydicom.dcmread(save_dicom(tmp_path / "whole.dcm", pixels, RescaleSlope=2))
+    bare = Dataset()
+    bare.update(whole)
+    if not little:
+        bare.PixelData = pixels.astype(">u2").tobytes()
+    bare.save_as(tmp_path / name, implicit_vr=implicit, little_endian=little)
+    said = f"is a DICOM without a header that says how it is written; it was read as {syntax}$"
+    with pytest.warns(m2ib.M2IBWarning, match=said):
+        picture, origin = open_image(tmp_path / name)
+    assert np.array_equal(np.asarray(picture)[..., 0], levels(tmp_path / "whole.dcm"))
+    assert origin["dicom"]["transfer_syntax_assumed"] == syntax
+
+
+def test_a_header_without_preamble_is_enough(tmp_path: Path) -> None:
+    file = save_dicom(tmp_path / "x.dcm", xray())
+    (tmp_path / "y").write_bytes(file.read_bytes()[132:])
+    assert np.array_equal(levels(tmp_path / "y"), levels(file))
+
+
+def test_what_begins_like_one_and_is_none(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(bytes.fromhex("0800050043530a00") + b"ISO_IR 100" + b"\xff" * 500)
+    assert "DICOM" in refused(tmp_path / "x") or "cut off" in refused(tmp_path / "x")
+    (tmp_path / "x").write_bytes(b"\x08\x00 and no element" * 20)
+    assert refused(tmp_path / "x") == "is not in an image format that can be read"
+
+
+@pytest.mark.parametrize(
+    ("name", "packages"),
+    [
+        ("JPGExtended.dcm", "pylibjpeg pylibjpeg-libjpeg"),
+        ("GDCMJ2K_TextGBR.dcm", "pylibjpeg pylibjpeg-openjpeg"),
+    ],
+)
+def test_the_package_that_can_is_named(name: str, packages: str) -> None:
+    """pydicom's own files, of 12 bits as JPEG and of a strange JPEG 2000, which Pillow cannot decode."""
+    file = get_testdata_file(name, download=False)
+    if importlib.util.find_spec(packages.split()[-1].replace("pylibjpeg-", "")) is not None:
+        assert open_image(file)
+        return
+    said = refused(Path(str(file)))
+    assert "cannot be read by the decoders that are installed: they need another one" in said
+    assert f"pip install {packages}, or are damaged" in said
 
 
 def refused(file: Path) -> str:

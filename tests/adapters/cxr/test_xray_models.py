@@ -145,7 +145,7 @@ def test_causal_mask_end_of_text_and_one_projection(vit: m2ib.Model) -> None:
 
 def test_the_adapter_keeps_the_contract(vit_file: Path, tmp_path: Path) -> None:
     examples = [save_dicom(tmp_path / "a.dcm", xray(), WindowCenter=2000, WindowWidth=3000), picture(1)]
-    check_adapter("cxr-repair", {"image": examples, "text": list(TEXTS)}, checkpoint=vit_file)
+    check_adapter("cxr-repair", {"image": examples, "text": list(TEXTS)}, checkpoint=vit_file, equalize=True)
 
 
 def test_the_provenance_names_file_and_architecture(vit: m2ib.Model, vit_file: Path) -> None:
@@ -253,7 +253,7 @@ def test_options_that_are_none(vit_file: Path) -> None:
         ),
         ({"preprocess": None}, r"cxr-repair: preprocess None is unknown"),
         ({"equalize": "yes"}, r"cxr-repair: equalize is True or False, not 'yes'"),
-        ({"size": 3}, r"adapter 'cxr-repair' has no option 'size'. It has preprocess, equalize"),
+        ({"size": 3}, r"adapter 'cxr-repair' has no option 'size'. It has preprocess, equalize, image"),
     ):
         with pytest.raises(m2ib.SettingError, match=reason):
             m2ib.load_model("cxr-repair", checkpoint=vit_file, device="cpu", **options)

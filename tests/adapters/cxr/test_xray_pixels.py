@@ -148,11 +148,66 @@ def test_the_model_takes_the_way_it_is_told(vit_file: Path) -> None:
         assert torch.equal(model.preprocess("image", [grey])[0], expected)
 
 
-def test_a_dicom_and_its_picture_give_the_same(vit: m2ib.Model, tmp_path: Path) -> None:
-    pixels = xray()
-    file = save_dicom(tmp_path / "x.dcm", pixels, BitsStored=12)
-    grey = np.round((pixels - pixels.min()) / np.ptp(pixels) * 255).astype(np.uint8)
-    assert torch.equal(vit.preprocess("image", [file]), vit.preprocess("image", [grey]))
+# DICOMs, as MIMIC-CXR-JPG's files were made of them.
+
+
+def naive_jpg(stored: np.ndarray, inverted: bool) -> np.ndarray:
+    """Least value to 0, greatest to 255, cut to whole levels, turned round, equalised."""
+    shifted = stored.astype(np.int64) - int(stored.min())
+    grey = np.array([value * 255 // int(shifted.max()) for value in shifted.reshape(-1)]).reshape(
+        stored.shape
+    )
+    return equalized((255 - grey if inverted else grey).astype(np.uint8))
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.int16])
+def test_equalizing_a_dicom_is_the_training_sets_recipe(
+    tmp_path: Path, photometric: str, dtype: type
+) -> None:
+    pixels = (xray(400, 300).astype(np.int64) - (500 if dtype == np.int16 else 0)).astype(dtype)
+    tags = {
+        "PhotometricInterpretation": photometric,
+        "WindowCenter": 900,
+        "WindowWidth": 50,
+        "RescaleSlope": 3,
+    }
+    file = save_dicom(tmp_path / "x.dcm", pixels, BitsStored=16, **tags)
+    expected = naive_jpg(pixels, photometric == "MONOCHROME1")
+    item = XrayPreparation("mimic", 32, equalize=True).prepare(file, LAYOUT)
+    assert torch.allclose(item.inputs, naive_mimic(expected, 32), atol=2e-6)
+    assert np.array_equal(item.view.pixels[..., 0], expected)
+    assert item.origin["dicom"]["levels"]["by"] == "least and greatest value, cut to whole levels"
+
+
+def test_a_dicom_is_equalized_unless_the_user_says_otherwise(tmp_path: Path) -> None:
+    file = save_dicom(tmp_path / "x.dcm", xray(), BitsStored=12)
+    said = XrayPreparation("mimic", 32, equalize=True).prepare(file, LAYOUT)
+    assumed = XrayPreparation("mimic", 32).prepare(file, LAYOUT)
+    assert torch.equal(assumed.inputs, said.inputs)
+    assert (assumed.origin["equalize"], assumed.origin["equalize_assumed"]) == (True, True)
+    assert "equalize_assumed" not in said.origin
+    picture = np.round(xray() / 4095 * 255).astype(np.uint8)
+    for preparation in (XrayPreparation("mimic", 32, equalize=False), XrayPreparation("chexpert", 32)):
+        plain = preparation.prepare(file, LAYOUT)
+        assert torch.equal(plain.inputs, preparation.prepare(picture, LAYOUT).inputs)
+        assert plain.origin["equalize"] is False
+
+
+def test_a_window_that_is_passed_over_is_said(tmp_path: Path) -> None:
+    file = save_dicom(tmp_path / "x.dcm", xray(), WindowCenter=900, WindowWidth=50)
+    said = r"^image .*x\.dcm': its window is passed over and its histogram equalised, .* say equalize=False "
+    with pytest.warns(m2ib.M2IBWarning, match=said):
+        XrayPreparation("mimic", 32).prepare(file, LAYOUT)
+    for equalize in (True, False):
+        XrayPreparation("mimic", 32, equalize=equalize).prepare(file, LAYOUT)
+
+
+def test_limits_of_a_dicom_are_equalized_as_they_are(tmp_path: Path) -> None:
+    file = save_dicom(tmp_path / "x.dcm", xray(), WindowCenter=900, WindowWidth=50)
+    made = XrayPreparation("mimic", 32).prepare({"image": file, "minimum": 1000, "maximum": 3000}, LAYOUT)
+    grey = np.round((xray().clip(1000, 3000) - 1000.0) / 2000 * 255).astype(np.uint8)
+    assert torch.equal(made.inputs, XrayPreparation("mimic", 32, equalize=True).prepare(grey, LAYOUT).inputs)
 
 
 # What all image adapters share.

@@ -283,15 +283,24 @@ def test_options() -> None:
     [
         (
             {"camera": "x"},
-            "depth: no option 'camera'; there are unit, sensor, focal_length, baseline, nearest, farthest, "
+            "depth: no option 'camera'; there are unit, scale, sensor, focal_length, baseline, page, nearest, farthest, "
             "max_disparity, mean, std",
         ),
-        ({"unit": "cm"}, "depth: unit is one of m, mm, sun-rgbd, disparity, not 'cm'"),
+        (
+            {"unit": "cm"},
+            "depth: unit is one of m, mm, sun-rgbd, disparity, tum, kitti, void, matterport, vkitti, scannet, not 'cm'",
+        ),
         (
             {"sensor": "leica"},
             "depth: sensor 'leica' is not known; give one of kinect-v1, kinect-v2, realsense, xtion, or "
             "focal_length in pixels and baseline in metres",
         ),
+        ({"scale": 0}, "depth: scale is a number > 0, not 0"),
+        (
+            {"scale": 5000, "unit": "mm"},
+            "depth: unit='mm' and scale=5000 both say what raw values are; give one of them",
+        ),
+        ({"page": 1.5}, "depth: page is a whole number from 0 on, not 1.5"),
         ({"focal_length": 0}, "depth: focal_length is a number > 0, not 0"),
         ({"baseline": "7 cm"}, "depth: baseline is a number > 0, not '7 cm'"),
         ({"std": float("nan")}, "depth: std is a number > 0, not nan"),
@@ -337,10 +346,13 @@ _NEGATIVE = np.where(np.eye(20) > 0, -3.5, 2.0)
             {"depth": _FLAT, "unit": "sun-rgbd"},
             "depth: unit='sun-rgbd' is for whole numbers of 16 bits, not float64 from 2 to 2",
         ),
-        ({"depth": _FLAT, "unit": "cm"}, "depth: unit is one of m, mm, sun-rgbd, disparity, not 'cm'"),
+        (
+            {"depth": _FLAT, "unit": "cm"},
+            "depth: unit is one of m, mm, sun-rgbd, disparity, tum, kitti, void, matterport, vkitti, scannet, not 'cm'",
+        ),
         (
             {"depth": _FLAT, "farthest": 3},
-            "depth: no option 'farthest'; there are unit, sensor, focal_length, baseline",
+            "depth: no option 'farthest'; there are unit, scale, sensor, focal_length, baseline, page",
         ),
         ({"image": _FLAT}, "depth: a mapping needs the key 'depth'; it has 'image'"),
         ("nowhere/depth.npy", "depth 'nowhere/depth.npy' does not exist; check the path"),
@@ -461,6 +473,66 @@ def test_warnings(raw: Any, message: str | None) -> None:
         SMALL.prepare(raw)
 
 
+# Whole numbers at other scales.
+
+
+@pytest.mark.parametrize(
+    ("unit", "scale"),
+    [("tum", 5000), ("kitti", 256), ("void", 256), ("matterport", 4000), ("vkitti", 100), ("scannet", 1000)],
+)
+def test_scales_of_the_usual_data_sets(unit: str, scale: float) -> None:
+    stored = np.round(room(48, 64) * scale).astype(np.uint16)
+    expected = SMALL.prepare(stored / scale)
+    for raw in ({"depth": stored, "unit": unit}, {"depth": stored, "scale": scale}):
+        item = SMALL.prepare(raw)
+        torch.testing.assert_close(item.inputs, expected.inputs)
+        np.testing.assert_allclose(item.view.values, stored / scale, rtol=1e-6)
+        assert (item.origin["per_metre"], item.origin["unit_assumed"]) == (scale, False)
+    torch.testing.assert_close(
+        DepthPreparation.of({"scale": scale}, size=(32, 32)).prepare(stored).inputs, expected.inputs
+    )
+
+
+DESK = np.linspace(0.73, 1.76, 4096).reshape(64, 64)  # metres
+STREET = np.geomspace(4, 78, 4096).reshape(64, 64)
+
+
+@pytest.mark.parametrize(
+    ("metres", "scale", "runs"),
+    [(DESK, 5000, "3.65 to 8.8 m"), (STREET, 256, "1.02 to 20 m"), (room(64, 64), 256, "0.2[45]. to 1.2. m")],
+)
+def test_an_unlikely_range_is_said(metres: np.ndarray, scale: float, runs: str) -> None:
+    said = rf"^depth: read with unit='mm', values run from {runs}, which is unlikely of a depth camera; .*options.depth.scale"
+    with pytest.warns(M2IBWarning, match=said):
+        assert SMALL.prepare((metres * scale).astype(np.uint16)).origin["unit_assumed"] is True
+
+
+@pytest.mark.parametrize(("step", "unit"), [(5, "tum"), (4, "matterport")])
+def test_a_cameras_millimetres_in_another_scale_are_known_by_their_steps(step: int, unit: str) -> None:
+    millimetres = np.arange(600, 856, dtype=np.uint16).reshape(16, 16)
+    with pytest.warns(M2IBWarning, match=rf"all values are multiples of {step}, .* say unit='{unit}' "):
+        SMALL.prepare(millimetres * step)
+    SMALL.prepare(millimetres)
+
+
+# What is shown is what the model saw.
+
+
+def test_the_view_runs_over_what_the_model_saw() -> None:
+    metres = room(64, 64)
+    metres[:20] = 1e10  # a sky
+    metres[40, 40] = 0.05
+    item = SMALL.prepare(metres)
+    assert item.view.limits == pytest.approx((0.075 * 518.857901 / 75, 8.0))
+    assert item.view.values.max() == np.float32(1e10)
+    disparity = SMALL.prepare({"depth": np.where(metres > 9, 500.0, 20 / metres), "unit": "disparity"})
+    assert disparity.view.limits == pytest.approx((20 / metres[metres < 9].max(), 75.0))
+    wide = np.concatenate(
+        [np.full((32, 32), 7.0), np.linspace(1, 3, 1024).reshape(32, 32), np.full((32, 32), 0.6)], 1
+    )
+    assert SMALL.prepare(wide).view.limits == pytest.approx((1, 3))  # the crop alone
+
+
 def test_a_crop_of_holes_only() -> None:
     metres = np.zeros((20, 90))
     metres[:, :24] = metres[:, -24:] = 2.0
@@ -559,7 +631,7 @@ def test_a_warning_is_kept_once() -> None:
 
 
 def test_errors_of_options_name_the_file() -> None:
-    message = "^depth 'room.png': unit is one of m, mm, sun-rgbd, disparity, not 'cm'$"
+    message = "^depth 'room.png': unit is one of m, mm, sun-rgbd, disparity, tum, kitti, void, matterport, vkitti, scannet, not 'cm'$"
     with pytest.raises(InputError, match=message):
         SMALL.prepare({"depth": "room.png", "unit": "cm"})
 

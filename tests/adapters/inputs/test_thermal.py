@@ -108,7 +108,8 @@ def test_deep_images_are_stretched_by_their_percentiles(kind: type) -> None:
         0, 1
     )
     assert float((item.inputs - naive(pixels)).abs().max()) < 1.6 / 255
-    assert item.view.values.max() == 60000  # raw values are shown
+    assert item.view.values.max() == 60000  # what the pointer reads
+    assert item.view.limits == pytest.approx((item.origin["low"], item.origin["high"]), rel=1e-5)
 
 
 def test_given_limits_are_the_same_for_all_images() -> None:
@@ -245,7 +246,7 @@ def test_false_colours_are_said() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gain": 2}, "thermal: no option 'gain'; there are low, high, mean, std"),
+        ({"gain": 2}, "thermal: no option 'gain'; there are low, high, page, mean, std"),
         ({"std": 0}, "thermal: std is a number > 0, not 0"),
         ({"mean": "x"}, "thermal: mean is a number, not 'x'"),
         (

@@ -49,7 +49,7 @@ def test_ids_are_the_tokenizers_own_and_spans_are_places(text: str) -> None:
         )  # two tokens may share the last character
         place = max(place, token.end)
         assert token.special or token.text == coded.text[token.start : token.end]
-    unspoken = set(coded.text.lower()) - set("".join(token.text.lower() for token in coded.tokens))
+    unspoken = set(coded.text.casefold()) - set("".join(token.text.casefold() for token in coded.tokens))
     assert coded.ids[-1] != 0 or not "".join(map(open_clip.tokenizer.basic_clean, unspoken)).strip()
 
 

@@ -1,0 +1,95 @@
+"""The pictures that installed packages bring, through each preparation of pictures: what came of them, by format.
+
+    python tests/benchmarks/pictures.py          # counts by format
+    python tests/benchmarks/pictures.py --each   # and a line for each file
+
+pydicom's test data and scikit-image's images; nothing is fetched. A traceback ends the run with 1.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pydicom.data
+import skimage
+from PIL import Image
+
+from m2ib.contract.layout import Layout
+from m2ib.errors import M2IBError
+from m2ib_adapters.cxr.preprocess import XrayPreparation
+from m2ib_adapters.inputs.depth import DepthPreparation
+from m2ib_adapters.inputs.images import ImagePreparation
+from m2ib_adapters.inputs.thermal import ThermalPreparation
+
+_IMAGE = ImagePreparation((224, 224), (0.5,) * 3, (0.5,) * 3)
+_WAYS: dict[str, Callable[[str], Any]] = {
+    "image": lambda path: _IMAGE.prepare(path, Layout()),
+    "x-ray": lambda path: XrayPreparation("mimic", 224).prepare(path, Layout()),
+    "depth": lambda path: DepthPreparation().prepare(path),
+    "thermal": lambda path: ThermalPreparation().prepare(path),
+}
+
+
+def files() -> Iterator[Path]:
+    """Of both packages, those that are no code."""
+    paths = {Path(name) for name in pydicom.data.get_testdata_files()}
+    paths |= set((Path(skimage.__file__).parent / "data").iterdir())
+    yield from sorted(path for path in paths if path.is_file() and path.suffix not in (".py", ".pyi"))
+
+
+def format_of(path: Path) -> str:
+    """DICOM by its transfer syntax, others by what Pillow calls them, else by the suffix."""
+    try:
+        with Image.open(path) as image:
+            return str(image.format)
+    except OSError:
+        pass
+    try:
+        syntax = pydicom.dcmread(path, stop_before_pixels=True).file_meta.get("TransferSyntaxUID")
+        return f"DICOM, {syntax.name if syntax else 'no transfer syntax'}"
+    except Exception:  # no DICOM, or a damaged one
+        return path.suffix or "no suffix"
+
+
+def outcome(make: Callable[[str], Any], path: Path) -> tuple[str, str]:
+    """In a word, and what was said."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            make(str(path))
+        except M2IBError as error:
+            return "refused", str(error)
+        except Exception as error:  # what this script looks for
+            return "TRACEBACK", repr(error)
+    said = "; ".join(str(each.message) for each in caught)
+    return ("warned" if said else "read"), said
+
+
+def main() -> None:
+    warnings.simplefilter("ignore")  # what libraries say while formats are told
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for path in files():
+        for way, make in _WAYS.items():
+            word, said = outcome(make, path)
+            counts[format_of(path), way, word] += 1
+            if "--each" in sys.argv:
+                print(f"{path.name}\t{way}\t{word}\t{said.replace(str(path), path.name)}")
+    for kind in sorted({kind for kind, _, _ in counts}):
+        print(kind)
+        for way in _WAYS:
+            found = ", ".join(
+                f"{word} {counts[kind, way, word]}"
+                for word in ("read", "warned", "refused", "TRACEBACK")
+                if counts[kind, way, word]
+            )
+            print(f"    {way:8} {found}")
+    sys.exit(any(word == "TRACEBACK" for _, _, word in counts))
+
+
+if __name__ == "__main__":
+    main()
