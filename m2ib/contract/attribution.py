@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from markupsafe import Markup
 
+from m2ib.contract.arrays import at_size, data_array
 from m2ib.contract.layout import Axis, Layout, axes_at
 from m2ib.contract.regions import Region
 from m2ib.contract.words import merge_words, placed_words
@@ -18,6 +19,7 @@ from m2ib.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from xarray import DataArray
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,18 @@ class Outlining(Protocol):
 
     def picture(self, attribution: Attribution, ident: str) -> Markup:
         """The input alone, without its map, as HTML; ``ident`` is unique on its page."""
+        ...
+
+
+@runtime_checkable
+class Rastered(Protocol):
+    """What a renderer does besides whose raw inputs are divided evenly: into pixels, or characters."""
+
+    def raster(self, attribution: Attribution) -> tuple[tuple[int, ...], tuple[Axis, ...]]:
+        """The raw input's own size, and where the cells of the grid lie in it: one axis for each of both.
+
+        Raises :class:`InputError` for an attribution that has none.
+        """
         ...
 
 
@@ -163,6 +177,44 @@ class Attribution:
         if not self.layout.tokens:
             return []
         return placed_words(self.view["text"], self.layout.tokens, self.grid, mean=not self.additive)
+
+    def at_input_size(self, *, density: bool = False) -> np.ndarray:
+        """The grid laid out at the raw input's own size, float32: (rows, columns) of the raw image, depth or thermal field,
+        upright and not cropped; for a text (characters,), without special tokens.
+
+        density  False: each pixel has its cell's value, in ``unit`` per cell, and NaN where no cell lies (outside the
+                 model's crop). True: each cell's value is spread evenly over its pixels, in ``unit`` per pixel, and 0
+                 where no cell lies: the sum over an area is what the map holds there
+
+        Values are neither scaled nor smoothed. Raises :class:`InputError` for inputs that have no such raster at hand
+        (sounds, motion, films): :attr:`axes` and :meth:`to_xarray` say where their cells lie.
+        """
+        if not isinstance(self.renderer, Rastered):
+            raise InputError(
+                f"at_input_size: an input of modality {self.modality!r} is kept without a raster of its own; `axes` and "
+                "to_xarray() say where the cells of `grid` lie in it"
+            )
+        size, axes = self.renderer.raster(self)
+        content = [not token.special for token in self.layout.tokens]
+        return at_size(self.grid[content] if content else self.grid, axes, size, density=density)
+
+    def to_xarray(self) -> DataArray:
+        """The grid as an ``xarray.DataArray``: dimensions by the names of :attr:`axes`, coordinates at the cells' centres.
+
+        ``row``, for instance, has the centres in pixels of the raw input, ``row_start`` and ``row_end`` the borders,
+        each with ``attrs["units"]``. A text has the dimension ``token``, with its tokens, ``start``, ``end`` and
+        ``special``. Where the axes are unknown dimensions are called ``axis_0``, ... and have no coordinates. Attributes:
+        unit, method, modality, layer.
+
+        Needs the package xarray; raises :class:`InputError` where it is missing.
+        """
+        axes = self.axes
+        if not axes and not self.layout.tokens and isinstance(self.renderer, Rastered):
+            axes = self.renderer.raster(self)[1]
+        layer = self.settings.get("layer")
+        attrs = {"unit": self.unit, "method": self.method, "modality": self.modality}
+        attrs |= {} if layer is None else {"layer": layer}
+        return data_array(self.grid, axes, self.layout.tokens, self.method, attrs)
 
     def __repr__(self) -> str:
         return (

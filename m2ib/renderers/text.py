@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup, escape
 
+from m2ib.contract.layout import Axis
 from m2ib.contract.regions import Region, check_axes
 from m2ib.renderers.base import scale
 from m2ib.renderers.fonts import readable
@@ -76,6 +77,14 @@ class TextRenderer:
             notes=_notes(attribution),
             rows=rows,
         )
+
+    def raster(self, attribution: Attribution) -> tuple[tuple[int, ...], tuple[Axis, ...]]:
+        """The text's characters, and where its tokens lie, without special ones; each on one character at least."""
+        length = len(attribution.view["text"])
+        tokens = [token for token in attribution.layout.tokens if not token.special]
+        starts = [max(0, min(token.start, length - 1)) for token in tokens]
+        spans = [(start, max(start + 1, token.end)) for start, token in zip(starts, tokens, strict=True)]
+        return (length,), (Axis("character", "characters", tuple(spans)),)
 
     def outlined(self, view: Mapping[str, Any], regions: Sequence[Region], modality: str) -> dict[str, Any]:
         return {**view, "regions": check_axes(regions, (("word", "characters"),), modality)}
