@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def at_size(grid: np.ndarray, axes: Sequence[Axis], size: Sequence[int], *, density: bool) -> np.ndarray:
-    """``grid`` (*cells) over the places of a raw input, (*size) float32; place n lies from n to n + 1 of an axis' unit.
+    """``grid`` (*cells) over the places of a raw input, (*size); place n lies from n to n + 1 of an axis' unit.
 
     density  False: each place has the value of the cell that its centre lies in, the nearest where cells overlap; NaN
              where there is none. True: each cell is spread over the places that it covers, by how much of it lies
@@ -40,7 +40,7 @@ def at_size(grid: np.ndarray, axes: Sequence[Axis], size: Sequence[int], *, dens
         beyond = [1] * values.ndim
         beyond[number] = length
         values = np.where(np.isinf(away.min(1)).reshape(beyond), np.nan, values)
-    return values.astype(np.float32)
+    return values.astype(grid.dtype)
 
 
 def data_array(

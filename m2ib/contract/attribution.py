@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from m2ib.contract.arrays import at_size, data_array
 from m2ib.contract.layout import Axis, Layout, axes_at
+from m2ib.contract.notebook import Side, framed
 from m2ib.contract.regions import Region
 from m2ib.contract.words import merge_words, placed_words
 from m2ib.errors import InputError
@@ -179,7 +180,7 @@ class Attribution:
         return placed_words(self.view["text"], self.layout.tokens, self.grid, mean=not self.additive)
 
     def at_input_size(self, *, density: bool = False) -> np.ndarray:
-        """The grid laid out at the raw input's own size, float32: (rows, columns) of the raw image, depth or thermal field,
+        """The grid laid out at the raw input's own size: (rows, columns) of the raw image, depth or thermal field,
         upright and not cropped; for a text (characters,), without special tokens.
 
         density  False: each pixel has its cell's value, in ``unit`` per cell, and NaN where no cell lies (outside the
@@ -215,6 +216,14 @@ class Attribution:
         attrs = {"unit": self.unit, "method": self.method, "modality": self.modality}
         attrs |= {} if layer is None else {"layer": layer}
         return data_array(self.grid, axes, self.layout.tokens, self.method, attrs)
+
+    def _repr_html_(self) -> str:
+        """The map, in a notebook."""
+        return framed(repr(self), [self._side("m0")])
+
+    def _side(self, ident: str) -> Side:
+        warnings, fragment = self.origin.get("warnings", ()), self.renderer.fragment(self, ident)
+        return Side(self.modality, self.method, warnings, fragment, self.renderer.script)
 
     def __repr__(self) -> str:
         return (
@@ -254,6 +263,10 @@ class AttributionPair:
 
     def __len__(self) -> int:
         return len(self.attributions)
+
+    def _repr_html_(self) -> str:
+        """Both maps, in a notebook."""
+        return framed(repr(self), [each._side(f"m{number}") for number, each in enumerate(self)])
 
     @property
     def modalities(self) -> tuple[str, str]:

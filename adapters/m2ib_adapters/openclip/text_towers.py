@@ -191,9 +191,17 @@ def _masked_tower(text: Any, context_length: int) -> TextTower:
         return features_of(text(ids))  # (N, D)
 
     attention = _masked_attention(text)
-    reads = "first" if type(text.pooler).__name__ in ("ClsPooler", "ClsLastHiddenStatePooler") else None
+    at_start = type(text.pooler).__name__ in ("ClsPooler", "ClsLastHiddenStatePooler")
     return TextTower(
-        embed, layers, None, limit, config.vocab_size, cut, pad, attention=attention, reads=reads
+        embed,
+        layers,
+        None,
+        limit,
+        config.vocab_size,
+        cut,
+        pad,
+        attention=attention,
+        reads="first" if at_start else None,
     )
 
 
