@@ -240,6 +240,7 @@ def _text_encoder(module: Any, tokenizer: Any, missing: str) -> Encoder:
         pad=_padding(tokenizer, end),
         tail=tail,
         attention=Attention(lambda ids: pooled_at(tensor_of(ids, "clip")), by_sdpa_of(text.config)),
+        reads="largest" if end == 2 else None,
     )
     return replace(text_encoder(tower, _UpToEnd(coder, cut)), collate=_collate)
 
@@ -254,6 +255,10 @@ class _UpToEnd:
     @property
     def pad(self) -> int:
         return self.coder.pad
+
+    @property
+    def end(self) -> int | None:
+        return getattr(self.coder, "end", None)
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         coded = self.coder.code(raw, limit, truncate=truncate, padded=padded)

@@ -49,7 +49,15 @@ from m2ib_adapters.inputs.resampling import resample, resampled_length, source_r
 from m2ib_adapters.inputs.sound_files import open_sound
 from m2ib_adapters.inputs.sounds import Sound
 from m2ib_adapters.inputs.tensors import array_of, tensor_of
-from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.inputs.texts import (
+    aligned,
+    check_ids,
+    check_text,
+    tokens_of_ids,
+    tokens_of_text,
+    too_long,
+    warn_unknown,
+)
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, unwrapped
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
@@ -60,10 +68,11 @@ from m2ib_adapters.towers.text import TextTower, text_encoder
 from m2ib_adapters.transformers_models import from_transformers
 
 __all__ = [
-    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImageOptions", "ImagePreparation", "Patches", "Sound",
-    "TextTower", "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text", "described",
-    "existing_file", "first_position", "from_folder_or_hub", "from_transformers", "has_any",
-    "image_encoder", "image_processor", "image_processor_config", "loading", "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed", "processed_images", "resample",
-    "resampled_length", "scale_of", "source_range", "tensor_of", "text_encoder", "tokens_of_ids", "tokens_of_text",
-    "too_long", "unwrapped",
+    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImageOptions", "ImagePreparation", "Patches",
+    "Sound", "TextTower", "TokenizerCoder", "aligned", "array_of", "block_layers", "by_sdpa_of", "called",
+    "check_ids", "check_text", "described", "existing_file", "first_position", "from_folder_or_hub",
+    "from_transformers", "has_any", "image_encoder", "image_processor", "image_processor_config", "loading",
+    "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed",
+    "processed_images", "resample", "resampled_length", "scale_of", "source_range", "tensor_of",
+    "text_encoder", "tokens_of_ids", "tokens_of_text", "too_long", "unwrapped", "warn_unknown",
 ]  # fmt: skip

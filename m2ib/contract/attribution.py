@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -12,12 +11,16 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.contract.layout import Axis, Layout, Token, axes_at
+from m2ib.contract.arrays import at_size, data_array
+from m2ib.contract.layout import Axis, Layout, axes_at
+from m2ib.contract.notebook import Side, framed
 from m2ib.contract.regions import Region
+from m2ib.contract.words import merge_words, placed_words
 from m2ib.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from xarray import DataArray
 
 
 _NOTHING = 0.01  # of a cosine: what stands no higher above noise is not told from it
@@ -109,6 +112,18 @@ class Outlining(Protocol):
         ...
 
 
+@runtime_checkable
+class Rastered(Protocol):
+    """What a renderer does besides whose raw inputs are divided evenly: into pixels, or characters."""
+
+    def raster(self, attribution: Attribution) -> tuple[tuple[int, ...], tuple[Axis, ...]]:
+        """The raw input's own size, and where the cells of the grid lie in it: one axis for each of both.
+
+        Raises :class:`InputError` for an attribution that has none.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """How much each position of one input tells about the other input.
@@ -167,14 +182,68 @@ class Attribution:
 
     @property
     def words(self) -> list[tuple[str, float]]:
-        """Texts: (word, value) pairs in reading order. Otherwise empty.
+        """Texts: (word, value) pairs in reading order, of any script. Otherwise empty.
 
+        Words lie between Unicode's word boundaries and never cut a letter from its marks (see ``m2ib.contract.words``).
         Tokens are merged by their offsets in the text; a word's value is the sum of its tokens' values
         (capacities are nats and add up), or their mean where values do not add up. Special tokens belong to no word.
         """
         if not self.layout.tokens:
             return []
         return merge_words(self.view["text"], self.layout.tokens, self.grid, mean=not self.additive)
+
+    @property
+    def placed_words(self) -> list[tuple[int, int, float]]:
+        """Texts: (start, end, value) of ``words``, by their places in ``view["text"]``. Otherwise empty."""
+        if not self.layout.tokens:
+            return []
+        return placed_words(self.view["text"], self.layout.tokens, self.grid, mean=not self.additive)
+
+    def at_input_size(self, *, density: bool = False) -> np.ndarray:
+        """The grid laid out at the raw input's own size: (rows, columns) of the raw image, depth or thermal field,
+        upright and not cropped; for a text (characters,), without special tokens.
+
+        density  False: each pixel has its cell's value, in ``unit`` per cell, and NaN where no cell lies (outside the
+                 model's crop). True: each cell's value is spread evenly over its pixels, in ``unit`` per pixel, and 0
+                 where no cell lies: the sum over an area is what the map holds there
+
+        Values are neither scaled nor smoothed. Raises :class:`InputError` for inputs that have no such raster at hand
+        (sounds, motion, films): :attr:`axes` and :meth:`to_xarray` say where their cells lie.
+        """
+        if not isinstance(self.renderer, Rastered):
+            raise InputError(
+                f"at_input_size: an input of modality {self.modality!r} is kept without a raster of its own; `axes` and "
+                "to_xarray() say where the cells of `grid` lie in it"
+            )
+        size, axes = self.renderer.raster(self)
+        content = [not token.special for token in self.layout.tokens]
+        return at_size(self.grid[content] if content else self.grid, axes, size, density=density)
+
+    def to_xarray(self) -> DataArray:
+        """The grid as an ``xarray.DataArray``: dimensions by the names of :attr:`axes`, coordinates at the cells' centres.
+
+        ``row``, for instance, has the centres in pixels of the raw input, ``row_start`` and ``row_end`` the borders,
+        each with ``attrs["units"]``. A text has the dimension ``token``, with its tokens, ``start``, ``end`` and
+        ``special``. Where the axes are unknown dimensions are called ``axis_0``, ... and have no coordinates. Attributes:
+        unit, method, modality, layer.
+
+        Needs the package xarray; raises :class:`InputError` where it is missing.
+        """
+        axes = self.axes
+        if not axes and not self.layout.tokens and isinstance(self.renderer, Rastered):
+            axes = self.renderer.raster(self)[1]
+        layer = self.settings.get("layer")
+        attrs = {"unit": self.unit, "method": self.method, "modality": self.modality}
+        attrs |= {} if layer is None else {"layer": layer}
+        return data_array(self.grid, axes, self.layout.tokens, self.method, attrs)
+
+    def _repr_html_(self) -> str:
+        """The map, in a notebook."""
+        return framed(repr(self), [self._side("m0")])
+
+    def _side(self, ident: str) -> Side:
+        warnings, fragment = self.origin.get("warnings", ()), self.renderer.fragment(self, ident)
+        return Side(self.modality, self.method, warnings, fragment, self.renderer.script)
 
     def __repr__(self) -> str:
         return (
@@ -215,53 +284,12 @@ class AttributionPair:
     def __len__(self) -> int:
         return len(self.attributions)
 
+    def _repr_html_(self) -> str:
+        """Both maps, in a notebook."""
+        return framed(repr(self), [each._side(f"m{number}") for number, each in enumerate(self)])
+
     @property
     def modalities(self) -> tuple[str, str]:
         """Of the two inputs, in the order given."""
         first, second = self.attributions
         return first.modality, second.modality
-
-
-# A word is a run of letters and digits (with inner apostrophes and hyphens), one character of a script
-# that writes no spaces, or a run of other signs.
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
-    r"|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+(?:['’-][^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+)*"
-    r"|[^\w\s]+"
-)
-
-
-def merge_words(
-    text: str, tokens: Sequence[Token], values: np.ndarray, *, mean: bool = False
-) -> list[tuple[str, float]]:
-    """Sum ``values`` (tokens,) over the words of ``text`` that the tokens' offsets fall into, or their mean."""
-    spans = [match.span() for match in _WORD.finditer(text)]
-    totals = [0.0] * len(spans)
-    counts = [0] * len(spans)
-    owner: list[int | None] = [None] * len(spans)  # the first word of the run that a token joins
-    for token, value in zip(tokens, values, strict=True):
-        if token.special:
-            continue
-        start = token.start
-        while start < token.end - 1 and text[start].isspace():  # a token may carry the space before it
-            start += 1
-        end = max(token.end, start + 1)
-        touched = [number for number, (first, last) in enumerate(spans) if first < end and start < last]
-        if not touched:
-            continue
-        head = owner[touched[0]]
-        head = touched[0] if head is None else head
-        for number in touched:  # a token that spans several words makes them one
-            owner[number] = head
-            if number != head:
-                totals[head] += totals[number]
-                counts[head] += counts[number]
-                totals[number] = counts[number] = 0
-        totals[head] += float(value)
-        counts[head] += 1
-    words = []
-    for number, (first, _) in enumerate(spans):
-        if owner[number] == number:
-            last = max(end for (_, end), head in zip(spans, owner, strict=True) if head == number)
-            words.append((text[first:last], totals[number] / (counts[number] if mean else 1)))
-    return words

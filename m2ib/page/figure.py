@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from m2ib.renderers.names import contrasted
+from m2ib.renderers.fonts import readable
+from m2ib.renderers.names import contrasted, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +22,8 @@ def draw(explanation: AttributionPair) -> Figure:
     figure = Figure(figsize=(10, max(4.2, 1 + 0.2 * words)), layout="constrained")
     for axes, attribution in zip(figure.subplots(1, 2), explanation, strict=True):
         attribution.renderer.draw(attribution, axes)
-        axes.set_title(_title(attribution), fontsize=10, parse_math=False)
+        [(title, families)] = readable([_title(attribution)])
+        axes.set_title(title, fontsize=10, fontfamily=families, parse_math=False)
     to = " to the difference" if any(map(contrasted, explanation)) else ""
     figure.suptitle(f"cosine similarity {explanation.similarity:.3f}{to}", fontsize=11)
     return figure
@@ -54,5 +55,5 @@ def _title(attribution: Attribution) -> str:
     names = contrasted(attribution)
     if names is None:
         return title
-    this, other = (shorten(name, 45, placeholder=" …") for name in names)
+    this, other = (shortened(name, 45) for name in names)
     return f"{title}\n{this} rather than {other}"

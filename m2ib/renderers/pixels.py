@@ -92,6 +92,27 @@ class PixelRenderer(OutliningRenderer):
         covered = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
         return y.mean(1), x.mean(1), covered
 
+    def raster(self, attribution: Attribution) -> tuple[tuple[int, ...], tuple[Axis, ...]]:
+        """The raw picture's (rows, columns), and the cells in its pixels."""
+        view = attribution.view
+        rows, columns = self.cells(attribution, attribution.grid.shape)
+        left, top, right, bottom = view.region
+        axes, size = [], []
+        for name, cells, low, high, seen, scale, length in zip(
+            ("row", "column"),
+            (rows, columns),
+            (top, left),
+            (bottom, right),
+            seen_size(view),
+            view.scale[::-1],
+            self.pixels(view).shape[:2],
+            strict=True,
+        ):
+            spans = (low + cells / seen * (high - low)) / scale  # (cells, 2)
+            axes.append(Axis(name, "px", tuple((start, end) for start, end in spans.tolist())))
+            size.append(round(length / scale))
+        return tuple(size), tuple(axes)
+
     def alt(self, view: Any) -> str:
         """The picture to those who do not see it."""
         return f"{self.label(view)} that is explained"

@@ -104,6 +104,7 @@ def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
         pad=0,
         tail=tail,
         attention=contract.Attention(pooled_at),
+        reads="largest",
     )
     return text_encoder(tower, coder)
 
