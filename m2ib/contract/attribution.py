@@ -46,9 +46,9 @@ class Curve:
         """The share of the similarity that the fit kept: 1 for as much as at its start, 0 for no more than noise has.
 
         ``(last - noise) / (first - noise)`` of the mean cosines, which may be above 1 or below 0; None where the
-        cosine at the start stands less than .01 above that of noise: there is nothing to keep.
+        cosine at the start is not above 0, or less than .01 above that of noise: there is nothing to keep.
         """
-        if self.noise is None or self.fit[0] - self.noise < _NOTHING:
+        if self.noise is None or self.fit[0] <= 0 or self.fit[0] - self.noise < _NOTHING:
             return None
         return (self.fit[-1] - self.noise) / (self.fit[0] - self.noise)
 
@@ -242,8 +242,8 @@ class Attribution:
         return framed(repr(self), [self._side("m0")])
 
     def _side(self, ident: str) -> Side:
-        warnings, fragment = self.origin.get("warnings", ()), self.renderer.fragment(self, ident)
-        return Side(self.modality, self.method, warnings, fragment, self.renderer.script)
+        fragment = self.renderer.fragment(self, ident)
+        return Side(self.modality, self.method, self.warnings, fragment, self.renderer.script)
 
     def __repr__(self) -> str:
         return (

@@ -52,6 +52,10 @@ def _title(attribution: Attribution) -> str:
     title = attribution.modality if layer is None else f"{attribution.modality} (layer {layer})"
     if attribution.method != "m2ib":
         title += f", {attribution.method}"
+    if attribution.curve is not None and attribution.curve.noise is not None:
+        kept = attribution.curve.kept
+        share = "no similarity to keep" if kept is None else f"the fit kept {min(max(kept, 0.0), 1.0):.0%}"
+        title += f", {share}"
     names = contrasted(attribution)
     if names is None:
         return title

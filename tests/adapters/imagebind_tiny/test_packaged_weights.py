@@ -21,7 +21,9 @@ from m2ib_adapters.imagebind_tiny.train.recipe import BOUND, FULL
 
 LOG = WEIGHTS.with_suffix(".log.jsonl")
 CARD = WEIGHTS.with_name("README.md")
-GIVES_UP = pytest.mark.filterwarnings("ignore:.*the fit lost the similarity:m2ib.M2IBWarning")  # and points right
+GIVES_UP = pytest.mark.filterwarnings(
+    "ignore:.*the fit lost the similarity:m2ib.M2IBWarning"
+)  # and points right
 
 
 @pytest.fixture(scope="module")
