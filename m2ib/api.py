@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from torch.utils.data import DataLoader
 
 from m2ib.activations.reach import reaching_layers
-from m2ib.contract.model import Model
+from m2ib.contract.model import Model, check_model
 from m2ib.contract.targets import Contrast, Embedding, Ensemble, members_of
 from m2ib.data.loader import loaded_pairs
 from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
@@ -76,6 +76,7 @@ def good_layers(model: Model, modality: str, raw: Any) -> tuple[int, ...]:
     Left out is, for instance, the last block of an encoder that is read at a class or end token. Raises
     :class:`InputError`.
     """
+    check_model(model, "good_layers")
     item = model.item(modality, raw)
     with model.running():
         return reaching_layers(model.encoder(modality), model.collate(modality, [item]), item.layout)
@@ -162,6 +163,7 @@ def explain(
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
+    check_model(model, "explain")
     given = inputs_and_options
     options = {name: given.pop(name) for name in Options.__annotations__ if name in given}
     known = default_registry().methods.find(options.get("method", "m2ib")).spec.setting_names
@@ -198,6 +200,7 @@ def explain_many(
     A pair that cannot be used raises :class:`InputError` naming its position, after all pairs before it
     have been given out.
     """
+    check_model(model, "explain_many")
     if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
         raise SettingError(f"batch_size: {batch_size!r} is out of range; it must be a whole number >= 1")
     if isinstance(pairs, Mapping):

@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import torch
+from torch import nn
 
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError, CheckpointError, SettingError, did_you_mean
@@ -54,6 +55,25 @@ def _at_home(given: Any) -> Any:
     return given
 
 
+def _as_it_is(
+    net: nn.Module, place: torch.device | None, precision: torch.dtype
+) -> tuple[torch.device, torch.dtype]:
+    """Where a module in memory is, and its dtype. Raises :class:`SettingError` where others were asked for.
+
+    place  None: any
+    """
+    weight = next(
+        (each for each in net.parameters() if each.is_floating_point()), torch.empty(0, device="cpu")
+    )
+    if place not in (None, weight.device) or precision not in (torch.float32, weight.dtype):
+        raise SettingError(
+            f"load_model: the checkpoint is a {type(net).__name__} in memory, on {weight.device} in "
+            f"{str(weight.dtype).removeprefix('torch.')}, and is left as it is; move it yourself, as in net.to(...), and "
+            "leave out device and dtype"
+        )
+    return weight.device, weight.dtype
+
+
 def load_model(
     name: str,
     *,
@@ -65,8 +85,9 @@ def load_model(
 ) -> Model:
     """Load a model through the adapter called ``name`` (or ``dist:name``).
 
-    checkpoint  what the adapter takes: a hub id, a folder, a file; None: its default. A ``~`` at the beginning of it, and
-                of an option, is the home directory
+    checkpoint  what the adapter takes: a hub id, a folder, a file, with some a module in memory, which stays on its
+                device, in its dtype and mode; None: its default. A ``~`` at the beginning of it, and of an option, is the
+                home directory
     device      "auto", "cpu", "cuda", ...
     dtype       "float32", "bfloat16", "float16" or "float64"
     options     the adapter's own, see its documentation
@@ -76,6 +97,8 @@ def load_model(
     """
     info = (registry or default_registry()).adapters.find(name)
     place, precision = resolve_device(device), resolve_dtype(dtype)
+    if isinstance(checkpoint, nn.Module):
+        place, precision = _as_it_is(checkpoint, None if device == "auto" else place, precision)
     known = info.spec.options
     for option in options:
         if known and option not in known:

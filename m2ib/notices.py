@@ -1,4 +1,4 @@
-"""Warnings that also stand beside the result they belong to."""
+"""Warnings that also stand beside the result they belong to: the input that is made ready, or the map that is made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _kept: ContextVar[list[str] | None] = ContextVar("_kept", default=None)
 
 
 def warn(message: str, *, stacklevel: int = 1) -> None:
-    """Issue a :class:`M2IBWarning`. While an input is made ready, it becomes part of that input's origin too.
+    """Issue a :class:`M2IBWarning`. While an input or a map is made, it becomes part of it too.
 
     stacklevel  1: the caller's own line
     """

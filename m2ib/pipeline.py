@@ -24,6 +24,7 @@ from m2ib.contract.settings import Setting, resolve
 from m2ib.contract.targets import Contrast, Embedding, PreparedInput, members_of, targets_of
 from m2ib.errors import InputError, SettingError, did_you_mean
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
+from m2ib.notices import collected_warnings, warn
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import MethodSpec
 from m2ib.renderers import EmbeddingView, renderer_for
@@ -147,20 +148,24 @@ def _explain_group(
     settings = [
         plan.settings(model, side.modality, modalities) if side.vector is None else None for side in pairs[0]
     ]
-    prepared = []
+    prepared: list[PreparedBatch] = []
+    said: list[Sequence[str]] = []
     for modality, column, setting in zip(modalities, columns, settings, strict=True):
         if setting is None:
             prepared.append(_given(model, column))
+            said.append(())
             continue
         items = [side.item for side in column]
         batch = Batch(model, modality, items, model.collate(modality, items), plan.references, plan.fast)
-        prepared.append(plan.method.prepare(batch, setting))
+        with collected_warnings() as warned:
+            prepared.append(plan.method.prepare(batch, setting))
+        said.append(warned)
     _check_sizes(modalities, prepared)
     targets = [
         targets_of(model, column, each.embedding) for column, each in zip(columns, prepared, strict=True)
     ]
     advance = steps(sum(plan.method.steps(setting) for setting in settings if setting is not None))
-    maps = [prepared[n].maps(targets[1 - n], advance) for n in (0, 1)]
+    maps = [_with_warnings(prepared[n], targets[1 - n], advance, said[n]) for n in (0, 1)]
     against: list[Sequence[Map | None]] = [
         prepared[n].maps(-targets[1 - n], lambda: None) if columns[1 - n][0].others else [None] * len(pairs)
         for n in (0, 1)
@@ -223,6 +228,27 @@ def _check_sizes(modalities: Sequence[str], prepared: Sequence[PreparedBatch]) -
         )
 
 
+def _with_warnings(
+    prepared: PreparedBatch, targets: Tensor, advance: Callable[[], None], said: Sequence[str]
+) -> list[Map]:
+    """The maps of a batch, each with the warnings that are its own and those that were given for all; told, each kind once.
+
+    said  what was warned of while the inputs were prepared
+    """
+    with collected_warnings() as warned:
+        maps = prepared.maps(targets, advance)
+    cautioned = [each.warnings[0] for each in maps if each.warnings]
+    if cautioned:
+        more = (
+            f" ({len(cautioned)} of {len(maps)} maps of this batch have such warnings)"
+            if len(maps) > 1
+            else ""
+        )
+        warn(cautioned[0] + more, stacklevel=2)
+    every = (*said, *warned)
+    return [replace(each, warnings=tuple(dict.fromkeys((*every, *each.warnings)))) for each in maps]
+
+
 def _attribution(
     model: Model, side: PreparedInput, plan: Plan, settings: Any, found: Map, opposite: Map | None
 ) -> Attribution:
@@ -236,10 +262,12 @@ def _attribution(
     if side.others:
         origin["rather_than"] = [_label_of(items) for items in side.others]
     every = [item.origin.get("warnings", ()) for items in (side.items, *side.others) for item in items]
-    if warned := list(dict.fromkeys(message for messages in every for message in messages)):
-        origin["warnings"] = warned
+    warned = dict.fromkeys(message for messages in every for message in messages)
+    if warned:
+        origin["warnings"] = list(warned)
     against = None if opposite is None else opposite.grid
-    return replace(made, origin=origin, against=against)
+    warnings = tuple(dict.fromkeys((*warned, *found.warnings)))
+    return replace(made, origin=origin, against=against, warnings=warnings)
 
 
 def attribution_of(
@@ -260,6 +288,7 @@ def attribution_of(
         origin=item.origin,
         unit=plan.method.unit,
         additive=plan.method.additive,
+        warnings=tuple(dict.fromkeys((*item.origin.get("warnings", ()), *found.warnings))),
     )
 
 

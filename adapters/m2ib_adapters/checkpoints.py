@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from logging import ERROR
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -86,51 +87,14 @@ def from_folder_or_hub(adapter: str, source: str) -> dict[str, Any]:
     return {"local_files_only": offline, "trust_remote_code": False}
 
 
-def from_transformers(
-    adapter: str,
-    source: str,
-    kinds: Mapping[str, Any],
-    *,
-    computed: tuple[str, ...] = ("position_ids",),
-    check: Callable[[Any], None] = lambda config: None,
-    **options: Any,
-) -> tuple[Any, dict[str, Any]]:
-    """transformers' model in a folder or hub id, with all of its weights; and options for what comes with it.
+def path_of(adapter: str, checkpoint: Any, ways: str) -> str:
+    """A path or a name as text. Raises :class:`CheckpointError` for anything else, whose content is not printed.
 
-    kinds     the class by ``model_type``
-    computed  ends of the names of buffers that transformers makes itself
-    check     raises for a configuration that will not do
-    options   for ``from_pretrained`` of the model alone
-
-    Raises :class:`CheckpointError`.
+    ways  what to give
     """
-    from transformers import AutoConfig
-
-    who = f"{adapter}: checkpoint {source!r}"
-    with loading(adapter, source):
-        place = from_folder_or_hub(adapter, source)
-        config = AutoConfig.from_pretrained(source, **place)
-        if config.model_type not in kinds:
-            raise CheckpointError(
-                f"{who} is a {config.model_type!r} model, not {' or '.join(map(repr, kinds))}; use an adapter made "
-                "for it"
-            )
-        check(config)
-        module, report = kinds[config.model_type].from_pretrained(
-            source,
-            output_loading_info=True,
-            ignore_mismatched_sizes=True,  # told below, all of them
-            **options,
-            **place,
-        )
-    wrong = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-    wrong = [key for key in wrong if not key.endswith(computed)]
-    if wrong:
-        raise CheckpointError(
-            f"{who} lacks or misshapes {len(wrong)} weights that its config.json describes, first "
-            f"{', '.join(wrong[:3])}; it belongs to another architecture, or is incomplete"
-        )
-    return module, place
+    if isinstance(checkpoint, (str, PathLike)):
+        return str(checkpoint)
+    raise CheckpointError(f"{adapter}: checkpoint is a {type(checkpoint).__name__} in memory; {ways}")
 
 
 def has_any(source: str, *names: str) -> bool:

@@ -3,34 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 
 from m2ib.contract.encoder import Attention, Encoder
 from m2ib.contract.inputs import Inputs
-from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
-from m2ib.errors import InputError
-from m2ib_adapters.checkpoints import from_transformers, has_any, image_processor_config, loading
-from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
+from m2ib.errors import InputError, SettingError
+from m2ib.notices import warn
+from m2ib_adapters.checkpoints import loading
+from m2ib_adapters.inputs.images import ImagePreparation
+from m2ib_adapters.inputs.options import check_count
+from m2ib_adapters.inputs.processors import processed_images
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
+from m2ib_adapters.memory import Parts, described, parts_nearby, parts_of, place_of, unwrapped
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
+from m2ib_adapters.towers.patches import Patches
 from m2ib_adapters.towers.pooled import PooledBlock, run_pooled
 from m2ib_adapters.towers.text import TextTower, text_encoder
+from m2ib_adapters.transformers_models import base_of, from_transformers
 
 DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
 _NO_TOKENIZER = (
     "this checkpoint comes without a tokenizer; save one into its folder (CLIPTokenizer.save_pretrained)"
 )
-_OPENAI = (("mean", OPENAI_MEAN), ("std", OPENAI_STD))
 
 
 def load(
@@ -39,26 +43,86 @@ def load(
     device: torch.device,
     dtype: torch.dtype,
     attention: str | None = None,
+    processor: Any = None,
+    tokenizer: Any = None,
+    image_size: int | None = None,
     image: Mapping[str, Any] | None = None,
 ) -> Model:
     """A CLIP of any size with a ViT.
 
-    checkpoint  a hub id or a folder written by ``save_pretrained``
+    checkpoint  a hub id or a folder written by ``save_pretrained``; or a ``CLIPModel`` in memory, also inside PEFT's
+                model or torch.compile's, which is taken and left as it is
     attention   transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
+    processor   transformers' ``CLIPProcessor`` or image processor; None: the checkpoint's own
+    tokenizer   transformers' tokenizer; None: the processor's, else the checkpoint's own
+    image_size  pixels along a side of the images, in place of the checkpoint's: positions are interpolated to it, and the
+                sizes of the image processor change with it
     image       how raw images are read: page, minimum, maximum
     """
     from transformers import CLIPModel
 
-    source = DEFAULT_CHECKPOINT if checkpoint is None else str(checkpoint)
-    kinds = {"clip": CLIPModel}
-    module, options = from_transformers("clip", source, kinds, dtype=dtype, attn_implementation=attention)
-    module = module.to(device).eval()
+    if isinstance(checkpoint, nn.Module):
+        if attention is not None or image_size is not None:
+            raise SettingError(
+                "clip: attention and image_size are those of the model in memory; leave them out"
+            )
+        module = unwrapped("clip", checkpoint, (CLIPModel,))
+        parts, source = parts_nearby("clip", module, processor, tokenizer), described(checkpoint)
+        if parts.image is None:
+            warn(
+                "clip: the model in memory came without processor=, so pixels are prepared with OpenAI's values; give it "
+                "if the model was trained with others",
+                stacklevel=4,
+            )
+        missing = "this model in memory came without tokenizer=; give it, or token ids"
+    else:
+        source = place_of("clip", checkpoint, DEFAULT_CHECKPOINT, (CLIPModel,))
+        kinds = {"clip": CLIPModel}
+        module, options = from_transformers("clip", source, kinds, dtype=dtype, attn_implementation=attention)
+        module = module.to(device).eval()
+        parts, missing = parts_of("clip", source, options, processor, tokenizer), _NO_TOKENIZER
+        if image_size is not None:
+            parts = _resize(module, image_size, parts)
     encoders = {
-        "image": _image_encoder(module, _preparation(source, options, module).given(image, "clip")),
-        "text": _text_encoder(module, _tokenizer(source, options)),
+        "image": _image_encoder(module, _preparation(source, parts.image, module).given(image, "clip")),
+        "text": _text_encoder(module, parts.tokenizer, missing),
     }
-    origin = {"checkpoint": source, "architecture": _describe(module.config)}
+    origin: dict[str, Any] = {"checkpoint": source, "architecture": _describe(module.config)}
+    if not isinstance(checkpoint, nn.Module) and base_of(source) != source:
+        origin["base"] = base_of(source)
+    if image_size is not None:
+        origin |= {"image_size": image_size, "positions": "interpolated"}
     return Model(module, encoders, module.device, module.dtype, origin)
+
+
+def _resize(module: Any, side: int, parts: Parts) -> Parts:
+    """Interpolate the positions to images of so many pixels a side, and let the image processor make such."""
+    vision, config = module.vision_model.embeddings, module.config.vision_config
+    before, patch = config.image_size, config.patch_size
+    check_count(side, "image_size", "clip")
+    if side < patch:
+        raise SettingError(f"clip: image_size is {side}, less than a patch of {patch} pixels")
+    count = (side // patch) ** 2 + 1
+    with torch.no_grad():  # transformers' own way: (1, T, C), bicubic
+        stand_in = vision.position_embedding.weight.new_empty(1, count, config.hidden_size)
+        positions = vision.interpolate_pos_encoding(stand_in, side, side)[0]
+    vision.position_embedding = nn.Embedding.from_pretrained(positions, freeze=False)
+    vision.position_ids = torch.arange(count, device=positions.device)[None]
+    vision.num_patches, vision.num_positions = count - 1, count
+    vision.image_size = config.image_size = side
+    if parts.image is None:
+        return parts
+    image = deepcopy(parts.image)
+    for name in ("size", "crop_size", "pad_size"):
+        if given := dict(getattr(image, name, None) or {}):
+            setattr(
+                image,
+                name,
+                type(getattr(image, name))(
+                    **{key: round(each * side / before) for key, each in given.items()}
+                ),
+            )
+    return replace(parts, image=image)
 
 
 def _describe(config: Any) -> str:
@@ -69,33 +133,18 @@ def _describe(config: Any) -> str:
     )
 
 
-def _tokenizer(source: str, options: dict[str, Any]) -> Any:
-    """The checkpoint's tokenizer; None when it comes without one (ids can still be explained)."""
-    from transformers import AutoTokenizer
-
-    if not has_any(source, "tokenizer.json", "vocab.json"):
-        return None
+def _preparation(source: str, processor: Any, module: Any) -> ImagePreparation:
+    """By the checkpoint's image processor; OpenAI's where it comes without one."""
+    vision = module.config.vision_config
     with loading("clip", source):
-        return AutoTokenizer.from_pretrained(source, **options)
+        processor = processor or _openai_processor(vision.image_size)
+        return processed_images(processor, vision.image_size, vision.num_channels)
 
 
-def _preparation(source: str, options: dict[str, Any], module: Any) -> ImagePreparation:
-    """From preprocessor_config.json; OpenAI's values where the checkpoint comes without one."""
-    size = (module.config.vision_config.image_size,) * 2
-    with loading("clip", source):
-        given = image_processor_config(source, options)
-        resize = given.get("size", {"shortest_edge": size[0]})
-        squash = isinstance(resize, dict) and "height" in resize
-        mean, std = ([float(value) for value in given.get(f"image_{name}", usual)] for name, usual in _OPENAI)
-        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
-            raise ValueError(f"preprocessor_config.json has the image_mean {mean} and the image_std {std}")
-        return ImagePreparation(
-            size=size,
-            mean=tuple(mean),
-            std=tuple(std),
-            fit="squash" if squash else "crop",
-            interpolation=Image.Resampling(given.get("resample", Image.Resampling.BICUBIC)),
-        )
+def _openai_processor(side: int) -> Any:
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=side)
 
 
 def _pooled_block(block: Any) -> PooledBlock | None:
@@ -126,9 +175,8 @@ def _run_pooled(blocks: Sequence[nn.Module], z: Tensor, mask: Tensor | None, ind
 def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     vision = module.vision_model
     blocks = vision.encoder.layers
-    patch = module.config.vision_config.patch_size
-    side = module.config.vision_config.image_size // patch
-    layout = Layout(grid=(side, side), index=tuple(range(1, side * side + 1)))  # the class token comes first
+    patch, size = module.config.vision_config.patch_size, preparation.size
+    patches = Patches((patch, patch), (patch, patch))
 
     def embed(pixels: Inputs) -> Tensor:
         return module.get_image_features(pixel_values=pixels).pooler_output  # (N, D), projected
@@ -140,15 +188,17 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     return image_encoder(
         embed,
         preparation,
-        layout,
+        patches.layout(size),
         block_layers(blocks, "vision_model.encoder.layers"),
         tail=tail,
-        stride=(patch, patch),
+        patches=patches,
+        size=size,
         attention=Attention(first_position, by_sdpa_of(vision.config)),
     )
 
 
-def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
+def _text_encoder(module: Any, tokenizer: Any, missing: str) -> Encoder:
+    """``missing``: what is said where there is no tokenizer."""
     text = module.text_model
     config = module.config.text_config
     blocks = text.encoder.layers
@@ -177,7 +227,7 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         pooled = _run_pooled(blocks[layer + 1 :], z, mask, index)  # (M, C)
         return module.text_projection(text.final_layer_norm(pooled))  # (M, D)
 
-    coder: Coder = IdCoder(_NO_TOKENIZER)
+    coder: Coder = IdCoder(missing)
     if tokenizer is not None:
         coder = TokenizerCoder(tokenizer, tokenizer.all_special_ids)
     tower = TextTower(
@@ -190,6 +240,7 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         pad=_padding(tokenizer, end),
         tail=tail,
         attention=Attention(lambda ids: pooled_at(tensor_of(ids, "clip")), by_sdpa_of(text.config)),
+        reads="largest" if end == 2 else None,
     )
     return replace(text_encoder(tower, _UpToEnd(coder, cut)), collate=_collate)
 
@@ -204,6 +255,10 @@ class _UpToEnd:
     @property
     def pad(self) -> int:
         return self.coder.pad
+
+    @property
+    def end(self) -> int | None:
+        return getattr(self.coder, "end", None)
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         coded = self.coder.code(raw, limit, truncate=truncate, padded=padded)

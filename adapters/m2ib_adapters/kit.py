@@ -5,11 +5,14 @@
 ``from_transformers``          transformers' model in one of them, with all of its weights
 ``has_any``, ...               which files a folder holds, and what its image processor does
 ``loading``                    whatever a library raises while it reads weights becomes one ``CheckpointError``
+``image_processor``            the image processor of a transformers checkpoint, and with ``processed_images`` its pixels
+``unwrapped``, ``parts_of``, ... a model in memory, and what makes its inputs ready
 ``ImagePreparation``           paths, PIL images and arrays -> a model's pixels, with what the renderer shows
 ``ImageOptions``               what a user may say of raw images: page, minimum, maximum
 ``input_file``                 a path, bytes or an open file -> a file to read, its name and its origin
 ``open_image``                 whatever holds an image -> an upright RGB image, and where it came from
 ``placed``                     a layout with its axes in pixels of the raw image
+``image_encoder``              an image encoder from its tower and its preparation; with ``Patches`` it cuts an image into
 ``open_sound``                 a file or ``(waveform, rate)`` -> a sound that can be read in parts
 ``resample``, ...              what goes with it
 ``TextTower``, ``text_encoder`` a text encoder from what is particular to it
@@ -29,7 +32,6 @@ from __future__ import annotations
 
 from m2ib_adapters.checkpoints import (
     from_folder_or_hub,
-    from_transformers,
     has_any,
     image_processor_config,
     loading,
@@ -43,21 +45,35 @@ from m2ib_adapters.inputs.images import (
     placed,
 )
 from m2ib_adapters.inputs.media import InputFile, called, existing_file, input_file, optional
+from m2ib_adapters.inputs.processors import image_processor, processed_images, scale_of
 from m2ib_adapters.inputs.resampling import resample, resampled_length, source_range
 from m2ib_adapters.inputs.sound_files import open_sound
 from m2ib_adapters.inputs.sounds import Sound
-from m2ib_adapters.inputs.tensors import array_of, pixels_of, tensor_of
-from m2ib_adapters.inputs.texts import check_ids, check_text, tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.inputs.tensors import array_of, tensor_of
+from m2ib_adapters.inputs.texts import (
+    aligned,
+    check_ids,
+    check_text,
+    tokens_of_ids,
+    tokens_of_text,
+    too_long,
+    warn_unknown,
+)
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
+from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, unwrapped
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
+from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
+from m2ib_adapters.towers.patches import Patches
 from m2ib_adapters.towers.text import TextTower, text_encoder
+from m2ib_adapters.transformers_models import from_transformers
 
 __all__ = [
-    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImageOptions", "ImagePreparation", "InputFile", "Sound", "TextTower",
-    "TokenizerCoder", "array_of", "block_layers", "by_sdpa_of", "called", "check_ids", "check_text",
-    "existing_file", "first_position", "from_folder_or_hub", "from_transformers", "has_any",
-    "image_processor_config", "input_file", "loading", "open_image", "open_sound", "optional", "pixels_of", "placed", "resample",
-    "resampled_length", "source_range", "tensor_of", "text_encoder", "tokens_of_ids", "tokens_of_text",
-    "too_long",
+    "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImageOptions", "ImagePreparation", "InputFile",
+    "Patches", "Sound", "TextTower", "TokenizerCoder", "aligned", "array_of", "block_layers", "by_sdpa_of", "called",
+    "check_ids", "check_text", "described", "existing_file", "first_position", "from_folder_or_hub",
+    "from_transformers", "has_any", "image_encoder", "image_processor", "image_processor_config", "input_file",
+    "loading", "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed",
+    "processed_images", "resample", "resampled_length", "scale_of", "source_range", "tensor_of",
+    "text_encoder", "tokens_of_ids", "tokens_of_text", "too_long", "unwrapped", "warn_unknown",
 ]  # fmt: skip

@@ -26,9 +26,9 @@ ADAPTERS = (
         "CLIP through transformers",
         _PAIR,
         "m2ib_adapters.clip:load",
-        "any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32) or local folder",
+        "any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32), local folder, or the model in memory",
         "m2ib[clip]",
-        options=("attention", "image"),
+        options=("attention", "processor", "tokenizer", "image_size", "image"),
         attention=_PAIR,
     ),
     AdapterSpec(
@@ -36,9 +36,9 @@ ADAPTERS = (
         "CLIP, SigLIP and their kin through open_clip",
         _PAIR,
         "m2ib_adapters.openclip.adapter:load",
-        "any open_clip architecture with a pretrained tag or a local checkpoint file",
+        "any open_clip architecture with a pretrained tag or a local checkpoint file, or the model in memory",
         "m2ib[open-clip]",
-        options=("architecture", "quick_gelu", "preprocess", "tokenizer", "image"),
+        options=("architecture", "quick_gelu", "preprocess", "tokenizer", "transform", "image_size", "image"),
         attention=_PAIR,
     ),
     AdapterSpec(

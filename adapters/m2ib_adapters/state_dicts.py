@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import pickle
 import warnings
+from argparse import Namespace
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 from zipfile import is_zipfile
 
+import numpy as np
 import torch
+from numpy._core import multiarray as _numpy
 from torch import Tensor, nn
 
 from m2ib.errors import CheckpointError
+from m2ib.notices import warn
 from m2ib_adapters.checkpoints import loading
 
 _SHOWN = 5  # keys that a message names
+_NESTS = ("state_dict", "model_state_dict", "model")  # where training checkpoints keep the weights
+_PREFIXES = ("module.", "_orig_mod.", "model.", "clip.")
+_KINDS = {
+    "PEFT's, which belong to a base model (give the folder with adapter_config.json)": ("lora_A", "lora_B"),
+    "transformers' CLIPModel or its kin": ("vision_model.", "text_model."),
+    "ImageBind's": ("modality_trunks.",),
+    "a CLIP's of OpenAI or open_clip": ("visual.", "transformer.resblocks."),
+    "an optimizer's": ("param_groups", "optimizer"),
+}
 
 
 def can_be_mapped(path: Path) -> bool:
@@ -25,8 +39,9 @@ def can_be_mapped(path: Path) -> bool:
 def read_state(path: Path, who: str, *, mapped: bool = False) -> dict[str, Any]:
     """The state dict in a file: safetensors, or a pickle that holds nothing but tensors.
 
-    Training checkpoints keep it under ``state_dict`` or ``model``, and with DistributedDataParallel's
-    ``module.`` before each name.
+    Training checkpoints keep it under ``state_dict``, ``model_state_dict`` or ``model``, beside the optimizer's, and with
+    ``module.``, ``_orig_mod.``, ``model.`` or ``clip.`` before each name; what else is in them is left out, and a warning
+    names weights that are.
 
     mapped  read from disk where a tensor is looked at, if :func:`can_be_mapped`
 
@@ -37,14 +52,56 @@ def read_state(path: Path, who: str, *, mapped: bool = False) -> dict[str, Any]:
         raise CheckpointError(f"{source} is empty")
     with loading(who, str(path)):
         content = _content(path, source, mapped and can_be_mapped(path))
-    for name in ("state_dict", "model"):
+    top = content
+    for name in _NESTS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
     if not isinstance(content, dict) or not any(isinstance(value, Tensor) for value in content.values()):
-        raise CheckpointError(f"{source} holds no state dict (names and tensors)")
-    if all(str(key).startswith("module.") for key in content):
-        content = {key.removeprefix("module."): value for key, value in content.items()}
-    return {str(key): value for key, value in content.items()}
+        raise CheckpointError(f"{source} holds no state dict (names and tensors); {found_in(top)}")
+    state, left = stripped({str(key): value for key, value in content.items()})
+    if left:
+        warn(f"{source} holds weights beside the model's, which are left out: {_first(left)}", stacklevel=5)
+    return state
+
+
+def stripped(state: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Without what training code puts before all names; and the names that were not under it."""
+    left: list[str] = []
+    while True:
+        for prefix in _PREFIXES:
+            inner = {
+                key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+            }
+            if len(inner) > len(state) / 2:  # beside it a loss's own weights, at most
+                left += [key for key in state if not key.startswith(prefix)]
+                state = inner
+                break
+        else:
+            return state, left
+
+
+def found_in(content: Any) -> str:
+    """What a file holds, in words: the names at its top, and what they look like."""
+    if not isinstance(content, dict):
+        return f"it holds a {type(content).__name__}"
+    keys = [str(key) for key in content]
+    kind = next(
+        (name for name, parts in _KINDS.items() if any(part in key for key in keys for part in parts)), ""
+    )
+    return f"its names are {_first(keys)}" + (f", which look like {kind}" if kind else "")
+
+
+def _first(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(f"{name:.60}" for name in names[:_SHOWN]) + more if names else "none"
+
+
+def _harmless() -> list[Any]:
+    """What training code keeps beside weights, and can run nothing: options and NumPy's numbers."""
+    return [
+        Namespace, defaultdict, dict, np.dtype, np.ndarray,
+        _numpy.scalar, _numpy._reconstruct, *(type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8", "bool")),
+    ]  # fmt: skip
 
 
 def _content(path: Path, source: str, mapped: bool) -> Any:
@@ -56,7 +113,8 @@ def _content(path: Path, source: str, mapped: bool) -> Any:
             return load_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # of what the error then says
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            with torch.serialization.safe_globals(_harmless()):
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except SafetensorError as error:
         raise CheckpointError(f"{source} is not a safetensors file: {error}") from error
     except (pickle.UnpicklingError, IndexError, AttributeError, TypeError, EOFError) as error:

@@ -112,9 +112,13 @@ class _Watcher(TorchFunctionMode):
         """Know when this block begins and ends, until the stack is closed."""
         layer, ours = self._encoder.blocks[number], this_thread()
 
-        def begin(module: nn.Module, args: Any) -> None:
-            if ours():
-                self._inside = number
+        def begin(module: nn.Module, args: Any) -> Any:
+            if not ours():
+                return None
+            self._inside = number
+            if number == self._first and args:  # what comes before has no part in any gradient
+                return args[0].detach(), *args[1:]
+            return None
 
         def end(module: nn.Module, args: Any, output: Any) -> None:
             if not ours():

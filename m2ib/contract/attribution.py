@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -12,12 +11,19 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.contract.layout import Axis, Layout, Token, axes_at
+from m2ib.contract.arrays import at_size, data_array
+from m2ib.contract.layout import Axis, Layout, axes_at
+from m2ib.contract.notebook import Side, framed
 from m2ib.contract.regions import Region
+from m2ib.contract.words import merge_words, placed_words
 from m2ib.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from xarray import DataArray
+
+
+_NOTHING = 0.01  # of a cosine: what stands no higher above noise is not told from it
 
 
 @dataclass(frozen=True)
@@ -26,19 +32,35 @@ class Curve:
 
     fit          mean cosine over the noise samples (Eq. 15)
     information  mean KL over the elements of the activation, nats
-    loss         beta * information - fit
+    loss         weight * information - fit; the weight is beta, or for a lambda shared by C channels beta / sqrt(C)
+    noise        the cosine of noise alone, over the first step's draws: what is left where nothing is let through
     """
 
     fit: tuple[float, ...]
     information: tuple[float, ...]
     loss: tuple[float, ...]
+    noise: float | None = None
+
+    @property
+    def kept(self) -> float | None:
+        """The share of the similarity that the fit kept: 1 for as much as at its start, 0 for no more than noise has.
+
+        ``(last - noise) / (first - noise)`` of the mean cosines, which may be above 1 or below 0; None where the
+        cosine at the start is not above 0, or less than .01 above that of noise: there is nothing to keep.
+        """
+        if self.noise is None or self.fit[0] <= 0 or self.fit[0] - self.noise < _NOTHING:
+            return None
+        return (self.fit[-1] - self.noise) / (self.fit[0] - self.noise)
 
     @classmethod
     def mean(cls, curves: Sequence[Curve]) -> Curve:
         """Of several fits of one length."""
         names = ("fit", "information", "loss")
         means = (np.mean([getattr(curve, name) for curve in curves], axis=0) for name in names)
-        return cls(*(tuple(mean.tolist()) for mean in means))
+        alone = [curve.noise for curve in curves if curve.noise is not None]
+        noise = float(np.mean(alone)) if len(alone) == len(curves) else None
+        fit, information, loss = (tuple(mean.tolist()) for mean in means)
+        return cls(fit, information, loss, noise)
 
 
 class Renderer(Protocol):
@@ -91,6 +113,18 @@ class Outlining(Protocol):
         ...
 
 
+@runtime_checkable
+class Rastered(Protocol):
+    """What a renderer does besides whose raw inputs are divided evenly: into pixels, or characters."""
+
+    def raster(self, attribution: Attribution) -> tuple[tuple[int, ...], tuple[Axis, ...]]:
+        """The raw input's own size, and where the cells of the grid lie in it: one axis for each of both.
+
+        Raises :class:`InputError` for an attribution that has none.
+        """
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """How much each position of one input tells about the other input.
@@ -111,6 +145,7 @@ class Attribution:
     renderer  how it is looked at and stored
     unit      of the values: "nats" of the bottleneck, "cosine", "" for none
     additive  whether values add up, so that a word has the sum of its tokens'; otherwise it has their mean
+    warnings  what a careful reader has to know: of the input as it was made ready, and of the fit
     """
 
     modality: str
@@ -126,6 +161,7 @@ class Attribution:
     against: np.ndarray | None = None
     unit: str = "nats"
     additive: bool = True
+    warnings: tuple[str, ...] = ()
 
     @property
     def scores(self) -> np.ndarray:
@@ -147,14 +183,68 @@ class Attribution:
 
     @property
     def words(self) -> list[tuple[str, float]]:
-        """Texts: (word, value) pairs in reading order. Otherwise empty.
+        """Texts: (word, value) pairs in reading order, of any script. Otherwise empty.
 
+        Words lie between Unicode's word boundaries and never cut a letter from its marks (see ``m2ib.contract.words``).
         Tokens are merged by their offsets in the text; a word's value is the sum of its tokens' values
         (capacities are nats and add up), or their mean where values do not add up. Special tokens belong to no word.
         """
         if not self.layout.tokens:
             return []
         return merge_words(self.view["text"], self.layout.tokens, self.grid, mean=not self.additive)
+
+    @property
+    def placed_words(self) -> list[tuple[int, int, float]]:
+        """Texts: (start, end, value) of ``words``, by their places in ``view["text"]``. Otherwise empty."""
+        if not self.layout.tokens:
+            return []
+        return placed_words(self.view["text"], self.layout.tokens, self.grid, mean=not self.additive)
+
+    def at_input_size(self, *, density: bool = False) -> np.ndarray:
+        """The grid laid out at the raw input's own size: (rows, columns) of the raw image, depth or thermal field,
+        upright and not cropped; for a text (characters,), without special tokens.
+
+        density  False: each pixel has its cell's value, in ``unit`` per cell, and NaN where no cell lies (outside the
+                 model's crop). True: each cell's value is spread evenly over its pixels, in ``unit`` per pixel, and 0
+                 where no cell lies: the sum over an area is what the map holds there
+
+        Values are neither scaled nor smoothed. Raises :class:`InputError` for inputs that have no such raster at hand
+        (sounds, motion, films): :attr:`axes` and :meth:`to_xarray` say where their cells lie.
+        """
+        if not isinstance(self.renderer, Rastered):
+            raise InputError(
+                f"at_input_size: an input of modality {self.modality!r} is kept without a raster of its own; `axes` and "
+                "to_xarray() say where the cells of `grid` lie in it"
+            )
+        size, axes = self.renderer.raster(self)
+        content = [not token.special for token in self.layout.tokens]
+        return at_size(self.grid[content] if content else self.grid, axes, size, density=density)
+
+    def to_xarray(self) -> DataArray:
+        """The grid as an ``xarray.DataArray``: dimensions by the names of :attr:`axes`, coordinates at the cells' centres.
+
+        ``row``, for instance, has the centres in pixels of the raw input, ``row_start`` and ``row_end`` the borders,
+        each with ``attrs["units"]``. A text has the dimension ``token``, with its tokens, ``start``, ``end`` and
+        ``special``. Where the axes are unknown dimensions are called ``axis_0``, ... and have no coordinates. Attributes:
+        unit, method, modality, layer.
+
+        Needs the package xarray; raises :class:`InputError` where it is missing.
+        """
+        axes = self.axes
+        if not axes and not self.layout.tokens and isinstance(self.renderer, Rastered):
+            axes = self.renderer.raster(self)[1]
+        layer = self.settings.get("layer")
+        attrs = {"unit": self.unit, "method": self.method, "modality": self.modality}
+        attrs |= {} if layer is None else {"layer": layer}
+        return data_array(self.grid, axes, self.layout.tokens, self.method, attrs)
+
+    def _repr_html_(self) -> str:
+        """The map, in a notebook."""
+        return framed(repr(self), [self._side("m0")])
+
+    def _side(self, ident: str) -> Side:
+        fragment = self.renderer.fragment(self, ident)
+        return Side(self.modality, self.method, self.warnings, fragment, self.renderer.script)
 
     def __repr__(self) -> str:
         return (
@@ -195,53 +285,12 @@ class AttributionPair:
     def __len__(self) -> int:
         return len(self.attributions)
 
+    def _repr_html_(self) -> str:
+        """Both maps, in a notebook."""
+        return framed(repr(self), [each._side(f"m{number}") for number, each in enumerate(self)])
+
     @property
     def modalities(self) -> tuple[str, str]:
         """Of the two inputs, in the order given."""
         first, second = self.attributions
         return first.modality, second.modality
-
-
-# A word is a run of letters and digits (with inner apostrophes and hyphens), one character of a script
-# that writes no spaces, or a run of other signs.
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]"
-    r"|[^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+(?:['’-][^\W\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+)*"
-    r"|[^\w\s]+"
-)
-
-
-def merge_words(
-    text: str, tokens: Sequence[Token], values: np.ndarray, *, mean: bool = False
-) -> list[tuple[str, float]]:
-    """Sum ``values`` (tokens,) over the words of ``text`` that the tokens' offsets fall into, or their mean."""
-    spans = [match.span() for match in _WORD.finditer(text)]
-    totals = [0.0] * len(spans)
-    counts = [0] * len(spans)
-    owner: list[int | None] = [None] * len(spans)  # the first word of the run that a token joins
-    for token, value in zip(tokens, values, strict=True):
-        if token.special:
-            continue
-        start = token.start
-        while start < token.end - 1 and text[start].isspace():  # a token may carry the space before it
-            start += 1
-        end = max(token.end, start + 1)
-        touched = [number for number, (first, last) in enumerate(spans) if first < end and start < last]
-        if not touched:
-            continue
-        head = owner[touched[0]]
-        head = touched[0] if head is None else head
-        for number in touched:  # a token that spans several words makes them one
-            owner[number] = head
-            if number != head:
-                totals[head] += totals[number]
-                counts[head] += counts[number]
-                totals[number] = counts[number] = 0
-        totals[head] += float(value)
-        counts[head] += 1
-    words = []
-    for number, (first, _) in enumerate(spans):
-        if owner[number] == number:
-            last = max(end for (_, end), head in zip(spans, owner, strict=True) if head == number)
-            words.append((text[first:last], totals[number] / (counts[number] if mean else 1)))
-    return words

@@ -20,7 +20,7 @@ from typing import Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
@@ -63,22 +63,30 @@ class Fading:
     axes  of the input tensor (without the batch axis), one for each axis of the grid, negative from the end.
           None: the last axis or two axes of both belong together, and what the grid has before them comes first in
           the input as well: (0, -2, -1) for a grid (clips, rows, columns)
+    step  positions from one cell to the next along the grid's last axes, where a model reads whole cells alone: what
+          is left over at an axis' end always stays. None: cells share all positions equally
     """
 
     fill: float = 0.0
     axes: tuple[int, ...] | None = None
     gradual: bool = True
+    step: tuple[int, ...] | None = None
 
     def positions(self, inputs: Inputs, grid: tuple[int, ...]) -> tuple[int, ...]:
         tensor = _numbers(inputs)
         places = self.places(tensor.ndim - 1, grid)
-        shape = tuple(tensor.shape[1 + place] for place in places)
+        shape = self.read(tuple(tensor.shape[1 + place] for place in places))
         if any(length < cells for length, cells in zip(shape, grid, strict=True)):
             raise InputError(
                 f"degradation: an input of shape {tuple(tensor.shape[1:])} has {shape} positions under a map of "
                 f"{grid} cells; the adapter's degradation names other axes than its layout"
             )
         return shape
+
+    def read(self, lengths: tuple[int, ...]) -> tuple[int, ...]:
+        """Of the positions along the grid's axes, those under its cells."""
+        steps = (1,) * (len(lengths) - len(self.step or ())) + (self.step or ())
+        return tuple(length // step * step for length, step in zip(lengths, steps, strict=True))
 
     def hideable(self, layout: Layout, grid: tuple[int, ...]) -> Tensor:
         return torch.ones(grid, dtype=torch.bool)
@@ -87,6 +95,9 @@ class Fading:
         tensor = _numbers(inputs)  # (1, ...)
         ndim = tensor.ndim - 1
         places = self.places(ndim, tuple(keep.shape[1:]))
+        if self.step is not None:
+            beyond = [tensor.shape[1 + at] - kept for at, kept in zip(places, keep.shape[1:], strict=True)]
+            keep = pad(keep, [length for rest in reversed(beyond) for length in (0, rest)], value=1)
         shape = [len(keep), *[1] * ndim]
         for place, length in zip(places, keep.shape[1:], strict=True):
             shape[1 + place] = length

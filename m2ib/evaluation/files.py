@@ -52,8 +52,9 @@ def _figures(results: Results) -> Iterator[tuple[Any, ...]]:
 
 
 def _samples(results: Results) -> Iterator[tuple[Any, ...]]:
-    yield ("side", "modality", "method", "metric", "pair", "mean_over_seeds")
+    yield ("side", "modality", "method", "metric", "pair", "mean_over_seeds", "warnings")
     for table in results.tables:
         for (method, metric), cell in table.cells.items():
             for pair, value in cell.samples.items():
-                yield table.side, table.modality, method, metric, pair, value
+                said = results.warnings.get((table.side, method, pair), ())
+                yield table.side, table.modality, method, metric, pair, value, "; ".join(said)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from textwrap import shorten
 from typing import TYPE_CHECKING
+
+from m2ib.renderers.fonts import readable
+from m2ib.renderers.names import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,11 +37,13 @@ def grid_figure(
         label = cells[place, 0]
         label.set_axis_off()
         place_of = {"ha": "center", "va": "center", "rotation": 90, "transform": label.transAxes}
-        label.text(0.5, 0.5, shorten(name, 24, placeholder=" …"), fontsize=9, parse_math=False, **place_of)
+        [(shown, families)] = readable([shortened(name, 24)])
+        label.text(0.5, 0.5, shown, fontsize=9, fontfamily=families, parse_math=False, **place_of)
         for column, (axes, (title, attribution)) in enumerate(zip(cells[place, 1:], row, strict=True)):
             _draw_bare(attribution, axes, names=column == 0)
             lines = [*heads[column : column + 1], title] if place == 0 else [title]
-            axes.set_title("\n".join(lines), fontsize=8, parse_math=False)
+            [(shown, families)] = readable(["\n".join(lines)])
+            axes.set_title(shown, fontsize=8, fontfamily=families, parse_math=False)
     return figure
 
 

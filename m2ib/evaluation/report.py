@@ -121,6 +121,13 @@ def remarks(results: Results) -> list[str]:
             )
             if lacking:
                 found.append(f"{MEASURES[metric].title} of {table.modality}: up to {lacking} maps have none")
+    cautioned: dict[tuple[int, str], list[str]] = {}
+    for (side, method, _), said in results.warnings.items():
+        cautioned.setdefault((side, method), []).append(said[0])
+    for (side, method), first in cautioned.items():
+        modality = next((table.modality for table in results.tables if table.side == side), "")
+        many = f"{len(first)} map{'s have' if len(first) > 1 else ' has'} warnings"
+        found.append(f"{method} of {modality}: {many}, as {first[0]!r}; all are in samples.csv")
     if results.notes:
         count = len(results.notes)
         found.append(f"{count} bad row{'s were' if count > 1 else ' was'} left out: see bad-rows.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,7 @@ class Results:
     settings  of each method by side and method
     cases     the worst ones, see ``cases.py``
     curves    of the sanity check, by side: {"stages": [...], "methods": {name: [...]}}
+    warnings  of the maps and their inputs, by side, method and pair, over all seeds
     """
 
     folder: Path
@@ -81,6 +83,7 @@ class Results:
     settings: Mapping[tuple[int, str], Mapping[str, Any]]
     curves: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     cases: Sequence[Mapping[str, Any]] = ()
+    warnings: Mapping[tuple[int, str, str], Sequence[str]] = field(default_factory=dict)
 
 
 def read_results(folder: str | Path, *, paper: str | None = None) -> Results:
@@ -107,7 +110,13 @@ def read_results(folder: str | Path, *, paper: str | None = None) -> Results:
         curves = {side: found for side in (0, 1) if (found := store.fact(f"sanity {side}")) is not None}
         notes = [*store.notes("bad row"), *store.notes("bad pair")]
         cases = store.fact("cases") or ()
-        return Results(folder, asked, tables, store.fact("pairs") or 0, notes, settings, curves, cases)
+        warnings: dict[tuple[int, str, str], tuple[str, ...]] = {}
+        for place, text in store.notes("warning"):
+            side, method, _, pair = json.loads(place)
+            said = warnings.get((side, method, pair), ())
+            warnings[side, method, pair] = tuple(dict.fromkeys((*said, text)))
+        pairs = store.fact("pairs") or 0
+        return Results(folder, asked, tables, pairs, notes, settings, curves, cases, warnings)
 
 
 def read_tables(store: Store, paper: str | None = None) -> list[Table]:

@@ -12,6 +12,7 @@ of one that was not.
 from __future__ import annotations
 
 import itertools
+import json
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -182,7 +183,7 @@ class _Evaluation:
         plan = self._plan(name, seed, place)
         first, scored = study.seeds[0], {}
         if plan.method.draws or seed == first:
-            made = self._maps(chunk, place, plan)
+            made = self._maps(chunk, place, plan, (name, seed))
         else:  # the seed changes nothing
             known = self.store.grids(place, name, first)
             made = [(known[each.pair.id], float("nan")) for each in chunk.pairs]
@@ -203,8 +204,10 @@ class _Evaluation:
                 found.append(self._scored(each, place, name + SHUFFLED, seed, moved, target, float("nan")))
         return found
 
-    def _maps(self, chunk: Chunk, place: int, plan: Plan) -> list[tuple[np.ndarray, float]]:
-        """(grid, seconds) of each pair, made in batches of one shape."""
+    def _maps(
+        self, chunk: Chunk, place: int, plan: Plan, run: tuple[str, int]
+    ) -> list[tuple[np.ndarray, float]]:
+        """(grid, seconds) of each pair, made in batches of one shape; their warnings are noted under method and seed."""
         modality = self.pairs.modalities[place]
         every = [each.items[place] for each in chunk.pairs]
         found: dict[int, tuple[np.ndarray, float]] = {}
@@ -219,6 +222,9 @@ class _Evaluation:
                 truth = chunk.pairs[number].truths[place] if plan.name == ORACLE else None
                 grid = made.grid if truth is None else truth.cells(made.grid.shape)
                 found[number] = np.asarray(grid, dtype=np.float64), seconds
+                map_of = [place, *run, chunk.pairs[number].pair.id]
+                for text in dict.fromkeys((*every[number].origin.get("warnings", ()), *made.warnings)):
+                    self.store.note("warning", json.dumps(map_of, ensure_ascii=False), text)
         return [found[number] for number in range(len(chunk.pairs))]
 
     def _scored(

@@ -14,8 +14,9 @@ from m2ib.contract.layout import Axis, Layout, axes_at
 from m2ib.contract.regions import Region
 from m2ib.data.pairs import Pair
 from m2ib.evaluation.raster import even_axes, grid_axes, kept_axes, lay, on_cells, on_samples, shares
+from m2ib.renderers.base import seen_size
 from m2ib.renderers.image import ImageView
-from m2ib.renderers.interpolation import upsample
+from m2ib.renderers.pixels import input_axes
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,6 @@ class Truth:
     filler  the same shape: what says nothing
     raster  the axes of the masks
     frame   of a mask of all the raster's axes and those that do not count, and ``framed`` is this mask
-    drawn   whether the raster is the model's own input, to which maps are enlarged
     """
 
     mask: np.ndarray
@@ -37,14 +37,10 @@ class Truth:
     frame: tuple[Axis, ...]
     framed: np.ndarray
     layout: Layout
-    drawn: bool = False
 
     def place(self, grid: np.ndarray) -> np.ndarray:
         """A map's values on the raster."""
-        values = grid.astype(np.float64)
-        if self.drawn:
-            return upsample(values, (self.mask.shape[0], self.mask.shape[1]))
-        return lay(values, self.layout, self.frame, self.raster)
+        return lay(grid.astype(np.float64), self.layout, self.frame, self.raster)
 
     def cells(self, shape: Sequence[int]) -> np.ndarray:
         """The share of each cell of a map that lies in the mask, float64: what a map can show of it."""
@@ -98,7 +94,8 @@ def truth_of(pair: Pair, place: int, item: Item) -> Truth | None:
             Axis(name, "", tuple(pairwise(map(float, range(length + 1)))))
             for name, length in zip(("row", "column"), mask.shape, strict=True)
         )
-        return Truth(mask, nothing, nothing, raster, raster, mask, Layout(item.layout.grid), drawn=True)
+        layout = Layout(item.layout.grid, axes=input_axes(item.layout.axes, item.view))
+        return Truth(mask, nothing, nothing, raster, raster, mask, layout)
     return None
 
 
@@ -112,9 +109,9 @@ def _union(regions: Iterable[Region], whole: Sequence[Axis], kept: Sequence[Axis
 def _drawn(pair: Pair, view: ImageView) -> np.ndarray:
     """(rows, columns) of the model's input: whether a pixel's centre lies in a box."""
     left, top, right, bottom = view.region
-    rows, columns = view.size
-    y = top + (np.arange(rows) + 0.5) / rows * (bottom - top)  # in pixels of the view
-    x = left + (np.arange(columns) + 0.5) / columns * (right - left)
+    (rows, columns), (high, wide) = view.size, seen_size(view)
+    y = top + (np.arange(rows) + 0.5) / high * (bottom - top)  # in pixels of the view
+    x = left + (np.arange(columns) + 0.5) / wide * (right - left)
     mask = np.zeros(view.size, bool)
     for box in pair.boxes:
         first_x, first_y, last_x, last_y = view.edges(box)

@@ -91,11 +91,13 @@ class Map:
     grid      raw values on the layout's grid
     capacity  the bottleneck's information at every position; None for other methods
     curve     how a fit went; None where there is none
+    warnings  what a careful reader of this map has to know
     """
 
     grid: np.ndarray
     capacity: np.ndarray | None = None
     curve: Curve | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

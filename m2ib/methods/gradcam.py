@@ -24,7 +24,6 @@ from m2ib.activations.capture import record
 from m2ib.activations.reach import content_reached
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings
 from m2ib.methods.gradients import gradient_at
-from m2ib.notices import warn
 
 
 def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
@@ -33,32 +32,34 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
 
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         gradient, _ = gradient_at(recording, recording.activation, targets, fast=batch.fast)
-        _check_reached(batch, settings.layer, gradient)
+        warnings = _unreached(batch, settings.layer, gradient)
         advance()
         axis = batch.encoder.layer(settings.layer).channel_axis
         activation, gradient = recording.activation.movedim(axis, -1), gradient.movedim(axis, -1)
         found = []
-        for layout, a, g in zip(batch.layouts, activation, gradient, strict=True):  # (*positions, C)
+        for layout, a, g, said in zip(
+            batch.layouts, activation, gradient, warnings, strict=True
+        ):  # (*positions, C)
             cells = layout.cells(tuple(a.shape[:-1]))  # (cells,) flat positions
             a, g = a.flatten(0, -2)[cells], g.flatten(0, -2)[cells]  # (cells, C)
             weights = g.mean(0)  # (C,)
             values = (a @ weights).clamp(min=0)  # (cells,)
-            found.append(Map(layout.shaped(values.double().cpu().numpy(), tuple(activation.shape[1:-1]))))
+            grid = layout.shaped(values.double().cpu().numpy(), tuple(activation.shape[1:-1]))
+            found.append(Map(grid, warnings=said))
         return found
 
     return PreparedBatch(recording.embedding, maps)
 
 
-def _check_reached(batch: Batch, layer: int, gradient: Tensor) -> None:
-    """Warns of a layer from which no cell has a way to the embedding."""
-    axis = batch.encoder.layer(layer).channel_axis
-    moved = (gradient != 0).any(axis).cpu().numpy()  # (N, *positions)
-    if not any(content_reached(each, row) for each, row in zip(batch.layouts, moved, strict=True)):
-        warn(
-            f"gradcam: no position of {batch.modality} at layer {layer} ({batch.encoder.layer(layer).name}) reaches the "
-            "embedding, so the map is 0; use an earlier layer",
-            stacklevel=2,
-        )
+def _unreached(batch: Batch, layer: int, gradient: Tensor) -> list[tuple[str, ...]]:
+    """For each input, what there is to say of a layer from which no cell has a way to the embedding."""
+    place = batch.encoder.layer(layer)
+    moved = (gradient != 0).any(place.channel_axis).cpu().numpy()  # (N, *positions)
+    said = (
+        f"gradcam: no position of {batch.modality} at layer {layer} ({place.name}) reaches the embedding, so the map is 0; "
+        "use an earlier layer"
+    )
+    return [() if content_reached(*each) else (said,) for each in zip(batch.layouts, moved, strict=True)]
 
 
 def method() -> Method:

@@ -47,6 +47,7 @@ def _at_input(batch: Batch, inputs: Tensor, fading: Fading, grids: list[tuple[in
             rest = [axis for axis in range(g.ndim) if axis not in axes]
             positions = [g.shape[axis] for axis in axes]
             largest = g.permute(*axes, *rest).reshape(*positions, -1).amax(-1)  # (*positions)
+            largest = largest[tuple(map(slice, fading.read(tuple(positions))))]  # those under the cells
             found.append(Map(gather(largest[None], grid)[0].numpy()))
         return found
 

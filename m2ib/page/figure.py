@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from textwrap import shorten
 from typing import TYPE_CHECKING
 
-from m2ib.renderers.names import contrasted, ensemble
+from m2ib.renderers.fonts import readable
+from m2ib.renderers.names import contrasted, ensemble, shortened
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,7 +22,8 @@ def draw(explanation: AttributionPair) -> Figure:
     figure = Figure(figsize=(10, max(4.2, 1 + 0.2 * words)), layout="constrained")
     for axes, attribution in zip(figure.subplots(1, 2), explanation, strict=True):
         attribution.renderer.draw(attribution, axes)
-        axes.set_title(_title(attribution), fontsize=10, parse_math=False)
+        [(title, families)] = readable([_title(attribution)])
+        axes.set_title(title, fontsize=10, fontfamily=families, parse_math=False)
     to = " to the mean" if any(map(ensemble, explanation)) else ""
     to = " to the difference" if any(map(contrasted, explanation)) else to
     figure.suptitle(f"cosine similarity {explanation.similarity:.3f}{to}", fontsize=11)
@@ -52,10 +53,14 @@ def _title(attribution: Attribution) -> str:
     title = attribution.modality if layer is None else f"{attribution.modality} (layer {layer})"
     if attribution.method != "m2ib":
         title += f", {attribution.method}"
+    if attribution.curve is not None and attribution.curve.noise is not None:
+        kept = attribution.curve.kept
+        share = "no similarity to keep" if kept is None else f"the fit kept {min(max(kept, 0.0), 1.0):.0%}"
+        title += f", {share}"
     names = contrasted(attribution)
     if names is None:
         several = ensemble(attribution)
-        return title + (f"\nof {several[0]!r:.45}, the first of {len(several)}" if several else "")
-    this, other = (shorten(name, 45, placeholder=" …") for name in names)
+        return title + (f"\nof {shortened(several[0], 45)}, the first of {len(several)}" if several else "")
+    this, other = (shortened(name, 45) for name in names)
     between = " " if len(this + other) < 45 else "\n"
     return f"{title}\n{this}{between}rather than {other}"

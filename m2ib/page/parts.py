@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from m2ib.contract.attribution import Attribution
+from m2ib.contract.attribution import Attribution, Curve
 from m2ib.registry.discovery import list_methods
 from m2ib.renderers.formatting import format_number
 from m2ib.renderers.names import contrasted, ensemble, file_name
@@ -22,7 +22,7 @@ def attribution_values(attribution: Attribution, ident: str) -> dict[str, Any]:
         "script": attribution.renderer.script,
         "name": file_name(attribution),
         "heard": attribution.origin.get("heard", ""),
-        "warnings": attribution.origin.get("warnings", []),
+        "warnings": attribution.warnings,
         "contrast": contrasted(attribution),
         "ensemble": ensemble(attribution),
         "total": total(attribution),
@@ -102,7 +102,22 @@ def _curves(attribution: Attribution) -> Markup:
     if curve is None:
         return Markup("")
     fit = _chart("fit: mean cosine to the other side", curve.fit)
-    return fit + _chart("information: mean KL, nats", curve.information)
+    said = Markup('<p class="hint">{}</p>').format(_kept(curve)) if curve.noise is not None else Markup("")
+    return fit + _chart("information: mean KL, nats", curve.information) + said
+
+
+def _kept(curve: Curve) -> str:
+    """In words, whether a fit kept what it is about."""
+    assert curve.noise is not None
+    first, last, noise = map(format_number, (curve.fit[0], curve.fit[-1], curve.noise))
+    if curve.kept is None:
+        return (
+            f"There was no similarity to keep: at the start the mean cosine is {first}, and noise alone has {noise}. Heat shows "
+            "what would bring the two closer, not what they have in common."
+        )
+    if curve.kept >= 1:
+        return f"The fit kept the similarity: the mean cosine went from {first} to {last}; noise alone has {noise}."
+    return f"The fit kept {max(0.0, curve.kept):.0%} of the similarity: the mean cosine went from {first} to {last}; noise alone has {noise}."
 
 
 def _chart(label: str, values: Sequence[float]) -> Markup:

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from m2ib.contract.regions import Region, check_axes
-from m2ib.renderers.interpolation import upsample
+from m2ib.renderers.interpolation import even_spans, resample
 from m2ib.renderers.panels import Panel, heat_figure, heat_script, picture_figure
 from m2ib.renderers.view_storage import restore_view, store_view
 
@@ -28,6 +28,18 @@ def scale(values: np.ndarray) -> np.ndarray:
     return ((values.astype(np.float64) - low) / (high - low)).astype(np.float32)
 
 
+def seen_size(view: Any) -> tuple[int, int]:
+    """(rows, columns) of the model's input that a view's region shows."""
+    rows, columns = getattr(view, "read", None) or view.size
+    return rows, columns
+
+
+def _beyond(cells: np.ndarray, length: int) -> np.ndarray:
+    """(length,) bool: the pixels whose centres no cell covers."""
+    centres = np.arange(length) + 0.5
+    return np.asarray((centres < cells.min()) | (centres > cells.max()))
+
+
 class HeatRenderer(ABC):
     """Heat over a view that is a dataclass with the ``size`` (rows, columns) of the model's input."""
 
@@ -38,10 +50,23 @@ class HeatRenderer(ABC):
         return heat_script()
 
     def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
-        """(rows, columns) of the model's input, or (maps, rows, columns): bilinear, then min-max over all."""
+        """(rows, columns) of the model's input, or (maps, rows, columns): bilinear, then min-max over all.
+
+        What lies beyond the last cell, at the end of an input that whole cells do not fill, is not read and has 0.
+        """
         size = attribution.view.size
-        maps = [upsample(each, size) for each in grid.reshape(-1, *grid.shape[-2:])]
-        return scale(np.stack(maps).reshape(*grid.shape[:-2], *size))
+        rows, columns = self.cells(attribution, grid.shape[-2:])
+        y, x = rows.mean(1), columns.mean(1)
+        maps = [resample(each, y, x, size) for each in grid.reshape(-1, *grid.shape[-2:])]
+        scores = scale(np.stack(maps).reshape(*grid.shape[:-2], *size))
+        scores[..., _beyond(rows, size[0]), :] = 0
+        scores[..., _beyond(columns, size[1])] = 0
+        return scores
+
+    def cells(self, attribution: Attribution, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """(rows, 2) and (columns, 2): start and end of each cell of a map, in pixels of the model's input."""
+        high, wide = seen_size(attribution.view)
+        return even_spans(shape[0], 0, high), even_spans(shape[1], 0, wide)
 
     def store(self, view: Any, folder: Path, stem: str) -> Mapping[str, Any]:
         return store_view(view, folder, stem)

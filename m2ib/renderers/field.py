@@ -38,6 +38,7 @@ class FieldView:
     size     (rows, columns) of the model's input
     scale    (horizontal, vertical) pixels of ``values`` for one of the raw input
     regions  outlined over the map, their rows and columns in pixels of the raw input
+    read     (rows, columns) of the model's input that ``region`` shows, from the first on; None: all of them
     limits   (lowest, highest) value that the model tells apart, between which the colours run; None: the values' own
     """
 
@@ -49,6 +50,7 @@ class FieldView:
     size: tuple[int, int]
     scale: tuple[float, float] = (1.0, 1.0)
     regions: tuple[Region, ...] = ()
+    read: tuple[int, ...] | None = None
     limits: tuple[float, float] | None = None
 
 

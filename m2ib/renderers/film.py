@@ -30,12 +30,14 @@ class FilmView:
     parts   for each clip of the model's input, in order: its moment, and the region (left, top, right,
             bottom) of the frames that it shows, in their pixels. Clips of one moment show different regions
     size    (rows, columns) of the model's input
+    read    (rows, columns) of the model's input that a region shows, from the first on; None: all of them
     """
 
     frames: np.ndarray
     times: np.ndarray
     parts: tuple[tuple[int, Region], ...]
     size: tuple[int, int]
+    read: tuple[int, ...] | None = None
 
 
 class FilmRenderer(HeatRenderer):

@@ -28,6 +28,7 @@ class ImageView:
     scale   (horizontal, vertical) pixels of ``pixels`` for one of the raw image
     boxes   drawn over the map, in pixels of the raw image
     regions outlined over the map, their rows and columns in pixels of the raw image
+    read    (rows, columns) of the model's input that ``region`` shows, from the first on; None: all of them
     """
 
     pixels: np.ndarray
@@ -36,6 +37,7 @@ class ImageView:
     scale: tuple[float, float] = (1.0, 1.0)
     boxes: tuple[Box, ...] = ()
     regions: tuple[Region, ...] = ()
+    read: tuple[int, ...] | None = None
 
     @classmethod
     def of(

@@ -7,6 +7,12 @@ import numpy as np
 from m2ib.contract.layout import Axis
 
 
+def even_spans(count: int, low: float, high: float) -> np.ndarray:
+    """(count, 2) start and end of equal cells that fill ``low`` to ``high``."""
+    edges = low + np.arange(count + 1) / count * (high - low)
+    return np.stack([edges[:-1], edges[1:]], 1)
+
+
 def cell_centres(count: int, low: float, high: float) -> np.ndarray:
     """(count,) centres of equal cells that fill ``low`` to ``high``."""
     return low + (np.arange(count) + 0.5) / count * (high - low)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from m2ib.contract.words import clusters
+
 if TYPE_CHECKING:
     from m2ib.contract.attribution import Attribution
 
@@ -32,3 +34,16 @@ def contrasted(attribution: Attribution) -> tuple[str, str] | None:
     if attribution.layout.tokens:
         return str(attribution.view["text"]), ", ".join(others)
     return file_name(attribution) or "this one", ", ".join(Path(other).name for other in others)
+
+
+def shortened(text: str, length: int) -> str:
+    """``text`` on one line of so many characters at most, cut after a word where there is one, never within a character."""
+    text = " ".join(text.split())
+    if len(text) <= length:
+        return text
+    ends = [end for _, end in clusters(text) if end <= length - 2]
+    cut = text[: ends[-1] if ends else 0]
+    whole, _, rest = cut.rpartition(" ")
+    return (
+        f"{whole if rest and len(whole) > length // 2 and not text[len(cut)].isspace() else cut.rstrip()} …"
+    )

@@ -10,6 +10,7 @@ import numpy as np
 from markupsafe import Markup
 
 from m2ib.contract.regions import Region
+from m2ib.renderers.fonts import readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -111,8 +112,9 @@ def draw_outlines(
         axes.add_patch(PathPatch(path, fill=False, edgecolor=COLOUR, **line))
         left, top, right, _ = outline.edges
         inside, end = outline.crowded(*size)
+        [(name, families)] = readable([outline.name])
         text = axes.annotate(
-            outline.name,
+            name,
             ((right if end else left) + offset[0], top + offset[1]),
             (-2 if end else 2, -2 if inside else 2),
             textcoords="offset points",
@@ -120,6 +122,7 @@ def draw_outlines(
             va="top" if inside else "bottom",
             color="white",
             fontsize=8,
+            fontfamily=families,
             parse_math=False,
         )
         text.set_path_effects([withStroke(linewidth=3, foreground="black")])

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from m2ib.contract.layout import Axis, axes_at
 from m2ib.contract.regions import Region
-from m2ib.renderers.base import OutliningRenderer
+from m2ib.renderers.base import OutliningRenderer, seen_size
 from m2ib.renderers.drawing import draw_heat, grey, shown_grid
-from m2ib.renderers.interpolation import upsample
+from m2ib.renderers.interpolation import resample
 from m2ib.renderers.media import jpeg_url
 from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
 from m2ib.renderers.panels import Panel, Part, image_tag
@@ -21,10 +22,30 @@ if TYPE_CHECKING:
     from m2ib.contract.attribution import Attribution
 
 
+_AXES = (("row", "px"), ("column", "px"))
+
+
+def input_axes(axes: tuple[Axis, ...], view: Any) -> tuple[Axis, ...]:
+    """A layout's rows and columns, in pixels of the raw input, as those of the model's input; () for other axes.
+
+    view  has the ``region`` that the model sees, the ``size`` of its input and the ``scale``
+    """
+    if tuple((axis.name, axis.unit) for axis in axes) != _AXES:
+        return ()
+    left, top, right, bottom = view.region
+    found = []
+    for axis, scale, low, high, side in zip(
+        axes, view.scale[::-1], (top, left), (bottom, right), seen_size(view), strict=True
+    ):
+        spans = (np.array(axis.spans) * scale - low) / (high - low) * side  # (cells, 2)
+        found.append(Axis(axis.name, "", tuple((start, end) for start, end in spans.tolist())))
+    return tuple(found)
+
+
 class PixelRenderer(OutliningRenderer):
     """A grid (rows, cols) over a view of which the model sees a ``region``, ``scale`` pixels for one of the raw input."""
 
-    region_axes = (("row", "px"), ("column", "px"))
+    region_axes = _AXES
 
     @abstractmethod
     def pixels(self, view: Any) -> np.ndarray:
@@ -38,7 +59,8 @@ class PixelRenderer(OutliningRenderer):
         view = attribution.view
         pixels = self.pixels(view)
         height, width = pixels.shape[:2]
-        part = Part.tiled(attribution.grid.shape, view.region)
+        y, x, region = self._placed(attribution)
+        part = Part(0, region, y, x)
         return [
             Panel(
                 picture=image_tag(jpeg_url(pixels), self.alt(view), width, height),
@@ -48,6 +70,48 @@ class PixelRenderer(OutliningRenderer):
                 outlines=self._outlines(view),
             )
         ]
+
+    def cells(self, attribution: Attribution, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Where the layout says that they are, or equal shares of what the model sees."""
+        axes = axes_at(input_axes(attribution.layout.axes, attribution.view), shape)
+        if tuple(len(axis.spans) for axis in axes) != tuple(shape):
+            return super().cells(attribution, shape)
+        rows, columns = (np.array(axis.spans) for axis in axes)
+        return rows, columns
+
+    def _placed(
+        self, attribution: Attribution
+    ) -> tuple[np.ndarray, np.ndarray, tuple[float, float, float, float]]:
+        """Centres (rows,) and (columns,) of the cells, and the part that they cover, in pixels of the view."""
+        view = attribution.view
+        left, top, right, bottom = view.region
+        rows, columns = self.cells(attribution, attribution.grid.shape)
+        high, wide = seen_size(view)
+        y = top + rows / high * (bottom - top)  # (rows, 2)
+        x = left + columns / wide * (right - left)
+        covered = (float(x.min()), float(y.min()), float(x.max()), float(y.max()))
+        return y.mean(1), x.mean(1), covered
+
+    def raster(self, attribution: Attribution) -> tuple[tuple[int, ...], tuple[Axis, ...]]:
+        """The raw picture's (rows, columns), and the cells in its pixels."""
+        view = attribution.view
+        rows, columns = self.cells(attribution, attribution.grid.shape)
+        left, top, right, bottom = view.region
+        axes, size = [], []
+        for name, cells, low, high, seen, scale, length in zip(
+            ("row", "column"),
+            (rows, columns),
+            (top, left),
+            (bottom, right),
+            seen_size(view),
+            view.scale[::-1],
+            self.pixels(view).shape[:2],
+            strict=True,
+        ):
+            spans = (low + cells / seen * (high - low)) / scale  # (cells, 2)
+            axes.append(Axis(name, "px", tuple((start, end) for start, end in spans.tolist())))
+            size.append(round(length / scale))
+        return tuple(size), tuple(axes)
 
     def alt(self, view: Any) -> str:
         """The picture to those who do not see it."""
@@ -64,9 +128,11 @@ class PixelRenderer(OutliningRenderer):
         view = attribution.view
         pixels = self.pixels(view)
         axes.imshow(pixels if self.coloured(attribution) else grey(pixels))
-        left, top, right, bottom = view.region
+        y, x, (left, top, right, bottom) = self._placed(attribution)
         height, width = pixels.shape[:2]
-        shown = upsample(shown_grid(attribution), (round(bottom - top) or 1, round(right - left) or 1))
+        size = (round(bottom - top) or 1, round(right - left) or 1)
+        y, x = (y - top) * size[0] / (bottom - top), (x - left) * size[1] / (right - left)
+        shown = resample(shown_grid(attribution), y, x, size)
         draw_heat(axes, shown, attribution, extent=(left - 0.5, right - 0.5, bottom - 0.5, top - 0.5))
         axes.set_xlim(-0.5, width - 0.5)
         axes.set_ylim(height - 0.5, -0.5)

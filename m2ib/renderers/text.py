@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup, escape
 
+from m2ib.contract.layout import Axis
 from m2ib.contract.regions import Region, check_axes
 from m2ib.renderers.base import scale
+from m2ib.renderers.fonts import readable
 from m2ib.renderers.formatting import flatness, format_number
 from m2ib.renderers.outlines import outlines_key
 from m2ib.renderers.panels import note
@@ -40,32 +43,34 @@ class TextRenderer:
         words = attribution.words
         unit = f" {attribution.unit}" if attribution.unit else ""
         shown = _spread([value for _, value in words])
-        spans = Markup(" ").join(
+        spans = [
             Markup(
-                '<span class="word{known}" tabindex="0" style="--value:{value:.3f}">{word}<span class="number">{number}</span></span>'
+                '<span class="word{kind}" tabindex="0" style="--value:{value:.3f}">{word}<span class="number">{number}</span></span>'
             ).format(
-                known=_known_class(known),
+                kind=kind,
                 value=shade,
                 word=word,
                 number=", ".join([f"{format_number(value)}{unit}", *(region.name for region in known)]),
             )
-            for (word, value), shade, known in zip(words, shown, _known(attribution), strict=True)
-        )
+            for (word, value), shade, known, kind in zip(
+                words, shown, _known(attribution), _classes(attribution), strict=True
+            )
+        ]
         rows = Markup("").join(
             Markup('<tr{mark}><td>{token}</td><td class="figure">{number}</td></tr>').format(
                 mark=Markup(' class="special"') if token.special else "",
-                token=token.text,
+                token=_standing(token.text),
                 number=format_number(value),
             )
             for token, value in zip(attribution.layout.tokens, attribution.grid, strict=True)
         )
         return Markup(
-            '<figure class="words" id="{ident}"><p class="sentence">{spans}</p>{key}{legend}{notes}'
+            '<figure class="words" id="{ident}">{sentence}{key}{legend}{notes}'
             "<details><summary>Tokens, special ones included</summary>"
             "<table><thead><tr><th>token</th><th>{unit}</th></tr></thead><tbody>{rows}</tbody></table></details></figure>"
         ).format(
             ident=escape(ident),
-            spans=spans,
+            sentence=_sentence(attribution, spans),
             key=outlines_key([(region.name, region.main) for region in _regions(attribution)]),
             legend=_legend(words, unit),
             unit=attribution.unit or "value",
@@ -73,21 +78,32 @@ class TextRenderer:
             rows=rows,
         )
 
+    def raster(self, attribution: Attribution) -> tuple[tuple[int, ...], tuple[Axis, ...]]:
+        """The text's characters, and where its tokens lie, without special ones; each on one character at least."""
+        length = len(attribution.view["text"])
+        tokens = [token for token in attribution.layout.tokens if not token.special]
+        starts = [max(0, min(token.start, length - 1)) for token in tokens]
+        spans = [(start, max(start + 1, token.end)) for start, token in zip(starts, tokens, strict=True)]
+        return (length,), (Axis("character", "characters", tuple(spans)),)
+
     def outlined(self, view: Mapping[str, Any], regions: Sequence[Region], modality: str) -> dict[str, Any]:
         return {**view, "regions": check_axes(regions, (("word", "characters"),), modality)}
 
     def picture(self, attribution: Attribution, ident: str) -> Markup:
         span = Markup('<span class="word{}">{}</span>')
-        words = zip(attribution.words, _known(attribution), strict=True)
-        spans = Markup(" ").join(span.format(_known_class(known), word) for (word, _), known in words)
-        return Markup('<figure class="picture words"><p class="sentence">{}</p></figure>').format(spans)
+        words = zip(_classes(attribution), attribution.words, strict=True)
+        spans = [span.format(kind, word) for kind, (word, _) in words]
+        return Markup('<figure class="picture words">{}</figure>').format(_sentence(attribution, spans))
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         words = attribution.words
         places = np.arange(len(words))
         values = [value for _, value in words]
         bars = axes.barh(places, values, color=[_shade(value) for value in _spread(values)])
-        axes.set_yticks(places, [word for word, _ in words], parse_math=False)
+        labels = readable([word for word, _ in words])
+        axes.set_yticks(places, [word for word, _ in labels], parse_math=False)
+        for tick, (_, families) in zip(axes.get_yticklabels(), labels, strict=True):
+            tick.set_fontfamily(families)
         for bar, label, known in zip(bars, axes.get_yticklabels(), _known(attribution), strict=True):
             if known:
                 main = any(region.main for region in known)
@@ -117,21 +133,44 @@ def _regions(attribution: Attribution) -> tuple[Region, ...]:
 
 def _known(attribution: Attribution) -> list[list[Region]]:
     """For each word the regions that it is in."""
-    if not _regions(attribution):
-        return [[] for _ in attribution.words]
-    text, end = attribution.view["text"], 0
+    regions = _regions(attribution)
+    places = [(start, end) for start, end, _ in attribution.placed_words]
+    return [[region for region in regions if region.touches(start, end)] for start, end in places]
+
+
+def _sentence(attribution: Attribution, spans: Sequence[Markup]) -> Markup:
+    """The text as it is, in its own direction, its words as ``spans``; what is in no word has no token."""
+    text, done = str(attribution.view["text"]), 0
+    parts: list[Markup] = []
+    for (start, end, _), span in zip(attribution.placed_words, spans, strict=True):
+        parts += [_between(text[done:start]), span]
+        done = end
+    parts.append(_between(text[done:]))
+    return Markup('<p class="sentence" dir="auto">{}</p>').format(Markup("").join(parts))
+
+
+def _between(text: str) -> Markup:
+    if not text.strip():
+        return escape(text)
+    return Markup('<span class="unread" title="not read by the model">{}</span>').format(text)
+
+
+def _standing(token: str) -> str:
+    """A token as it can stand alone: a mark without its letter on a dotted circle."""
+    return f"\u25cc{token}" if unicodedata.category(token[:1] or " ") in ("Mn", "Mc", "Me") else token
+
+
+def _classes(attribution: Attribution) -> list[str]:
+    """For each word: whether it is in a known region, and its direction in a text that has some from right to left."""
+    ways = [[unicodedata.bidirectional(sign) for sign in word] for word, _ in attribution.words]
+    leftward = [any(way in ("R", "AL") for way in word) for word in ways]
     found = []
-    for word, _ in attribution.words:
-        start = text.index(word, end)
-        end = start + len(word)
-        found.append([region for region in _regions(attribution) if region.touches(start, end)])
+    for known, left, word in zip(_known(attribution), leftward, ways, strict=True):
+        kinds = [" known"] if known else []
+        kinds += [" main"] if any(region.main for region in known) else []
+        kinds += [" rtl" if left else " ltr"] if any(leftward) and (left or "L" in word) else []
+        found.append("".join(kinds))
     return found
-
-
-def _known_class(known: Sequence[Region]) -> str:
-    if not known:
-        return ""
-    return " known main" if any(region.main for region in known) else " known"
 
 
 def _legend(words: list[tuple[str, float]], unit: str) -> Markup:

@@ -81,6 +81,7 @@ def save(explanation: AttributionPair, folder: Path, *, force: bool = False) -> 
                     "curve": None if attribution.curve is None else asdict(attribution.curve),
                     "unit": attribution.unit,
                     "additive": attribution.additive,
+                    "warnings": list(attribution.warnings),
                     "layout": asdict(attribution.layout),
                     "renderer": attribution.renderer.name,
                     "view": attribution.renderer.store(attribution.view, folder, str(number)),
@@ -145,11 +146,12 @@ def _attribution(
                 Axis(axis["name"], axis["unit"], as_tuples(axis["spans"])) for axis in layout.get("axes", ())
             ),
         ),
-        curve=None if curve is None else Curve(**{name: tuple(values) for name, values in curve.items()}),
+        curve=None if curve is None else Curve(**{name: as_tuples(values) for name, values in curve.items()}),
         settings=row["settings"],
         origin=row["origin"],
         view=renderer.restore(row["view"], folder),
         renderer=renderer,
         unit=row.get("unit", "nats"),
         additive=row.get("additive", True),
+        warnings=tuple(row.get("warnings", row["origin"].get("warnings", ()))),
     )

@@ -70,7 +70,7 @@ def check_encoder(
 
 
 def _as_found(context: CheckContext, check: Callable[[CheckContext], None]) -> None:
-    with evaluating(context.model.module):
+    with evaluating(context.model.module), torch.no_grad():
         check(context)
 
 

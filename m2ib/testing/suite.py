@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from m2ib.contract.model import Model
+from m2ib.execution.context import default_execution
 from m2ib.testing.encoder_checks import ENCODER_CHECKS, check_encoder
 from m2ib.testing.model_checks import (
     check_left_as_found,
@@ -31,15 +32,14 @@ def run_checks(
 
     advance  called :func:`steps` times at most
     """
-    with model.alone():
+    with default_execution(model.device, model.dtype):
         first = run_check(_MODEL, _MODEL, partial(check_model, model, examples))
-        advance()
-        if first.failure:
-            reason = "'model' failed"
-            left = [
-                Skipped(modality, name, reason) for modality in model.modalities for name in ENCODER_CHECKS
-            ]
-            return CheckResults([first], [*left, *_pairs(model, reason), Skipped(_MODEL, _LEFT, reason)])
+    advance()
+    if first.failure:
+        reason = "'model' failed"
+        left = [Skipped(modality, name, reason) for modality in model.modalities for name in ENCODER_CHECKS]
+        return CheckResults([first], [*left, *_pairs(model, reason), Skipped(_MODEL, _LEFT, reason)])
+    with model.alone():
         results: list[Result] = [first]
         skipped: list[Skipped] = []
         found = state(model.module)

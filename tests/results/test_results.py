@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from PIL import Image
 
 import m2ib
-from m2ib.contract.attribution import Attribution, merge_words
+from m2ib.contract.attribution import Attribution
 from m2ib.contract.layout import Token
 from m2ib.page.explanation import render_page
 from m2ib.renderers import ImageRenderer, TextRenderer, ValuesRenderer, renderer_named, scale
@@ -127,35 +125,6 @@ def test_a_constant_map_has_zero_scores() -> None:
     assert upsample(np.ones((2, 3)), (8, 9)).shape == (8, 9)
 
 
-@given(st.text(min_size=1, max_size=40), st.data())
-def test_words_hold_all_that_their_tokens_hold(text: str, data: st.DataObject) -> None:
-    cuts = data.draw(st.sets(st.integers(1, max(1, len(text) - 1)), max_size=10))
-    edges = sorted({0, len(text), *(cut for cut in cuts if cut < len(text))})
-    spans = [(a, b) for a, b in itertools.pairwise(edges) if text[a:b].strip()]
-    tokens = [Token("<s>", 0, 0, True), *(Token(text[a:b], a, b) for a, b in spans)]
-    values = np.arange(1.0, len(tokens) + 1)
-    words = merge_words(text, tokens, values)
-    assert sum(value for _, value in words) == pytest.approx(values[1:].sum())
-    places = [text.find(word) for word, _ in words]
-    assert all(place >= 0 for place in places)
-
-
-@pytest.mark.parametrize(
-    ("text", "pieces", "words"),
-    [
-        ("un believable", [(0, 2), (3, 13)], ["un", "believable"]),
-        ("unbelievable!", [(0, 2), (2, 8), (8, 12), (12, 13)], ["unbelievable", "!"]),
-        ("don't stop", [(0, 3), (3, 4), (4, 5), (6, 10)], ["don't", "stop"]),
-        ("猫が好き", [(0, 1), (1, 2), (2, 4)], ["猫", "が", "好き"]),
-        ("it 's a", [(0, 2), (3, 5), (6, 7)], ["it", "'s", "a"]),  # a piece over two words makes them one
-        ("a dog", [(0, 1), (1, 5)], ["a", "dog"]),  # the second piece carries its space
-    ],
-)
-def test_words_are_merged_by_offsets(text: str, pieces: list[tuple[int, int]], words: list[str]) -> None:
-    tokens = [Token(text[a:b], a, b) for a, b in pieces]
-    assert [word for word, _ in merge_words(text, tokens, np.ones(len(tokens)))] == words
-
-
 def test_the_page_is_self_contained_and_escapes(clip64: m2ib.Model, tmp_path: Path) -> None:
     exp = m2ib.explain(clip64, image=torch.rand(3, 32, 32), text=IDS, layer=1, steps=2)
     evil = '<script>alert(1)</script> & "quotes" </style>'
@@ -194,7 +163,7 @@ def test_a_page_of_a_contrast_offers_both_sides(explanation: m2ib.Explanation) -
 def test_the_page_names_the_input_and_shows_its_warnings(explanation: m2ib.Explanation) -> None:
     image, text = explanation
     origin = {"source": "/home/me/<cat>.jpg", "sha256": "0", "heard": "first of 8 channels"}
-    image = dataclasses.replace(image, origin=origin | {"warnings": ["image: <b>dark</b>"]}, against=None)
+    image = dataclasses.replace(image, origin=origin, warnings=("image: <b>dark</b>",), against=None)
     page = render_page([m2ib.Explanation((image, text), 0.5, {"sizes": {"width": [[1, 2.00000001], 3]}})])
     assert '<span class="name">&lt;cat&gt;.jpg</span>' in page
     assert '<p class="hint">heard: first of 8 channels</p>' in page

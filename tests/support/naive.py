@@ -81,7 +81,8 @@ def capacity(
 
     Sample by sample through the full encoder; KL from the density of Eq. 8; Adam written out.
     ``read``: only this many leading positions are read; noise, KL and map leave out the rest.
-    ``granularity="token"``: one alpha for each position, the same for all its channels.
+    ``granularity="token"``: one alpha for each position, the same for all its channels; information weighs
+    beta / sqrt(channels).
     ``statistics``: mean and std, (C,) each; the bottleneck is put on (a - mean) / std.
     ``antithetic``: noise in pairs eps, -eps.
     """
@@ -94,6 +95,7 @@ def capacity(
     alpha = torch.full_like(a, 5.0)
     if granularity == "token":
         alpha = alpha.mean(channel_axis, keepdim=True)
+        beta = beta / math.sqrt(a.shape[channel_axis])
     first, second = torch.zeros_like(alpha), torch.zeros_like(alpha)
     torch.manual_seed(seed)
     kl = torch.zeros_like(a)

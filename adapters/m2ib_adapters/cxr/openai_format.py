@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from m2ib.errors import CheckpointError
-from m2ib_adapters.state_dicts import listed, no_tensor
+from m2ib_adapters.state_dicts import found_in, listed, no_tensor
 
 _HEAD = 64  # channels of an attention head: OpenAI's models have width // 64 of them
 # The tensors that the architecture is read off, with their number of axes (None: any).
@@ -94,7 +94,9 @@ def _check(state: Mapping[str, Any], expected: Mapping[str, int | None], who: st
             if any(key.startswith(("vision_model.", "text_model.")) for key in state)
             else "give the state dict of a CLIP as OpenAI's code names its weights"
         )
-        raise CheckpointError(f"{who} is not in OpenAI's CLIP format: {listed(wrong)}; {way_out}")
+        raise CheckpointError(
+            f"{who} is not in OpenAI's CLIP format: {listed(wrong)}; {way_out}; {found_in(dict(state))}"
+        )
 
 
 def _count(state: Iterable[str], prefix: str) -> int:

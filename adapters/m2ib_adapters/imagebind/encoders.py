@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from m2ib.contract import encoder as contract
+from m2ib.contract.degradation import Fading
 from m2ib.contract.encoder import Encoder, Layer, read_first
 from m2ib.contract.inputs import Inputs, Item
 from m2ib_adapters.imagebind.blocks import Attention, Block
@@ -66,8 +67,15 @@ def _encoder(module: ImageBind, modality: str, name: str, preparation: InputPrep
         layers=_layers(module, name),
         tail=tail,
         stride=module.architecture.patches(name).stride,
+        degradation=_fading(module, name),
         attention=contract.Attention(first_position),
     )
+
+
+def _fading(module: ImageBind, name: str) -> Fading | None:
+    """Pictures may leave a border that is less than a patch."""
+    sizes = module.architecture
+    return sizes.patches(name).fading(sizes.picture_size) if name in ("vision", "depth", "thermal") else None
 
 
 def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
@@ -96,6 +104,7 @@ def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
         pad=0,
         tail=tail,
         attention=contract.Attention(pooled_at),
+        reads="largest",
     )
     return text_encoder(tower, coder)
 

@@ -35,7 +35,8 @@ class ImagePatches:
 
     def prepare(self, raw: Any) -> Item:
         """A path, PIL image or array; see :class:`ImagePreparation`."""
-        return self._placed(self.pixels.prepare(raw, self.patches.layout(self.pixels.size)), self.pixels.size)
+        size = self.pixels.size
+        return self.patches.placed(self.pixels.prepare(raw, self.patches.layout(size)), size)
 
     def describe(self, inputs: Tensor) -> Item:
         """A preprocessed tensor (3, H, W) of any size; what is less than a patch at its end is not seen."""
@@ -47,10 +48,8 @@ class ImagePatches:
                 f"not {tuple(inputs.shape)}"
             )
         pixels = replace(self.pixels, size=(rows, columns))
-        return self._placed(pixels.describe(inputs, self.patches.layout((rows, columns))), (rows, columns))
-
-    def _placed(self, item: Item, size: tuple[int, int]) -> Item:
-        return replace(item, layout=self.patches.placed(item.layout, size))
+        layout = self.patches.layout((rows, columns))
+        return self.patches.placed(pixels.describe(inputs, layout), (rows, columns))
 
 
 class InputPreparation(Protocol):

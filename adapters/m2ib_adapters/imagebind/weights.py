@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from m2ib.errors import CheckpointError
-from m2ib_adapters.checkpoints import hub_has, loading
+from m2ib_adapters.checkpoints import hub_has, loading, path_of
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.network import ImageBind
 from m2ib_adapters.state_dicts import can_be_mapped, differences, listed, read_state
@@ -36,7 +36,7 @@ def locate(checkpoint: Any) -> Path:
 
     Raises :class:`CheckpointError`.
     """
-    source = str(checkpoint)
+    source = path_of("imagebind", checkpoint, "give a file, a folder or a hub id")
     path, who = Path(source), f"imagebind: checkpoint {source!r}"
     if path.is_file():
         return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,6 +16,7 @@ from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError
 from m2ib.notices import warn
 from m2ib.scenes import WORDS, scenes
+from m2ib_adapters.checkpoints import path_of
 from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind import weights
 from m2ib_adapters.imagebind.architecture import Architecture
@@ -39,12 +41,24 @@ DEFAULTS: dict[str, Defaults] = {
     "imu": Defaults(-1),
 }
 
+
+def _shared(branch: str) -> float:
+    """What beta is divided by where the channels of a position share a lambda."""
+    return math.sqrt(ARCHITECTURE[f"{branch}_embed_dim"])
+
+
 SHARP: dict[str, dict[str, Any]] = {
-    "image": {"layer": 1, "beta": 0.5, "standardize": True},
-    "audio": {"layer": -1, "beta": 2.0, "shifts": (1, 5), "smooth": 0.35, "standardize": True},
-    "depth": {"layer": -1, "beta": 0.3, "standardize": True},
-    "thermal": {"layer": 1, "beta": 0.5, "shifts": 9, "standardize": True},
-    "imu": {"layer": -1, "beta": 1.0, "shifts": 5, "smooth": 0.35},
+    "image": {"layer": 1, "beta": 0.5 * _shared("vision"), "standardize": True},
+    "audio": {
+        "layer": -1,
+        "beta": 2.0 * _shared("audio"),
+        "shifts": (1, 5),
+        "smooth": 0.35,
+        "standardize": True,
+    },
+    "depth": {"layer": -1, "beta": 0.3 * _shared("depth"), "standardize": True},
+    "thermal": {"layer": 1, "beta": 0.5 * _shared("thermal"), "shifts": 9, "standardize": True},
+    "imu": {"layer": -1, "beta": 1.0 * _shared("imu"), "shifts": 5, "smooth": 0.35},
 }
 
 _REFERENCE = range(900_000, 900_064)  # seeds of scenes
@@ -102,7 +116,11 @@ def _module(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> tuple[
     if checkpoint == RANDOM:
         warn(f"{NAME}: checkpoint={RANDOM!r} was loaded; its weights are random", stacklevel=5)
         return weights.random(sizes, device, dtype), {"checkpoint": RANDOM}
-    path = WEIGHTS if checkpoint is None else Path(str(checkpoint))
+    path = (
+        WEIGHTS
+        if checkpoint is None
+        else Path(path_of(NAME, checkpoint, f"give a file that `{_TRAIN}` wrote"))
+    )
     if not path.is_file():
         raise CheckpointError(
             f"{NAME}: the packaged weights are missing ({path}); run `{_TRAIN}` to make them"

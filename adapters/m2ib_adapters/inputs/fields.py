@@ -89,9 +89,10 @@ class FieldPreparation(WithOptions):
         """
         size = (inputs.shape[1], inputs.shape[2])
         region = region or (0.0, 0.0, float(size[1]), float(size[0]))
-        layout = self.patches.placed(placed(self.patches.layout(size), region), size)
+        layout = placed(self.patches.layout(size), region)
         view = replace(field_view(values, label, unit, colours, region, size), limits=limits)
-        return Item(inputs, layout, view, origin or {"source": "tensor", "input_size": list(size)})
+        item = Item(inputs, layout, view, origin or {"source": "tensor", "input_size": list(size)})
+        return self.patches.placed(item, size)
 
 
 def open_field(

@@ -106,32 +106,38 @@ class ImagePreparation(ImageOptions):
     fill: int = 0
 
     def prepare(self, raw: Any, layout: Layout) -> Item:
-        """A path, bytes, open file, PIL image or array as an :class:`Item` with (3, rows, columns) float32 pixels.
+        """A path, bytes, open file, PIL image or array as an :class:`Item` with (channels, rows, columns) float32 pixels.
 
         Or a mapping with the key "image" for one of these and page, minimum and maximum for this input.
         """
         image, origin = self.opened(raw)
+        inputs, region, made = self.pixels(image)
+        origin |= {"input_size": list(self.size), **made}
+        return Item(inputs, placed(layout, region), ImageView.of(image, region, self.size), origin)
+
+    def pixels(self, image: Image.Image) -> tuple[Tensor, Region, dict[str, Any]]:
+        """An RGB image as the model takes it, the region of it that this shows, and how it was made."""
         fitted, region = self.place(image)
         pixels = torch.from_numpy(np.array(fitted, dtype=np.float32)).permute(2, 0, 1) / 255  # (3, H, W)
         inputs = (pixels - torch.tensor(self.mean)[:, None, None]) / torch.tensor(self.std)[:, None, None]
-        origin |= {
-            "input_size": list(self.size),
+        made = {
             "fit": self.fit,
             "mean": list(self.mean),
             "std": list(self.std),
             "interpolation": self.interpolation.name.lower(),
         }
-        return Item(inputs, placed(layout, region), ImageView.of(image, region, self.size), origin)
+        return inputs, region, made
 
     def describe(self, pixels: Tensor, layout: Layout) -> Item:
-        """One preprocessed tensor (3, rows, columns) as an :class:`Item`; shown with mean and std undone."""
-        if pixels.shape != (3, *self.size) or not pixels.is_floating_point():
+        """One preprocessed tensor (channels, rows, columns) as an :class:`Item`; shown with mean and std undone."""
+        channels = len(self.mean)
+        if pixels.shape != (channels, *self.size) or not pixels.is_floating_point():
             raise InputError(
-                f"image: a preprocessed tensor has the shape (3, {self.size[0]}, {self.size[1]}) and a "
+                f"image: a preprocessed tensor has the shape ({channels}, {self.size[0]}, {self.size[1]}) and a "
                 f"floating-point type, not {tuple(pixels.shape)} {pixels.dtype}"
             )
-        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))  # (3, 1, 1)
-        shown = pixels.float() * std + mean
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.mean, self.std))  # (C, 1, 1)
+        shown = (pixels.float() * std + mean).expand(3, -1, -1)
         array = (shown.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()  # (H, W, 3)
         rows, columns = self.size
         region = (0, 0, columns, rows)
@@ -153,8 +159,9 @@ class ImagePreparation(ImageOptions):
             canvas = Image.new("RGB", (columns, rows), (self.fill,) * 3)
             corner = ((columns - inner[0]) // 2, (rows - inner[1]) // 2)
             canvas.paste(image.resize(inner, self.interpolation), corner)
-            left, top = -corner[0] * ratio, -corner[1] * ratio
-            return canvas, (left, top, left + columns * ratio, top + rows * ratio)
+            across, down = width / inner[0], height / inner[1]  # pixels of the image for one of the input
+            left, top = -corner[0] * across, -corner[1] * down
+            return canvas, (left, top, left + columns * across, top + rows * down)
         return self._crop(image, name)
 
     def _crop(self, image: Image.Image, name: str | None) -> tuple[Image.Image, Region]:
@@ -170,16 +177,23 @@ class ImagePreparation(ImageOptions):
         left, top = round((resized[0] - columns) / 2), round((resized[1] - rows) / 2)
         ratio = (width / resized[0], height / resized[1])
         region = (left * ratio[0], top * ratio[1], (left + columns) * ratio[0], (top + rows) * ratio[1])
-        seen = (region[2] - region[0]) * (region[3] - region[1]) / (width * height)
-        if seen < _LITTLE_SEEN and name is not None:
-            warn(
-                f"{name} of {width}x{height} pixels: the model's centre crop sees {seen:.1%} of it; "
-                "crop the image to what matters"
-            )
+        if name is not None:
+            warn_of_little(name, image.size, region)
         if resized[0] * resized[1] > _MAX_RESIZED:
             return image.resize((columns, rows), self.interpolation, box=region), region
         whole = image.resize(resized, self.interpolation)
         return whole.crop((left, top, left + columns, top + rows)), region
+
+
+def warn_of_little(name: str, size: tuple[int, int], region: Region) -> None:
+    """Warns, in the name of ``name``, where ``region`` is a small part of an image of ``size`` (width, height)."""
+    width, height = size
+    seen = (region[2] - region[0]) * (region[3] - region[1]) / (width * height)
+    if seen < _LITTLE_SEEN:
+        warn(
+            f"{name} of {width}x{height} pixels: the model's centre crop sees {seen:.1%} of it; "
+            "crop the image to what matters"
+        )
 
 
 def pixel_axes(grid: tuple[int, int], region: Region) -> tuple[Axis, Axis]:

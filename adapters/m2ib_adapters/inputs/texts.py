@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import regex
 import torch
 from torch import Tensor
 
 from m2ib.contract.layout import Token
+from m2ib.contract.words import clusters
 from m2ib.errors import InputError
+from m2ib.notices import warn
 
 
 def check_text(raw: Any) -> str:
@@ -23,6 +26,10 @@ def check_text(raw: Any) -> str:
         )
     if not raw.strip():
         raise InputError(f"text {raw!r} is empty; give at least one word")
+    if lone := next((sign for sign in raw if "\ud800" <= sign <= "\udfff"), None):
+        raise InputError(
+            f"text {raw[:40]!r} holds {lone!r}, half a character (a lone surrogate); decode it anew"
+        )
     return raw
 
 
@@ -80,6 +87,22 @@ def check_words(special: Iterable[bool]) -> None:
         raise InputError("text: the token ids hold special tokens only")
 
 
+def warn_unknown(tokens: Sequence[Token], ids: Sequence[int], unknown: int | None) -> None:
+    """Warns of the parts of a text that its tokenizer has no other token for than the ``unknown`` one."""
+    parts = [
+        token.text
+        for token, value in zip(tokens, ids, strict=True)
+        if value == unknown and not token.special and token.text
+    ]
+    if parts:
+        some = ", ".join(map(repr, list(dict.fromkeys(parts))[:5]))
+        warn(
+            f"text: the model's tokenizer has no token for {some}{', ...' if len(set(parts)) > 5 else ''}; the model "
+            "reads its unknown token there, whatever it says",
+            stacklevel=3,
+        )
+
+
 def tokens_of_text(
     text: str, names: Sequence[str], offsets: Sequence[tuple[int, int]], special: Sequence[bool]
 ) -> tuple[Token, ...]:
@@ -99,17 +122,49 @@ def tokens_of_ids(
     tokenizer marks spaces and sub-words, nobody else has to.
     """
     content = [value for value, is_special in zip(ids, special, strict=True) if not is_special]
-    text = decode(content).strip()
+    text = _whole(decode(content))
     tokens, done, place = [], 0, 0
     for name, is_special in zip(names, special, strict=True):
         if is_special:
             tokens.append(Token(name, place, place, True))
             continue
         done += 1
-        end = min(len(text), max(place, len(decode(content[:done]).strip())))
+        spelt = _whole(decode(content[:done]))
+        known = max(place, _shared(spelt, text))
+        # The bytes of a sign may be several tokens: until the last of them it is spelt otherwise.
+        end = min(len(text), known + (known == place or len(spelt) > known))
         start = place
         while start < end and text[start].isspace():
             start += 1
         tokens.append(Token(text[start:end] or name, start, end))
-        place = end
+        place = known
     return text, tuple(tokens)
+
+
+def _shared(one: str, other: str) -> int:
+    """How many characters both begin with."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+_APART = regex.compile(r" (?=[\p{M}\u200c\u200d])|(?<=[\p{Indic_Syllabic_Category=Virama}\u200d]) ")
+
+
+def _whole(text: str) -> str:
+    """Without the spaces that some tokenizers, which take letters and marks for words of their own, write within one."""
+    return _APART.sub("", text).strip()
+
+
+def aligned(raw: str, clean: Callable[[str], str]) -> list[tuple[str, int, int]]:
+    """What ``clean`` makes of ``raw`` character by character: (sign, start, end), where each one stands in ``raw``.
+
+    White space is left out. A letter and its marks are cleaned together where that makes another sign of them (they
+    are composed). Compare the signs with the cleaned text: ``clean`` may look further than that.
+    """
+    found = []
+    for start, end in clusters(raw):
+        whole = clean(raw[start:end])
+        alone = [(clean(raw[place]), place, place + 1) for place in range(start, end)]
+        parts = alone if "".join(part for part, *_ in alone) == whole else [(whole, start, end)]
+        found += [(sign, first, last) for part, first, last in parts for sign in part if not sign.isspace()]
+    return found

@@ -1,23 +1,38 @@
 """Text -> token ids as open_clip's tokenizers make them, and where in the text each token stands.
 
 Every tokenizer of open_clip cleans a text first (broken Unicode and HTML repaired, white space joined, often
-lower-cased or stripped of punctuation). Offsets refer to the cleaned text, with the reader's capitals kept
-where lower-casing moves no character.
+lower-cased or stripped of punctuation). Offsets refer to the text as it was given where its characters can be found
+again in the cleaned one, and else to that.
 """
 
 from __future__ import annotations
 
-import string
+import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from threading import Lock
 from typing import Any, Protocol
 
 from m2ib.contract.layout import Token
 from m2ib.errors import CheckpointError, InputError
-from m2ib_adapters.inputs.texts import tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.inputs.texts import aligned, tokens_of_ids, tokens_of_text, too_long, warn_unknown
 
 Span = tuple[int, int]
+
+# A fast tokenizer holds truncation and padding as its own state: two threads at once would take each other's.
+_TURN = Lock()
+
+
+def _renew() -> None:
+    """A forked child has no thread that would ever give the lock back."""
+    global _TURN
+    _TURN = Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,10 @@ class Coded:
 
 
 class Coder(Protocol):
-    """A tokenizer that knows where its tokens stand, and which id it pads with."""
+    """A tokenizer that knows where its tokens stand, and which id it pads with.
+
+    ``end``, where there is such a name, is the id that it ends a text with.
+    """
 
     @property
     def pad(self) -> int: ...
@@ -89,17 +107,55 @@ def coder(tokenizer: Any) -> Coder:
     return SimpleCoder(tokenizer) if isinstance(tokenizer, SimpleTokenizer) else HuggingFaceCoder(tokenizer)
 
 
-def cleaned(raw: str, clean: Callable[[str], str]) -> tuple[str, str]:
-    """(the text to show, the text to tokenize): equally long, and equal but for capitals."""
+@dataclass(frozen=True)
+class Cleaned:
+    """A text as a tokenizer cleans it.
+
+    shown   the text that offsets refer to: as it was given where that is possible
+    target  what is tokenized
+    places  where in ``shown`` each sign of ``target`` stands
+    """
+
+    shown: str
+    target: str
+    places: tuple[Span, ...]
+
+    def span(self, start: int, end: int) -> Span:
+        """Of a part of ``target``, in ``shown``."""
+        if start < end:
+            return self.places[start][0], self.places[end - 1][1]
+        place = self.places[start - 1][1] if start else 0
+        return place, place
+
+
+def cleaned(raw: str, clean: Callable[[str], str]) -> Cleaned:
+    """As it was given, unless HTML or broken Unicode in it was repaired: then that, with its capitals if possible."""
     from open_clip.tokenizer import basic_clean, whitespace_clean
 
     target = clean(raw)
-    whole = basic_clean(raw)
-    bare = whole.replace("_", " ").translate(str.maketrans("", "", string.punctuation))
-    for shown in (whitespace_clean(whole), whitespace_clean(bare)):
-        if shown.lower() == target and len(shown) == len(target):
-            return shown, target
-    return target, target
+    for shown in (raw, whitespace_clean(basic_clean(raw))):
+        signs = aligned(shown, lambda sign: _cleaned_sign(clean, sign))
+        found = all(not shown[start:end].isspace() for _, start, end in signs)
+        if found and _spelt(sign for sign, *_ in signs) == _spelt(target):
+            break
+    else:
+        return Cleaned(target, target, tuple((place, place + 1) for place in range(len(target))))
+    places: list[Span] = []
+    left = iter(signs)
+    for sign in target:
+        last = places[-1][1] if places else 0
+        places.append((last, last) if sign.isspace() else next(left)[1:])
+    return Cleaned(shown, target, tuple(places))
+
+
+@lru_cache(maxsize=4096)
+def _cleaned_sign(clean: Callable[[str], str], sign: str) -> str:
+    return clean(sign)
+
+
+def _spelt(signs: Iterable[str]) -> str:
+    """Without white space; a sigma is another letter at the end of a word."""
+    return "".join(sign for sign in signs if not sign.isspace()).replace("ς", "σ")
 
 
 class SimpleCoder(NamedIds):
@@ -109,11 +165,14 @@ class SimpleCoder(NamedIds):
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
+        self.start, self.end = int(tokenizer.sot_token_id), int(tokenizer.eot_token_id)
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
-        shown, text = cleaned(raw, self._tokenizer.clean_fn)
-        start, end = (self._tokenizer.sot_token_id, (0, 0)), (self._tokenizer.eot_token_id, (len(text),) * 2)
-        return self._fitted(raw, shown, [start, *self._encode(text), end], limit, truncate, padded)
+        text = cleaned(raw, self._tokenizer.clean_fn)
+        found = [(value, text.span(*span)) for value, span in self._encode(text.target)]
+        last = found[-1][1][1] if found else 0
+        parts = [(self.start, (0, 0)), *found, (self.end, (last, last))]
+        return self._fitted(raw, text.shown, parts, limit, truncate, padded)
 
     def _encode(self, text: str) -> list[tuple[int, Span]]:
         """Ids and spans of a cleaned text: word by word as ``SimpleTokenizer.encode`` does it.
@@ -169,36 +228,47 @@ class TokenizerCoder(NamedIds):
                 "weights (the fast tokenizer's save_pretrained)"
             )
         self._tokenizer = tokenizer
-        usual = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
-        self.special = usual if special is None else set(special)
+        self.special = _special_ids(tokenizer) if special is None else set(special)
 
     @property
     def pad(self) -> int:
         return int(self._tokenizer.pad_token_id or 0)
+
+    @property
+    def end(self) -> int | None:
+        ids = self._tokenizer.eos_token_id, self._tokenizer.sep_token_id
+        return next((value for value in ids if value is not None), None)
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         excess = self._exceeds(raw, raw, limit, truncate)
         coded = self._with_offsets(raw, limit, padded)
         ids, special = list(coded["input_ids"]), list(map(bool, coded["special_tokens_mask"]))
         tokens = tokens_of_text(raw, self._names(ids), coded["offset_mapping"], special)
+        self._warn_unknown(tokens, ids)
         return Coded(raw, ids, tokens, excess)
 
     def _exceeds(self, raw: str, text: str, limit: int, truncate: bool) -> bool:
         """Whether ``text``, what is tokenized of ``raw``, has too many tokens."""
-        count = len(self._tokenizer(text, verbose=False)["input_ids"])
+        with _TURN:
+            count = len(self._tokenizer(text, verbose=False)["input_ids"])
         if count > limit and not truncate:
             raise too_long(raw, count, limit)
         return count > limit
 
     def _with_offsets(self, text: str, limit: int, padded: bool) -> Any:
-        return self._tokenizer(
-            text,
-            truncation=True,
-            max_length=limit,
-            padding="max_length" if padded else False,
-            return_offsets_mapping=True,
-            return_special_tokens_mask=True,
-        )
+        with _TURN:
+            return self._tokenizer(
+                text,
+                truncation=True,
+                max_length=limit,
+                padding="max_length" if padded else False,
+                return_offsets_mapping=True,
+                return_special_tokens_mask=True,
+            )
+
+    def _warn_unknown(self, tokens: Sequence[Token], ids: Sequence[int]) -> None:
+        if self._tokenizer.unk_token_id not in self.special:  # CLIP's is its end token
+            warn_unknown(tokens, ids, self._tokenizer.unk_token_id)
 
     def _special(self, ids: Sequence[int]) -> list[bool]:
         return [value in self.special for value in ids]
@@ -208,7 +278,15 @@ class TokenizerCoder(NamedIds):
         return [f"id{value}" if name is None else name for name, value in zip(names, ids, strict=True)]
 
     def _decode(self, ids: list[int]) -> str:
-        return str(self._tokenizer.decode(ids))
+        with _TURN:
+            return str(self._tokenizer.decode(ids))
+
+
+def _special_ids(tokenizer: Any) -> set[int]:
+    """Without that of an unknown word, which is a part of a text, unless it serves for something else as well."""
+    names = ("bos", "eos", "sep", "pad", "cls", "mask")
+    others = {getattr(tokenizer, f"{name}_token_id") for name in names}
+    return set(tokenizer.all_special_ids) - ({tokenizer.unk_token_id} - others)
 
 
 class HuggingFaceCoder(TokenizerCoder):
@@ -217,7 +295,7 @@ class HuggingFaceCoder(TokenizerCoder):
     def __init__(self, tokenizer: Any) -> None:
         self._outer = tokenizer
         self._tokenizer = tokenizer.tokenizer
-        self.special = set(self._tokenizer.all_special_ids)
+        self.special = _special_ids(self._tokenizer)
 
     @property
     def padding_side(self) -> str:
@@ -227,19 +305,24 @@ class HuggingFaceCoder(TokenizerCoder):
         from open_clip.tokenizer import basic_clean, canonicalize_text
 
         clean = getattr(self._outer, "clean_fn", None) or (lambda text: canonicalize_text(basic_clean(text)))
-        shown, text = cleaned(raw, clean)
-        excess = self._exceeds(raw, text, limit, truncate)
+        text = cleaned(raw, clean)
+        excess = self._exceeds(raw, text.target, limit, truncate)
         # The ids are the outer tokenizer's own: it may blank separators.
-        ids = self._outer([raw], context_length=limit)[0].tolist()
+        with _TURN:
+            ids = self._outer([raw], context_length=limit)[0].tolist()
         if not self._tokenizer.is_fast:
             padding = "max_length" if padded else False
-            kept = len(self._tokenizer(text, truncation=True, max_length=limit, padding=padding)["input_ids"])
+            kept = len(
+                self._tokenizer(text.target, truncation=True, max_length=limit, padding=padding)["input_ids"]
+            )
             return replace(self.read(ids[:kept]), truncated=excess)
-        coded = self._with_offsets(text, limit, padded)
+        coded = self._with_offsets(text.target, limit, padded)
         special = list(map(bool, coded["special_tokens_mask"]))
         ids = ids[: len(special)]
-        tokens = tokens_of_text(shown, self._names(ids), coded["offset_mapping"], special)
-        return Coded(shown, ids, tokens, excess)
+        spans = [text.span(*span) for span in coded["offset_mapping"]]
+        tokens = tokens_of_text(text.shown, self._names(ids), spans, special)
+        self._warn_unknown(tokens, ids)
+        return Coded(text.shown, ids, tokens, excess)
 
 
 class IdCoder(NamedIds):

@@ -102,9 +102,12 @@ class VideoPreparation(WithOptions):
         spans = tuple(span for span in moments for _ in corners)
         frames = np.stack([np.stack([shown[number] for number in clip]) for clip in chosen])
         times = np.array([[float(film.times[number]) for number in clip] for clip in chosen])
+        size = (self.size, self.size)
         regions = [self._region(at, resized, (frames.shape[2], frames.shape[3])) for at in corners]
+        regions = [self.patches.covered(region, size) for region in regions]
         parts = tuple((clip, region) for clip in range(len(chosen)) for region in regions)
-        view = FilmView(frames=frames, times=times, parts=parts, size=(self.size, self.size))
+        read = self.patches.read(size)
+        view = FilmView(frames=frames, times=times, parts=parts, size=size, read=read)
         region: Region = (0, 0, self.size, self.size)
         if len(corners) == 1:
             region = self._region(corners[0], resized, whole)

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, SettingError
 from m2ib.notices import warn
 from m2ib_adapters.files import sha256
-from m2ib_adapters.inputs.images import Preparation
+from m2ib_adapters.inputs.images import ImagePreparation, Preparation
+from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, IdCoder, coder
+from m2ib_adapters.memory import described, unwrapped
 from m2ib_adapters.openclip import preprocess as preprocessing
 from m2ib_adapters.openclip.architectures import Architecture, ChosenArchitecture, choose, resolve
 from m2ib_adapters.openclip.image_towers import image_encoder
 from m2ib_adapters.openclip.text_towers import text_tower
+from m2ib_adapters.openclip.transform import transformed_images
 from m2ib_adapters.openclip.weights import construct, load_weights
 from m2ib_adapters.towers.text import text_encoder
 
@@ -30,7 +35,9 @@ def load(
     dtype: torch.dtype,
     quick_gelu: bool | None = None,
     preprocess: Any = None,
-    tokenizer: str | None = None,
+    tokenizer: Any = None,
+    transform: Any = None,
+    image_size: int | None = None,
     image: Mapping[str, Any] | None = None,
 ) -> Model:
     """Any model of open_clip.
@@ -39,19 +46,35 @@ def load(
                   open_clip_config.json, a model-config JSON file, or its content as a dict
     checkpoint    a local file (.pt, .bin, .pth, .safetensors) or a pretrained tag of the architecture.
                   A folder or hub repository brings its own; a bare configuration without one gets
-                  random, seeded weights and a warning
+                  random, seeded weights and a warning. Or open_clip's model in memory, without an architecture, which
+                  is taken and left as it is
     quick_gelu    the activation of OpenAI's models. None: as the tag or the configuration says; for a local
                   file of OpenAI weights under a name without "-quickgelu" say True
     preprocess    overrides any of mean, std, interpolation, resize_mode and fill_color
-    tokenizer     a Hugging Face tokenizer's name or folder in place of the configuration's own
+    tokenizer     a Hugging Face tokenizer's name or folder in place of the configuration's own, or what
+                  ``open_clip.get_tokenizer`` gives
+    transform     of a model in memory: the one for validation that ``open_clip.create_model_and_transforms`` gives, in
+                  place of ``preprocess``. None: as the model's own ``preprocess_cfg`` says, else OpenAI's
+    image_size    pixels along a side of the images, in place of the architecture's; positions are interpolated to it
     image         how raw images are read: page, minimum, maximum
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
+    if isinstance(checkpoint, nn.Module):
+        if image_size is not None:
+            raise SettingError("open-clip: image_size is that of the model in memory; leave it out")
+        return _of_module(checkpoint, architecture, quick_gelu, preprocess, tokenizer, transform, image)
+    if transform is not None:
+        raise SettingError(
+            "open-clip: transform goes with a model in memory; say preprocess={...} for a checkpoint"
+        )
     if quick_gelu is not None and not isinstance(quick_gelu, bool):
         raise SettingError(f"open-clip: quick_gelu is True, False or None, not {quick_gelu!r}")
     override = preprocessing.check(preprocess)
     source = resolve(architecture)
+    if image_size is not None:
+        check_count(image_size, "image_size", "open-clip")
+        source = source.of_size(image_size)
     chosen = choose(source, checkpoint)
     tag = (chosen.tag if chosen else None) or {}
     if quick_gelu is None:  # open_clip's entries say which weights were trained with it
@@ -63,13 +86,90 @@ def load(
             stacklevel=4,
         )
     else:
-        load_weights(module, source, chosen)
+        load_weights(module, source, chosen, interpolate=image_size is not None)
     pixels = preprocessing.merge(source.preprocess, tag, override)
     origin = _origin(source, chosen, quick_gelu)
+    if image_size is not None:
+        origin |= {
+            "image_size": image_size,
+            "positions": "interpolated where the checkpoint's are of another size",
+        }
     preparation = preprocessing.preparation(module.visual.image_size, pixels).given(image, "open-clip")
     context = source.config["text_cfg"].get("context_length") or 77
     module = module.to(device=device, dtype=dtype).eval()
     return build(module, preparation, _coder(source, tokenizer, context), context, origin)
+
+
+def _of_module(
+    net: nn.Module,
+    architecture: Any,
+    quick_gelu: Any,
+    preprocess: Any,
+    tokenizer: Any,
+    transform: Any,
+    image: Mapping[str, Any] | None,
+) -> Model:
+    """A model in memory, as it is."""
+    import open_clip
+
+    if architecture is not None or quick_gelu is not None:
+        raise SettingError(
+            "open-clip: architecture and quick_gelu are those of the model in memory; leave them out"
+        )
+    if transform is not None and preprocess is not None:
+        raise SettingError("open-clip: give transform or preprocess, not both")
+    module = unwrapped("open-clip", net, (open_clip.CLIP, open_clip.CustomTextCLIP, open_clip.CoCa))
+    size = module.visual.image_size
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    said = getattr(module.visual, "preprocess_cfg", None)
+    if transform is not None:
+        preparation: ImagePreparation = transformed_images(transform, size)
+    else:
+        if not said and preprocess is None:
+            warn(
+                "open-clip: the model in memory came without transform=, so pixels are prepared with OpenAI's values; give "
+                "it if the model was trained with others",
+                stacklevel=5,
+            )
+        pixels = preprocessing.merge(said, preprocessing.check(preprocess))
+        preparation = preprocessing.preparation(size, pixels)
+    context = int(getattr(module, "context_length", None) or 77)
+    words: Coder = IdCoder(
+        "this model in memory came without tokenizer=; give open_clip.get_tokenizer(...), or token ids"
+    )
+    if isinstance(tokenizer, str):
+        words = _named_tokenizer(tokenizer, context, {})
+    elif tokenizer is not None:
+        words = _given_tokenizer(tokenizer)
+    origin = {
+        "checkpoint": described(net),
+        "architecture": type(module).__name__,
+        "open_clip": open_clip.__version__,
+    }
+    return build(module, preparation.given(image, "open-clip"), words, context, origin)
+
+
+def _given_tokenizer(tokenizer: Any) -> Coder:
+    """Raises :class:`SettingError` for what open_clip has not."""
+    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+
+    if not isinstance(tokenizer, (HFTokenizer, SimpleTokenizer)):
+        raise SettingError(
+            f"open-clip: tokenizer is a {type(tokenizer).__name__}; give what open_clip.get_tokenizer(...) gives, or the name "
+            "or folder of a Hugging Face tokenizer"
+        )
+    return coder(tokenizer)
+
+
+def _named_tokenizer(name: str, context: int, options: dict[str, Any]) -> Coder:
+    """Raises :class:`SettingError` for one that cannot be had."""
+    from open_clip.tokenizer import HFTokenizer
+
+    try:
+        return coder(HFTokenizer(name, context_length=context, **options))
+    except (OSError, ValueError, ImportError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise SettingError(f"open-clip: tokenizer {name!r} cannot be loaded: {reason}") from error
 
 
 def build(
@@ -103,27 +203,29 @@ def _origin(source: Architecture, chosen: ChosenArchitecture | None, quick_gelu:
     return origin
 
 
-def _coder(source: Architecture, override: str | None, context_length: int) -> Coder:
+def _coder(source: Architecture, override: Any, context_length: int) -> Coder:
     """The tokenizer that the configuration names. One that cannot be had is missed when a string comes."""
-    from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
+    from open_clip.tokenizer import SimpleTokenizer
 
     text = source.config["text_cfg"]
     options = dict(text.get("tokenizer_kwargs") or {})
-    name = override or text.get("hf_tokenizer_name")
+    if override is not None and not isinstance(override, (str, PathLike)):
+        return _given_tokenizer(override)
+    name = str(override or text.get("hf_tokenizer_name") or "")
     if not name:
         return coder(SimpleTokenizer(context_length=context_length, **options))
     if text.get("tokenizer_mode"):
         raise CheckpointError(
             f"open-clip: the tokenizer mode {text['tokenizer_mode']!r} is not known to this adapter"
         )
-    if override is None and source.folder is not None:
+    if override is not None:
+        return _named_tokenizer(name, context_length, options)
+    if source.folder is not None:
         name = _beside(source.folder, name)
     try:
-        return coder(HFTokenizer(name, context_length=context_length, **options))
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200]
-        if override:
-            raise SettingError(f"open-clip: tokenizer {override!r} cannot be loaded: {reason}") from error
+        return _named_tokenizer(name, context_length, options)
+    except SettingError as error:
+        reason = str(error).partition(" cannot be loaded: ")[2]
         return IdCoder(
             f"this model's tokenizer cannot be loaded ({name}: {reason}); name another one or its folder "
             "with tokenizer="

@@ -6,13 +6,13 @@ import difflib
 import json
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from m2ib.errors import CheckpointError, SettingError
-from m2ib_adapters.checkpoints import loading
+from m2ib_adapters.checkpoints import loading, path_of
 
 _HUB = "hf-hub:"
 _FOLDER = "local-dir:"
@@ -43,6 +43,11 @@ class Architecture:
     tags: dict[str, dict[str, Any]] = field(default_factory=dict)
     weights: Path | None = None
     folder: Path | None = None
+
+    def of_size(self, side: int) -> Architecture:
+        """The same for square images of so many pixels a side."""
+        vision = {**self.config["vision_cfg"], "image_size": side}
+        return replace(self, config={**self.config, "vision_cfg": vision})
 
 
 def resolve(architecture: Any) -> Architecture:
@@ -172,7 +177,7 @@ def choose(architecture: Architecture, checkpoint: Any) -> ChosenArchitecture | 
                 f"open-clip: checkpoint is missing; give a local file or a pretrained tag: {there_are}"
             )
         return None
-    name = str(checkpoint)
+    name = path_of("open-clip", checkpoint, "give a file, a pretrained tag, or open_clip's model itself")
     normal = name.lower().replace("-", "_")  # as open_clip compares them
     for tag, entry in architecture.tags.items():
         if tag == normal:

@@ -17,6 +17,7 @@ from m2ib_adapters.openclip.blocks import attends_by_sdpa, features_of, run_pool
 from m2ib_adapters.towers import images
 from m2ib_adapters.towers.attention import by_fused, first_position
 from m2ib_adapters.towers.layers import block_layers
+from m2ib_adapters.towers.patches import Patches
 
 Make = Callable[..., Encoder]
 """What makes an encoder of what is particular to a kind of tower: its layout, its layers, and so on."""
@@ -54,8 +55,7 @@ def _vision_transformer(visual: Any, make: Make) -> Encoder:
             "open-clip: this image tower does not pool its positions into one embedding (pool_type 'none')"
         )
     transformer = visual.transformer
-    rows, columns = visual.grid_size
-    layout = Layout((rows, columns), tuple(range(1, rows * columns + 1)))  # the class token comes first
+    patches, size = Patches(visual.patch_size, visual.patch_size), visual.image_size
     simple = visual.attn_pool is None and visual.pool_type == "tok"
 
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
@@ -64,10 +64,11 @@ def _vision_transformer(visual: Any, make: Make) -> Encoder:
         return pooled if visual.proj is None else pooled @ visual.proj  # (M, D)
 
     return make(
-        layout,
+        patches.layout(size),
         transformer_layers(transformer, "visual.transformer.resblocks"),
         tail=tail if simple else None,
-        stride=_stride(visual.image_size, (rows, columns)),
+        patches=patches,
+        size=size,
         attention=_attention(visual),
     )
 
@@ -114,7 +115,7 @@ def _timm_tokens(visual: Any, make: Make) -> Encoder:
     return make(
         Layout((rows, columns), index),
         block_layers(trunk.blocks, "visual.trunk.blocks"),
-        stride=_stride(wanted, (rows, columns)),
+        **_patches(embedding, wanted, (rows, columns)),
         attention=_timm_attention(visual),
     )
 
@@ -139,9 +140,17 @@ def _timm_attention(visual: Any) -> Attention | None:
     return Attention(None, by_fused(trunk)) if fits else None
 
 
-def _stride(size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int]:
-    """Pixels from one patch to the next: what is left over at the end of an image is less than a patch."""
-    return size[0] // grid[0], size[1] // grid[1]
+def _patches(embedding: Any, size: tuple[int, int], grid: tuple[int, int]) -> dict[str, Any]:
+    """Where timm's patches lie in an image of this size, and how far apart they are.
+
+    One that leaves a border is padded to whole patches, or what is less than a patch at its end is not read.
+    """
+    from timm.layers import PatchEmbed
+
+    if isinstance(embedding, PatchEmbed):
+        found = {"patches": Patches(embedding.patch_size, embedding.patch_size), "size": size}
+        return {**found, "degradation": None} if embedding.dynamic_img_pad else found
+    return {"stride": (size[0] // grid[0], size[1] // grid[1])}  # a stem of convolutions, which overlap
 
 
 def _timm_stages(trunk: Any, make: Make) -> Encoder:

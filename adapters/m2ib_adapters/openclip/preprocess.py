@@ -9,6 +9,7 @@ from PIL import Image
 
 from m2ib.errors import SettingError
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, Fit, ImagePreparation
+from m2ib_adapters.inputs.options import is_number
 
 # open_clip's own, where nothing else is said
 DEFAULTS: dict[str, Any] = {
@@ -23,11 +24,13 @@ _INTERPOLATIONS = ("bicubic", "bilinear", "random")  # "random" is for training,
 
 
 def merge(*layers: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Later ones win; what is None or no matter of preprocessing is left out."""
+    """Later ones win; what is None or no matter of preprocessing is left out, as the size: a model has its own."""
     merged = dict(DEFAULTS)
     for layer in layers:
         merged |= {
-            key: value for key, value in (layer or {}).items() if key in DEFAULTS and value is not None
+            key: value
+            for key, value in (layer or {}).items()
+            if (key in DEFAULTS or key == "mode") and value is not None
         }
     return merged
 
@@ -49,6 +52,10 @@ def preparation(image_size: int | tuple[int, int], config: Mapping[str, Any]) ->
 
     Raises :class:`SettingError` for values that open_clip has not.
     """
+    if config.get("mode", "RGB") != "RGB":
+        raise SettingError(
+            f"open-clip: preprocess_cfg has the mode {config['mode']!r}; open_clip has RGB alone"
+        )
     rows, columns = (image_size, image_size) if isinstance(image_size, int) else image_size
     mode, interpolation = config["resize_mode"], config["interpolation"]
     if mode not in _FITS:
@@ -62,17 +69,26 @@ def preparation(image_size: int | tuple[int, int], config: Mapping[str, Any]) ->
     bilinear = interpolation == "bilinear" and not (mode == "shortest" and rows != columns)
     return ImagePreparation(
         size=(rows, columns),
-        mean=_three(config["mean"]),
-        std=_three(config["std"]),
+        mean=_three("mean", config["mean"]),
+        std=_three("std", config["std"]),
         fit=_FITS[mode],
         interpolation=Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC,
-        fill=int(config["fill_color"]),
+        fill=_level(config["fill_color"]),
     )
 
 
-def _three(value: Any) -> tuple[float, ...]:
-    """By channel; one number is meant for all three."""
-    values = tuple(float(part) for part in value) if isinstance(value, (list, tuple)) else (float(value),) * 3
-    if len(values) != 3:
-        raise SettingError(f"open-clip: mean and std are given by channel, three numbers each, not {value!r}")
-    return values
+def _three(name: str, value: Any) -> tuple[float, ...]:
+    """By channel; one number is meant for all three. But 0, which open_clip takes for nothing said."""
+    values = tuple(value) if isinstance(value, (list, tuple)) else (value,) * 3 if value else ()
+    if len(values) != 3 or not all(map(is_number, values)) or (name == "std" and min(values) <= 0):
+        raise SettingError(
+            f"open-clip: {name} is given by channel, three numbers{' above 0' if name == 'std' else ''} or one "
+            f"other than 0, not {value!r}"
+        )
+    return tuple(map(float, values))
+
+
+def _level(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
+        raise SettingError(f"open-clip: fill_color is a whole number from 0 to 255, not {value!r}")
+    return value

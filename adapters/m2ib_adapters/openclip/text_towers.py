@@ -67,9 +67,7 @@ def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
 
     def cut(ids: list[int]) -> list[int]:
         if end is not None and end not in ids:
-            raise InputError(
-                f"text: the token ids lack the end-of-text id {end}, where this model reads them"
-            )
+            raise _lacking(end)
         return ids[: ids.index(max(ids) if end is None else end) + 1]
 
     def embed(ids: Tensor) -> Tensor:
@@ -88,7 +86,8 @@ def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
         return project(pooled)  # (M, D)
 
     # Zeros are open_clip's own padding: never the largest id, and after the first end-of-text.
-    return _own_tower(part, prefix, embed, pooled_at, cut=cut, pad=0, tail=tail)
+    reads = "largest" if end is None else None
+    return _own_tower(part, prefix, embed, pooled_at, cut=cut, pad=0, tail=tail, reads=reads)
 
 
 def _whole_tower(
@@ -105,7 +104,16 @@ def _whole_tower(
     def embed(ids: Tensor) -> Tensor:
         return features_of(run(ids))  # (N, D)
 
-    return _own_tower(part, prefix, embed, pooled_at, cut=None, pad=None)
+    def check(ids: list[int]) -> None:
+        if pool == "eos" and end is not None and end not in ids:
+            raise _lacking(end)
+
+    reads = "largest" if pool == "argmax" else None
+    return _own_tower(part, prefix, embed, pooled_at, cut=None, pad=None, reads=reads, check=check)
+
+
+def _lacking(end: int) -> InputError:
+    return InputError(f"text: the token ids lack the end-of-text id {end}, where this model reads them")
 
 
 def _own_tower(
@@ -182,8 +190,18 @@ def _masked_tower(text: Any, context_length: int) -> TextTower:
     def embed(ids: Tensor) -> Tensor:
         return features_of(text(ids))  # (N, D)
 
+    attention = _masked_attention(text)
+    at_start = type(text.pooler).__name__ in ("ClsPooler", "ClsLastHiddenStatePooler")
     return TextTower(
-        embed, layers, None, limit, config.vocab_size, cut, pad, attention=_masked_attention(text)
+        embed,
+        layers,
+        None,
+        limit,
+        config.vocab_size,
+        cut,
+        pad,
+        attention=attention,
+        reads="first" if at_start else None,
     )
 
 

@@ -11,9 +11,10 @@ from torch import nn
 from m2ib.errors import CheckpointError, SettingError
 from m2ib_adapters.checkpoints import hub_has, loading
 from m2ib_adapters.openclip.architectures import CONFIG_FILE, WEIGHT_FILES, Architecture, ChosenArchitecture
-from m2ib_adapters.state_dicts import differences, listed, read_state
+from m2ib_adapters.state_dicts import differences, found_in, listed, read_state
 
 _SEED = 0  # of the weights that a checkpoint then replaces; of all of them when there is none
+_ELSEWHERE = "; positions for images of another size are interpolated with image_size="
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers in OpenAI's files
 
 
@@ -54,9 +55,15 @@ def construct(architecture: Architecture, quick_gelu: bool, who: str = "open-cli
     return module
 
 
-def load_weights(module: nn.Module, architecture: Architecture, chosen: ChosenArchitecture) -> None:
-    """Put the chosen weights into the module. Raises :class:`CheckpointError`."""
+def load_weights(
+    module: nn.Module, architecture: Architecture, chosen: ChosenArchitecture, *, interpolate: bool = False
+) -> None:
+    """Put the chosen weights into the module. Raises :class:`CheckpointError`.
+
+    interpolate  positions of a file for images of another size (of a tag they are in any case)
+    """
     import open_clip
+    from open_clip.model import resize_pos_embed
 
     if chosen.tag is not None:  # open_clip's own pairing of name and file, and its own conversions
         with loading("open-clip", f"{architecture.label} {chosen.name}"):
@@ -65,11 +72,21 @@ def load_weights(module: nn.Module, architecture: Architecture, chosen: ChosenAr
             open_clip.load_checkpoint(module, path, strict=True, weights_only=True)
         return
     assert chosen.path is not None
-    state = fit_to(module, read_state(chosen.path, "open-clip"))
+    given = read_state(chosen.path, "open-clip")
+    state = fit_to(module, given)
+    if interpolate:
+        try:
+            resize_pos_embed(state, module)
+        except RuntimeError as error:
+            raise CheckpointError(
+                f"open-clip: checkpoint {chosen.name!r} has positions that are not of a square image; open_clip interpolates no others"
+            ) from error
     if wrong := differences(module, state):
+        elsewhere = any("positional_embedding (" in key and "instead" in key for key in wrong)
         raise CheckpointError(
             f"open-clip: checkpoint {chosen.name!r} is not of the architecture {architecture.label}: "
-            f"{listed(wrong)}; name the architecture that it was trained with"
+            f"{listed(wrong)}; name the architecture that it was trained with{_ELSEWHERE if elsewhere else ''}; "
+            f"{found_in(given)}"
         )
     module.load_state_dict(state)
 

@@ -110,7 +110,7 @@ def _image_encoder(module: JoinedModel, preparation: ImagePreparation) -> Encode
 def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
     network: Any = module.text
     padding = tokenizer.pad_token_id
-    special = tokenizer.all_special_ids
+    coder = TokenizerCoder(tokenizer)
 
     def embed(ids: Tensor) -> Tensor:
         return module.text_map(sentence_embedding(network, ids, padding))  # (N, 1280)
@@ -118,7 +118,7 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
     def cut(ids: list[int]) -> list[int]:
         """Without the padding at the end, which is masked out of attention and of the mean."""
         kept = ids[: max((place for place, value in enumerate(ids, 1) if value != padding), default=0)]
-        check_words(value in special for value in kept)
+        check_words(value in coder.special for value in kept)
         return kept
 
     tower = TextTower(
@@ -131,5 +131,5 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
         pad=padding,
         attention=Attention(None, by_sdpa_of(network.config)),  # the mean of what is not padding
     )
-    encoder = text_encoder(tower, TokenizerCoder(tokenizer, special))
+    encoder = text_encoder(tower, coder)
     return replace(encoder, defaults=Defaults(layer=3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from m2ib.contract.encoder import Attention, Encoder, Layer
 from m2ib.contract.inputs import Inputs, Item, stack
 from m2ib.contract.layout import Layout, Token
 from m2ib.errors import InputError
+from m2ib.notices import warn
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, ids_of
 from m2ib_adapters.inputs.tokens import Coded, Coder
@@ -30,6 +31,9 @@ class TextTower:
     cut         ids of one text -> those that are read; None: all ``limit`` of them, padding included
     pad         what shorter texts of a batch are padded with; None: only texts of one length share a batch
     suffix      names of positions that the tower adds after the ids
+    reads       where it reads a text, if that is a token that given ids may lack: the "largest" id, an end token, or the
+                "first" one, a start token
+    check       raises :class:`InputError` for ids that it cannot read
     """
 
     embed: Callable[[Tensor], Tensor]
@@ -42,6 +46,8 @@ class TextTower:
     suffix: tuple[str, ...] = ()
     tail: Callable[[Tensor, int, Inputs], Tensor] | None = None
     attention: Attention | None = None
+    reads: Literal["largest", "first"] | None = None
+    check: Callable[[list[int]], None] | None = None
 
 
 def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
@@ -49,6 +55,8 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
 
     def item(coded: Coded, origin: dict[str, Any]) -> Item:
         ids = check_ids(torch.tensor(coded.ids), tower.limit, tower.vocabulary)
+        if tower.check is not None:
+            tower.check(ids)
         kept = ids if tower.cut is None else tower.cut(ids)
         tokens = coded.tokens[: len(kept)]
         end = tokens[-1].end
@@ -77,7 +85,9 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
                 f"text: this model reads its padding and takes exactly {tower.limit} token ids, "
                 f"not {len(ids)}; pad them as its tokenizer does"
             )
-        return item(coder.read(ids), {"source": "ids"})
+        described = item(coder.read(ids), {"source": "ids"})
+        _check_read(ids, described, tower, coder)
+        return described
 
     def collate(items: Sequence[Inputs]) -> Inputs:
         rows = [tensor_of(item, "text") for item in items]
@@ -95,3 +105,30 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
         attention=tower.attention,
         degradation=Replacing(coder.pad if tower.pad is None else tower.pad),
     )
+
+
+def _check_read(ids: list[int], item: Item, tower: TextTower, coder: Coder) -> None:
+    """Raises :class:`InputError` where a tower would read given ids at a token that does not stand for the text.
+
+    Warns where that cannot be told, for want of a tokenizer.
+    """
+    if tower.reads == "largest":
+        end, found = getattr(coder, "end", None), max(ids)
+        if end is not None and end >= tower.vocabulary:  # of a tokenizer that is not this model's
+            end = None
+        if end is not None and found != end:
+            raise InputError(
+                f"text: this model reads a text at its largest token id, the end token {end}, and that of these is {found}; "
+                "give ids as its tokenizer makes them"
+            )
+        if found != tower.vocabulary - 1 and end is None:
+            warn(
+                f"text: this model reads a text at its largest token id, here {found}; without its tokenizer it is not known "
+                "whether that is the end token",
+                stacklevel=4,
+            )
+    if tower.reads == "first" and not item.layout.tokens[0].special:
+        raise InputError(
+            f"text: this model reads a text at its first token, and these token ids begin with {ids[0]}, which is no start "
+            "token; give ids as its tokenizer makes them"
+        )

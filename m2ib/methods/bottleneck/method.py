@@ -58,6 +58,7 @@ def _joined(shifts: Shifts, layout: Layout, fits: Sequence[Fit], sigmas: Sequenc
         smoothed(shifts.grid(layout, [fit.capacity for fit in fits]), sigmas),
         np.mean([fit.capacity for fit in fits], axis=0),
         Curve.mean([fit.curve for fit in fits]),
+        tuple(dict.fromkeys(said for fit in fits for said in fit.warnings)),
     )
 
 

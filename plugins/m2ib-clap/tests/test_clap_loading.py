@@ -113,6 +113,46 @@ def test_an_extractor_of_another_model(copy: Path, changed: dict[str, Any], prob
     )
 
 
+@pytest.mark.parametrize(
+    ("changed", "problem"),
+    [
+        (
+            {"feature_extractor_type": "WhisperFeatureExtractor"},
+            "is of a WhisperFeatureExtractor; a CLAP hears by a ",
+        ),
+        ({"hop_length": 0}, "has hop_length 0; give whole numbers above 0"),
+        ({"max_length_s": 1.25}, "has max_length_s 1.25; give whole numbers above 0"),
+        ({"sampling_rate": 8000.5, "hop_length": "a"}, "has sampling_rate 8000.5, hop_length 'a'; give"),
+    ],
+)
+def test_an_extractor_with_values_that_cannot_be(copy: Path, changed: dict[str, Any], problem: str) -> None:
+    file = copy / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+    assert problem in failure(copy)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"padding": "repeat"},
+        {"padding": "pad", "frequency_min": 400, "frequency_max": 2000},
+        {"top_db": 20, "padding_value": 3.0, "fft_window_size": 256},
+    ],
+)
+def test_whatever_the_extractors_file_says_is_heard(copy: Path, changed: dict[str, Any]) -> None:
+    from transformers import ClapFeatureExtractor
+
+    file = copy / "preprocessor_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changed}))
+    own = ClapFeatureExtractor.from_pretrained(copy)
+    sound = torch.linspace(0, 400, 3000).sin().numpy() * 0.1
+    wanted = own(sound, sampling_rate=own.sampling_rate, return_tensors="pt")["input_features"]
+    model = m2ib.load_model("clap", checkpoint=copy, device="cpu")
+    torch.testing.assert_close(
+        model.preprocess("audio", [(sound, own.sampling_rate)]), wanted, rtol=0, atol=1e-5
+    )
+
+
 def test_the_default_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(*args: Any, **options: Any) -> None:
         raise ConnectionError("no network")

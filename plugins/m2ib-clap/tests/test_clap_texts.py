@@ -146,3 +146,12 @@ def test_methods_that_read_attention(text_model: m2ib.Model, method: str) -> Non
 def test_sounds_have_no_attention_to_read(text_model: m2ib.Model) -> None:
     with pytest.raises(m2ib.SettingError, match="attention"):
         m2ib.explain(text_model, audio=SOUND, text="a dog", method="chefer", show_progress=False)
+
+
+def test_ids_without_the_start_token_are_refused(text_model: m2ib.Model) -> None:
+    """The model reads a text at its first token, which would be a word."""
+    ids = ids_of(text_model, "a dog")
+    with pytest.raises(
+        m2ib.InputError, match="reads a text at its first token, and these token ids begin with"
+    ):
+        text_model.item("text", ids[1:])

@@ -21,6 +21,7 @@ LINES = [
     "don't stop here",
     "café au lait",
     "a cat and a dog play in the garden near the house",
+    "a square box",
 ] * 20
 LENGTH = 40  # positions of text
 COMMON = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4}

@@ -137,3 +137,32 @@ def test_the_sharp_preset(request: pytest.FixtureRequest, kind: str) -> None:
     grid = explanation["image"].grid
     assert grid.shape[0] > 4
     assert grid.std() > 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"do_normalize": False},
+        {"do_rescale": False},
+        {"rescale_factor": 1 / 127.5, "image_mean": 1.0},
+        {"do_center_crop": True, "size": {"shortest_edge": 36}, "crop_size": 32},
+        {"do_resize": False, "do_center_crop": True, "crop_size": {"height": 32, "width": 32}},
+    ],
+)
+def test_every_step_that_the_image_processor_takes_is_taken(
+    first: Path, edited: Any, change: dict[str, Any]
+) -> None:
+    from transformers import AutoImageProcessor
+
+    folder = edited(first, "preprocessor_config.json", **change)
+    image = Image.fromarray(photo(50, 81))
+    wanted = AutoImageProcessor.from_pretrained(folder, backend="pil")(images=image, return_tensors="pt")
+    torch.testing.assert_close(
+        load(folder).preprocess("image", [image]), wanted["pixel_values"].float(), **CLOSE
+    )
+
+
+def test_an_image_processor_of_another_size_is_refused(first: Path, edited: Any) -> None:
+    folder = edited(first, "preprocessor_config.json", size={"height": 40, "width": 40})
+    with pytest.raises(m2ib.CheckpointError, match=r"makes images of 40x40 pixels .* its model takes 32x32"):
+        load(folder)

@@ -213,3 +213,27 @@ def test_a_folder_that_a_processor_was_saved_into(
             model.embed(modality, model.preprocess(modality, [raw])) for model in (load(source), load(folder))
         ]
         assert torch.equal(*ours)
+
+
+@pytest.mark.parametrize("kind", ["first", "naflex"])
+def test_a_model_in_memory(request: pytest.FixtureRequest, kind: str) -> None:
+    from transformers import AutoModel, AutoProcessor
+
+    folder = request.getfixturevalue(kind)
+    net = AutoModel.from_pretrained(folder)
+    net.train()
+    photo = torch.arange(40 * 50 * 3).remainder(251).byte().reshape(40, 50, 3).numpy()
+    net.name_or_path = ""
+    given = m2ib.load_model("siglip", checkpoint=net, processor=AutoProcessor.from_pretrained(folder))
+    for modality, raw in (("image", photo), ("text", "a dog")):
+        ours = [model.embed(modality, model.preprocess(modality, [raw])) for model in (load(folder), given)]
+        assert torch.equal(*ours)
+    assert net.training
+    assert given.module is net
+
+
+def test_another_class_in_memory() -> None:
+    with pytest.raises(
+        m2ib.CheckpointError, match="is a torch Linear in memory, not a SiglipModel or Siglip2Model"
+    ):
+        m2ib.load_model("siglip", checkpoint=torch.nn.Linear(2, 2))

@@ -243,3 +243,27 @@ def test_a_map_of_another_shape_is_refused_by_the_degradation(model: Any) -> Non
 def test_shifts_are_refused_with_a_reason(model: Any) -> None:
     with pytest.raises(m2ib.SettingError, match="shifts for image"):
         m2ib.explain(model, image=photo(64, 64), text="a dog", shifts={"image": 4, "text": 1})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"image_mean": 0.3, "image_std": 0.6}, {"do_normalize": False}, {"do_rescale": False, "image_std": 9.0}],
+)
+def test_an_image_that_is_ready_is_shown_with_all_steps_undone(
+    naflex: Path, edited: Any, change: dict[str, Any]
+) -> None:
+    from transformers import AutoImageProcessor
+
+    folder = edited(naflex, "preprocessor_config.json", **change)
+    model, image = load(folder), photo(24, 48)
+    item = model.item("image", image)
+    wanted = AutoImageProcessor.from_pretrained(folder)(images=Image.fromarray(image), return_tensors="pt")
+    torch.testing.assert_close(item.inputs["pixel_values"], wanted["pixel_values"][0])
+    shown = model.item("image", dict(item.inputs)).view.pixels
+    assert np.abs(shown.astype(int) - image).max() <= 1  # as large as it is, nothing is resized
+
+
+def test_a_number_that_the_image_processor_cannot_have(naflex: Path, edited: Any) -> None:
+    folder = edited(naflex, "preprocessor_config.json", image_mean=[0.5, 0.5])
+    with pytest.raises(m2ib.CheckpointError, match=r"the image_mean \[0.5, 0.5\]"):
+        load(folder)

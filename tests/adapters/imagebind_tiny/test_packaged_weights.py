@@ -21,6 +21,9 @@ from m2ib_adapters.imagebind_tiny.train.recipe import BOUND, FULL
 
 LOG = WEIGHTS.with_suffix(".log.jsonl")
 CARD = WEIGHTS.with_name("README.md")
+GIVES_UP = pytest.mark.filterwarnings(
+    "ignore:.*the fit lost the similarity:m2ib.M2IBWarning"
+)  # and points right
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,7 @@ def test_it_retrieves(packaged: m2ib.Model) -> None:
         assert found[modality, "model", "", "query_auc"].mean >= 0.9, modality
 
 
+@GIVES_UP
 def test_every_pair_of_modalities_is_explained(packaged: m2ib.Model) -> None:
     """All 21, same-modality ones included: true maps, of inputs that hold what the other input holds and more."""
     asked = scene_pairs(0)
@@ -80,6 +84,7 @@ def test_every_pair_of_modalities_is_explained(packaged: m2ib.Model) -> None:
     assert sum(right) >= 17
 
 
+@GIVES_UP
 def test_sharp_maps_are_true_in_every_pair(packaged: m2ib.Model) -> None:
     """Over three scenes; one of them alone says little."""
     right = []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import m2ib
-from m2ib.execution.context import frozen
+from m2ib.execution.context import evaluating
 from naive import capacity
 from open_clip_models import (
     CPU,
@@ -57,7 +57,7 @@ def test_both_sides_equal_the_naive_method(
     def embed_text() -> Tensor:
         return encode_text(module, ids)
 
-    with frozen(module):
+    with evaluating(module):
         targets = {"image": embed_text().detach(), "text": embed_image().detach()}
         for modality, embed in (("image", embed_image), ("text", embed_text)):
             place = model.encoder(modality).layer(layer)
@@ -83,7 +83,7 @@ def test_full_length_fit_equals_the_naive_method(loaded: Callable[[str], Loaded]
     explanation = m2ib.explain(case.model, image=photo(), text="a dog on grass", **QUIET)
     assert explanation["text"].settings["layer"] == explanation["image"].settings["layer"] == 1
     pixels, ids = case.model.preprocess("image", [photo()]), fixed_length(case, "a dog on grass")
-    with frozen(module):
+    with evaluating(module):
         reference = capacity(
             lambda: module.encode_text(ids),
             module.transformer.resblocks[1],
@@ -128,7 +128,7 @@ def test_tails_equal_the_model(loaded: Callable[[str], Loaded], name: str) -> No
         batch = model.preprocess(modality, raws)
         for layer in range(-1, len(encoder.layers)):
             place, seen = encoder.layer(layer), []
-            with frozen(model.module), torch.no_grad():
+            with evaluating(model.module), torch.no_grad():
                 if place.at == "output":
                     handle = place.module.register_forward_hook(lambda m, args, out: seen.append(out))  # noqa: B023
                 else:

@@ -65,3 +65,28 @@ def test_preprocessing_comes_from_the_weights(loaded: Callable[[str], Loaded], t
     assert model.item("image", photo()).origin["mean"] == [0.1] * 3
     with pytest.raises(m2ib.SettingError, match=r"keys out of mean, std, .*, not size"):
         m2ib.load_model("open-clip", architecture=VIT, checkpoint=vit.file, preprocess={"size": 8}, **CPU)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"mean": [0.5]}, r"mean is given by channel, three numbers or one other than 0, not \[0.5\]"),
+        ({"mean": 0}, "mean is given by channel, three numbers or one other than 0, not 0"),
+        ({"std": "grey"}, "std is given by channel, three numbers above 0 or one other than 0, not 'grey'"),
+        ({"std": [0.5, 0.5, 0]}, "std is given by channel, three numbers above 0"),
+        ({"fill_color": "white"}, "fill_color is a whole number from 0 to 255, not 'white'"),
+        ({"mode": "L"}, "preprocess_cfg has the mode 'L'; open_clip has RGB alone"),
+    ],
+)
+def test_what_open_clip_cannot_do_is_refused(given: dict[str, object], message: str) -> None:
+    """open_clip takes a mean of 0 for none, and falls back on OpenAI's."""
+    with pytest.raises(m2ib.SettingError, match=message):
+        preparation(32, merge(given))
+
+
+def test_one_number_is_for_all_channels() -> None:
+    from open_clip.transform import PreprocessCfg, image_transform_v2
+
+    transform = image_transform_v2(PreprocessCfg(size=32, mean=0.3, std=0.2), is_train=False)
+    item = preparation(32, merge({"mean": 0.3, "std": 0.2})).prepare(photo(), m2ib.Layout())
+    assert torch.equal(item.inputs, transform(Image.fromarray(photo())))

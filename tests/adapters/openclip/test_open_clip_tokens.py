@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import m2ib
-from m2ib.execution.context import frozen
+from m2ib.execution.context import evaluating
 from m2ib_adapters.inputs.tokens import SimpleCoder
 from open_clip_models import (
     CPU,
@@ -22,6 +22,7 @@ from open_clip_models import (
     Loaded,
     difference,
     fixed_length,
+    hugging_face,
     photo,
     save_and_load,
     wordpiece,
@@ -43,11 +44,13 @@ def test_ids_are_the_tokenizers_own_and_spans_are_places(text: str) -> None:
     place = 0
     for token in coded.tokens:
         assert 0 <= token.start <= token.end <= len(coded.text)
-        assert token.start >= place - 1  # two tokens may share a character, never more than the last one
+        assert (
+            token.start >= place - len(token.text) or token.special
+        )  # two tokens may share the last character
         place = max(place, token.end)
         assert token.special or token.text == coded.text[token.start : token.end]
-    unspoken = set(coded.text.lower()) - set("".join(token.text.lower() for token in coded.tokens))
-    assert coded.ids[-1] != 0 or all(sign.isspace() for sign in unspoken)
+    unspoken = set(coded.text.casefold()) - set("".join(token.text.casefold() for token in coded.tokens))
+    assert coded.ids[-1] != 0 or not "".join(map(open_clip.tokenizer.basic_clean, unspoken)).strip()
 
 
 def test_tokens_of_an_odd_text() -> None:
@@ -64,7 +67,8 @@ def test_tokens_of_an_odd_text() -> None:
         (19, 21),
     ]
     grown = SIMPLE.code("İstanbul", 77, truncate=False, padded=False)  # lower-casing adds a character
-    assert grown.text == "İstanbul".lower()
+    assert grown.text == "İstanbul"
+    assert [(token.start, token.end) for token in grown.tokens[1:3]] == [(0, 1), (0, 1)]
 
 
 def test_long_and_empty_texts(loaded: Callable[[str], Loaded]) -> None:
@@ -113,7 +117,7 @@ def test_hugging_face_tokenizers_of_open_clips_own_towers(tmp_path: Path, strip:
     assert torch.equal(inputs, full if strip else full[:, :5])
     tokens = case.model.item("text", "The dogs").layout.tokens
     assert [token.text for token in tokens if not token.special] == ["The", "dog", "s"]
-    with frozen(case.model.module), torch.no_grad():
+    with evaluating(case.model.module), torch.no_grad():
         expected = case.model.module.encode_text(full)
         assert difference(case.model.encoder("text").embed(inputs).numpy(), expected.numpy()) < 1e-12
 
@@ -135,6 +139,30 @@ def test_ids_that_cannot_be_read(loaded: Callable[[str], Loaded], tmp_path: Path
     model = save_and_load({**VIT, "text_cfg": eos}, tmp_path / "eos.pt").model
     with pytest.raises(m2ib.InputError, match=r"lack the end-of-text id 49407"):
         model.item("text", torch.tensor([49406, 320]))
+
+
+def test_ids_without_the_token_that_is_read(loaded: Callable[[str], Loaded], tmp_path: Path) -> None:
+    with pytest.raises(
+        m2ib.InputError, match=r"at its largest token id, the end token 49407, and that of these is 49406"
+    ):
+        loaded("vit").model.item("text", torch.tensor([49406, 320, 1929]))
+    bert = save_and_load(hugging_face("bert", tmp_path / "bert"), tmp_path / "bert.pt").model
+    with pytest.raises(
+        m2ib.InputError, match=r"reads a text at its first token, and these token ids begin with 4"
+    ):
+        bert.item("text", torch.tensor([4, 5, 3]))
+    assert bert.item("text", torch.tensor([2, 4, 5, 3])).layout.grid == (4,)
+    kinds = {"pool_type": "eos", "eos_id": 49407, "no_causal_mask": True}
+    text = {**VIT["text_cfg"], **kinds}
+    model = save_and_load({**VIT, "text_cfg": text}, tmp_path / "whole.pt").model
+    with pytest.raises(m2ib.InputError, match=r"lack the end-of-text id 49407, where this model reads them"):
+        model.item("text", torch.tensor([49406, *[320] * (text["context_length"] - 1)]))
+    text = {**VIT["text_cfg"], "hf_tokenizer_name": str(tmp_path / "nowhere")}
+    blind = save_and_load({**VIT, "text_cfg": text}, tmp_path / "blind.pt").model
+    with pytest.warns(
+        m2ib.M2IBWarning, match=r"largest token id, here 49406; without its tokenizer it is not known"
+    ):
+        blind.item("text", torch.tensor([320, 1929, 49406, 5]))
 
 
 def test_a_tokenizer_that_is_not_there(tmp_path: Path) -> None:

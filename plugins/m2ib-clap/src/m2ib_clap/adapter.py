@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 import m2ib
-from m2ib_adapters.kit import from_transformers, has_any, loading
+from m2ib_adapters.kit import from_transformers, has_any, loading, place_of
 from m2ib_clap.audio import audio_encoder
 from m2ib_clap.texts import clap_text_encoder
 
@@ -26,7 +26,7 @@ def load(*, checkpoint: Any = None, device: torch.device, dtype: torch.dtype) ->
     """
     from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
-    source = DEFAULT_CHECKPOINT if checkpoint is None else str(checkpoint)
+    source = place_of("clap", checkpoint, DEFAULT_CHECKPOINT)
     who = f"clap: checkpoint {source!r}"
     module, options = from_transformers(
         "clap",

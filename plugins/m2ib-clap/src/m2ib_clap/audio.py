@@ -15,6 +15,9 @@ from m2ib_clap.folding import Tower, tower_of
 from m2ib_clap.sounds import SoundPreparation
 from m2ib_clap.spectrograms import SILENCE, LogMel
 
+_EXTRACTOR = "ClapFeatureExtractor"
+_WHOLE = ("feature_size", "sampling_rate", "hop_length", "max_length_s", "fft_window_size")
+
 
 def audio_encoder(module: Any, extractor: Any, who: str) -> m2ib.Encoder:
     """The encoder of a ``ClapModel``. Raises :class:`m2ib.CheckpointError`, in the name of ``who``.
@@ -71,7 +74,14 @@ def _check(mel: LogMel, module: Any, tower: Tower, who: str) -> None:
     truncation = "fusion" if mel.fused else "rand_trunc"
     found = mel.extractor.truncation
     problem = ""
-    if found != truncation:
+    named = getattr(mel.extractor, "feature_extractor_type", _EXTRACTOR)
+    whole = {name: getattr(mel.extractor, name) for name in _WHOLE}
+    odd = [f"{name} {value!r}" for name, value in whole.items() if type(value) is not int or value < 1]
+    if named != _EXTRACTOR:
+        problem = f"is of a {named}; a CLAP hears by a {_EXTRACTOR}"
+    elif odd:
+        problem = f"has {', '.join(odd)}; give whole numbers above 0"
+    elif found != truncation:
         problem = f"has truncation {found!r}, and the model is one for {truncation!r}"
     elif mel.extractor.padding not in ("repeatpad", "repeat", "pad"):
         problem = f"has padding {mel.extractor.padding!r}; there is 'repeatpad', 'repeat' and 'pad'"

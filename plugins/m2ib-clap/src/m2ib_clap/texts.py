@@ -57,6 +57,7 @@ def clap_text_encoder(module: Any, tokenizer: Any) -> m2ib.Encoder:
         cut=cut,
         pad=pad,
         attention=m2ib.Attention(first_position, by_sdpa_of(config)),
+        reads="first",
     )
     encoder = text_encoder(tower, TokenizerCoder(tokenizer))
     return replace(encoder, examples=lambda: ["a rising tone", "short bursts of noise"])

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from torch import nn
 
 import m2ib
-from m2ib_adapters.kit import from_transformers
+from m2ib_adapters.kit import described, from_transformers, parts_nearby, parts_of, place_of, unwrapped
 from m2ib_siglip.fixed import fixed_image_encoder, preparation
 from m2ib_siglip.naflex import naflex_image_encoder, patching
 from m2ib_siglip.texts import siglip_text_encoder
@@ -25,20 +26,27 @@ def load(
     dtype: torch.dtype,
     max_patches: int | None = None,
     attention: str | None = None,
+    processor: Any = None,
+    tokenizer: Any = None,
     image: Mapping[str, Any] | None = None,
 ) -> m2ib.Model:
     """A SigLIP or SigLIP 2 of any size.
 
-    checkpoint   a hub id or a folder written by ``save_pretrained``, with tokenizer and image processor
+    checkpoint   a hub id or a folder written by ``save_pretrained``, with tokenizer and image processor; or the model in
+                 memory, also inside PEFT's, which is taken and left as it is
     max_patches  NaFlex only: an image is resized to at most so many patches. None: as the checkpoint says, 256
     attention    transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
+    processor    transformers' processor or image processor; None: the checkpoint's own
+    tokenizer    transformers' tokenizer; None: the processor's, else the checkpoint's own
     image        how raw images are read: page, minimum, maximum
 
     Raises :class:`m2ib.CheckpointError` and :class:`m2ib.SettingError`.
     """
     from transformers import Siglip2Model, SiglipModel
 
-    source = DEFAULT_CHECKPOINT if checkpoint is None else str(checkpoint)
+    in_memory = isinstance(checkpoint, nn.Module)
+    both = (SiglipModel, Siglip2Model)
+    source = described(checkpoint) if in_memory else place_of("siglip", checkpoint, DEFAULT_CHECKPOINT, both)
 
     def check(config: Any) -> None:
         if not config.vision_config.vision_use_head:
@@ -49,17 +57,31 @@ def load(
         _check_patches(max_patches, config)
 
     kinds = {"siglip": SiglipModel, "siglip2": Siglip2Model}
-    module, options = from_transformers(
-        "siglip", source, kinds, check=check, dtype=dtype, attn_implementation=attention
-    )
+    if in_memory:
+        if attention is not None:
+            raise m2ib.SettingError(
+                "siglip: attention is set by net.set_attn_implementation for a model in memory"
+            )
+        module = unwrapped("siglip", checkpoint, both)
+        check(module.config)
+        parts = parts_nearby("siglip", module, processor, tokenizer, pillow=not _is_flexible(module.config))
+    else:
+        module, options = from_transformers(
+            "siglip", source, kinds, check=check, dtype=dtype, attn_implementation=attention
+        )
+        module = module.to(device).eval()
+        parts = parts_of(
+            "siglip", source, options, processor, tokenizer, pillow=not _is_flexible(module.config)
+        )
     config = module.config
-    module = module.to(device).eval()
     images = (
-        naflex_image_encoder(module, patching(source, options, config, max_patches).given(image, "siglip"))
+        naflex_image_encoder(
+            module, patching(source, parts.image, config, max_patches).given(image, "siglip")
+        )
         if _is_flexible(config)
-        else fixed_image_encoder(module, preparation(source, options, config).given(image, "siglip"))
+        else fixed_image_encoder(module, preparation(source, parts.image, config).given(image, "siglip"))
     )
-    text = siglip_text_encoder(module, source, options)
+    text = siglip_text_encoder(module, parts.tokenizer)
     origin = {"checkpoint": source, "architecture": _describe(config)}
     return m2ib.Model(module, {"image": images, "text": text}, module.device, module.dtype, origin)
 

@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
-from PIL import Image
 from torch import Tensor
 
 import m2ib
 from m2ib_adapters.kit import (
     ImagePreparation,
+    Patches,
     block_layers,
     by_sdpa_of,
-    image_processor_config,
+    image_encoder,
     loading,
-    pixels_of,
-    tensor_of,
+    processed_images,
 )
 from m2ib_siglip.examples import example_images
 
 
-def preparation(source: str, options: dict[str, Any], config: Any) -> ImagePreparation:
-    """From preprocessor_config.json; SigLIP's values where the checkpoint comes without one.
+def preparation(source: str, processor: Any, config: Any) -> ImagePreparation:
+    """By the checkpoint's image processor; SigLIP's where it comes without one.
 
     Raises :class:`m2ib.CheckpointError` for one that cannot be read.
     """
+    from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+    vision = config.vision_config
     with loading("siglip", source):
-        given = image_processor_config(source, options)
-        mean, std = (
-            [float(value) for value in given.get(name, (0.5,) * 3)] for name in ("image_mean", "image_std")
-        )
-        if len(mean) != 3 or len(std) != 3 or not min(std) > 0:
-            raise ValueError(f"its image processor has the image_mean {mean} and the image_std {std}")
-        return ImagePreparation(
-            size=(config.vision_config.image_size,) * 2,
-            mean=tuple(mean),
-            std=tuple(std),
-            fit="squash",
-            interpolation=Image.Resampling(given.get("resample", Image.Resampling.BICUBIC)),
-        )
+        if processor is None:
+            side = {"height": vision.image_size, "width": vision.image_size}
+            processor = SiglipImageProcessorPil(size=side)
+        return processed_images(processor, vision.image_size, vision.num_channels)
 
 
 def fixed_image_encoder(module: Any, preparation: ImagePreparation) -> m2ib.Encoder:
@@ -49,42 +41,20 @@ def fixed_image_encoder(module: Any, preparation: ImagePreparation) -> m2ib.Enco
     """
     vision = module.vision_model
     config = vision.config
-    patch, size = config.patch_size, config.image_size
-    side = size // patch
-    layout = m2ib.Layout(grid=(side, side))
-    covered = side * patch / size  # 27 patches of 14 pixels leave 6 of 384 unseen, to the right and below
+    patch, size = config.patch_size, preparation.size
+    patches = Patches((patch, patch), (patch, patch))
 
     def embed(pixels: m2ib.Inputs) -> Tensor:
         features: Tensor = module.get_image_features(pixel_values=pixels).pooler_output  # (N, D)
         return features
 
-    def prepare(raw: Any, *, truncate: bool = False) -> m2ib.Item:
-        pixels = pixels_of(raw)
-        return _seen(preparation.prepare(raw, layout), covered) if pixels is None else describe(pixels)
-
-    def describe(pixels: m2ib.Inputs) -> m2ib.Item:
-        return _seen(preparation.describe(tensor_of(pixels, "siglip"), layout), covered)
-
-    return m2ib.Encoder(
-        modality="image",
-        prepare=prepare,
-        describe=describe,
-        embed=embed,
-        layers=block_layers(vision.encoder.layers, "vision_model.encoder.layers"),
-        stride=(patch, patch),
+    return image_encoder(
+        embed,
+        preparation,
+        m2ib.Layout(grid=patches.grid(size)),
+        block_layers(vision.encoder.layers, "vision_model.encoder.layers"),
+        patches=patches,
+        size=size,
         attention=m2ib.Attention(None, by_sdpa_of(vision.encoder.config)),
         examples=example_images,
     )
-
-
-def _seen(item: m2ib.Item, covered: float) -> m2ib.Item:
-    """``item``, whose cells tile the whole image, with cells that end where the last whole patch ends."""
-    if covered == 1:
-        return item
-    axes = tuple(
-        m2ib.Axis(axis.name, axis.unit, tuple((start * covered, end * covered) for start, end in axis.spans))
-        for axis in item.layout.axes
-    )
-    left, top, right, bottom = item.view.region
-    view = replace(item.view, region=(left, top, right * covered, bottom * covered))
-    return replace(item, layout=replace(item.layout, axes=axes), view=view)

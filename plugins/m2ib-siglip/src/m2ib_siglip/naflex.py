@@ -20,7 +20,7 @@ from torch import Tensor
 
 import m2ib
 from m2ib.renderers import ImageView
-from m2ib_adapters.kit import ImageOptions, block_layers, by_sdpa_of, loading, placed
+from m2ib_adapters.kit import ImageOptions, block_layers, by_sdpa_of, loading, placed, scale_of
 from m2ib_siglip.degradation import PatchFading
 from m2ib_siglip.examples import example_images
 
@@ -38,11 +38,14 @@ class Patching(ImageOptions):
     processor    transformers' own
     patch        pixels along a patch's side
     max_patches  an image has at most so many, and is padded to them
+    mean, std    by channel, of pixels in [0, 1], that its rescaling and normalising come to
     """
 
     processor: Any
     patch: int
     max_patches: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def prepare(self, raw: Any, *, truncate: bool = False) -> m2ib.Item:
         """A path, PIL image or array, with options or without; or one that is ready, by name.
@@ -60,8 +63,8 @@ class Patching(ImageOptions):
             "input_size": list(size),
             "patches": [rows, columns],
             "max_patches": self.max_patches,
-            "mean": list(self.processor.image_mean),
-            "std": list(self.processor.image_std),
+            "mean": list(self.mean),
+            "std": list(self.std),
             "interpolation": Image.Resampling(int(self.processor.resample)).name.lower(),
             "processor": type(self.processor).__name__,  # there are two, whose pixels differ by rounding
         }
@@ -74,7 +77,7 @@ class Patching(ImageOptions):
         patches = inputs["pixel_values"][: rows * columns].float()  # (rows * columns, patch * patch * 3)
         cut = patches.reshape(rows, columns, self.patch, self.patch, 3).transpose(1, 2)
         image = cut.reshape(rows * self.patch, columns * self.patch, 3)  # of (rows, patch, columns, patch, 3)
-        mean, std = (torch.tensor(values) for values in (self.processor.image_mean, self.processor.image_std))
+        mean, std = torch.tensor(self.mean), torch.tensor(self.std)  # (3,)
         shown = ((image * std + mean).clamp(0, 1) * 255).round().byte().numpy()
         size = [rows * self.patch, columns * self.patch]
         return self._item(
@@ -126,16 +129,16 @@ class Patching(ImageOptions):
         return {"pixel_values": pixels, "pixel_attention_mask": mask, "spatial_shapes": shape}
 
 
-def patching(source: str, options: dict[str, Any], config: Any, max_patches: int | None) -> Patching:
+def patching(source: str, processor: Any, config: Any, max_patches: int | None) -> Patching:
     """With the image processor that comes with the checkpoint.
 
     Raises :class:`m2ib.CheckpointError` where it is missing, or another model's.
     """
-    from transformers import AutoImageProcessor
-
     patch = config.vision_config.patch_size
-    with loading("siglip", source):
-        processor = AutoImageProcessor.from_pretrained(source, **options)
+    if processor is None:
+        raise m2ib.CheckpointError(
+            f"siglip: checkpoint {source!r} cannot be loaded: it comes without its Siglip2ImageProcessor; give processor="
+        )
     name = type(processor).__name__.removesuffix("Pil")  # of the two that make the same
     cut, resizes = (getattr(processor, attribute, None) for attribute in ("patch_size", "do_resize"))
     if name != "Siglip2ImageProcessor" or cut != patch or not resizes:
@@ -143,7 +146,13 @@ def patching(source: str, options: dict[str, Any], config: Any, max_patches: int
             f"siglip: checkpoint {source!r} has the image processor {name} with patch_size {cut} and do_resize "
             f"{resizes}; its model needs a Siglip2ImageProcessor with patch_size {patch} that resizes"
         )
-    return Patching(processor, patch, max_patches or processor.max_num_patches)
+    with loading("siglip", source):
+        mean, std = scale_of(processor, config.vision_config.num_channels)
+        try:
+            processor(images=Image.new("RGB", (3 * patch, 2 * patch)), return_tensors="pt")
+        except Exception as error:  # its own checks raise what they like
+            raise ValueError(f"its image processor cannot work: {error}") from error
+    return Patching(processor, patch, max_patches or processor.max_num_patches, mean, std)
 
 
 def naflex_image_encoder(module: Any, patching: Patching) -> m2ib.Encoder:

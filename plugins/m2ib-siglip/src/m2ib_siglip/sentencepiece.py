@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-from m2ib_adapters.kit import Coded, tokens_of_ids, tokens_of_text, too_long
+from m2ib_adapters.kit import Coded, aligned, tokens_of_ids, tokens_of_text, too_long, warn_unknown
 
 _SPACE = "\u2581"  # what sentencepiece writes for a space
 
@@ -15,8 +15,8 @@ _SPACE = "\u2581"  # what sentencepiece writes for a space
 class SentencePieceCoder:
     """SigLIP's own tokenizer: it drops punctuation and capitals, and offsets refer to the text as it was given.
 
-    Where pieces cannot be found again in the text (a special token is written out in it, or signs were composed) the
-    text shown is the one that the pieces spell.
+    Where pieces cannot be found again in the text (a special token is written out in it) the text shown is the one
+    that the pieces spell.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -56,7 +56,9 @@ class SentencePieceCoder:
         end = spans[-1][1] if spans else 0
         spans += [(end, end)] * (len(ids) - len(spans))
         special = [place >= min(count, limit) - 1 for place in range(len(ids))]
-        return Coded(raw, ids, tokens_of_text(raw, self._names(ids), spans, special), count > limit)
+        tokens = tokens_of_text(raw, self._names(ids), spans, special)
+        warn_unknown(tokens, ids, self._tokenizer.unk_token_id)
+        return Coded(raw, ids, tokens, count > limit)
 
     def read(self, ids: list[int]) -> Coded:
         """What given ids stand for."""
@@ -78,32 +80,32 @@ def piece_spans(raw: str, pieces: Sequence[str], *, lower: bool) -> list[tuple[i
 
     lower  whether the tokenizer lower-cases
 
-    Pieces spell what is left of a text without spaces and ASCII punctuation, character by character in Unicode's
-    compatibility form. A piece that is a space alone has no length.
+    Pieces spell what is left of a text without spaces and ASCII punctuation, in Unicode's compatibility form. A piece that is a space alone has no length.
     """
     signs = _signs(raw, lower)
     spelt = [piece.replace(_SPACE, "") for piece in pieces]
-    if "".join(spelt) != "".join(sign for sign, _ in signs):
+    if _spelt("".join(spelt)) != _spelt("".join(sign for sign, *_ in signs)):
         return None
     spans: list[tuple[int, int]] = []
     done, end = 0, 0
     for part in spelt:
-        places = [place for _, place in signs[done : done + len(part)]]
-        start, end = (places[0], places[-1] + 1) if places else (end, end)
+        places = [place for _, *place in signs[done : done + len(part)]]
+        start, end = (places[0][0], places[-1][1]) if places else (end, end)
         spans.append((start, end))
         done += len(part)
     return spans
 
 
-def _signs(raw: str, lower: bool) -> list[tuple[str, int]]:
-    """The signs that pieces are made of, each with its place in ``raw``."""
-    whole = raw.lower()
-    found = []
-    for place, given in enumerate(raw):
-        sign = given
-        if lower:  # a capital sigma becomes another letter at the end of a word
-            sign = whole[place] if len(whole) == len(raw) else given.lower()
-        if sign in string.punctuation or sign == _SPACE:
-            continue
-        found += [(part, place) for part in unicodedata.normalize("NFKC", sign) if not part.isspace()]
-    return found
+def _signs(raw: str, lower: bool) -> list[tuple[str, int, int]]:
+    """The signs that pieces are made of, each with its start and end in ``raw``."""
+    dropped = str.maketrans("", "", string.punctuation + _SPACE)
+
+    def clean(text: str) -> str:
+        return unicodedata.normalize("NFKC", (text.lower() if lower else text).translate(dropped))
+
+    return aligned(raw, clean)
+
+
+def _spelt(signs: str) -> str:
+    """A capital sigma becomes another letter at the end of a word."""
+    return signs.replace("ς", "σ")

@@ -6,6 +6,7 @@ whose padding is masked, has another embedding.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from typing import Any
 
@@ -20,8 +21,6 @@ from m2ib_adapters.kit import (
     TokenizerCoder,
     block_layers,
     by_sdpa_of,
-    has_any,
-    loading,
     tensor_of,
     text_encoder,
 )
@@ -31,14 +30,10 @@ from m2ib_siglip.sentencepiece import SentencePieceCoder
 _NO_TOKENIZER = (
     "this checkpoint comes without a tokenizer; save one into its folder (its processor's save_pretrained)"
 )
-_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "tokenizer_config.json")
 
 
-def siglip_text_encoder(module: Any, source: str, options: dict[str, Any]) -> m2ib.Encoder:
-    """The text side of a ``SiglipModel`` or ``Siglip2Model``, with the tokenizer of its checkpoint.
-
-    Raises :class:`m2ib.CheckpointError` for a tokenizer that cannot be read.
-    """
+def siglip_text_encoder(module: Any, tokenizer: Any) -> m2ib.Encoder:
+    """The text side of a ``SiglipModel`` or ``Siglip2Model``, with its tokenizer, if there is one."""
     text = module.text_model
     config = text.config
 
@@ -60,24 +55,21 @@ def siglip_text_encoder(module: Any, source: str, options: dict[str, Any]) -> m2
         pad=None,
         attention=m2ib.Attention(pooled, by_sdpa_of(text.encoder.config)),
     )
-    coder = siglip_coder(source, options, config.pad_token_id or 0)
+    coder = siglip_coder(tokenizer, config.pad_token_id or 0)
     return replace(text_encoder(tower, coder), examples=None if isinstance(coder, IdCoder) else example_texts)
 
 
-def siglip_coder(source: str, options: dict[str, Any], pad: int) -> Coder:
+def siglip_coder(tokenizer: Any, pad: int) -> Coder:
     """For the checkpoint's tokenizer: SigLIP's own, or the fast one of SigLIP 2, which is Gemma's.
 
     pad  the id of the padding where the checkpoint comes without a tokenizer
     """
-    from transformers import AutoTokenizer
-
-    if not has_any(source, *_FILES):
+    if tokenizer is None:
         return IdCoder(_NO_TOKENIZER, pad, starts=False)
-    with loading("siglip", source):
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
     if not tokenizer.is_fast:
         return SentencePieceCoder(tokenizer)
     if tokenizer.init_kwargs.get("do_lower_case", True):
+        tokenizer = deepcopy(tokenizer)  # the caller's own stays as it is
         _lower(tokenizer)
     return TokenizerCoder(tokenizer)
 

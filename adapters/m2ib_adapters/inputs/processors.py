@@ -1,0 +1,232 @@
+"""Pixels as the image processor of a transformers checkpoint makes them, and which part of the photo they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from m2ib.errors import InputError
+from m2ib_adapters.checkpoints import image_processor_config
+from m2ib_adapters.inputs.images import ImagePreparation, Region, warn_of_little
+from m2ib_adapters.inputs.options import is_number
+
+_LONGEST = 100  # an image longer than so many of its short sides is cut to them first; all see but its centre
+_TRIED = ((5, 7), (7, 5))
+_SAID = (
+    "do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor", "do_normalize",
+    "image_mean", "image_std", "do_pad", "pad_size",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProcessedImages(ImagePreparation):
+    """Images made ready by a checkpoint's own image processor, step by step.
+
+    processor  one of transformers', with Pillow: it resizes, crops, rescales, normalises and pads, each if it says so.
+               ``mean`` and ``std`` are what this comes to, of pixels in [0, 1]
+    """
+
+    processor: Any
+
+    def pixels(self, image: Image.Image) -> tuple[Tensor, Region, dict[str, Any]]:
+        long = max(image.size) > _LONGEST * min(image.size)
+        kept, (left, top) = _middle(image) if long else (image, (0, 0))
+        try:
+            array, inner = self.made(kept)
+        except ValueError as error:  # of a padding that is smaller than the image
+            raise InputError(f"image of {image.width}x{image.height} pixels: {error}") from error
+        if array.shape[1:] != self.size:
+            rows, columns = array.shape[1:]
+            raise InputError(
+                f"image of {image.width}x{image.height} pixels: the checkpoint's image processor makes it {columns}x"
+                f"{rows}, and the model takes {self.size[1]}x{self.size[0]}: {_sizes(self.processor)} of its "
+                "preprocessor_config.json does not suit the model"
+            )
+        region = (left + inner[0], top + inner[1], left + inner[2], top + inner[3])
+        if self.processor.do_center_crop:
+            warn_of_little("image", image.size, region)
+        made = {
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "interpolation": self.interpolation.name.lower(),
+            "image_processor": {"type": type(self.processor).__name__, **_said(self.processor)},
+        }
+        return torch.from_numpy(array.astype(np.float32)), region, made
+
+    def made(self, image: Image.Image) -> tuple[np.ndarray, Region]:
+        """An RGB image as (channels, rows, columns), and the region of it that this shows."""
+        does, channels = self.processor, len(self.mean)
+        array = np.asarray(image if channels > 1 else image.convert("L"))
+        array = np.moveaxis(array, -1, 0) if channels > 1 else array[None]  # (C, H, W)
+        if does.do_resize:
+            array = does.resize(array, size=does.size, resample=does.resample)
+        down, across = image.height / array.shape[1], image.width / array.shape[2]
+        top = left = 0
+        if does.do_center_crop:
+            rows, columns = does.crop_size.height, does.crop_size.width
+            top, left = (array.shape[1] - rows) // 2, (array.shape[2] - columns) // 2  # below 0: padded
+            array = does.center_crop(array, does.crop_size)
+        if does.do_rescale:
+            array = does.rescale(array, does.rescale_factor)
+        if does.do_normalize:
+            array = does.normalize(array, does.image_mean, does.image_std)
+        if does.do_pad:  # to the right and below
+            (array,) = does.pad([array], pad_size=does.pad_size)
+        bottom, right = top + array.shape[1], left + array.shape[2]
+        return array, (left * across, top * down, right * across, bottom * down)
+
+
+def image_processor(source: str, options: Mapping[str, Any], *, pillow: bool = True) -> Any:
+    """The image processor that a checkpoint's files describe; None where it comes without one.
+
+    source   a folder or hub id; ``options`` for reading it
+    pillow   which of transformers' two, whose pixels differ by rounding; False: as transformers chooses
+
+    Raises ``ValueError`` for one with steps that are not known, and what transformers raises.
+    """
+    from transformers import AutoImageProcessor
+
+    given = image_processor_config(source, options)
+    if not given:
+        return None
+    try:
+        processor = AutoImageProcessor.from_pretrained(source, backend="pil" if pillow else None, **options)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"its image processor cannot be made ({error}): it has {_kept(given)}") from error
+    known = set(type(processor).valid_kwargs.__annotations__)
+    for key, value in given.items():
+        if key not in known and (key == "image_processor" or (key.startswith("do_") and value)):
+            raise ValueError(
+                f"its image processor has {key!r}, which transformers' {type(processor).__name__} does not know; take it "
+                "out of preprocessor_config.json if the model was trained without it"
+            )
+    return processor
+
+
+def with_pillow(processor: Any) -> Any:
+    """An image processor in memory, of either kind, as one that works with Pillow."""
+    from transformers import AutoImageProcessor
+
+    with TemporaryDirectory() as folder:
+        processor.save_pretrained(folder)
+        return AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+
+
+def processed_images(processor: Any, side: int, channels: int) -> ProcessedImages:
+    """The preparation for a model that takes images of so many rows, and columns, and channels.
+
+    Raises ``ValueError``, naming the keys, where the pixels of this processor cannot go into the model.
+    """
+    from transformers.image_processing_backends import PilBackend
+
+    if channels not in (1, 3):
+        raise ValueError(
+            f"its config.json has num_channels {channels}; images have 3 channels here, or 1 (grey)"
+        )
+    kind = type(processor)
+    if not isinstance(processor, PilBackend) or kind._preprocess is not PilBackend._preprocess:
+        raise ValueError(
+            f"its image processor is a {kind.__name__}, whose steps are not known here; CLIPImageProcessor, "
+            "SiglipImageProcessor and ViTImageProcessor are"
+        )
+    mean, std = scale_of(processor, channels)
+    if processor.resample not in list(Image.Resampling):
+        raise ValueError(
+            f"its image processor has the resample {processor.resample!r}; it is one of Pillow's 0 to 5"
+        )
+    tried = [Image.new("RGB" if channels > 1 else "L", size) for size in _TRIED]
+    try:
+        for image in tried:
+            processor(images=image, do_convert_rgb=False)
+    except Exception as error:  # its own checks raise what they like
+        raise ValueError(f"its image processor cannot work ({error}): it has {_said(processor)}") from error
+    preparation = ProcessedImages(
+        size=(side, side),
+        mean=mean,
+        std=std,
+        interpolation=Image.Resampling(processor.resample),
+        processor=processor,
+    )
+    made = {preparation.made(image.convert("RGB"))[0].shape[1:] for image in tried}
+    if len(made) == 1 and made != {preparation.size}:
+        ((rows, columns),) = made
+        raise ValueError(
+            f"its image processor makes images of {columns}x{rows} pixels ({_sizes(processor)}), and its model takes "
+            f"{side}x{side} (image_size)"
+        )
+    return preparation
+
+
+def scale_of(processor: Any, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and deviation by channel, of pixels in [0, 1], that an image processor's rescaling and normalising come to.
+
+    Raises ``ValueError`` for numbers that it cannot have.
+    """
+    factor = processor.rescale_factor if processor.do_rescale else 1.0
+    if not is_number(factor) or not factor > 0:
+        raise ValueError(f"its image processor has the rescale_factor {factor!r}; it is a number > 0")
+    mean: tuple[Any, ...] = (0.0,) * channels
+    std: tuple[Any, ...] = (1.0,) * channels
+    if processor.do_normalize:
+        given = processor.image_mean, processor.image_std
+        mean, std = ((each,) * channels if is_number(each) else tuple(each) for each in given)
+        if (
+            not all(map(is_number, (*mean, *std)))
+            or not len(mean) == len(std) == channels
+            or not min(std) > 0
+        ):
+            raise ValueError(
+                f"its image processor has the image_mean {_listed(given[0])} and the image_std {_listed(given[1])}; the model takes "
+                f"{channels} channels: give one number, or {channels}, above 0 for image_std"
+            )
+    top = 255 * float(factor)  # what a white pixel is rescaled to
+    return tuple(each / top for each in mean), tuple(each / top for each in std)
+
+
+def _listed(given: Any) -> Any:
+    return (
+        [float(each) if is_number(each) else each for each in given]
+        if isinstance(given, (list, tuple))
+        else given
+    )
+
+
+def _middle(image: Image.Image) -> tuple[Image.Image, tuple[int, int]]:
+    """The middle of a very long image, and its corner."""
+    longest = _LONGEST * min(image.size)
+    left, top = (max(0, (side - longest) // 2) for side in image.size)
+    return image.crop((left, top, image.width - left, image.height - top)), (left, top)
+
+
+def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: given[name] for name in _SAID if name in given}
+
+
+def _said(processor: Any) -> dict[str, Any]:
+    """What an image processor does, JSON-able."""
+    said = {name: _plain(getattr(processor, name, None)) for name in _SAID}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return list(value)
+    if isinstance(value, int) and not isinstance(value, bool):  # Pillow's filters are numbers with a name
+        return int(value)
+    return value if value is None or isinstance(value, (bool, float, str)) else dict(value)
+
+
+def _sizes(processor: Any) -> str:
+    """The keys that decide how large its images are."""
+    said = _said(processor)
+    keys = ["size"] if said.get("do_resize") else []
+    keys += ["crop_size"] if said.get("do_center_crop") else []
+    keys += ["pad_size"] if said.get("do_pad") else []
+    return ", ".join(f"{key} {said.get(key)}" for key in keys) or "do_resize and do_center_crop False"

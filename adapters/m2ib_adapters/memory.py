@@ -1,0 +1,153 @@
+"""Models as users have them in memory, and what makes their inputs ready: given, or read where the weights came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from torch import nn
+
+from m2ib.errors import CheckpointError, SettingError
+from m2ib_adapters.checkpoints import has_any, loading, path_of
+from m2ib_adapters.inputs.processors import image_processor, with_pillow
+from m2ib_adapters.transformers_models import base_of
+
+_TOKENIZERS = ("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "tokenizer_config.json")
+_HERE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What makes inputs ready.
+
+    image      transformers' image processor; None: there is none
+    tokenizer  transformers'; None: there is none
+    """
+
+    image: Any
+    tokenizer: Any
+
+
+def place_of(adapter: str, checkpoint: Any, usual: str, kinds: tuple[type, ...] = ()) -> str:
+    """The folder or hub id that is meant; ``usual`` for None.
+
+    kinds  classes that the adapter takes from memory
+
+    Raises :class:`CheckpointError` for what is neither.
+    """
+    ways = "give a hub id or a folder written by save_pretrained"
+    named = " or ".join(kind.__name__ for kind in kinds)
+    return (
+        usual
+        if checkpoint is None
+        else path_of(adapter, checkpoint, ways + (f", or a {named} in memory" if named else ""))
+    )
+
+
+def unwrapped(adapter: str, net: nn.Module, kinds: tuple[type, ...]) -> Any:
+    """The model itself, out of what torch.compile, data parallelism or PEFT lay around it; nothing is changed.
+
+    Raises :class:`CheckpointError` where it is none of these classes.
+    """
+    inner: Any = net
+    while not isinstance(inner, kinds):
+        if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            inner = inner.module
+        elif hasattr(inner, "peft_config") and hasattr(inner, "get_base_model"):
+            if any(config.is_prompt_learning for config in inner.peft_config.values()):
+                raise CheckpointError(
+                    f"{adapter}: checkpoint is a {type(net).__name__} that learns prompts, which are no part of its model; "
+                    "LoRA and its kin can be explained"
+                )
+            inner = inner.get_base_model()
+        elif isinstance(getattr(inner, "_orig_mod", None), nn.Module):
+            inner = inner._orig_mod
+        else:
+            named = " or ".join(kind.__name__ for kind in kinds)
+            raise CheckpointError(
+                f"{adapter}: checkpoint is a {type(inner).__module__.partition('.')[0]} {type(inner).__name__} in memory, "
+                f"not a {named}; give that, another adapter its own (open-clip takes open_clip's), or any module "
+                "to m2ib.adapt(module, encoders={...})"
+            )
+    return inner
+
+
+def described(net: nn.Module) -> str:
+    """A model in memory, for the provenance."""
+    name = getattr(net, "name_or_path", "") or ""
+    return f"{type(net).__name__} in memory" + (f", from {name}" if name else "")
+
+
+def parts_of(
+    adapter: str,
+    source: str,
+    options: Mapping[str, Any],
+    processor: Any,
+    tokenizer: Any,
+    *,
+    pillow: bool = True,
+) -> Parts:
+    """The image processor and the tokenizer: those given, or those of ``source``.
+
+    source     a folder or hub id; "": nowhere
+    options    for reading from it
+    processor  transformers' processor of both, an image processor, or where to read one
+    tokenizer  transformers', or where to read one
+    pillow     see :func:`image_processor`
+
+    Raises :class:`CheckpointError`, and :class:`SettingError` for what is neither.
+    """
+    image = processor
+    places = tuple(dict.fromkeys((source, base_of(source)))) if source else ()  # PEFT's folder, then its base
+    if hasattr(processor, "image_processor"):
+        image = processor.image_processor
+        tokenizer = tokenizer if tokenizer is not None else getattr(processor, "tokenizer", None)
+    with loading(adapter, source or "in memory"):
+        if image is None:
+            image = next(
+                filter(None, (image_processor(place, options, pillow=pillow) for place in places)), None
+            )
+        elif isinstance(image, (str, PathLike)):
+            image = image_processor(str(image), _HERE, pillow=pillow)
+        elif hasattr(image, "save_pretrained") and hasattr(image, "preprocess"):
+            image = with_pillow(image) if pillow else image
+        else:
+            raise SettingError(
+                f"{adapter}: processor is a {type(image).__name__}; give transformers' processor or image processor of "
+                "this model, or the folder it was saved in"
+            )
+        if tokenizer is None:
+            tokenizer = next(filter(None, (_tokenizer(place, options) for place in places)), None)
+        elif isinstance(tokenizer, (str, PathLike)):
+            tokenizer = _tokenizer(str(tokenizer), _HERE)
+        elif not hasattr(tokenizer, "convert_ids_to_tokens"):
+            raise SettingError(
+                f"{adapter}: tokenizer is a {type(tokenizer).__name__}; give transformers' tokenizer of this model, or the "
+                "folder it was saved in"
+            )
+    return Parts(image, tokenizer)
+
+
+def parts_nearby(
+    adapter: str, net: nn.Module, processor: Any, tokenizer: Any, *, pillow: bool = True
+) -> Parts:
+    """:func:`parts_of` a model in memory: where its weights were read from, as far as that is on this machine."""
+    name = str(getattr(net, "name_or_path", "") or "")
+    given = parts_of(adapter, "", _HERE, processor, tokenizer, pillow=pillow)
+    image, words = given.image, given.tokenizer
+    if name and (image is None or words is None):
+        with suppress(Exception):  # not on this machine, or not to be read
+            image = image or image_processor(name, _HERE, pillow=pillow)
+        with suppress(Exception):
+            words = words or _tokenizer(name, _HERE)
+    return Parts(image, words)
+
+
+def _tokenizer(source: str, options: Mapping[str, Any]) -> Any:
+    """None where a folder holds none; ids can still be explained."""
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(source, **options) if has_any(source, *_TOKENIZERS) else None

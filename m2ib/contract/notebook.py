@@ -1,0 +1,54 @@
+"""Maps in the output cell of a notebook: a frame of their own, that needs no network and meets nothing around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from markupsafe import Markup
+
+_HEIGHT = 560  # pixels, until the frame has measured itself
+# What a notebook may do with a frame: lay it out at once, later, or hidden.
+_FIT = """(() => {
+  const fit = () => { try { if (document.body.offsetHeight) frameElement.style.height = document.body.offsetHeight + "px"; } catch {} };
+  new ResizeObserver(fit).observe(document.body); fit();
+})();"""
+_LOOKS = "body { background: var(--card); font-size: 14px; } .sides { padding: .5rem .25rem .75rem; } .sentence { font-size: 1.1rem; }"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One map: what is over it, its HTML, and the script that this needs."""
+
+    modality: str
+    method: str
+    warnings: Sequence[str]
+    fragment: str
+    script: str
+
+    def html(self) -> Markup:
+        notes = Markup("").join(Markup('<p class="note">{}</p>').format(said) for said in self.warnings)
+        return Markup('<section class="side"><h3>{} <small>{}</small></h3>{}{}</section>').format(
+            self.modality, self.method, notes, Markup(self.fragment)
+        )
+
+
+def framed(title: str, sides: Sequence[Side]) -> str:
+    """Maps beside each other as HTML: a line of text and an <iframe>.
+
+    title  in plain text, shown as well where frames are taken out (a notebook that is not trusted)
+    """
+    style = files("m2ib.page").joinpath("page.css").read_text(encoding="utf-8")
+    scripts = dict.fromkeys([*(side.script for side in sides), _FIT])
+    document = Markup(
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
+        '<style>{style}</style></head><body><div class="sides">{sides}</div><script>{script}</script></body></html>'
+    ).format(
+        style=Markup(style + _LOOKS),
+        sides=Markup("").join(side.html() for side in sides),
+        script=Markup("\n".join(filter(None, scripts))),
+    )
+    return Markup(
+        '<div>{title}</div><iframe title="{title}" srcdoc="{document}" style="width:100%;height:{height}px;border:0"></iframe>'
+    ).format(title=title, document=str(document), height=_HEIGHT)

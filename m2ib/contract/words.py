@@ -1,0 +1,107 @@
+"""The words of a text in any script, and what its tokens hold as values of words.
+
+Words lie between Unicode's word boundaries (UAX 29), and never cut what a reader takes for one character: a letter
+with its marks, a conjunct, an emoji of several code points. Beyond the standard, hyphens and apostrophes between
+letters join what they stand between, and so do signs in a row (``?!``, not emoji). Scripts that write no spaces (Thai,
+Khmer, Chinese, hiragana, ...) have no boundaries to go by: there a word is one character, or as many as a token covers.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+
+import numpy as np
+import regex
+
+from m2ib.contract.layout import Token
+
+Span = tuple[int, int]
+
+_BOUNDARY = regex.compile(r"(?w)\b")
+_CLUSTER = regex.compile(r"\X")
+_UNSPACED = r"\p{Line_Break=SA}\p{Han}\p{Hiragana}\p{Word_Break=Katakana}"
+_LETTERS = regex.compile(rf"(?V1)[[\w\p{{N}}]--[{_UNSPACED}]]")
+_WORD = regex.compile(r"[\w\p{N}]")
+_HYPHEN = regex.compile(r"['’\-\u2010\u2011]")
+_EMOJI = regex.compile(r"\p{Extended_Pictographic}|\p{Regional_Indicator}")
+
+
+def clusters(text: str) -> list[Span]:
+    """(start, end) of what a reader takes for one character (extended grapheme clusters), all of ``text``."""
+    return [match.span() for match in _CLUSTER.finditer(text)]
+
+
+def word_spans(text: str) -> list[Span]:
+    """(start, end) of each word of ``text``, in order; white space belongs to none."""
+    inner = {match.start() for match in _BOUNDARY.finditer(text)}
+    cuts = sorted({0, len(text)} | inner.intersection(start for start, _ in clusters(text)))
+    parts = [part for part in pairwise(cuts) if not text[slice(*part)].isspace()]
+    spans: list[Span] = []
+    for number, (start, end) in enumerate(parts):
+        after = parts[number + 1] if number + 1 < len(parts) else (0, 0)
+        if spans and spans[-1][1] == start and _joined(text, spans[-1], (start, end), after):
+            spans[-1] = spans[-1][0], end
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def _joined(text: str, before: Span, part: Span, after: Span) -> bool:
+    """Whether ``part`` goes on with the word ``before`` it; ``after`` is the part that follows."""
+    word, sign, following = (text[start:end] for start, end in (before, part, after))
+    if _EMOJI.match(word) or _EMOJI.match(sign):
+        return False
+    if not _WORD.search(word):
+        return not _WORD.search(sign)
+    if _HYPHEN.fullmatch(sign):
+        return _letters(text, before) and part[1] == after[0] and bool(_LETTERS.match(following))
+    joining = _HYPHEN.fullmatch(word[-1]) or _letters(text, before)
+    return bool(joining and _LETTERS.match(sign))
+
+
+def _letters(text: str, span: Span) -> bool:
+    """Whether a word ends with a letter or digit, whatever its marks, of a script that writes spaces."""
+    return bool(_LETTERS.match(text, clusters(text[slice(*span)])[-1][0] + span[0]))
+
+
+def placed_words(
+    text: str, tokens: Sequence[Token], values: np.ndarray, *, mean: bool = False
+) -> list[tuple[int, int, float]]:
+    """(start, end, value) of the words that have tokens: the sum of their ``values`` (tokens,), or the mean.
+
+    A token that spans several words makes them one. One that holds nothing but white space counts for the word
+    that follows, or for the last one; special tokens for none. Whatever the others hold is in some word.
+    """
+    content = [
+        (token, float(value)) for token, value in zip(tokens, values, strict=True) if not token.special
+    ]
+    spans = word_spans(text) or [(0, len(text))]
+    starts, ends = [start for start, _ in spans], [end for _, end in spans]
+    apart = [1] * len(spans)  # whether a word begins here: 0 where a token goes on from the word before
+    places = []
+    for token, _ in content:
+        start, end = token.start, token.end
+        while start < end - 1 and text[start : start + 1].isspace():  # a token may carry the space before it
+            start += 1
+        first = min(bisect_right(ends, start), len(spans) - 1)
+        last = max(first, bisect_left(starts, max(end, start + 1)) - 1)
+        apart[first + 1 : last + 1] = [0] * (last - first)
+        places.append(first)
+    word_of = [number - 1 for number in accumulate([1, *apart[1:]])]
+    found: dict[int, list[float]] = {}
+    for place, (_, value) in zip(places, content, strict=True):
+        found.setdefault(word_of[place], []).append(value)
+    words = []
+    for number, held in sorted(found.items()):
+        first, last = bisect_left(word_of, number), bisect_right(word_of, number) - 1
+        words.append((starts[first], ends[last], sum(held) / (len(held) if mean else 1)))
+    return words
+
+
+def merge_words(
+    text: str, tokens: Sequence[Token], values: np.ndarray, *, mean: bool = False
+) -> list[tuple[str, float]]:
+    """(word, value) for the words of :func:`placed_words`."""
+    return [(text[start:end], value) for start, end, value in placed_words(text, tokens, values, mean=mean)]
