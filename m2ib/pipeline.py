@@ -288,6 +288,7 @@ def attribution_of(
         origin=item.origin,
         unit=plan.method.unit,
         additive=plan.method.additive,
+        full=found.full,
         warnings=tuple(dict.fromkeys((*item.origin.get("warnings", ()), *found.warnings))),
     )
 

@@ -146,6 +146,9 @@ class Attribution:
     unit      of the values: "nats" of the bottleneck, "cosine", "" for none
     additive  whether values add up, so that a word has the sum of its tokens'; otherwise it has their mean
     warnings  what a careful reader has to know: of the input as it was made ready, and of the fit
+    full      the value of ``grid`` that full heat takes at least, so that a map that holds next to nothing looks so; heat
+              begins at 0 then. Of the bottleneck one bit for each channel of a cell, C ln 2 nats. None: heat goes from
+              the map's least value to its greatest
     """
 
     modality: str
@@ -162,6 +165,7 @@ class Attribution:
     unit: str = "nats"
     additive: bool = True
     warnings: tuple[str, ...] = ()
+    full: float | None = None
 
     @property
     def scores(self) -> np.ndarray:

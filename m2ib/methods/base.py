@@ -92,12 +92,14 @@ class Map:
     capacity  the bottleneck's information at every position; None for other methods
     curve     how a fit went; None where there is none
     warnings  what a careful reader of this map has to know
+    full      what full heat takes at least, see :class:`m2ib.Attribution`
     """
 
     grid: np.ndarray
     capacity: np.ndarray | None = None
     curve: Curve | None = None
     warnings: tuple[str, ...] = ()
+    full: float | None = None
 
 
 @dataclass(frozen=True)

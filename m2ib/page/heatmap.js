@@ -29,10 +29,11 @@
   };
   // A grid as maps of rows of columns, whatever it is.
   const deep = (grid) => (!Array.isArray(grid[0]) ? [[grid]] : !Array.isArray(grid[0][0]) ? [grid] : grid);
-  const range = (grids) => {
+  // From the least to the greatest; where it is known what full heat takes, from 0 to that, or to the greatest if it is more.
+  const range = (grids, full) => {
     let low = Infinity, high = -Infinity;
     for (const v of grids.flat(3)) { low = Math.min(low, v); high = Math.max(high, v); }
-    return [low, high > low ? high : low + 1];
+    return full ? [Math.min(low, 0), Math.max(high, full)] : [low, high > low ? high : low + 1];
   };
   // Where a point lies among centres, rising or falling: the one before it, and the share of the way to the next.
   const locate = (centres, point) => {
@@ -74,7 +75,8 @@
         return { ...part, columns: places(w, panel.width, left, right, part.x), lines: places(h, panel.height, top, bottom, part.y) };
       });
       const maps = panel.maps ? own(panel.maps) : common;
-      return { ...panel, stage, canvas, contour, parts, maps, soft: panel.soft ? own(panel.soft) : maps, probe: stage.querySelector(".probe"), regions: [...stage.querySelectorAll(".region")] };
+      const full = panel.maps ? 0 : data.full;
+      return { ...panel, full, stage, canvas, contour, parts, maps, soft: panel.soft ? own(panel.soft) : maps, probe: stage.querySelector(".probe"), regions: [...stage.querySelectorAll(".region")] };
     });
     const shownMaps = (panel) => (smooth.checked ? panel.soft : panel.maps);
 
@@ -136,9 +138,9 @@
       const ramps = which ? (both() ? [FOR, AGAINST] : [which.value === "for" ? FOR : AGAINST]) : [RAMP];
       figure.classList.toggle("spotlight", mode.value === "spotlight");
       const first = shownMaps(panels[0]);
-      let unseen = false, [low, high] = range(sides().map((side) => first[side])), most = 1;
+      let unseen = false, [low, high] = range(sides().map((side) => first[side]), panels[0].full), most = 1;
       for (const maps of new Set(panels.map(shownMaps))) {
-        const group = panels.filter((panel) => shownMaps(panel) === maps), limits = range(sides().map((side) => maps[side]));
+        const group = panels.filter((panel) => shownMaps(panel) === maps), limits = range(sides().map((side) => maps[side]), group[0].full);
         const [shown, lead] = measured(group, limits);
         if (maps === first) most = lead;
         shown.forEach((levels, n) => { paint(group[n], levels, ramps, cut, strength); unseen = unseen || levels[0].includes(-1); });
@@ -152,7 +154,7 @@
         ? `linear-gradient(to right, ${[...stops(AGAINST)].reverse().join(",")}, transparent, ${stops(FOR).join(",")})`
         : `linear-gradient(to right, ${stops(ramps[0]).join(",")})`;
       if (both()) { find(".low").textContent = `−${number(high)}${unit}`; find(".high").textContent = `+${number(high)}${unit}`; }
-      const level = number(low + (cut || 0.5) * (high - low)) + unit, what = cut ? "the threshold" : both() ? "half of the largest lead" : "halfway from lowest to highest";
+      const level = number(low + (cut || 0.5) * (high - low)) + unit, what = cut ? "the threshold" : both() ? "half of the largest lead" : "halfway along the scale";
       const notes = both() ? ["orange: more for this one, blue: more for the other"] : [];
       if (panels.some((panel) => panel.contour)) notes.push(`${both() ? "line (dashed for the other)" : "line"}: ${level}, ${what}`);
       if (unseen) notes.push("grey: not seen by the model");

@@ -40,6 +40,18 @@ def _beyond(cells: np.ndarray, length: int) -> np.ndarray:
     return np.asarray((centres < cells.min()) | (centres > cells.max()))
 
 
+def heat_range(attribution: Attribution, values: np.ndarray) -> tuple[float, float]:
+    """Where the heat of ``values`` begins, and where it is full: see ``Attribution.full``."""
+    low, high = float(values.min()), float(values.max())
+    return (low, high) if attribution.full is None else (min(low, 0.0), max(high, attribution.full))
+
+
+def heat_of(attribution: Attribution, values: np.ndarray) -> np.ndarray:
+    """``values`` as heat in [0, 1]; zeros where there is no range."""
+    low, high = heat_range(attribution, values) if values.size else (0.0, 0.0)
+    return (values - low) / (high - low) if high > low else np.zeros(values.shape)
+
+
 class HeatRenderer(ABC):
     """Heat over a view that is a dataclass with the ``size`` (rows, columns) of the model's input."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m2ib.renderers.base import scale
+from m2ib.renderers.base import heat_of, heat_range
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +45,9 @@ def draw_heat(
         colours: dict[str, Any] = {"cmap": both_ways, "vmin": -most, "vmax": most}
         label = f"{unit} per position:\nfor this one, less for the other"
     else:
-        colours = {"cmap": "YlOrRd" if blank else "inferno"}
-        opacity = opacity if blank else 0.35 + 0.5 * scale(filled)
+        low, high = heat_range(attribution, filled)
+        colours = {"cmap": "YlOrRd" if blank else "inferno", "vmin": low, "vmax": high}
+        opacity = opacity if blank else 0.35 + 0.5 * heat_of(attribution, filled)
         label = f"{unit} per position"
     heat = axes.imshow(filled, alpha=np.where(bare, 0.0, opacity), **colours, **place)
     axes.figure.colorbar(heat, ax=axes, fraction=0.046, pad=0.02).set_label(label)

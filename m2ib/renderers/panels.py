@@ -186,6 +186,7 @@ def heat_figure(
     contrast = attribution.against is not None
     data = {
         "unit": attribution.unit,
+        "full": attribution.full,
         "maps": {key: grid.tolist() for key, grid in maps_of(attribution).items()},
         "panels": [panel.data() for panel in panels],
     }

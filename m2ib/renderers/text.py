@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from m2ib.contract.layout import Axis
 from m2ib.contract.regions import Region, check_axes
-from m2ib.renderers.base import scale
+from m2ib.renderers.base import heat_of, heat_range, scale
 from m2ib.renderers.fonts import readable
 from m2ib.renderers.formatting import flatness, format_number
 from m2ib.renderers.outlines import outlines_key
@@ -42,7 +42,7 @@ class TextRenderer:
     def fragment(self, attribution: Attribution, ident: str) -> str:
         words = attribution.words
         unit = f" {attribution.unit}" if attribution.unit else ""
-        shown = _spread([value for _, value in words])
+        shown = heat_of(attribution, np.array([value for _, value in words]))
         spans = [
             Markup(
                 '<span class="word{kind}" tabindex="0" style="--value:{value:.3f}">{word}<span class="number">{number}</span></span>'
@@ -72,7 +72,7 @@ class TextRenderer:
             ident=escape(ident),
             sentence=_sentence(attribution, spans),
             key=outlines_key([(region.name, region.main) for region in _regions(attribution)]),
-            legend=_legend(words, unit),
+            legend=_legend(attribution, words, unit),
             unit=attribution.unit or "value",
             notes=_notes(attribution),
             rows=rows,
@@ -99,7 +99,9 @@ class TextRenderer:
         words = attribution.words
         places = np.arange(len(words))
         values = [value for _, value in words]
-        bars = axes.barh(places, values, color=[_shade(value) for value in _spread(values)])
+        bars = axes.barh(
+            places, values, color=[_shade(value) for value in heat_of(attribution, np.array(values))]
+        )
         labels = readable([word for word, _ in words])
         axes.set_yticks(places, [word for word, _ in labels], parse_math=False)
         for tick, (_, families) in zip(axes.get_yticklabels(), labels, strict=True):
@@ -173,10 +175,10 @@ def _classes(attribution: Attribution) -> list[str]:
     return found
 
 
-def _legend(words: list[tuple[str, float]], unit: str) -> Markup:
+def _legend(attribution: Attribution, words: list[tuple[str, float]], unit: str) -> Markup:
     if not words:
         return Markup("")
-    ends = [format_number(pick(value for _, value in words)) for pick in (min, max)]
+    ends = map(format_number, heat_range(attribution, np.array([value for _, value in words])))
     legend = Markup(
         '<div class="legend"><span>{0}{2}</span><span class="ramp"></span><span>{1}{2}</span></div>'
     )
@@ -191,10 +193,6 @@ def _notes(attribution: Attribution) -> Markup:
     if attribution.unit != "nats" or share <= 0.5:
         return flat
     return flat + note(f"{100 * share:.0f} % of the nats lie on special tokens, which are not shaded")
-
-
-def _spread(values: list[float]) -> list[float]:
-    return [float(v) for v in scale(np.array(values))] if values else []
 
 
 def _shade(value: float) -> tuple[float, ...]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.renderers.base import scale
+from m2ib.renderers.base import heat_of, heat_range, scale
 from m2ib.renderers.formatting import format_number
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ValuesRenderer:
         small = rows.shape[1] > _READABLE
         cell = Markup('<td class="figure cell" style="--value:{:.3f}" title="{}">{}</td>')
         body = Markup("")
-        for row, line in zip(rows, scale(rows), strict=True):
+        for row, line in zip(rows, heat_of(attribution, rows), strict=True):
             texts = [(shade, format_number(value)) for value, shade in zip(row, line, strict=True)]
             cells = Markup("").join(cell.format(shade, text, "" if small else text) for shade, text in texts)
             body += Markup("<tr>{}</tr>").format(cells)
@@ -50,7 +50,8 @@ class ValuesRenderer:
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         rows = attribution.grid.reshape(-1, attribution.grid.shape[-1])
-        heat = axes.imshow(rows, cmap="inferno", aspect="auto")
+        low, high = heat_range(attribution, rows)
+        heat = axes.imshow(rows, cmap="inferno", aspect="auto", vmin=low, vmax=high)
         unit = attribution.unit or attribution.method
         axes.figure.colorbar(heat, ax=axes).set_label(f"{unit} per position")
 

@@ -82,6 +82,7 @@ def save(explanation: AttributionPair, folder: Path, *, force: bool = False) -> 
                     "unit": attribution.unit,
                     "additive": attribution.additive,
                     "warnings": list(attribution.warnings),
+                    "full": attribution.full,
                     "layout": asdict(attribution.layout),
                     "renderer": attribution.renderer.name,
                     "view": attribution.renderer.store(attribution.view, folder, str(number)),
@@ -153,5 +154,6 @@ def _attribution(
         renderer=renderer,
         unit=row.get("unit", "nats"),
         additive=row.get("additive", True),
+        full=row.get("full"),
         warnings=tuple(row.get("warnings", row["origin"].get("warnings", ()))),
     )

@@ -65,7 +65,7 @@ def test_one_map_alone(explanation: m2ib.Explanation) -> None:
 
 def test_warnings_stand_there_and_nothing_breaks_out(explanation: m2ib.Explanation) -> None:
     evil = '</script></iframe>"><script>alert(1)</script>&amp;'
-    text = replace(explanation["text"], origin={"warnings": [evil]})
+    text = replace(explanation["text"], warnings=(evil,))
     text = replace(text, view={"text": evil}, method=evil)
     cell = Cell(text._repr_html_())
     assert cell.tags == ["div", "iframe"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import torch
 from PIL import Image
 
 import m2ib
-from m2ib.contract.attribution import Attribution
+from m2ib.contract.attribution import Attribution, Curve
 from m2ib.contract.layout import Token
 from m2ib.page.explanation import render_page
 from m2ib.renderers import ImageRenderer, TextRenderer, ValuesRenderer, renderer_named, scale
@@ -177,7 +178,7 @@ def test_a_contrast_says_what_it_is_about(explanation: m2ib.Explanation, tmp_pat
     assert "The map here explains <q>id5 id60 id7</q> alone" in page
     figure = explanation.figure()
     titles = [axes.get_title() for axes in figure.axes]
-    assert "text (layer 1)\nid5 id60 id7 rather than id61" in titles
+    assert "text (layer 1), no similarity to keep\nid5 id60 id7 rather than id61" in titles
     files = {"source": "/a/bark.wav", "sha256": "0", "rather_than": ["/a/mew.wav"]}
     sound = dataclasses.replace(explanation["image"], origin=files)
     page = render_page([m2ib.Explanation((sound, explanation["text"]), 0.5)])
@@ -190,8 +191,53 @@ def test_the_page_tells_of_nats_on_special_tokens(explanation: m2ib.Explanation)
         text = dataclasses.replace(a, grid=np.array(grid, np.float32))
         page = render_page([m2ib.Explanation((explanation["image"], text), 0.5)])
         assert ("92 % of the nats lie on special tokens" in page) is said
-    assert "<span>10 nats</span>" in page
+    assert "<span>0 nats</span>" in page
     assert "<span>30 nats</span>" in page
+
+
+def test_a_map_that_holds_next_to_nothing_looks_so(explanation: m2ib.Explanation) -> None:
+    """It was stretched from its least to its greatest value. Full is a bit a channel: 32 ln 2."""
+    grid = np.array([0, 1, 2, 4, 0], np.float32)
+    text = dataclasses.replace(explanation["text"], grid=grid)
+    page = render_page([m2ib.Explanation((explanation["image"], text), 0.5)])
+    assert "<span>22.18 nats</span>" in page
+    assert text.full == pytest.approx(32 * math.log(2))
+    assert f'style="--value:{4 / text.full:.3f}"' in page
+    (axes,) = (
+        each
+        for each in m2ib.Explanation(
+            (dataclasses.replace(explanation["image"], grid=grid[:4].reshape(2, 2), against=None), text), 0.5
+        )
+        .figure()
+        .axes
+        if each.get_title().startswith("image")
+    )
+    assert axes.images[-1].get_clim() == pytest.approx((0, text.full))
+    assert text.scores.max() == 1  # for looking at the map alone, as ever
+
+
+@pytest.mark.parametrize(
+    ("fit", "noise", "kept", "said"),
+    [
+        ((0.25, 0.02), 0.02, 0.0, "kept 0% of the similarity"),
+        ((0.25, 0.2), 0.05, 0.75, "kept 75% of the similarity"),
+        ((0.25, 0.3), 0.05, 1.25, "The fit kept the similarity"),
+        ((-0.02, 0.1), -0.05, None, "There was no similarity to keep"),
+        ((0.055, 0.1), 0.05, None, "There was no similarity to keep"),
+    ],
+)
+def test_a_page_says_how_much_of_the_similarity_a_fit_kept(
+    explanation: m2ib.Explanation, fit: Any, noise: float, kept: float | None, said: str, tmp_path: Path
+) -> None:
+    curve = Curve(fit, (1.0, 0.5), (0.0, 0.0), noise)
+    assert curve.kept == (None if kept is None else pytest.approx(kept))
+    changed = dataclasses.replace(explanation["text"], curve=curve, warnings=("text: beware",))
+    page = render_page([m2ib.Explanation((explanation["image"], changed), 0.5)])
+    assert said in page
+    assert '<p class="note">text: beware</p>' in page
+    m2ib.Explanation((explanation["image"], changed), 0.5).save(tmp_path / "saved")
+    loaded = m2ib.load_explanation(tmp_path / "saved")["text"]
+    assert (loaded.curve, loaded.warnings, loaded.full) == (curve, changed.warnings, changed.full)
 
 
 def test_figures_of_long_texts_are_tall(explanation: m2ib.Explanation) -> None:

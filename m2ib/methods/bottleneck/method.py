@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -43,9 +45,11 @@ def prepare(batch: Batch, settings: FitSettings) -> PreparedBatch:
             fast=batch.fast,
             advance=advance,
         )
+        channels = recording.activation.shape[encoder.layer(settings.layer).channel_axis]
+        full = channels * math.log(2) / each  # a bit for each channel of a whole cell
         sigmas = [settings.smooth * count for count in shifts.counts or (1,) * len(encoder.stride or ())]
         return [
-            _joined(shifts, layout, fits[number * each : (number + 1) * each], sigmas)
+            replace(_joined(shifts, layout, fits[number * each : (number + 1) * each], sigmas), full=full)
             for number, layout in enumerate(batch.layouts)
         ]
 
