@@ -149,7 +149,7 @@ class Encoder:
               gives with that layer's output replaced; None: ``embed`` is run with the earlier blocks skipped
     stride    for ``shifts`` and ``smooth``: how many samples the grid's cells are apart along the LAST axes of the input
               tensor, which are the last axes of the grid too: (14, 14) for patches of 14 pixels, (5,) for
-              windows of 5 samples. None where there is no such step: texts, grids that depend on the layer
+              windows of 5 samples; or a function of the layer, for convolutions. None where there is no such step: texts
     presets   settings that suit this encoder by the name of a preset, over those of ``m2ib.PRESETS``
     reference for ``standardize``: gives raw inputs, always the same, whose activations are what is usual; or None
     attention that its blocks attend, for methods that read attention; None for an encoder without
@@ -170,7 +170,7 @@ class Encoder:
     renderer: Renderer | None = None
     collate: Callable[[Sequence[Any]], Inputs] = stack
     tail: Callable[[Tensor, int, Any], Tensor] | None = None
-    stride: tuple[int, ...] | None = None
+    stride: tuple[int, ...] | Callable[[int], tuple[int, ...] | None] | None = None
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reference: Callable[[], Sequence[Any]] | None = None
     attention: Attention | None = None
@@ -205,6 +205,10 @@ class Encoder:
             f"{self.modality or 'encoder'}: its stem is a name, {self.stem!r}; m2ib.adapt(module, encoders={{...}}) "
             "makes a model of it"
         )
+
+    def step(self, layer: int) -> tuple[int, ...] | None:
+        """``stride`` of the grid at a layer."""
+        return self.stride(layer) if callable(self.stride) else self.stride
 
     @property
     def default_layer(self) -> int:

@@ -58,7 +58,7 @@ class Truth:
         if not told:
             axes = even_axes(shape, self.frame)
         strides = [length / len(axis.spans) for length, axis in zip(shape, axes, strict=True)]
-        if told and encoder.stride is not None:
+        if told and encoder.stride is not None and not callable(encoder.stride):
             last = min(len(strides), len(encoder.stride))
             strides[-last:] = encoder.stride[-last:]
         return on_samples(places, self.raster, axes, shape, strides)

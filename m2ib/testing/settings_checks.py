@@ -64,9 +64,17 @@ def check_presets(context: CheckContext) -> None:
 
 def check_stride(context: CheckContext) -> None:
     """The step of the grid's cells fits the input."""
-    stride = context.declared("stride")
+    context.declared("stride")
+    layer = context.encoder.default_layer
+    stride = context.encoder.step(layer)
+    if stride is None:
+        return  # cells of this layer do not tile the input
     for number, item in enumerate(context.items):
         inputs, grid = item.inputs, item.layout.grid
+        if callable(context.encoder.stride):
+            activation = record(context.encoder, context.batch(item), layer).activation
+            channels = context.encoder.layer(layer).channel_axis % activation.ndim
+            grid = tuple(length for axis, length in enumerate(activation.shape) if axis not in (0, channels))
         require(
             isinstance(inputs, Tensor) and grid is not None,
             f"example {number}: a stride is for inputs of one tensor whose grid is the same at all layers; leave it None",

@@ -33,7 +33,13 @@ Region = tuple[float, float, float, float]
 
 
 class Preparation(Protocol):
-    """How a model's pixels are made: of a raw image, or of a tensor that holds them already."""
+    """How a model's pixels are made: of a raw image, or of a tensor that holds them already.
+
+    size  (rows, columns) of the model's input, or the side of a square
+    """
+
+    @property
+    def size(self) -> tuple[int, int] | int: ...
 
     def prepare(self, raw: Any, layout: Layout) -> Item: ...
 

@@ -2,17 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor
 
+from m2ib.activations.capture import replaced_value
 from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
 from m2ib_adapters.inputs.images import Preparation
 from m2ib_adapters.inputs.tensors import pixels_of, tensor_of
 from m2ib_adapters.towers.patches import Patches
+
+
+def map_steps(
+    embed: Callable[[Any], Tensor], layers: Sequence[Layer], size: tuple[int, int]
+) -> Callable[[int], tuple[int, ...] | None]:
+    """For a tower of convolutions: how many pixels apart the cells of each layer's map are; None where they do not tile.
+
+    Found by one run of a blank image, at the first question.
+    """
+    found: dict[int, tuple[int, ...] | None] = {}
+
+    def look(number: int, value: Any) -> Any:
+        shape = layers[number].read(value).shape
+        channels = layers[number].channel_axis % len(shape)
+        cells = [length for axis, length in enumerate(shape) if axis not in (0, channels)]  # rows, columns
+        tiles = len(cells) == 2 and all(
+            pixels % count == 0 for pixels, count in zip(size, cells, strict=True)
+        )
+        found[number] = (
+            tuple(pixels // count for pixels, count in zip(size, cells, strict=True)) if tiles else None
+        )
+        return value
+
+    def step(layer: int) -> tuple[int, ...] | None:
+        if not found:
+            weight = next(layers[0].module.parameters())
+            with torch.no_grad(), ExitStack() as stack:
+                for number, place in enumerate(layers):
+                    stack.enter_context(replaced_value(place, partial(look, number)))
+                embed(torch.zeros(1, 3, *size, device=weight.device, dtype=weight.dtype))
+        return found.get(layer)
+
+    return step
 
 
 def image_encoder(
@@ -40,6 +77,10 @@ def image_encoder(
     def describe(pixels: Inputs) -> Item:
         return placed(preparation.describe(tensor_of(pixels, "image"), layout))
 
+    if patches is None and layout.grid is None:
+        side = preparation.size
+        whole = (side, side) if isinstance(side, int) else side
+        others = {"stride": map_steps(embed, layers, whole), **others}
     if patches is not None:
         others = {"stride": patches.stride, "degradation": patches.fading(size), **others}
     return Encoder(modality="image", prepare=prepare, describe=describe, embed=embed, layers=layers, **others)

@@ -13,6 +13,7 @@ from torch import Tensor
 from m2ib.activations.capture import record
 from m2ib.activations.reference import References
 from m2ib.contract.attribution import Curve
+from m2ib.contract.degradation import holds_numbers
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch
@@ -20,13 +21,20 @@ from m2ib.methods.bottleneck.fit import Fit, fit_bottlenecks
 from m2ib.methods.bottleneck.settings import FitSettings, shifts_by_axis
 from m2ib.methods.bottleneck.shifts import Shifts
 from m2ib.methods.bottleneck.smooth import smoothed
+from m2ib.notices import warn
 
 
 def prepare(batch: Batch, settings: FitSettings) -> PreparedBatch:
     """The inputs, and their shifts, once up to the layer; with the statistics that the settings ask for."""
     encoder, shifts = batch.encoder, Shifts()
-    if encoder.stride is not None and settings.shifts != 1:
-        shifts = Shifts(shifts_by_axis(batch.modality, settings.shifts, encoder.stride), encoder.stride)
+    step = encoder.step(settings.layer)
+    if step is not None and settings.shifts != 1:
+        shifts = Shifts(shifts_by_axis(batch.modality, settings.shifts, step), step)
+    if step is None and settings.preset is not None and holds_numbers(batch.inputs):
+        warn(
+            f"{batch.modality}: the preset {settings.preset!r} goes without shifts and smooth, for the encoder does not tell how "
+            "far its cells are apart (Encoder.stride)"
+        )
     recording = record(encoder, shifts.apply(batch.inputs), settings.layer)  # of (N * shifts, ...)
     embedding = recording.embedding[shifts.still :: shifts.number]  # (N, D) of those that are not moved
     statistics = None
@@ -47,7 +55,7 @@ def prepare(batch: Batch, settings: FitSettings) -> PreparedBatch:
         )
         channels = recording.activation.shape[encoder.layer(settings.layer).channel_axis]
         full = channels * math.log(2) / each  # a bit for each channel of a whole cell
-        sigmas = [settings.smooth * count for count in shifts.counts or (1,) * len(encoder.stride or ())]
+        sigmas = [settings.smooth * count for count in shifts.counts or (1,) * len(step or ())]
         return [
             replace(_joined(shifts, layout, fits[number * each : (number + 1) * each], sigmas), full=full)
             for number, layout in enumerate(batch.layouts)

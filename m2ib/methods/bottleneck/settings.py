@@ -32,7 +32,7 @@ def _checked_shifts(value: Any, encoder: Encoder) -> ShiftCounts:
     shifts = counts if several else counts[0]
     if math.prod(counts) == 1:
         return 1
-    if encoder.stride is not None:
+    if encoder.stride is not None and not callable(encoder.stride):  # else once the layer is known
         shifts_by_axis(encoder.modality, shifts, encoder.stride)
     return shifts
 
