@@ -183,14 +183,42 @@ def _explain_group(
     references = {modality: dict(reference) for modality, reference in used if reference is not None}
     if references:
         provenance["reference"] = references
+    usual = _usual(model, plan, columns, anchors)
     explanations = []
     for number, pair in enumerate(pairs):
         first, second = (
             _attribution(model, pair[n], plan, settings[n], maps[n][number], against[n][number])
             for n in (0, 1)
         )
-        explanations.append(Explanation((first, second), similarities[number], provenance))
+        compared = {place: _place(row[number], similarities[number]) for place, row in usual.items()}
+        known = {**provenance, "usual": compared} if compared else provenance
+        explanations.append(Explanation((first, second), similarities[number], known))
     return explanations
+
+
+def _usual(
+    model: Model, plan: Plan, columns: Sequence[Sequence[PreparedInput]], anchors: Sequence[Tensor]
+) -> dict[str, Tensor]:
+    """For each side's modality, the cosines (N, K) of what is usual there to the other side; nothing for a contrast."""
+    if any(column[0].others for column in columns):
+        return {}
+    found = {}
+    for n in (0, 1):
+        modality = columns[n][0].modality
+        cosines = plan.references.cosines(model, modality, anchors[1 - n])
+        if cosines is not None:
+            found[modality if modality != columns[1 - n][0].modality else f"{modality} {n}"] = cosines
+    return found
+
+
+def _place(usual: Tensor, similarity: float) -> dict[str, Any]:
+    """Where a similarity stands among usual ones (K,)."""
+    return {
+        "inputs": len(usual),
+        "below": round(float((usual < similarity).double().mean()), 4),
+        "median": round(float(usual.double().median()), 4),
+        "greatest": round(float(usual.max()), 4),
+    }
 
 
 def explain_side(

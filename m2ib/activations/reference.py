@@ -1,4 +1,4 @@
-"""What activations of a layer usually are, by channel: the statistics behind ``standardize``.
+"""What is usual: how similar other inputs are, and what activations of a layer are, by channel, for ``standardize``.
 
 IBA (Schulz et al. 2020) lets its bottleneck work on a' = (a - mean) / std, both estimated on data. Noise of
 variance 1 and the KL's standard-normal prior then suit every layer and channel, whatever their scale. Here the
@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from m2ib.activations.capture import record
 from m2ib.contract.encoder import Encoder
@@ -44,6 +45,10 @@ class Statistics:
         return self.mean.to(activation).view(shape), self.std.to(activation).view(shape)
 
 
+USUAL = 32
+"""So many reference inputs are compared with."""
+
+_embedded: WeakKeyDictionary[Encoder, tuple[int, Tensor]] = WeakKeyDictionary()
 # By encoder and layer, of the adapter's own reference inputs: with the state of the weights they were made with.
 _known: WeakKeyDictionary[Encoder, dict[int, tuple[int, Statistics]]] = WeakKeyDictionary()
 
@@ -70,6 +75,7 @@ class References:
                     f"reference for {modality}: {raws!r:.80} is not a list of raw inputs; give some"
                 )
             self._given[modality] = raws
+        self._embedded: dict[str, tuple[int, Tensor]] = {}
         self._found: dict[tuple[str, int, int], Statistics] = {}
 
     def check(self, model: Model, modality: str) -> None:
@@ -84,6 +90,24 @@ class References:
                 f"standardize for {modality}: this model brings no reference inputs; give some, as in "
                 f"reference={{{modality!r}: [first, second, ...]}}"
             )
+
+    def cosines(self, model: Model, modality: str, others: Tensor) -> Tensor | None:
+        """(N, K) between embeddings (N, D) of other inputs and the first reference inputs; None where there are none."""
+        encoder, state = model.encoder(modality), _state(model.module)
+        raws = self._given.get(modality)
+        if raws is None and encoder.reference is None:
+            return None
+        known = _embedded.get(encoder) if raws is None else self._embedded.get(modality)
+        if known is None or known[0] != state:
+            items = [model.item(modality, raw) for raw in list(raws or encoder.reference())[:USUAL]]  # type: ignore[misc]
+            with torch.no_grad():
+                rows = [encoder.embed(model.collate(modality, [item])) for item in items]  # (1, D) each
+            known = state, normalize(torch.cat(rows).float(), dim=-1)
+            if raws is None:
+                _embedded[encoder] = known
+            else:
+                self._embedded[modality] = known
+        return normalize(others.float(), dim=-1) @ known[1].to(others.device).T
 
     def statistics(self, model: Model, modality: str, layer: int) -> Statistics:
         """Of a layer's activations over the reference inputs."""

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from m2ib.contract.attribution import AttributionPair
 from m2ib.errors import StorageError
 from m2ib.page.comparison import render_comparison
-from m2ib.page.parts import attribution_values, introduction, table_rows
+from m2ib.page.parts import attribution_values, introduction, table_rows, usual_words
 from m2ib.page.templates import joined_scripts, template
 from m2ib.paths import is_url, local_path
 
@@ -39,6 +39,7 @@ def render_page(
             "note": notes[number] if number < len(notes) else "",
             "remark": remarks[number] if number < len(remarks) else ("", ()),
             "similarity": f"{explanation.similarity:.4f}",
+            "usual": usual_words(explanation),
             "sides": [attribution_values(each, f"e{number}-{n}") for n, each in enumerate(explanation)],
             "provenance": table_rows(explanation.provenance),
         }

@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from m2ib.contract.attribution import Attribution, Curve
+from m2ib.contract.attribution import Attribution, AttributionPair, Curve
 from m2ib.registry.discovery import list_methods
 from m2ib.renderers.formatting import format_number
 from m2ib.renderers.names import contrasted, ensemble, file_name
@@ -32,6 +32,20 @@ def attribution_values(attribution: Attribution, ident: str) -> dict[str, Any]:
         "settings": table_rows(attribution.settings),
         "origin": table_rows(attribution.origin),
     }
+
+
+def usual_words(explanation: AttributionPair) -> str:
+    """Where the similarity stands among those of the model's reference inputs, in words; empty where it has none."""
+    places = explanation.provenance.get("usual", {})
+    found = [
+        f"{place['below']:.0%} of {place['inputs']} reference inputs ({modality}; median {place['median']:.3f})"
+        for modality, place in places.items()
+    ]
+    if not found:
+        return ""
+    unrelated = all(place["below"] < 0.5 for place in places.values())
+    caution = "No more similar than unrelated inputs usually are. " if unrelated else ""
+    return f"{caution}More similar to the other side than {' and than '.join(found)}."
 
 
 def introduction(methods: Iterable[str]) -> str:

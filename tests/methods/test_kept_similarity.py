@@ -123,3 +123,30 @@ def test_tables_have_the_warnings_of_their_maps(photo: m2ib.Model, tmp_path: Pat
     assert "the fit lost the similarity" in said["image"]
     assert said["text"] == ""
     assert any("m2ib of image: 1 map has warnings" in remark for remark in remarks(results))
+
+
+def test_a_similarity_stands_among_usual_ones(photo: m2ib.Model, tmp_path: Path) -> None:
+    """An unrelated caption looked like any other."""
+    texts, picture = photo.encoder("text").reference, skimage.data.chelsea()
+    assert texts is not None
+    captions = texts()[:32]
+    embedded = torch.cat([photo.embed("text", photo.preprocess("text", [each])) for each in captions])
+    cosines = photo.embed("image", photo.preprocess("image", [picture])) @ embedded.T  # (1, 32)
+    for text, caution in (("a cat", False), ("quarterly tax report in dutch", True)):
+        found = m2ib.explain(photo, image=picture, text=text, steps=1, samples=1)
+        place = found.provenance["usual"]["text"]
+        assert place["inputs"] == 32
+        assert place["below"] == pytest.approx((cosines < found.similarity).double().mean().item(), abs=1e-4)
+        assert place["median"] == pytest.approx(cosines.median().item(), abs=1e-4)
+        page = found.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
+        assert ("No more similar than unrelated inputs usually are" in page) is caution
+        assert f"{place['below']:.0%} of 32 reference inputs (text;" in page
+
+
+def test_usual_inputs_of_the_caller_s_own(clip64: m2ib.Model) -> None:
+    pixels = torch.randn(3, 32, 32, dtype=torch.float64)
+    assert "usual" not in m2ib.explain(clip64, image=pixels, text=IDS).provenance
+    own = [torch.tensor([START, number, END]) for number in (5, 6, 7)]
+    found = m2ib.explain(clip64, image=pixels, text=IDS, reference={"text": own})
+    assert found.provenance["usual"].keys() == {"text"}
+    assert found.provenance["usual"]["text"]["inputs"] == 3

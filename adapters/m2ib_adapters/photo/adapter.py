@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -104,7 +105,9 @@ def _image_encoder(module: JoinedModel, preparation: ImagePreparation) -> Encode
             z = after.module(z)  # (M, C, H, W)
         return network.global_pool(network.bn2(network.conv_head(z)))  # (M, 1280)
 
-    return image_encoder(embed, preparation, Layout(), layers, defaults=Defaults(layer=14), tail=tail)
+    return image_encoder(
+        embed, preparation, Layout(), layers, defaults=Defaults(layer=14), tail=tail, reference=_photographs
+    )
 
 
 def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
@@ -132,4 +135,34 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
         attention=Attention(None, by_sdpa_of(network.config)),  # the mean of what is not padding
     )
     encoder = text_encoder(tower, coder)
-    return replace(encoder, defaults=Defaults(layer=3))
+    return replace(encoder, defaults=Defaults(layer=3), reference=_captions)
+
+
+def _photographs() -> list[Any]:
+    """Those of scikit-image that its package holds."""
+    import skimage.data
+
+    names = (
+        "astronaut",
+        "chelsea",
+        "coffee",
+        "rocket",
+        "grass",
+        "gravel",
+        "brick",
+        "coins",
+        "horse",
+        "moon",
+        "retina",
+    )
+    return [np.asarray(getattr(skimage.data, name)()) for name in names]
+
+
+def _captions() -> list[str]:
+    """Of every 31st class of ImageNet, which the image side was trained to tell apart."""
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo()
+    return [
+        f"a photo of a {info.index_to_description(number).split(',')[0]}" for number in range(0, 1000, 31)
+    ]
