@@ -1,13 +1,15 @@
-"""The pictures that installed packages bring, through each preparation of pictures: what came of them, by format.
+"""The pictures and sounds that installed packages bring, through each preparation of their kind: what came of them, by format.
 
-    python tests/benchmarks/pictures.py          # counts by format
-    python tests/benchmarks/pictures.py --each   # and a line for each file
+    python tests/benchmarks/files.py          # counts by format
+    python tests/benchmarks/files.py --each   # and a line for each file
 
-pydicom's test data and scikit-image's images; nothing is fetched. A traceback ends the run with 1.
+pydicom's test data, scikit-image's images, scipy's test sounds, and pygame's where it is installed; nothing is fetched.
+A traceback ends the run with 1.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import warnings
 from collections import Counter
@@ -22,28 +24,40 @@ from PIL import Image
 from m2ib.contract.layout import Layout
 from m2ib.errors import M2IBError
 from m2ib_adapters.cxr.preprocess import XrayPreparation
+from m2ib_adapters.inputs.audio import AudioPreparation
 from m2ib_adapters.inputs.depth import DepthPreparation
 from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.thermal import ThermalPreparation
 
+_SOUNDS = {"scipy": "io/tests/data", "pygame": "examples/data"}
 _IMAGE = ImagePreparation((224, 224), (0.5,) * 3, (0.5,) * 3)
-_WAYS: dict[str, Callable[[str], Any]] = {
+_PICTURES: dict[str, Callable[[str], Any]] = {
     "image": lambda path: _IMAGE.prepare(path, Layout()),
     "x-ray": lambda path: XrayPreparation("mimic", 224).prepare(path, Layout()),
     "depth": lambda path: DepthPreparation().prepare(path),
     "thermal": lambda path: ThermalPreparation().prepare(path),
 }
+_HEARD: dict[str, Callable[[str], Any]] = {"audio": lambda path: AudioPreparation().prepare(path)}
 
 
-def files() -> Iterator[Path]:
-    """Of both packages, those that are no code."""
-    paths = {Path(name) for name in pydicom.data.get_testdata_files()}
-    paths |= set((Path(skimage.__file__).parent / "data").iterdir())
-    yield from sorted(path for path in paths if path.is_file() and path.suffix not in (".py", ".pyi"))
+def files() -> Iterator[tuple[Path, dict[str, Callable[[str], Any]]]]:
+    """Those that are no code, with the ways that they go."""
+    pictures = {Path(name) for name in pydicom.data.get_testdata_files()}
+    pictures |= set((Path(skimage.__file__).parent / "data").iterdir())
+    for path in sorted(path for path in pictures if path.is_file() and path.suffix not in (".py", ".pyi")):
+        yield path, _PICTURES
+    for package, folder in _SOUNDS.items():
+        spec = importlib.util.find_spec(package)
+        for place in (spec.submodule_search_locations or []) if spec else []:
+            for path in sorted(Path(place, folder).glob("*")):
+                if path.suffix in (".wav", ".mp3", ".ogg"):
+                    yield path, _HEARD
 
 
 def format_of(path: Path) -> str:
     """DICOM by its transfer syntax, others by what Pillow calls them, else by the suffix."""
+    if path.suffix in (".wav", ".mp3", ".ogg"):
+        return path.suffix
     try:
         with Image.open(path) as image:
             return str(image.format)
@@ -73,21 +87,22 @@ def outcome(make: Callable[[str], Any], path: Path) -> tuple[str, str]:
 def main() -> None:
     warnings.simplefilter("ignore")  # what libraries say while formats are told
     counts: Counter[tuple[str, str, str]] = Counter()
-    for path in files():
-        for way, make in _WAYS.items():
+    for path, ways in files():
+        for way, make in ways.items():
             word, said = outcome(make, path)
             counts[format_of(path), way, word] += 1
             if "--each" in sys.argv:
                 print(f"{path.name}\t{way}\t{word}\t{said.replace(str(path), path.name)}")
     for kind in sorted({kind for kind, _, _ in counts}):
         print(kind)
-        for way in _WAYS:
+        for way in (*_PICTURES, *_HEARD):
             found = ", ".join(
                 f"{word} {counts[kind, way, word]}"
                 for word in ("read", "warned", "refused", "TRACEBACK")
                 if counts[kind, way, word]
             )
-            print(f"    {way:8} {found}")
+            if found:
+                print(f"    {way:8} {found}")
     sys.exit(any(word == "TRACEBACK" for _, _, word in counts))
 
 
