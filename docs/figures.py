@@ -70,7 +70,7 @@ def draw_beta(model: m2ib.Model, made: Scene) -> Figure:
     betas = (0.01, 0.1, 1, 10)
     figure, panels = row(len(betas))
     for panel, beta in zip(panels, betas, strict=True):
-        found = maps(model, made, beta=beta, steps=20)
+        found = maps(model, made, beta={"image": beta}, steps=20)
         show(panel, made, found, f"beta {beta:g}: {found.grid.sum():,.0f} nats")
     return figure
 

@@ -28,6 +28,9 @@ from m2ib.testing import check_adapter
 from molecules import ATOMS, CHLORIDE, PAIRS, SCRIPT, install
 from naive import capacity
 
+# Its texts are three words, of which a fit may keep none.
+pytestmark = pytest.mark.filterwarnings("ignore:text. the fit lost the similarity:m2ib.M2IBWarning")
+
 ROOT = Path(__file__).parents[2]
 
 

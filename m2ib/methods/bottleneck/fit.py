@@ -178,7 +178,7 @@ def fit_bottlenecks(
     return fits
 
 
-_LITTLE = 0.25  # of the similarity
+_LITTLE = 0.1  # of the similarity
 
 
 def _lost(encoder: Encoder, curve: Curve, settings: FitSettings) -> tuple[str, ...]:
