@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import warnings
 from argparse import Namespace
 from collections import defaultdict
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from m2ib.errors import CheckpointError
 from m2ib.notices import warn
 from m2ib_adapters.checkpoints import loading
+from m2ib_adapters.inputs.media import ignoring
 
 _SHOWN = 5  # keys that a message names
 _NESTS = ("state_dict", "model_state_dict", "model")  # where training checkpoints keep the weights
@@ -111,10 +111,9 @@ def _content(path: Path, source: str, mapped: bool) -> Any:
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of what the error then says
-            with torch.serialization.safe_globals(_harmless()):
-                return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+        # the warning is of what the error then says
+        with ignoring(UserWarning), torch.serialization.safe_globals(_harmless()):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except SafetensorError as error:
         raise CheckpointError(f"{source} is not a safetensors file: {error}") from error
     except (pickle.UnpicklingError, IndexError, AttributeError, TypeError, EOFError) as error:

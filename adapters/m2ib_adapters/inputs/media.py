@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import tempfile
@@ -29,6 +30,10 @@ _FAULTS: dict[type[Exception], str] = {
     PermissionError: "cannot be read: permission denied",
 }
 _FILTERS = RLock()
+if hasattr(os, "register_at_fork"):  # a child has no thread that would give it back
+    os.register_at_fork(
+        before=_FILTERS.acquire, after_in_parent=_FILTERS.release, after_in_child=_FILTERS.release
+    )
 _LONGEST_NAME = 300  # characters in a message
 MAX_PIXELS = 178_956_970  # 0.5 GiB of RGB
 
