@@ -18,7 +18,7 @@ from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch
 from m2ib.methods.bottleneck.fit import Fit, fit_bottlenecks
-from m2ib.methods.bottleneck.settings import FitSettings, shifts_by_axis
+from m2ib.methods.bottleneck.settings import PRESETS, FitSettings, shifts_by_axis
 from m2ib.methods.bottleneck.shifts import Shifts
 from m2ib.methods.bottleneck.smooth import smoothed
 from m2ib.notices import warn
@@ -30,7 +30,8 @@ def prepare(batch: Batch, settings: FitSettings) -> PreparedBatch:
     step = encoder.step(settings.layer)
     if step is not None and settings.shifts != 1:
         shifts = Shifts(shifts_by_axis(batch.modality, settings.shifts, step), step)
-    if step is None and settings.preset is not None and holds_numbers(batch.inputs):
+    together = {**PRESETS.get(settings.preset or "", {}), **encoder.presets.get(settings.preset or "", {})}
+    if step is None and {"shifts", "smooth"} & set(together) and holds_numbers(batch.inputs):
         warn(
             f"{batch.modality}: the preset {settings.preset!r} goes without shifts and smooth, for the encoder does not tell how "
             "far its cells are apart (Encoder.stride)"
