@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from m2ib.activations.reach import nearest, reaching_layers
 from m2ib.adapting.layers import find_layers, looked_at, named_layer, run_order
 from m2ib.adapting.layouts import Described, Proof
+from m2ib.contract.degradation import Fading
 from m2ib.contract.encoder import Encoder, Layer, Prepare
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
@@ -92,7 +93,11 @@ def _finished(model: Model, modality: str, encoder: Encoder, example: Any) -> En
     usual = encoder.default_layer
     layer = usual if usual in good or encoder.defaults.layer is not None else nearest(usual, good)
     stride = encoder.stride or proof.stride(item.inputs)
-    return replace(finished, defaults=replace(encoder.defaults, layer=layer), stride=stride)
+    degradation = encoder.degradation
+    if degradation is None and getattr(item.view, "read", None) is not None:
+        degradation = Fading(step=proof.stride(item.inputs))  # what no cell reads stays
+    defaults = replace(encoder.defaults, layer=layer)
+    return replace(finished, defaults=defaults, stride=stride, degradation=degradation)
 
 
 def _with_layers(module: nn.Module, encoder: Encoder, batch: Inputs | None, who: str) -> Encoder:

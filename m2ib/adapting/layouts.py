@@ -21,7 +21,7 @@ from torch import Tensor
 from m2ib.activations.capture import record, replaced_value
 from m2ib.adapting.layers import embedded
 from m2ib.adapting.shapes import keeps_proportions, shape_text
-from m2ib.adapting.views import token_texts, view_of
+from m2ib.adapting.views import view_of
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
@@ -40,6 +40,7 @@ class Proof:
         self._looked_at = looked_at  # whether the axes of named layers were found with an example
         self._encoder = encoder
         self._known: dict[object, Layout] = {}
+        self._steps: dict[object, int] = {}  # of patches, whose last one may leave a border
 
     def item(self, inputs: Any, origin: dict[str, Any]) -> Item:
         """Inputs without batch axis as an :class:`Item`. Raises :class:`AdapterError` for a layout that is not proven."""
@@ -51,7 +52,7 @@ class Proof:
         key = shape_text(inputs)
         if key not in self._known:
             self._known[key] = self._said(inputs) or self._proven(inputs)
-        layout, view = view_of(inputs, self._known[key])
+        layout, view = view_of(inputs, self._known[key], self._steps.get(key))
         return Item(inputs, layout, view, {**origin, "inputs": key})
 
     def _said(self, inputs: Inputs) -> Layout | None:
@@ -66,11 +67,10 @@ class Proof:
 
     def stride(self, inputs: Inputs) -> tuple[int, ...] | None:
         """The step from cell to cell in the input, where the layout was proven with one; else None."""
-        known = self._known.get(shape_text(inputs))
-        if known is None or self._encoder.layout is not None or known.grid is None or token_texts(inputs):
+        known, step = self._known.get(shape_text(inputs)), self._steps.get(shape_text(inputs))
+        if known is None or known.grid is None or step is None:
             return None
-        assert isinstance(inputs, Tensor)
-        return (inputs.shape[-1] // known.grid[-1],) * len(known.grid)
+        return (step,) * len(known.grid)
 
     def _proven(self, inputs: Inputs) -> Layout:
         model, encoder = self._model, self._encoder
@@ -113,6 +113,7 @@ class Proof:
         for grid, step in _grids(tuple(batch.shape[1:]), count):
             index = self._told_apart(batch, before, grid, step)
             if index is not None:
+                self._steps[shape_text(batch[0])] = step
                 whole = index == list(range(len(before)))
                 return Layout(grid, None if whole else tuple(index))
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -465,3 +466,22 @@ def test_a_batch_of_one_is_taken_as_the_one(layout: m2ib.Layout | None) -> None:
         assert item.layout.grid == (4, 4)
     with pytest.raises(m2ib.InputError, match=r"^image: this is a batch of 2, give one of them"):
         model.item("image", torch.stack([pixels, pixels]))
+
+
+def test_patches_that_leave_a_border_lie_where_they_are() -> None:
+    """They were stretched over all of the input, and their step with them: 17 of 70 pixels in place of 16."""
+    module = Patched((16, 16)).eval()
+    image = torch.randn(3, 70, 54, generator=torch.Generator().manual_seed(0))
+    model = m2ib.adapt(module, {"image": m2ib.Encoder(embed=module)}, examples={"image": image})
+    encoder, item = model.encoders["image"], model.item("image", image)
+    assert encoder.stride == (16, 16)
+    assert item.layout.grid == (4, 3)
+    assert [axis.spans[-1] for axis in item.layout.axes] == [(48.0, 64.0), (32.0, 48.0)]
+    found = m2ib.explain(model, ("image", image), ("image", image.flip(2)), method="uniform")[0]
+    raised = replace(found, grid=np.eye(4, 3)).scores
+    assert raised.shape == (70, 54)
+    assert raised[:64, :48].any()
+    assert not raised[64:].any()
+    assert not raised[:, 48:].any()
+    kept = encoder.degradation.apply(image[None], torch.zeros(1, 70, 54), item.layout)  # type: ignore[union-attr]
+    assert kept.shape == (1, 3, 70, 54)
