@@ -17,7 +17,7 @@ def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Pa
     """Write ``results.csv``, ``maps.csv``, ``settings.json`` and the page ``index.html``; the page's path.
 
     results.csv  one row for each seed, modality, method, control and metric
-    maps.csv     one row for each map; an empty cell where a metric does not apply
+    maps.csv     one row for each map, with its warnings; an empty cell where a metric does not apply
 
     Raises :class:`StorageError`.
     """
@@ -28,10 +28,11 @@ def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Pa
         (
             *(each.seed, each.scene, each.modality, each.method, each.control, each.kind),
             *(each.values.get(metric, "") for metric in measured),
+            "; ".join(each.warnings),
         )
         for each in benchmark.maps
     ]
-    heads = ("seed", "scene", "modality", "method", "control", "kind", *measured)
+    heads = ("seed", "scene", "modality", "method", "control", "kind", *measured, "warnings")
     write_files(
         place,
         {

@@ -144,6 +144,7 @@ class ModalityRun:
         evaluate(self.model, self.pairs(), study, self.folder, show_progress=show_progress, title=title)
         asked = {str(question.scene.seed): question for question in self.asked}
         with Store(self.folder) as store:
+            warnings = store.warnings()
             found = [
                 MapScores(
                     self.seed,
@@ -153,6 +154,7 @@ class ModalityRun:
                     self.control,
                     asked[pair].absent if self.control == "absent object" else asked[pair].kind,
                     applicable(scores),
+                    tuple(warnings.get((0, name, self.seed, pair), ())),
                 )
                 for name in methods
                 for pair, scores in store.scores_of(0, name, self.seed).items()

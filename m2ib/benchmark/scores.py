@@ -64,6 +64,7 @@ class MapScores:
     control   "" for a map of what is there
     kind      asked for
     values    metric -> value, of those that apply
+    warnings  of the map and its input
     """
 
     seed: int
@@ -73,6 +74,7 @@ class MapScores:
     control: Control
     kind: str
     values: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
 
 def applicable(scores: Mapping[str, float]) -> dict[str, float]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -111,10 +110,9 @@ def read_results(folder: str | Path, *, paper: str | None = None) -> Results:
         notes = [*store.notes("bad row"), *store.notes("bad pair")]
         cases = store.fact("cases") or ()
         warnings: dict[tuple[int, str, str], tuple[str, ...]] = {}
-        for place, text in store.notes("warning"):
-            side, method, _, pair = json.loads(place)
+        for (side, method, _, pair), texts in store.warnings().items():
             said = warnings.get((side, method, pair), ())
-            warnings[side, method, pair] = tuple(dict.fromkeys((*said, text)))
+            warnings[side, method, pair] = tuple(dict.fromkeys((*said, *texts)))
         pairs = store.fact("pairs") or 0
         return Results(folder, asked, tables, pairs, notes, settings, curves, cases, warnings)
 

@@ -12,7 +12,6 @@ of one that was not.
 from __future__ import annotations
 
 import itertools
-import json
 import time
 import zlib
 from collections.abc import Iterator, Sequence
@@ -222,9 +221,9 @@ class _Evaluation:
                 truth = chunk.pairs[number].truths[place] if plan.name == ORACLE else None
                 grid = made.grid if truth is None else truth.cells(made.grid.shape)
                 found[number] = np.asarray(grid, dtype=np.float64), seconds
-                map_of = [place, *run, chunk.pairs[number].pair.id]
+                map_of = (place, *run, chunk.pairs[number].pair.id)
                 for text in dict.fromkeys((*every[number].origin.get("warnings", ()), *made.warnings)):
-                    self.store.note("warning", json.dumps(map_of, ensure_ascii=False), text)
+                    self.store.warn(map_of, text)
         return [found[number] for number in range(len(chunk.pairs))]
 
     def _scored(

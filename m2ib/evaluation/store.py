@@ -169,6 +169,18 @@ class Store:
         """(place, text), in order of writing."""
         return self._read("SELECT place, text FROM notes WHERE kind = ? ORDER BY rowid", (kind,))
 
+    def warn(self, map_of: tuple[int, str, int, str], text: str) -> None:
+        """Something to be told of a map of this side, method, seed and pair."""
+        self.note("warning", json.dumps(map_of, ensure_ascii=False), text)
+
+    def warnings(self) -> dict[tuple[int, str, int, str], list[str]]:
+        """What :meth:`warn` wrote, by side, method, seed and pair."""
+        found: dict[tuple[int, str, int, str], list[str]] = {}
+        for place, text in self.notes("warning"):
+            side, method, seed, pair = json.loads(place)
+            found.setdefault((side, method, seed, pair), []).append(text)
+        return found
+
     def scores(self) -> list[Score]:
         """All of them, in an order of their own that does not depend on when they were written."""
         rows = self._read(

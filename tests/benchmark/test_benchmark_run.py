@@ -131,6 +131,7 @@ def test_files(measured: Benchmark, tmp_path: Path) -> None:
     with (page.parent / "maps.csv").open() as file:
         maps = list(csv.DictReader(file))
     assert len(maps) == len(measured.maps)
+    assert [row["warnings"] for row in maps] == ["; ".join(each.warnings) for each in measured.maps]
     with (page.parent / "results.csv").open() as file:
         results = list(csv.DictReader(file))
     assert list(results[0]) == ["seed", "modality", "method", "control", "metric", "value", "maps"]
@@ -179,6 +180,7 @@ def test_missed_gates_are_shown(measured: Benchmark, tmp_path: Path) -> None:
     assert html.count('class="FAIL"') == len(failed)
 
 
+@pytest.mark.filterwarnings("ignore:.*goes without shifts and smooth:m2ib.M2IBWarning")
 def test_a_plugins_model_without_axes() -> None:
     found = run_scenes(spotter(), scenes=4, seeds=[1]).figures
     assert ("text", "rise", "", "pointing") not in found  # it is not known how its words are hidden
