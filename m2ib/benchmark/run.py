@@ -16,7 +16,7 @@ from m2ib.benchmark.gates import GateOutcome, outcomes
 from m2ib.benchmark.health import TEXT, health
 from m2ib.benchmark.modality_run import Example, ModalityRun, study_of
 from m2ib.benchmark.scores import COLUMNS, Key, MapScores, Means, figures, means
-from m2ib.contract.model import Model
+from m2ib.contract.model import Model, check_model
 from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.evaluation.store import FILE
@@ -102,9 +102,11 @@ def run_scenes(
     takes first). ``seconds`` leave out what is the same for every method: making the inputs ready and
     embedding the other side.
 
-    Raises :class:`SettingError`, :class:`InputError` for an input that the model does not take, and
-    :class:`StorageError` for a folder of another benchmark.
+    Raises :class:`SettingError`, :class:`InputError` for what is no model and for an input that the model
+    does not take, and :class:`StorageError` for a folder of another benchmark.
     """
+    for each in (model,) if random_weights is None else (model, random_weights):
+        check_model(each, "benchmark")
     known = _modalities(model)
     chosen = known if modalities is None else _names(modalities, known)
     named, numbers = checked(scenes, seeds, methods, split, batch_size, settings)

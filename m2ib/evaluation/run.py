@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from m2ib.contract.model import Model
+from m2ib.contract.model import Model, check_model
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.cases import find_cases, to_plain
@@ -75,8 +75,9 @@ def evaluate(
     Gives the folder. :func:`m2ib.evaluation.results.read_results` reads its tables.
 
     Raises :class:`SettingError` for a study that does not hold together, :class:`StorageError` for a folder of
-    another evaluation, and :class:`InputError` where no pair can be used.
+    another evaluation, and :class:`InputError` where no pair can be used or ``model`` is none.
     """
+    check_model(model, "evaluate")
     checked = check(study, pairs)
     folder = local_path(folder)
     prepare_folder(folder, force=True)

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from m2ib.contract.model import Model
+from m2ib.contract.model import Model, check_model
 from m2ib.contract.settings import own_value
 from m2ib.data.pairs import Pairs
 from m2ib.evaluation.results import Results, read_results
@@ -39,8 +39,10 @@ def tune(
     each side.
 
     Raises :class:`SettingError` for a search that does not hold together and without Optuna, :class:`StorageError`
-    for a folder of another search, and :class:`InputError` for too few pairs or a metric without a score.
+    for a folder of another search, and :class:`InputError` for too few pairs, a metric without a score
+    or a ``model`` that is none.
     """
+    check_model(model, "tune")
     search = check(search, pairs)
     require_optuna()
     points = points_of(search, model, pairs.modalities)

@@ -11,6 +11,12 @@ import torch
 from torch import nn
 
 import m2ib
+from m2ib.benchmark import run_scenes
+from m2ib.data.pairs import Pairs
+from m2ib.evaluation.run import evaluate
+from m2ib.evaluation.study import Study
+from m2ib.tuning.run import tune
+from m2ib.tuning.search import Search
 from m2ib_adapters.openclip.transform import transformed_images
 from open_clip_models import VIT, photo
 from tiny_clip import END, START, save_tiny_clip
@@ -134,13 +140,18 @@ def test_another_class_is_refused_in_one_line(name: str, checkpoint: Any, messag
     assert len(str(caught.value)) < 300
 
 
-def test_what_is_no_model_of_m2ib(net: Any) -> None:
-    calls = [
-        lambda model: m2ib.explain(model, image=photo(), text=IDS),
-        lambda model: m2ib.explain_many(model, []),
-        lambda model: m2ib.good_layers(model, "text", IDS),
-    ]
-    for call, who in zip(calls, ("explain", "explain_many", "good_layers"), strict=True):
+def test_what_is_no_model_of_m2ib(net: Any, tmp_path: Path) -> None:
+    pairs = Pairs("none", ("image", "text"), tuple)
+    study = Study(("uniform",), ("confidence-drop",), limit=1)
+    calls: dict[str, Any] = {
+        "explain": lambda model: m2ib.explain(model, image=photo(), text=IDS),
+        "explain_many": lambda model: m2ib.explain_many(model, []),
+        "good_layers": lambda model: m2ib.good_layers(model, "text", IDS),
+        "evaluate": lambda model: evaluate(model, pairs, study, tmp_path / "evaluation"),
+        "tune": lambda model: tune(model, pairs, Search("image", "drop"), tmp_path / "search"),
+        "benchmark": lambda model: run_scenes(model, scenes=1),
+    }
+    for who, call in calls.items():
         with pytest.raises(
             m2ib.InputError,
             match=rf"{who}: the model is a CLIPModel, .*load_model\('clip', checkpoint=net\)",
@@ -148,6 +159,9 @@ def test_what_is_no_model_of_m2ib(net: Any) -> None:
             call(net)
         with pytest.raises(m2ib.InputError, match=r"load it first: m2ib.load_model\('clip'\)"):
             call("clip")
+    with pytest.raises(m2ib.InputError, match="benchmark: the model is a CLIPModel"):
+        run_scenes(m2ib.load_model("clip", checkpoint=net), scenes=1, random_weights=net)
+    assert not list(tmp_path.iterdir())
 
 
 def compose(**config: Any) -> Any:

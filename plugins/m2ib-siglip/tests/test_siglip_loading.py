@@ -237,3 +237,12 @@ def test_another_class_in_memory() -> None:
         m2ib.CheckpointError, match="is a torch Linear in memory, not a SiglipModel or Siglip2Model"
     ):
         m2ib.load_model("siglip", checkpoint=torch.nn.Linear(2, 2))
+
+
+def test_a_model_from_nowhere_says_what_is_assumed(first: Path) -> None:
+    from transformers import SiglipModel
+
+    net = SiglipModel.from_pretrained(first)
+    net.name_or_path = ""
+    with pytest.warns(m2ib.M2IBWarning, match="without processor=, so pixels are prepared with SigLIP's values"):
+        m2ib.load_model("siglip", checkpoint=net)

@@ -65,6 +65,12 @@ def load(
         module = unwrapped("siglip", checkpoint, both)
         check(module.config)
         parts = parts_nearby("siglip", module, processor, tokenizer, pillow=not _is_flexible(module.config))
+        if parts.image is None and not _is_flexible(module.config):
+            m2ib.warn(
+                "siglip: the model in memory came without processor=, so pixels are prepared with SigLIP's values; give "
+                "it if the model was trained with others",
+                stacklevel=4,
+            )
     else:
         module, options = from_transformers(
             "siglip", source, kinds, check=check, dtype=dtype, attn_implementation=attention
