@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,20 +18,21 @@ from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib_adapters.checkpoints import loading
+from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.processors import processed_images
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
-from m2ib_adapters.memory import Parts, described, parts_nearby, parts_of, place_of, unwrapped
+from m2ib_adapters.memory import Parts, described, parts_nearby, parts_of, place_of, unwrapped, weights_of
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
 from m2ib_adapters.towers.pooled import PooledBlock, run_pooled
 from m2ib_adapters.towers.text import TextTower, text_encoder
-from m2ib_adapters.transformers_models import base_of, from_transformers
+from m2ib_adapters.transformers_models import base_of, from_transformers, from_weights
 
 DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
 _NO_TOKENIZER = (
@@ -40,6 +43,7 @@ _NO_TOKENIZER = (
 def load(
     *,
     checkpoint: Any = None,
+    config: Any = None,
     device: torch.device,
     dtype: torch.dtype,
     attention: str | None = None,
@@ -51,7 +55,8 @@ def load(
     """A CLIP of any size with a ViT.
 
     checkpoint  a hub id or a folder written by ``save_pretrained``; or a ``CLIPModel`` in memory, also inside PEFT's
-                model or torch.compile's, which is taken and left as it is
+                model or torch.compile's, which is taken and left as it is; or a file of weights alone, with ``config``
+    config      of such a file: the hub id or folder whose config.json, image processor and tokenizer are the model's
     attention   transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
     processor   transformers' ``CLIPProcessor`` or image processor; None: the checkpoint's own
     tokenizer   transformers' tokenizer; None: the processor's, else the checkpoint's own
@@ -62,9 +67,9 @@ def load(
     from transformers import CLIPModel
 
     if isinstance(checkpoint, nn.Module):
-        if attention is not None or image_size is not None:
+        if attention is not None or image_size is not None or config is not None:
             raise SettingError(
-                "clip: attention and image_size are those of the model in memory; leave them out"
+                "clip: attention, image_size and config are those of the model in memory; leave them out"
             )
         module = unwrapped("clip", checkpoint, (CLIPModel,))
         parts, source = parts_nearby("clip", module, processor, tokenizer), described(checkpoint)
@@ -78,9 +83,11 @@ def load(
     else:
         source = place_of("clip", checkpoint, DEFAULT_CHECKPOINT, (CLIPModel,))
         kinds = {"clip": CLIPModel}
-        module, options = from_transformers("clip", source, kinds, dtype=dtype, attn_implementation=attention)
+        place, file = weights_of("clip", source, config, DEFAULT_CHECKPOINT)
+        read = partial(from_weights, "clip", file) if file else partial(from_transformers, "clip")
+        module, options = read(place, kinds, dtype=dtype, attn_implementation=attention)
         module = module.to(device).eval()
-        parts, missing = parts_of("clip", source, options, processor, tokenizer), _NO_TOKENIZER
+        parts, missing = parts_of("clip", place, options, processor, tokenizer), _NO_TOKENIZER
         if image_size is not None:
             parts = _resize(module, image_size, parts)
     encoders = {
@@ -88,7 +95,9 @@ def load(
         "text": _text_encoder(module, parts.tokenizer, missing),
     }
     origin: dict[str, Any] = {"checkpoint": source, "architecture": _describe(module.config)}
-    if not isinstance(checkpoint, nn.Module) and base_of(source) != source:
+    if config is not None:
+        origin |= {"config": str(config), "sha256": sha256(Path(source))}
+    elif not isinstance(checkpoint, nn.Module) and base_of(source) != source:
         origin["base"] = base_of(source)
     if image_size is not None:
         origin |= {"image_size": image_size, "positions": "interpolated"}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -45,6 +46,30 @@ def place_of(adapter: str, checkpoint: Any, usual: str, kinds: tuple[type, ...] 
         if checkpoint is None
         else path_of(adapter, checkpoint, ways + (f", or a {named} in memory" if named else ""))
     )
+
+
+def weights_of(adapter: str, checkpoint: str, config: Any, usual: str) -> tuple[str, Path | None]:
+    """The folder or hub id that describes the model, and the file of its weights where ``checkpoint`` is one.
+
+    config  the ``config`` option: what describes a file of weights
+    usual   an example of one
+
+    Raises :class:`CheckpointError` for a file that nothing describes, and :class:`SettingError` for a config without one.
+    """
+    file = Path(checkpoint)
+    if not file.is_file():
+        if config is None:
+            return checkpoint, None
+        raise SettingError(
+            f"{adapter}: config is for a checkpoint that is a file of weights, and {checkpoint!r} is none; leave it out"
+        )
+    if config is None:
+        raise CheckpointError(
+            f"{adapter}: checkpoint {checkpoint!r} is a file, which does not say what model its weights are of; "
+            f"say it too with config={usual!r} or another hub id or folder with its config.json; or give a folder written by "
+            "save_pretrained"
+        )
+    return path_of(adapter, config, "config is a hub id or a folder with config.json"), file
 
 
 def unwrapped(adapter: str, net: nn.Module, kinds: tuple[type, ...]) -> Any:

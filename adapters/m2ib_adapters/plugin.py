@@ -26,9 +26,9 @@ ADAPTERS = (
         "CLIP through transformers",
         _PAIR,
         "m2ib_adapters.clip:load",
-        "any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32), local folder, or the model in memory",
+        "any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32), local folder, file of weights, or the model in memory",
         "m2ib[clip]",
-        options=("attention", "processor", "tokenizer", "image_size", "image"),
+        options=("config", "attention", "processor", "tokenizer", "image_size", "image"),
         attention=_PAIR,
     ),
     AdapterSpec(

@@ -141,6 +141,63 @@ def test_a_clips_folder_with_changed_names(folder: Path, tmp_path: Path, prefix:
     assert all(torch.equal(weights[key], value) for key, value in wanted.module.state_dict().items())
 
 
+@pytest.mark.parametrize("prefix", ["", "module.model."])
+@pytest.mark.parametrize("name", ["a.safetensors", "b.pt", "c.ckpt"])
+def test_a_clips_weights_alone(folder: Path, tmp_path: Path, prefix: str, name: str) -> None:
+    """They are another model's than those beside the config.json."""
+    from transformers import CLIPModel
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    config = tmp_path / "described"
+    shutil.copytree(folder, config)
+    CLIPImageProcessorPil(size=40, crop_size=32, image_mean=0.3).save_pretrained(config)
+    torch.manual_seed(5)
+    net = CLIPModel(CLIPModel.from_pretrained(folder).config)
+    state = {prefix + key: value for key, value in net.state_dict().items()}
+    file = tmp_path / name
+    if name.endswith("safetensors"):
+        save_file(state, file)
+    else:
+        torch.save(trained({"state_dict": state}) if name.endswith("ckpt") else state, file)
+    model = m2ib.load_model("clip", checkpoint=file, config=config, device="cpu")
+    weights = model.module.state_dict()
+    assert all(torch.equal(weights[key], value) for key, value in net.state_dict().items())
+    assert model.item("image", photo()).origin["mean"] == pytest.approx([0.3] * 3)
+    assert (model.origin["checkpoint"], model.origin["config"]) == (str(file), str(config))
+
+
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        ({}, {}, "is a file, which does not say what model its weights are of; say it too with config='openai/"),
+        ({"visual_projection.weight": None}, {"config": ""}, "lacks or misshapes 1 weights that the config.json of '.*' describes, first visual_projection.weight;"),
+        ({"visual_projection.weight": torch.ones(3, 3)}, {"config": ""}, "lacks or misshapes 1 weights .* first visual_projection.weight;"),
+        ({"text_model.encoder.layers.3.mlp.fc1.bias": torch.ones(3)}, {"config": ""}, "holds 1 weights that the config.json of .* does not describe, first text_model.encoder.layers.3"),
+    ],
+)  # fmt: skip
+def test_weights_of_another_clip(
+    folder: Path, tmp_path: Path, change: dict[str, Any], options: dict[str, Any], message: str
+) -> None:
+    from safetensors.torch import load_file
+
+    state = load_file(folder / "model.safetensors") | change
+    torch.save({key: value for key, value in state.items() if value is not None}, tmp_path / "weights.pt")
+    options = {name: folder for name in options}
+    with pytest.raises(m2ib.CheckpointError, match=message):
+        m2ib.load_model("clip", checkpoint=tmp_path / "weights.pt", device="cpu", **options)
+
+
+def test_config_is_of_a_file_of_weights(folder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    with pytest.raises(m2ib.SettingError, match="config is for a checkpoint that is a file of weights, and"):
+        m2ib.load_model("clip", checkpoint=folder, config=folder, device="cpu")
+    state = load_file(folder / "model.safetensors")
+    torch.save(state | {"classifier.weight": torch.ones(3)}, tmp_path / "weights.pt")
+    with pytest.warns(m2ib.M2IBWarning, match="beside the model's, which are left out: classifier.weight"):
+        m2ib.load_model("clip", checkpoint=tmp_path / "weights.pt", config=folder, device="cpu")
+
+
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing", "ignore:.*without processor=")
 def test_a_peft_folder_is_merged_into_its_base(folder: Path, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")

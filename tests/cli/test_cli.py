@@ -200,7 +200,7 @@ CHECKPOINTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "a file": (
         lambda clip: clip / "config.json",
-        "is a file; give a local folder written by save_pretrained",
+        "is a file, which does not say what model its weights are of; say it too with config=",
     ),
     "some folder": (lambda clip: clip.parent, "is a folder without config.json; give a local folder"),
     "no name": (lambda clip: Path("no name!"), "is neither a folder nor a hub id such as 'name/model'"),

@@ -244,5 +244,7 @@ def test_a_model_from_nowhere_says_what_is_assumed(first: Path) -> None:
 
     net = SiglipModel.from_pretrained(first)
     net.name_or_path = ""
-    with pytest.warns(m2ib.M2IBWarning, match="without processor=, so pixels are prepared with SigLIP's values"):
+    with pytest.warns(
+        m2ib.M2IBWarning, match="without processor=, so pixels are prepared with SigLIP's values"
+    ):
         m2ib.load_model("siglip", checkpoint=net)
