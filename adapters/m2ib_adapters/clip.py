@@ -43,12 +43,12 @@ _NO_TOKENIZER = (
 def load(
     *,
     checkpoint: Any = None,
-    config: Any = None,
     device: torch.device,
     dtype: torch.dtype,
     attention: str | None = None,
     processor: Any = None,
     tokenizer: Any = None,
+    config: Any = None,
     image_size: int | None = None,
     image: Mapping[str, Any] | None = None,
 ) -> Model:
@@ -56,10 +56,10 @@ def load(
 
     checkpoint  a hub id or a folder written by ``save_pretrained``; or a ``CLIPModel`` in memory, also inside PEFT's
                 model or torch.compile's, which is taken and left as it is; or a file of weights alone, with ``config``
-    config      of such a file: the hub id or folder whose config.json, image processor and tokenizer are the model's
     attention   transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
     processor   transformers' ``CLIPProcessor`` or image processor; None: the checkpoint's own
     tokenizer   transformers' tokenizer; None: the processor's, else the checkpoint's own
+    config      of a file of weights: the hub id or folder whose config.json, image processor and tokenizer are the model's
     image_size  pixels along a side of the images, in place of the checkpoint's: positions are interpolated to it, and the
                 sizes of the image processor change with it
     image       how raw images are read: page, minimum, maximum

@@ -28,7 +28,7 @@ ADAPTERS = (
         "m2ib_adapters.clip:load",
         "any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32), local folder, file of weights, or the model in memory",
         "m2ib[clip]",
-        options=("config", "attention", "processor", "tokenizer", "image_size", "image"),
+        options=("attention", "processor", "tokenizer", "config", "image_size", "image"),
         attention=_PAIR,
     ),
     AdapterSpec(
@@ -48,7 +48,7 @@ ADAPTERS = (
         "m2ib_adapters.cxr.adapter:load",
         "CXR-RePaiR and any other CLIP state dict in OpenAI's format, ViT or ResNet",
         "m2ib[cxr]",
-        options=("preprocess", "equalize", "image"),
+        options=("preprocess", "equalize", "image_size", "image"),
         attention=_PAIR,
     ),
     AdapterSpec(

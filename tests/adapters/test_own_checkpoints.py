@@ -182,7 +182,7 @@ def test_weights_of_another_clip(
 
     state = load_file(folder / "model.safetensors") | change
     torch.save({key: value for key, value in state.items() if value is not None}, tmp_path / "weights.pt")
-    options = {name: folder for name in options}
+    options = dict.fromkeys(options, folder)
     with pytest.raises(m2ib.CheckpointError, match=message):
         m2ib.load_model("clip", checkpoint=tmp_path / "weights.pt", device="cpu", **options)
 

@@ -16,6 +16,7 @@ from m2ib.errors import CheckpointError, SettingError
 from m2ib_adapters.cxr.openai_format import model_config
 from m2ib_adapters.cxr.preprocess import XrayPreparation, way_named
 from m2ib_adapters.files import sha256
+from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.tokens import coder
 from m2ib_adapters.openclip.adapter import build
 from m2ib_adapters.openclip.architectures import Architecture
@@ -34,6 +35,7 @@ def load(
     dtype: torch.dtype,
     preprocess: Any = "mimic",
     equalize: bool | None = None,
+    image_size: int | None = None,
     image: Mapping[str, Any] | None = None,
 ) -> Model:
     """Any CLIP whose state dict is in OpenAI's format, with the pixels of CXR-RePaiR.
@@ -44,10 +46,13 @@ def load(
     equalize    whether the histogram of grey levels is equalised first; of a DICOM over all its values, as
                 MIMIC-CXR-JPG's files were made. None: with "mimic" a DICOM is, for the model was trained on such
                 files; other pictures are taken as they are
+    image_size  pixels along a side of the images, in place of the file's; a ViT's positions are interpolated to it
     image       how raw images are read: page, minimum, maximum
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
+    from open_clip.model import resize_pos_embed
+
     way_named(preprocess)
     if equalize is not None and not isinstance(equalize, bool):
         raise SettingError(f"{_WHO}: equalize is True or False, not {equalize!r}")
@@ -55,16 +60,41 @@ def load(
     state = read_state(path, _WHO)
     who = f"{_WHO}: checkpoint {str(path)!r}"
     config = model_config(state, who)
+    origin: dict[str, Any] = {}
+    if image_size is not None:
+        _resize(config["vision_cfg"], image_size)
+        origin = {"image_size": image_size, "positions": "interpolated"}
     module: Any = construct(Architecture(f"of {str(path)!r}", config), True, _WHO)
     weights = fit_to(module, state)
+    if image_size is not None:
+        positions = (
+            "visual.positional_embedding"  # (1 + G * G, C), float32: half is not interpolated on every CPU
+        )
+        weights[positions] = weights[positions].float()
+        resize_pos_embed(weights, module)
     if wrong := differences(module, weights):
         raise CheckpointError(f"{who} is not in OpenAI's CLIP format: {listed(wrong)}")
     module.load_state_dict(weights)  # into float32, whatever the file holds
     module = module.to(device=device, dtype=dtype).eval()
     preparation = XrayPreparation(preprocess, config["vision_cfg"]["image_size"], equalize).given(image, _WHO)
     context = config["text_cfg"]["context_length"]
-    model = build(module, preparation, _coder(context), context, _origin(path, config))
+    model = build(module, preparation, _coder(context), context, _origin(path, config) | origin)
     return _with_defaults(model, resnet=isinstance(config["vision_cfg"]["layers"], list))
+
+
+def _resize(vision: dict[str, Any], side: Any) -> None:
+    """Say so many pixels in the configuration. Raises :class:`SettingError`."""
+    check_count(side, "image_size", _WHO)
+    if "patch_size" not in vision:
+        raise SettingError(
+            f"{_WHO}: image_size is {side}, and this file is a ResNet's, whose positions are not interpolated; leave it "
+            f"out: images are of {vision['image_size']} pixels"
+        )
+    if side < vision["patch_size"]:
+        raise SettingError(
+            f"{_WHO}: image_size is {side}, less than a patch of {vision['patch_size']} pixels"
+        )
+    vision["image_size"] = side
 
 
 def _file(checkpoint: Any) -> Path:

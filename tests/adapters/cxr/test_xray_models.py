@@ -245,6 +245,38 @@ def test_files_that_are_none(tmp_path: Path) -> None:
             m2ib.load_model("cxr-repair", checkpoint=checkpoint, **CPU)
 
 
+@pytest.mark.parametrize("stored", [torch.float64, torch.float16])
+def test_positions_are_interpolated_to_another_size(tmp_path: Path, stored: torch.dtype) -> None:
+    """A grid of 4 x 4 to 7 x 7 and a rest of 4 pixels, against plain functions."""
+    file = save(vit_state(), tmp_path / "vit.pt", stored)
+    model = m2ib.load_model("cxr-repair", checkpoint=file, image_size=60, **CPU)
+    state = rounded({key: value.to(stored) for key, value in vit_state().items()})
+    first, grid = state["visual.positional_embedding"].float().split([1, 16])
+    square = grid.T.reshape(1, -1, 4, 4)
+    larger = torch.nn.functional.interpolate(
+        square, (7, 7), mode="bicubic", align_corners=False, antialias=True
+    )
+    state["visual.positional_embedding"] = torch.cat([first, larger[0].flatten(1).T]).double()
+    pixels = model.preprocess("image", [picture()])
+    assert pixels.shape == (1, 3, 60, 60)
+    assert model.item("image", picture()).layout.grid == (7, 7)
+    with evaluating(model.module), torch.no_grad():
+        got = model.encoder("image").embed(pixels)
+    assert torch.allclose(got, encode_vit(state, pixels), rtol=1e-5, atol=1e-5)
+    assert (model.origin["image_size"], model.origin["positions"]) == (60, "interpolated")
+
+
+def test_sizes_that_cannot_be(vit_file: Path, tmp_path: Path) -> None:
+    resnet = save(resnet_state(), tmp_path / "resnet.pt")
+    for file, size, reason in (
+        (vit_file, 7, "image_size is 7, less than a patch of 8 pixels"),
+        (vit_file, "big", "image_size is a whole number > 0, not 'big'"),
+        (resnet, 96, "image_size is 96, and this file is a ResNet's, whose positions are not interpolated"),
+    ):
+        with pytest.raises(m2ib.SettingError, match=f"cxr-repair: {reason}"):
+            m2ib.load_model("cxr-repair", checkpoint=file, image_size=size, **CPU)
+
+
 def test_options_that_are_none(vit_file: Path) -> None:
     for options, reason in (
         (
@@ -253,7 +285,10 @@ def test_options_that_are_none(vit_file: Path) -> None:
         ),
         ({"preprocess": None}, r"cxr-repair: preprocess None is unknown"),
         ({"equalize": "yes"}, r"cxr-repair: equalize is True or False, not 'yes'"),
-        ({"size": 3}, r"adapter 'cxr-repair' has no option 'size'. It has preprocess, equalize, image"),
+        (
+            {"size": 3},
+            r"adapter 'cxr-repair' has no option 'size'. It has preprocess, equalize, image_size, image",
+        ),
     ):
         with pytest.raises(m2ib.SettingError, match=reason):
             m2ib.load_model("cxr-repair", checkpoint=vit_file, device="cpu", **options)
