@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
+from torch.nn.functional import cosine_similarity, normalize
 
 from m2ib.activations.reference import References
 from m2ib.contract.attribution import Attribution, Renderer
@@ -240,7 +240,8 @@ def explain_side(
 
 def _given(model: Model, column: Sequence[PreparedInput]) -> PreparedBatch:
     """Vectors in place of inputs: embeddings without a map."""
-    vectors = torch.stack([side.vector for side in column if side.vector is not None])  # (N, D)
+    given = [side.vector for side in column if side.vector is not None]  # (D,) float64 each
+    vectors = normalize(torch.stack([each / each.abs().max() for each in given]), dim=-1)  # (N, D)
     precision = torch.promote_types(model.dtype, torch.float32)
     nothing = [Map(np.zeros(0))] * len(column)
     return PreparedBatch(vectors.to(model.device, precision), lambda targets, advance: nothing)
@@ -294,7 +295,7 @@ def _attribution(
     if warned:
         origin["warnings"] = list(warned)
     against = None if opposite is None else opposite.grid
-    warnings = tuple(dict.fromkeys((*warned, *found.warnings)))
+    warnings = tuple(dict.fromkeys((*warned, *found.warnings, *found.remarks)))
     return replace(made, origin=origin, against=against, warnings=warnings)
 
 
@@ -317,7 +318,7 @@ def attribution_of(
         unit=plan.method.unit,
         additive=plan.method.additive,
         full=found.full,
-        warnings=tuple(dict.fromkeys((*item.origin.get("warnings", ()), *found.warnings))),
+        warnings=tuple(dict.fromkeys((*item.origin.get("warnings", ()), *found.warnings, *found.remarks))),
     )
 
 

@@ -103,6 +103,11 @@ def cut_graph(encoder: Encoder, layer: int) -> AdapterError:
 def check_differentiable(encoder: Encoder, layer: int) -> None:
     """Raises :class:`AdapterError` for parts after a layer that have no gradient: what goes round them has, and alone counts."""
     for block in encoder.blocks[layer + 1 :]:
+        if any(weight.is_inference() for weight in block.module.parameters()):
+            raise AdapterError(
+                f"{encoder.modality}: the weights of {block.name} were made under torch.inference_mode and have no gradient; make "
+                "or load the module outside of it"
+            )
         for name, part in block.module.named_modules():
             if type(part).__module__.startswith(_WITHOUT_GRADIENT):
                 raise AdapterError(

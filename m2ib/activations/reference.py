@@ -45,6 +45,7 @@ class Statistics:
         return self.mean.to(activation).view(shape), self.std.to(activation).view(shape)
 
 
+_SAMPLE = 1024  # values of each tensor by which a change is noticed
 USUAL = 32
 """So many reference inputs are compared with."""
 
@@ -102,12 +103,17 @@ class References:
             items = [model.item(modality, raw) for raw in list(raws or encoder.reference())[:USUAL]]  # type: ignore[misc]
             with torch.no_grad():
                 rows = [encoder.embed(model.collate(modality, [item])) for item in items]  # (1, D) each
-            known = state, normalize(torch.cat(rows).float(), dim=-1)
-            if raws is None:
-                _embedded[encoder] = known
-            else:
-                self._embedded[modality] = known
+            known = self._keep(encoder, state, rows)
         return normalize(others.float(), dim=-1) @ known[1].to(others.device).T
+
+    def _keep(self, encoder: Encoder, state: int, rows: Sequence[Tensor]) -> tuple[int, Tensor]:
+        """Embeddings (1, D) of the first reference inputs, as long as the weights stay as they are."""
+        known = state, normalize(torch.cat(list(rows[:USUAL])).float(), dim=-1)
+        if encoder.modality in self._given:
+            self._embedded[encoder.modality] = known
+        else:
+            _embedded[encoder] = known
+        return known
 
     def statistics(self, model: Model, modality: str, layer: int) -> Statistics:
         """Of a layer's activations over the reference inputs."""
@@ -116,29 +122,40 @@ class References:
         if raws is not None:
             key = modality, layer, _state(model.module)
             if key not in self._found:
-                self._found[key] = _estimate(model, modality, layer, raws, "given")
+                self._found[key], rows = _estimate(model, modality, layer, raws, "given")
+                self._keep(encoder, key[2], rows)
             return self._found[key]
         assert encoder.reference is not None  # checked before
         known, state = _known.setdefault(encoder, {}), _state(model.module)
         if layer not in known or known[layer][0] != state:
-            known[layer] = state, _estimate(model, modality, layer, encoder.reference(), "the adapter's")
+            found, rows = _estimate(model, modality, layer, encoder.reference(), "the adapter's")
+            known[layer] = state, found
+            self._keep(encoder, state, rows)
         return known[layer][1]
 
 
 def _state(module: nn.Module) -> int:
-    """Changes with the weights, whether they are replaced or changed in place."""
-    tensors = chain(module.parameters(), module.buffers())
-    return hash(tuple((tensor.data_ptr(), tensor._version) for tensor in tensors))
+    """Changes with the weights, whether they are replaced or changed in place, also past autograd's count (``.data``)."""
+    tensors = list(chain(module.parameters(), module.buffers()))
+    plain = [each for each in tensors if type(each) in (nn.Parameter, Tensor) and each.numel()]
+    samples = [each.detach().flatten()[:: 1 + each.numel() // _SAMPLE].double().sum() for each in plain]
+    sums = torch.stack([each.to(samples[0].device) for each in samples]).tolist() if samples else []
+    return hash((*((tensor.data_ptr(), tensor._version) for tensor in tensors), *sums))
 
 
-def _estimate(model: Model, modality: str, layer: int, raws: Sequence[Any], source: str) -> Statistics:
-    """One input after the other, so that nothing depends on a batch; their moments joined (Chan et al. 1979)."""
+def _estimate(
+    model: Model, modality: str, layer: int, raws: Sequence[Any], source: str
+) -> tuple[Statistics, list[Tensor]]:
+    """With the inputs' embeddings, (1, D) each. One input after the other, so that nothing depends on a batch; their moments joined (Chan et al. 1979)."""
     encoder = model.encoder(modality)
     place = encoder.layer(layer)
+    embeddings: list[Tensor] = []
     count, mean, squares = 0, torch.zeros((), device="cpu"), torch.zeros((), device="cpu")
     for raw in raws:
         item = model.item(modality, raw)
-        activation = record(encoder, model.collate(modality, [item]), layer).activation  # (1, ...)
+        recording = record(encoder, model.collate(modality, [item]), layer)
+        embeddings.append(recording.embedding)
+        activation = recording.activation  # (1, ...)
         rows = activation.detach().cpu().double().movedim(place.channel_axis, -1)  # (1, ..., C)
         rows = rows[:, : item.layout.read].flatten(0, -2)  # (P, C); a slice to None is all
         more, own = len(rows), rows.mean(0)  # (C,)
@@ -151,4 +168,4 @@ def _estimate(model: Model, modality: str, layer: int, raws: Sequence[Any], sour
         raise InputError(
             f"reference for {modality}: the model gives NaN or infinite values at layer {layer} for them"
         )
-    return Statistics(mean, std.clamp_min(STD_FLOOR), {"inputs": len(raws), "from": source})
+    return Statistics(mean, std.clamp_min(STD_FLOOR), {"inputs": len(raws), "from": source}), embeddings

@@ -151,7 +151,8 @@ class Encoder:
               tensor, which are the last axes of the grid too: (14, 14) for patches of 14 pixels, (5,) for
               windows of 5 samples; or a function of the layer, for convolutions. None where there is no such step: texts
     presets   settings that suit this encoder by the name of a preset, over those of ``m2ib.PRESETS``
-    reference for ``standardize``: gives raw inputs, always the same, whose activations are what is usual; or None
+    reference gives raw inputs, always the same, or :class:`Item`s that no option of the user's changes: what is usual, for
+              ``standardize`` and to compare a similarity with; or None
     attention that its blocks attend, for methods that read attention; None for an encoder without
     degradation how parts of an input are taken out, for methods that hide and for metrics: see
               ``m2ib/contract/degradation.py``. None: an input of numbers fades to 0 along its last axes; token ids cannot be hidden

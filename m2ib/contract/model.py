@@ -81,6 +81,8 @@ class Model:
 
     def _item(self, modality: str, raw: Any, truncate: bool) -> Item:
         encoder = self.encoder(modality)
+        if isinstance(raw, Item):
+            return raw
         if isinstance(raw, Tensor) and raw.is_floating_point() and not torch.isfinite(raw).all():
             raise InputError(f"{modality}: the tensor holds NaN or infinite values")
         with torch.device("cpu"), collected_warnings() as warned:  # whatever the caller's default device is
@@ -176,7 +178,8 @@ def check_model(model: Any, who: str) -> None:
 
 def _restored(stored: bytes) -> Model:
     """The inverse of ``Model.__reduce__``."""
-    return Model(**torch.load(io.BytesIO(stored), weights_only=False))
+    with torch.inference_mode(False):  # what is made inside never has a gradient
+        return Model(**torch.load(io.BytesIO(stored), weights_only=False))
 
 
 def _ready(make: Callable[..., Any] | None, what: str, modality: str) -> Callable[..., Any]:

@@ -223,7 +223,9 @@ class _Evaluation:
                 grid = made.grid if truth is None else truth.cells(made.grid.shape)
                 found[number] = np.asarray(grid, dtype=np.float64), seconds
                 map_of = (place, *run, chunk.pairs[number].pair.id)
-                for text in dict.fromkeys((*every[number].origin.get("warnings", ()), *made.warnings)):
+                for text in dict.fromkeys(
+                    (*every[number].origin.get("warnings", ()), *made.warnings, *made.remarks)
+                ):
                     self.store.warn(map_of, text)
         return [found[number] for number in range(len(chunk.pairs))]
 

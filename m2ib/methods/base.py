@@ -92,6 +92,7 @@ class Map:
     capacity  the bottleneck's information at every position; None for other methods
     curve     how a fit went; None where there is none
     warnings  what a careful reader of this map has to know
+    remarks   likewise, but no more than that: they stand on the map and are not issued in Python
     full      what full heat takes at least, see :class:`m2ib.Attribution`
     """
 
@@ -99,6 +100,7 @@ class Map:
     capacity: np.ndarray | None = None
     curve: Curve | None = None
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
     full: float | None = None
 
 

@@ -275,3 +275,15 @@ def test_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     (tmp_path / "b.yaml").write_text(f"inputs: {{image: {tmp_path}/a.png, text: a cat, also: [my cat]}}")
     assert main(["explain", "--config", str(tmp_path / "b.yaml"), *few]) == 2
     assert "'also' stands beside one input, so write a list" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-13, 1e20, 1e300])
+def test_a_given_embedding_has_a_direction_alone(clip64: m2ib.Model, factor: float) -> None:
+    """Far from 1 its cosine was wrong without a word."""
+    pixels = torch.randn(3, 32, 32, dtype=torch.float64)
+    vector = torch.randn(16, dtype=torch.float64)
+    plain, scaled = (
+        m2ib.explain(clip64, image=pixels, text=m2ib.embedding(each)) for each in (vector, vector * factor)
+    )
+    assert scaled.similarity == pytest.approx(plain.similarity, abs=1e-9)
+    np.testing.assert_allclose(scaled["image"].grid, plain["image"].grid, rtol=1e-6)

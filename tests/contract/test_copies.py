@@ -97,3 +97,32 @@ class Locked:
         self.lock = threading.Lock()
 
     def __call__(self, *args: Any) -> None: ...
+
+
+def test_a_copy_made_in_inference_mode_has_gradients(clip64: m2ib.Model) -> None:
+    with torch.inference_mode():
+        made = copy.deepcopy(clip64)
+    pixels = torch.randn(3, 32, 32, dtype=torch.float64)
+    assert np.isfinite(m2ib.explain(made, image=pixels, text=IDS)["image"].grid).all()
+
+
+def test_weights_that_never_have_gradients_are_refused(clip_folder: Path) -> None:
+    model = m2ib.load_model("clip", checkpoint=clip_folder, device="cpu")
+    with torch.inference_mode():
+        for weight in list(model.module.parameters()):
+            weight.data = weight.data.clone()
+        module = copy.deepcopy(model.module)
+    made = m2ib.adapt(
+        module,
+        {
+            "image": m2ib.Encoder(
+                embed=lambda x: module.get_image_features(x).pooler_output,
+                layers="vision_model.encoder.layers",
+            )
+        },
+    )
+    pixels = torch.randn(3, 32, 32)
+    with pytest.raises(
+        m2ib.AdapterError, match=r"^image: the weights of .* were made under torch.inference_mode"
+    ):
+        m2ib.explain(made, ("image", pixels), ("image", pixels.flip(1)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from m2ib.contract.encoder import Defaults
+from m2ib.contract.encoder import Defaults, Encoder
 from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError
 from m2ib.notices import warn
@@ -89,13 +89,15 @@ def load(
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
-    ready = preparations({"image": image, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu})
+    options = {"image": image, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
+    ready = preparations(options)
     module, origin = _module(checkpoint, device, dtype)
+    usual = encoders(module, preparations(dict.fromkeys(options)), WordCoder(WORDS))
     made = {
         modality: replace(
             encoder,
             defaults=DEFAULTS[modality],
-            reference=partial(_reference, modality),
+            reference=partial(_reference, usual[modality]),
             presets={"sharp": SHARP[modality]} if modality in SHARP else {},
         )
         for modality, encoder in encoders(module, ready, WordCoder(WORDS)).items()
@@ -103,9 +105,10 @@ def load(
     return Model(module, made, device, dtype, origin | {"architecture": NAME})
 
 
-def _reference(modality: str) -> list[Any]:
-    """Raw inputs of the usual kind, always the same."""
-    return [scene.inputs[modality] for scene in scenes(_REFERENCE)]
+def _reference(encoder: Encoder) -> list[Any]:
+    """Inputs of the usual kind, always the same, made ready without options."""
+    assert encoder.prepare is not None
+    return [encoder.prepare(scene.inputs[encoder.modality]) for scene in scenes(_REFERENCE)]
 
 
 def _module(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> tuple[ImageBind, dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from m2ib.contract.encoder import Attention, Defaults, Encoder
-from m2ib.contract.inputs import Inputs
+from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import TokenizerCoder
+from m2ib_adapters.memory import described
 from m2ib_adapters.photo.networks import image_network, sentence_embedding, text_network
 from m2ib_adapters.towers.attention import by_sdpa_of
 from m2ib_adapters.towers.images import image_encoder
@@ -59,7 +61,9 @@ def load(
     image  how raw images are read: page, minimum, maximum
     """
     if checkpoint is not None:
-        raise CheckpointError(f"photo: has its own weights and takes no checkpoint, not {checkpoint!r}")
+        raise CheckpointError(
+            f"photo: has its own weights and takes no checkpoint, not {described(checkpoint) if isinstance(checkpoint, nn.Module) else repr(checkpoint)}"
+        )
     if isinstance(size, bool) or not isinstance(size, int) or size < 64 or size % 32:
         raise InputError(f"photo: size {size!r} is not a multiple of 32 from 64 on")
     text, tokenizer = text_network()
@@ -106,7 +110,13 @@ def _image_encoder(module: JoinedModel, preparation: ImagePreparation) -> Encode
         return network.global_pool(network.bn2(network.conv_head(z)))  # (M, 1280)
 
     return image_encoder(
-        embed, preparation, Layout(), layers, defaults=Defaults(layer=14), tail=tail, reference=_photographs
+        embed,
+        preparation,
+        Layout(),
+        layers,
+        defaults=Defaults(layer=14),
+        tail=tail,
+        reference=partial(_photographs, preparation.size),
     )
 
 
@@ -138,8 +148,8 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
     return replace(encoder, defaults=Defaults(layer=3), reference=_captions)
 
 
-def _photographs() -> list[Any]:
-    """Those of scikit-image that its package holds."""
+def _photographs(size: tuple[int, int]) -> list[Item]:
+    """Those of scikit-image that its package holds, made ready without options."""
     import skimage.data
 
     names = (
@@ -155,7 +165,8 @@ def _photographs() -> list[Any]:
         "moon",
         "retina",
     )
-    return [np.asarray(getattr(skimage.data, name)()) for name in names]
+    plain = _preparation(size[0])
+    return [plain.prepare(np.asarray(getattr(skimage.data, name)()), Layout()) for name in names]
 
 
 def _captions() -> list[str]:

@@ -28,11 +28,13 @@ class Fit:
     """The result for one input: capacity in nats per position (shape of the positions), and its curve.
 
     warnings  why it may not show what it should
+    remarks   likewise, where it is less grave
     """
 
     capacity: np.ndarray
     curve: Curve
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def _read_mask(layouts: Sequence[Layout], activation: Tensor, channel_axis: int) -> Tensor | None:
@@ -174,11 +176,12 @@ def fit_bottlenecks(
         said = (
             _unreached_warning(recording, layouts, n) if n in unreached else _lost(encoder, curve, settings)
         )
-        fits.append(Fit(rows if read is None else rows[:read], curve, said))
+        remarks = () if said else _hardly_kept(encoder, curve)
+        fits.append(Fit(rows if read is None else rows[:read], curve, said, remarks))
     return fits
 
 
-_LITTLE = 0.1  # of the similarity
+_LITTLE, _HALF = 0.1, 0.5  # of the similarity
 
 
 def _lost(encoder: Encoder, curve: Curve, settings: FitSettings) -> tuple[str, ...]:
@@ -190,6 +193,21 @@ def _lost(encoder: Encoder, curve: Curve, settings: FitSettings) -> tuple[str, .
         f"and noise alone has {curve.noise:.3f}; the map shows what is thrown away last, not what is needed; give a beta "
         f"below {settings.beta:g}",
     )
+
+
+def _hardly_kept(encoder: Encoder, curve: Curve) -> tuple[str, ...]:
+    """What is no fault of the fit's, or not yet one."""
+    if curve.kept is None:
+        return (
+            f"{encoder.modality}: there was no similarity to keep: at the fit's start the mean cosine is {curve.fit[0]:.3f}, and noise "
+            f"alone has {curve.noise:.3f}; the map shows what would bring the two closer, not what they have in common",
+        )
+    if curve.kept < _HALF:
+        return (
+            f"{encoder.modality}: the fit kept {max(0.0, curve.kept):.0%} of the similarity: its mean cosine went from "
+            f"{curve.fit[0]:.3f} to {curve.fit[-1]:.3f}, and noise alone has {curve.noise:.3f}",
+        )
+    return ()
 
 
 def _unreached(grad: Tensor, layouts: Sequence[Layout], channel_axis: int) -> list[int]:

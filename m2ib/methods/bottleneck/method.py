@@ -72,6 +72,7 @@ def _joined(shifts: Shifts, layout: Layout, fits: Sequence[Fit], sigmas: Sequenc
         np.mean([fit.capacity for fit in fits], axis=0),
         Curve.mean([fit.curve for fit in fits]),
         tuple(dict.fromkeys(said for fit in fits for said in fit.warnings)),
+        tuple(dict.fromkeys(said for fit in fits for said in fit.remarks)),
     )
 
 
