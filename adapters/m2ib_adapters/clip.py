@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -20,12 +19,11 @@ from m2ib.notices import warn
 from m2ib_adapters.checkpoints import loading
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.images import ImagePreparation
-from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.processors import processed_images
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
-from m2ib_adapters.memory import Parts, described, parts_nearby, parts_of, place_of, unwrapped, weights_of
+from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, resized, unwrapped, weights_of
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
@@ -89,7 +87,7 @@ def load(
         module = module.to(device).eval()
         parts, missing = parts_of("clip", place, options, processor, tokenizer), _NO_TOKENIZER
         if image_size is not None:
-            parts = _resize(module, image_size, parts)
+            parts = resized("clip", module, image_size, parts)
     encoders = {
         "image": _image_encoder(module, _preparation(source, parts.image, module).given(image, "clip")),
         "text": _text_encoder(module, parts.tokenizer, missing),
@@ -102,36 +100,6 @@ def load(
     if image_size is not None:
         origin |= {"image_size": image_size, "positions": "interpolated"}
     return Model(module, encoders, module.device, module.dtype, origin)
-
-
-def _resize(module: Any, side: int, parts: Parts) -> Parts:
-    """Interpolate the positions to images of so many pixels a side, and let the image processor make such."""
-    vision, config = module.vision_model.embeddings, module.config.vision_config
-    before, patch = config.image_size, config.patch_size
-    check_count(side, "image_size", "clip")
-    if side < patch:
-        raise SettingError(f"clip: image_size is {side}, less than a patch of {patch} pixels")
-    count = (side // patch) ** 2 + 1
-    with torch.no_grad():  # transformers' own way: (1, T, C), bicubic
-        stand_in = vision.position_embedding.weight.new_empty(1, count, config.hidden_size)
-        positions = vision.interpolate_pos_encoding(stand_in, side, side)[0]
-    vision.position_embedding = nn.Embedding.from_pretrained(positions, freeze=False)
-    vision.position_ids = torch.arange(count, device=positions.device)[None]
-    vision.num_patches, vision.num_positions = count - 1, count
-    vision.image_size = config.image_size = side
-    if parts.image is None:
-        return parts
-    image = deepcopy(parts.image)
-    for name in ("size", "crop_size", "pad_size"):
-        if given := dict(getattr(image, name, None) or {}):
-            setattr(
-                image,
-                name,
-                type(getattr(image, name))(
-                    **{key: round(each * side / before) for key, each in given.items()}
-                ),
-            )
-    return replace(parts, image=image)
 
 
 def _describe(config: Any) -> str:

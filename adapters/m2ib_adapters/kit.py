@@ -60,7 +60,7 @@ from m2ib_adapters.inputs.texts import (
     warn_unknown,
 )
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
-from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, unwrapped
+from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, resized, unwrapped
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
@@ -74,6 +74,6 @@ __all__ = [
     "check_ids", "check_text", "described", "existing_file", "first_position", "from_folder_or_hub",
     "from_transformers", "has_any", "image_encoder", "image_processor", "image_processor_config", "input_file",
     "loading", "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed",
-    "processed_images", "resample", "resampled_length", "scale_of", "source_range", "tensor_of",
+    "processed_images", "resample", "resampled_length", "resized", "scale_of", "source_range", "tensor_of",
     "text_encoder", "tokens_of_ids", "tokens_of_text", "too_long", "unwrapped", "warn_unknown",
 ]  # fmt: skip

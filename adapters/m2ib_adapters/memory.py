@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from m2ib.errors import CheckpointError, SettingError
 from m2ib_adapters.checkpoints import has_any, loading, path_of
+from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.processors import image_processor, with_pillow
 from m2ib_adapters.transformers_models import base_of
 
@@ -176,3 +179,38 @@ def _tokenizer(source: str, options: Mapping[str, Any]) -> Any:
     from transformers import AutoTokenizer
 
     return AutoTokenizer.from_pretrained(source, **options) if has_any(source, *_TOKENIZERS) else None
+
+
+def resized(adapter: str, module: Any, side: int, parts: Parts, *, own: int = 1) -> Parts:
+    """Interpolate the positions of a transformers vision tower to images of so many pixels a side; the parts that make such.
+
+    own  tokens that are no patches: CLIP's class token
+
+    Raises :class:`SettingError`.
+    """
+    vision, config = module.vision_model.embeddings, module.config.vision_config
+    before, patch = config.image_size, config.patch_size
+    check_count(side, "image_size", adapter)
+    if side < patch:
+        raise SettingError(f"{adapter}: image_size is {side}, less than a patch of {patch} pixels")
+    count = (side // patch) ** 2 + own
+    with torch.no_grad():  # transformers' own way: (1, T, C), bicubic
+        stand_in = vision.position_embedding.weight.new_empty(1, count, config.hidden_size)
+        positions = vision.interpolate_pos_encoding(stand_in, side, side)[0]
+    vision.position_embedding = nn.Embedding.from_pretrained(positions, freeze=False)
+    vision.position_ids = torch.arange(count, device=positions.device)[None]
+    vision.num_patches, vision.num_positions = count - own, count
+    vision.image_size = config.image_size = side
+    if parts.image is None:
+        return parts
+    image = deepcopy(parts.image)
+    for name in ("size", "crop_size", "pad_size"):
+        if given := dict(getattr(image, name, None) or {}):
+            setattr(
+                image,
+                name,
+                type(getattr(image, name))(
+                    **{key: round(each * side / before) for key, each in given.items()}
+                ),
+            )
+    return replace(parts, image=image)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -248,3 +249,32 @@ def test_a_model_from_nowhere_says_what_is_assumed(first: Path) -> None:
         m2ib.M2IBWarning, match="without processor=, so pixels are prepared with SigLIP's values"
     ):
         m2ib.load_model("siglip", checkpoint=net)
+
+
+def test_positions_are_interpolated_to_another_size(first: Path) -> None:
+    """As transformers' own forward pass does it when it is asked to."""
+    model, plain = load(first, image_size=48), load(first)
+    side = plain.module.config.vision_config.image_size
+    assert side == 32
+    pixels = torch.randn(2, 3, 48, 48, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = plain.module.get_image_features(
+            pixel_values=pixels, interpolate_pos_encoding=True
+        ).pooler_output
+    found = model.embed("image", pixels)
+    torch.testing.assert_close(found, torch.nn.functional.normalize(expected, dim=-1), rtol=1e-4, atol=1e-5)
+    assert model.origin["image_size"] == 48
+    assert model.origin["positions"] == "interpolated"
+    item = model.item("image", np.zeros((60, 50, 3), np.uint8))
+    assert item.inputs.shape == (3, 48, 48)
+    assert item.layout.grid == (48 // plain.module.config.vision_config.patch_size,) * 2
+
+
+def test_sizes_that_cannot_be(first: Path, naflex: Path) -> None:
+    for folder, size, said in (
+        (naflex, 48, "image_size is for models of a fixed size"),
+        (first, 3, "image_size is 3, less than a patch"),
+        (first, "large", "image_size is a whole number > 0, not 'large'"),
+    ):
+        with pytest.raises(m2ib.SettingError, match=f"^siglip: {said}"):
+            load(folder, image_size=size)

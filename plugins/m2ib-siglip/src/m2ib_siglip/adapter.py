@@ -9,7 +9,15 @@ import torch
 from torch import nn
 
 import m2ib
-from m2ib_adapters.kit import described, from_transformers, parts_nearby, parts_of, place_of, unwrapped
+from m2ib_adapters.kit import (
+    described,
+    from_transformers,
+    parts_nearby,
+    parts_of,
+    place_of,
+    resized,
+    unwrapped,
+)
 from m2ib_siglip.fixed import fixed_image_encoder, preparation
 from m2ib_siglip.naflex import naflex_image_encoder, patching
 from m2ib_siglip.texts import siglip_text_encoder
@@ -28,6 +36,7 @@ def load(
     attention: str | None = None,
     processor: Any = None,
     tokenizer: Any = None,
+    image_size: int | None = None,
     image: Mapping[str, Any] | None = None,
 ) -> m2ib.Model:
     """A SigLIP or SigLIP 2 of any size.
@@ -38,6 +47,7 @@ def load(
     attention    transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
     processor    transformers' processor or image processor; None: the checkpoint's own
     tokenizer    transformers' tokenizer; None: the processor's, else the checkpoint's own
+    image_size   pixels along a side of the images of a fixed size, in place of the checkpoint's: positions are interpolated
     image        how raw images are read: page, minimum, maximum
 
     Raises :class:`m2ib.CheckpointError` and :class:`m2ib.SettingError`.
@@ -58,6 +68,8 @@ def load(
 
     kinds = {"siglip": SiglipModel, "siglip2": Siglip2Model}
     if in_memory:
+        if image_size is not None:
+            raise m2ib.SettingError("siglip: image_size is that of the model in memory; leave it out")
         if attention is not None:
             raise m2ib.SettingError(
                 "siglip: attention is set by net.set_attn_implementation for a model in memory"
@@ -79,6 +91,12 @@ def load(
         parts = parts_of(
             "siglip", source, options, processor, tokenizer, pillow=not _is_flexible(module.config)
         )
+        if image_size is not None:
+            if _is_flexible(module.config):
+                raise m2ib.SettingError(
+                    "siglip: image_size is for models of a fixed size, and this is a NaFlex checkpoint; say max_patches"
+                )
+            parts = resized("siglip", module, image_size, parts, own=0)
     config = module.config
     images = (
         naflex_image_encoder(
@@ -88,7 +106,9 @@ def load(
         else fixed_image_encoder(module, preparation(source, parts.image, config).given(image, "siglip"))
     )
     text = siglip_text_encoder(module, parts.tokenizer)
-    origin = {"checkpoint": source, "architecture": _describe(config)}
+    origin: dict[str, Any] = {"checkpoint": source, "architecture": _describe(config)}
+    if image_size is not None:
+        origin |= {"image_size": image_size, "positions": "interpolated"}
     return m2ib.Model(module, {"image": images, "text": text}, module.device, module.dtype, origin)
 
 

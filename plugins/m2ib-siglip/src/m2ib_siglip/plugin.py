@@ -17,7 +17,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             load="m2ib_siglip.adapter:load",
             models="any SiglipModel or Siglip2Model: hub id (google/siglip-base-patch16-224) or local folder",
             extra="m2ib-siglip",
-            options=("max_patches", "attention", "processor", "tokenizer", "image"),
+            options=("max_patches", "attention", "processor", "tokenizer", "image_size", "image"),
             attention=("image", "text"),
         )
     )
