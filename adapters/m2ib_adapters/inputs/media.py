@@ -135,6 +135,9 @@ def _name_of(file: Any) -> str:
 
 def _content(file: Any, name: str) -> bytes:
     """All that an open file holds, of a stream what is left. Raises :class:`InputError`."""
+    as_text = InputError(f"{name} is open as text; open it for bytes, as in open(path, 'rb')")
+    if isinstance(file, io.TextIOBase):
+        raise as_text
     try:
         rewinds = file.seekable()
         place = file.tell() if rewinds else 0
@@ -150,7 +153,7 @@ def _content(file: Any, name: str) -> bytes:
     except Exception as error:  # an open file may be anybody's
         raise InputError(f"{name} cannot be read from its open file: {error}") from error
     if isinstance(content, str):
-        raise InputError(f"{name} is open as text; open it for bytes, as in open(path, 'rb')")
+        raise as_text
     if not isinstance(content, bytes):
         raise InputError(f"{name}: its open file gives {type(content).__name__}, not bytes")
     if not content and not rewinds:

@@ -193,7 +193,7 @@ def test_open_files_that_cannot_be_read(tmp_path: Path) -> None:
     _photo(path := tmp_path / "a.png")
     closed = path.open("rb")
     closed.close()
-    with path.open(encoding="latin-1") as text, (tmp_path / "new.png").open("wb") as writing:
+    with path.open(encoding="utf-8") as text, (tmp_path / "new.png").open("wb") as writing:
         for raw, said in {
             text: f"image '{path}' is open as text; open it for bytes, as in open(path, 'rb')",
             closed: f"image '{path}' cannot be read from its open file: I/O operation on closed file",
