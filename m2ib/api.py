@@ -11,14 +11,14 @@ from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from torch.utils.data import DataLoader
 
 from m2ib.activations.reach import reaching_layers
-from m2ib.contract.model import Model, check_model
+from m2ib.contract.model import Model
 from m2ib.contract.targets import Contrast, Embedding, Ensemble, members_of
 from m2ib.data.loader import loaded_pairs
 from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
 from m2ib.methods.bottleneck.settings import Granularity, Noise, Readout, ShiftCounts
 from m2ib.pipeline import Plan, PreparedInputs, explain_batch, plan_of, prepare
 from m2ib.progress import progress
-from m2ib.registry.discovery import default_registry
+from m2ib.registry.discovery import check_model, default_registry
 from m2ib.results.explanation import Explanation
 
 T = TypeVar("T")

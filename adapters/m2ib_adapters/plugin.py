@@ -30,6 +30,7 @@ ADAPTERS = (
         "m2ib[clip]",
         options=("attention", "processor", "tokenizer", "config", "image_size", "image"),
         attention=_PAIR,
+        in_memory=("CLIPModel",),
     ),
     AdapterSpec(
         "open-clip",
@@ -40,6 +41,7 @@ ADAPTERS = (
         "m2ib[open-clip]",
         options=("architecture", "quick_gelu", "preprocess", "tokenizer", "transform", "image_size", "image"),
         attention=_PAIR,
+        in_memory=("CLIP", "CustomTextCLIP", "CoCa"),
     ),
     AdapterSpec(
         "cxr-repair",

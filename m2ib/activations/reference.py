@@ -94,10 +94,10 @@ class References:
 
     def cosines(self, model: Model, modality: str, others: Tensor) -> Tensor | None:
         """(N, K) between embeddings (N, D) of other inputs and the first reference inputs; None where there are none."""
-        encoder, state = model.encoder(modality), _state(model.module)
-        raws = self._given.get(modality)
+        encoder, raws = model.encoder(modality), self._given.get(modality)
         if raws is None and encoder.reference is None:
             return None
+        state = _state(model.module)
         known = _embedded.get(encoder) if raws is None else self._embedded.get(modality)
         if known is None or known[0] != state:
             items = [model.item(modality, raw) for raw in list(raws or encoder.reference())[:USUAL]]  # type: ignore[misc]

@@ -16,14 +16,14 @@ from m2ib.benchmark.gates import GateOutcome, outcomes
 from m2ib.benchmark.health import TEXT, health
 from m2ib.benchmark.modality_run import Example, ModalityRun, study_of
 from m2ib.benchmark.scores import COLUMNS, Key, MapScores, Means, figures, means
-from m2ib.contract.model import Model, check_model
+from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.evaluation.store import FILE
 from m2ib.evaluation.study import check
 from m2ib.metrics import Aggregate
 from m2ib.paths import local_path
-from m2ib.registry.discovery import Registered
+from m2ib.registry.discovery import Registered, check_model
 from m2ib.registry.specs import MethodSpec
 from m2ib.scenes import scene
 from m2ib.scenes import scenes as make_scenes

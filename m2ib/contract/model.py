@@ -160,22 +160,6 @@ class Model:
         )
 
 
-def check_model(model: Any, who: str) -> None:
-    """Raises :class:`InputError`, in the name of ``who``, for what is no :class:`Model`, with the way to make one."""
-    if isinstance(model, Model):
-        return
-    name = type(model).__name__
-    way = "give what m2ib.load_model(name, checkpoint=...) returns"
-    if isinstance(model, nn.Module):
-        way = (
-            "wrap it: m2ib.load_model('clip', checkpoint=net) for a transformers CLIPModel, m2ib.load_model('open-clip', "
-            "checkpoint=net, transform=..., tokenizer=...) for open_clip's, m2ib.adapt(net, encoders={...}) for any other"
-        )
-    elif isinstance(model, str):
-        way = f"load it first: m2ib.load_model({model!r})"
-    raise InputError(f"{who}: the model is a {name}, not an m2ib.Model; {way}")
-
-
 def _restored(stored: bytes) -> Model:
     """The inverse of ``Model.__reduce__``."""
     with torch.inference_mode(False):  # what is made inside never has a gradient

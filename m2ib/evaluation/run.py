@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from m2ib.contract.model import Model, check_model
+from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.cases import find_cases, to_plain
@@ -38,6 +38,7 @@ from m2ib.metrics import rank_correlation
 from m2ib.paths import local_path
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.progress import Bar, progress
+from m2ib.registry.discovery import check_model
 from m2ib.results.storage import prepare_folder
 
 PER_MAP = tuple(name for name in MEASURES if name not in ("rank-correlation", "sanity", "roar"))

@@ -34,18 +34,18 @@ def attribution_values(attribution: Attribution, ident: str) -> dict[str, Any]:
     }
 
 
-def usual_words(explanation: AttributionPair) -> str:
-    """Where the similarity stands among those of the model's reference inputs, in words; empty where it has none."""
+def usual_words(explanation: AttributionPair) -> tuple[str, bool]:
+    """Where the similarity stands among those of the model's reference inputs, in words, and whether that is a caution; "" where it has none."""
     places = explanation.provenance.get("usual", {})
     found = [
         f"{place['below']:.0%} of {place['inputs']} reference inputs ({modality}; median {place['median']:.3f})"
         for modality, place in places.items()
     ]
     if not found:
-        return ""
+        return "", False
     unrelated = all(place["below"] < 0.5 for place in places.values())
     caution = "No more similar than unrelated inputs usually are. " if unrelated else ""
-    return f"{caution}More similar to the other side than {' and than '.join(found)}."
+    return f"{caution}More similar to the other side than {' and than '.join(found)}.", unrelated
 
 
 def introduction(methods: Iterable[str]) -> str:

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar, overload
 
 import pluggy
 
-from m2ib.errors import AdapterError
+from m2ib.errors import AdapterError, InputError
 from m2ib.registry import hookspecs
 from m2ib.registry.specs import AdapterSpec, MethodSpec, RendererSpec, Spec
 
@@ -256,6 +256,27 @@ def default_registry() -> Registry:
     if _default is None:
         _default = Registry.discover()
     return _default
+
+
+def check_model(model: Any, who: str) -> None:
+    """Raises :class:`InputError`, in the name of ``who``, for what is no :class:`m2ib.Model`, with the way to make one."""
+    from m2ib.contract.model import Model  # not at import: listing adapters needs no torch
+
+    if isinstance(model, Model):
+        return
+    classes = {each.__name__ for each in type(model).__mro__}
+    ways = [
+        f"m2ib.load_model({info.name!r}, checkpoint=net)"
+        for info in list_adapters()
+        if classes & set(info.spec.in_memory)
+    ]
+    if isinstance(model, str):
+        way = f"load it first: m2ib.load_model({model!r})"
+    elif "Module" in classes:
+        way = f"wrap it: {' or '.join([*ways, 'm2ib.adapt(net, encoders={...})'])}"
+    else:
+        way = "give what m2ib.load_model(name, checkpoint=...) returns"
+    raise InputError(f"{who}: the model is a {type(model).__name__}, not an m2ib.Model; {way}")
 
 
 def list_adapters() -> Listing[AdapterSpec]:

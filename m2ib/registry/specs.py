@@ -86,6 +86,7 @@ class AdapterSpec(Spec):
                 anything is loaded; None where it is not told
     inline      modalities whose inputs are written out where a table of pairs gives them, as texts are; a table
                 gives all others as the paths of files
+    in_memory   names of the classes of modules that ``load`` takes as a checkpoint, as they are in memory
     """
 
     noun = "adapter"
@@ -100,6 +101,7 @@ class AdapterSpec(Spec):
     options: tuple[str, ...] = ()
     attention: tuple[str, ...] | None = None
     inline: tuple[str, ...] = ("text",)
+    in_memory: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

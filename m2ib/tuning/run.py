@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from m2ib.contract.model import Model, check_model
+from m2ib.contract.model import Model
 from m2ib.contract.settings import own_value
 from m2ib.data.pairs import Pairs
 from m2ib.evaluation.results import Results, read_results
@@ -18,6 +18,7 @@ from m2ib.evaluation.run import evaluate
 from m2ib.metrics import aggregate
 from m2ib.paths import local_path
 from m2ib.progress import progress
+from m2ib.registry.discovery import check_model
 from m2ib.results.resume import model_facts, version_facts
 from m2ib.results.storage import prepare_folder
 from m2ib.tuning.results import Tuned, best_of, samples_of, score_of, sign_of

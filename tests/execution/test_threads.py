@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -163,3 +165,32 @@ def test_a_process_forked_during_a_fit_can_use_the_model() -> None:
         pytest.fail("the child waits for ever")
     assert os.waitstatus_to_exitcode(done[1]) == 0
     fit.join(10)
+
+
+FORKING = """
+import os, threading, time
+import torch, m2ib
+from m2ib_adapters.inputs.media import ignoring
+net = torch.nn.Linear(2, 2)
+model = m2ib.Model(net, {}, torch.device("cpu"), torch.float32)
+begun = threading.Event()
+def fit():
+    with model.running():
+        begun.set()
+        time.sleep(.3)
+        with ignoring(UserWarning):
+            pass
+threading.Thread(target=fit).start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    with ignoring(UserWarning), model.running():
+        os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_a_fork_and_a_fit_that_reads_inputs_do_not_wait_for_each_other() -> None:
+    """The fork held the lock of reading and waited for the fit, which waited to read."""
+    subprocess.run([sys.executable, "-c", FORKING], check=True, timeout=60)

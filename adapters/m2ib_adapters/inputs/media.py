@@ -29,13 +29,32 @@ _FAULTS: dict[type[Exception], str] = {
     IsADirectoryError: "is a folder; name a file",
     PermissionError: "cannot be read: permission denied",
 }
-_FILTERS = RLock()
-if hasattr(os, "register_at_fork"):  # a child has no thread that would give it back
-    os.register_at_fork(
-        before=_FILTERS.acquire, after_in_parent=_FILTERS.release, after_in_child=_FILTERS.release
-    )
 _LONGEST_NAME = 300  # characters in a message
 MAX_PIXELS = 178_956_970  # 0.5 GiB of RGB
+
+
+class Turn:
+    """A lock: one thread at a time. A forked child, which has no thread that would ever give it back, gets a new one.
+
+    A fork does not wait for it, for who holds it may be waited for by a fit, and the fit by the fork.
+    """
+
+    def __init__(self) -> None:
+        self._lock = RLock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._lock = RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        self._lock.release()
+
+
+_FILTERS = Turn()
 
 
 def optional(module: str, extra: str) -> Any:

@@ -116,7 +116,9 @@ def with_pillow(processor: Any) -> Any:
 
     with TemporaryDirectory() as folder:
         processor.save_pretrained(folder)
-        return AutoImageProcessor.from_pretrained(folder, backend="pil", local_files_only=True)
+        return AutoImageProcessor.from_pretrained(
+            folder, backend="pil", local_files_only=True, trust_remote_code=False
+        )
 
 
 def processed_images(processor: Any, side: int, channels: int) -> ProcessedImages:

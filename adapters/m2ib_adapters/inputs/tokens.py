@@ -7,32 +7,21 @@ again in the cleaned one, and else to that.
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from threading import Lock
 from typing import Any, Protocol
 
 from m2ib.contract.layout import Token
 from m2ib.errors import CheckpointError, InputError
+from m2ib_adapters.inputs.media import Turn
 from m2ib_adapters.inputs.texts import aligned, tokens_of_ids, tokens_of_text, too_long, warn_unknown
 
 Span = tuple[int, int]
 
 # A fast tokenizer holds truncation and padding as its own state: two threads at once would take each other's.
-_TURN = Lock()
-
-
-def _renew() -> None:
-    """A forked child has no thread that would ever give the lock back."""
-    global _TURN
-    _TURN = Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
+_TURN = Turn()
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ def fit_bottlenecks(
 
     The weight is beta where each element has a lambda of its own. Where C channels share one, it is beta / sqrt(C):
     the KL's gradients of a position's channels all have one sign and add up to C times one of them; those of the
-    cosine, much of it the noise of few samples, have either sign and add up to about sqrt(C) of them (C^.4 to C^.8 were measured).
+    cosine, much of it the noise of few samples, have either sign and add up to about sqrt(C) of them.
     With this weight compression pulls as hard against the cosine as it does on a single element.
 
     recording  N inputs run once up to the layer
@@ -169,13 +169,12 @@ def fit_bottlenecks(
             "lower lr, or load the model with dtype='float32'"
         )
     curves = torch.stack(history, -1).cpu().tolist()  # (3, N, steps)
+    nowhere = _unreached_warning(recording, layouts, unreached[0]) if unreached else ()
     fits = []
     for n, (rows, read, noise_alone) in enumerate(zip(capacity, reads, alone.cpu().tolist(), strict=True)):
         cosines, nats, losses = (tuple(series[n]) for series in curves)
         curve = Curve(cosines, nats, losses, noise_alone)
-        said = (
-            _unreached_warning(recording, layouts, n) if n in unreached else _lost(encoder, curve, settings)
-        )
+        said = nowhere if n in unreached else _lost(encoder, curve, settings)
         remarks = () if said else _hardly_kept(encoder, curve)
         fits.append(Fit(rows if read is None else rows[:read], curve, said, remarks))
     return fits

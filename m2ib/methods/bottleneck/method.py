@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,14 +57,14 @@ def prepare(batch: Batch, settings: FitSettings) -> PreparedBatch:
         full = channels * math.log(2) / each  # a bit for each channel of a whole cell
         sigmas = [settings.smooth * count for count in shifts.counts or (1,) * len(step or ())]
         return [
-            replace(_joined(shifts, layout, fits[number * each : (number + 1) * each], sigmas), full=full)
+            _joined(shifts, layout, fits[number * each : (number + 1) * each], sigmas, full)
             for number, layout in enumerate(batch.layouts)
         ]
 
     return PreparedBatch(embedding, maps, None if statistics is None else statistics.source)
 
 
-def _joined(shifts: Shifts, layout: Layout, fits: Sequence[Fit], sigmas: Sequence[float]) -> Map:
+def _joined(shifts: Shifts, layout: Layout, fits: Sequence[Fit], sigmas: Sequence[float], full: float) -> Map:
     """The map of one input, out of the fits of its shifts."""
     return Map(
         smoothed(shifts.grid(layout, [fit.capacity for fit in fits]), sigmas),
@@ -73,6 +72,7 @@ def _joined(shifts: Shifts, layout: Layout, fits: Sequence[Fit], sigmas: Sequenc
         Curve.mean([fit.curve for fit in fits]),
         tuple(dict.fromkeys(said for fit in fits for said in fit.warnings)),
         tuple(dict.fromkeys(said for fit in fits for said in fit.remarks)),
+        full,
     )
 
 

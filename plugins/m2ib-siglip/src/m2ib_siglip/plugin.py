@@ -19,5 +19,6 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             extra="m2ib-siglip",
             options=("max_patches", "attention", "processor", "tokenizer", "image_size", "image"),
             attention=("image", "text"),
+            in_memory=("SiglipModel", "Siglip2Model"),
         )
     )
