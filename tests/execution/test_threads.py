@@ -170,9 +170,9 @@ def test_a_process_forked_during_a_fit_can_use_the_model() -> None:
 FORKING = """
 import os, threading, time
 import torch, m2ib
-from m2ib_adapters.inputs.media import ignoring
 net = torch.nn.Linear(2, 2)
 model = m2ib.Model(net, {}, torch.device("cpu"), torch.float32)
+from m2ib_adapters.inputs.media import ignoring  # after the other lock: a fork takes them from the last to the first
 begun = threading.Event()
 def fit():
     with model.running():
