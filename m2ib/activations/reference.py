@@ -97,7 +97,7 @@ class References:
         encoder, raws = model.encoder(modality), self._given.get(modality)
         if raws is None and encoder.reference is None:
             return None
-        state = _state(model.module)
+        state = state_of(model.module)
         known = _embedded.get(encoder) if raws is None else self._embedded.get(modality)
         if known is None or known[0] != state:
             items = [model.item(modality, raw) for raw in list(raws or encoder.reference())[:USUAL]]  # type: ignore[misc]
@@ -120,13 +120,13 @@ class References:
         encoder = model.encoder(modality)
         raws = self._given.get(modality)
         if raws is not None:
-            key = modality, layer, _state(model.module)
+            key = modality, layer, state_of(model.module)
             if key not in self._found:
                 self._found[key], rows = _estimate(model, modality, layer, raws, "given")
                 self._keep(encoder, key[2], rows)
             return self._found[key]
         assert encoder.reference is not None  # checked before
-        known, state = _known.setdefault(encoder, {}), _state(model.module)
+        known, state = _known.setdefault(encoder, {}), state_of(model.module)
         if layer not in known or known[layer][0] != state:
             found, rows = _estimate(model, modality, layer, encoder.reference(), "the adapter's")
             known[layer] = state, found
@@ -134,7 +134,7 @@ class References:
         return known[layer][1]
 
 
-def _state(module: nn.Module) -> int:
+def state_of(module: nn.Module) -> int:
     """Changes with the weights, whether they are replaced or changed in place, also past autograd's count (``.data``)."""
     tensors = list(chain(module.parameters(), module.buffers()))
     plain = [each for each in tensors if type(each) in (nn.Parameter, Tensor) and each.numel()]

@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 
 from m2ib.benchmark.report import PER_MAP, outcome_text, tables, verdict
-from m2ib.benchmark.run import Benchmark
+from m2ib.benchmark.run import KIND, Benchmark
+from m2ib.folders import open_folder
 from m2ib.page.templates import template
 from m2ib.paths import local_path
 from m2ib.results.files import csv_text, write_files
-from m2ib.results.storage import prepare_folder
 
 
 def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Path:
@@ -21,7 +21,7 @@ def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Pa
 
     Raises :class:`StorageError`.
     """
-    place = prepare_folder(local_path(folder), force=force)
+    place = open_folder(local_path(folder), KIND, force=force)
     measured = [metric for metric in PER_MAP if any(metric in each.values for each in benchmark.maps)]
     means = [(seed, *key, value, count) for (seed, key), (value, count) in benchmark.means.items()]
     maps = [
@@ -44,7 +44,7 @@ def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Pa
             "index.html": render_page(benchmark),
         },
     )
-    return place / "index.html"
+    return place.path / "index.html"
 
 
 def render_page(benchmark: Benchmark) -> str:

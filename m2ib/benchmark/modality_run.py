@@ -22,6 +22,7 @@ from m2ib.evaluation.scoring import located
 from m2ib.evaluation.store import Store
 from m2ib.evaluation.study import Study
 from m2ib.evaluation.truth import truth_of
+from m2ib.folders import ResultFolder
 from m2ib.methods.base import Batch, degradation_of
 from m2ib.pipeline import plan_of
 from m2ib.registry.discovery import Registered
@@ -72,12 +73,17 @@ class ModalityRun:
     asked: Sequence[Question]
     split: str
     batch_size: int
-    place: Path
+    place: ResultFolder
     control: Control = ""
 
     @property
+    def name(self) -> str:
+        """Of its folder in the benchmark's."""
+        return f"seed-{self.seed}/{'-'.join([self.modality, *self.control.split()])}"
+
+    @property
     def folder(self) -> Path:
-        return self.place / f"seed-{self.seed}" / "-".join([self.modality, *self.control.split()])
+        return self.place.path / self.name
 
     @property
     def along(self) -> str:
@@ -141,6 +147,7 @@ class ModalityRun:
         metrics = [measure for metric, measure in COLUMNS.items() if effects or metric not in _EFFECTS]
         study = study_of(self.modality, tuple(methods), self.settings, metrics, self.seed, self.batch_size)
         title = f"benchmark: {self.modality}, seed {self.seed}"
+        self.place.own(self.name)
         evaluate(self.model, self.pairs(), study, self.folder, show_progress=show_progress, title=title)
         asked = {str(question.scene.seed): question for question in self.asked}
         with Store(self.folder) as store:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -19,8 +19,8 @@ from m2ib.benchmark.scores import COLUMNS, Key, MapScores, Means, figures, means
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
-from m2ib.evaluation.store import FILE
 from m2ib.evaluation.study import check
+from m2ib.folders import open_folder
 from m2ib.metrics import Aggregate
 from m2ib.paths import local_path
 from m2ib.registry.discovery import Registered, check_model
@@ -37,6 +37,7 @@ SETTINGS: Mapping[str, Mapping[str, Any]] = {
 }
 """Of the usual methods, as in :class:`m2ib.evaluation.study.Study`."""
 
+KIND = "benchmark"
 ABSENT_SHARE = 4  # one in so many questions is asked for an absent object too
 
 
@@ -64,11 +65,6 @@ class Benchmark:
     def outcomes(self) -> list[GateOutcome]:
         """Every gate, met or not."""
         return outcomes(self.figures)
-
-
-def stores(folder: Path) -> Iterator[Path]:
-    """The folders of the evaluations that a benchmark in ``folder`` has begun."""
-    return (path.parent for path in folder.glob(f"seed-*/*/{FILE}"))
 
 
 def run_scenes(
@@ -115,7 +111,7 @@ def run_scenes(
     examples: list[Example] = []
     made_with: dict[str, Any] = {}
     with ExitStack() as stack:
-        place = local_path(folder or stack.enter_context(TemporaryDirectory()))
+        place = open_folder(local_path(folder or stack.enter_context(TemporaryDirectory())), KIND, force=True)
         for seed in numbers:
             asked = questions(split, seed, int(scenes))
             found |= health(model, chosen, seed, make_scenes(scene_seeds(split, seed, int(scenes), RETRIEVE)))

@@ -54,22 +54,20 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     from m2ib.benchmark import METHODS, run_scenes, save
     from m2ib.benchmark.report import show
-    from m2ib.benchmark.run import checked, stores
-    from m2ib.evaluation.resume import discard
+    from m2ib.benchmark.run import KIND, checked
+    from m2ib.folders import check_folder, open_folder
     from m2ib.loading import load_model
-    from m2ib.results.storage import check_folder
 
     options = _options(rest)
     folder = local_path(parsed.out)
-    begun = list(stores(folder))
-    check_folder(folder, force=parsed.force or bool(begun))
+    check_folder(folder, KIND, force=parsed.force, resume=True)
     methods = parsed.methods or METHODS
     checked(parsed.scenes, parsed.seeds, methods, parsed.split, parsed.batch_size)  # before a model is loaded
     place = {"device": parsed.device, "dtype": parsed.dtype, **options}
     model = load_model(parsed.model, checkpoint=parsed.checkpoint, **place)
     control = _random_weights(parsed.model, place) if parsed.random_weights else None
-    for each in begun if parsed.force else ():
-        discard(each)
+    if parsed.force:
+        open_folder(folder, KIND, force=True).discard()
     benchmark = run_scenes(
         model,
         scenes=parsed.scenes,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from m2ib.cli.options import AS_WRITTEN, Reader, add_command, as_yaml, with_options
 from m2ib.errors import M2IBError, SettingError, StorageError, did_you_mean
+from m2ib.folders import write_whole
 from m2ib.paths import local_path
 
 _MORE = """the adapter's name comes first. Two examples or more of a modality, different ones and of different lengths, are
@@ -23,6 +25,8 @@ the adapter are written options.NAME=VALUE.
 
 The exit code is 1 where a check failed, and 2 for what is no fault of the adapter.
 """
+_REPORT = "m2ib check"  # in the file, to know it again
+_MOST = 1 << 24  # bytes of one
 
 
 @dataclass
@@ -92,12 +96,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:
     )
     show(report, Console())
     if file is not None:
-        try:
-            file.write_text(
-                json.dumps(report.to_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-            )
-        except OSError as error:
-            raise StorageError(f"json: {str(file)!r} cannot be written: {error.strerror or error}") from error
+        row = {"report": _REPORT, **report.to_dict()}
+        write_whole(file, json.dumps(row, indent=2, ensure_ascii=False) + "\n")
     return 0 if report.passed else 1
 
 
@@ -147,4 +147,17 @@ def _writable(file: Path) -> Path:
         raise StorageError(
             f"json: {str(file)!r} cannot be written: {why}; name a file in a folder that exists"
         )
+    if os.path.lexists(file) and not _is_report(file):
+        raise StorageError(
+            f"json: {str(file)!r} is there already and is no report of this command; move it away, or name another file"
+        )
     return file
+
+
+def _is_report(file: Path) -> bool:
+    """Whether this command wrote it."""
+    try:
+        row = json.loads(file.read_bytes()) if file.is_file() and file.stat().st_size < _MOST else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and row.get("report") == _REPORT

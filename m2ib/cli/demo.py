@@ -13,6 +13,8 @@ from typing import Any
 from m2ib.cli.options import add_command, refuse_more
 from m2ib.paths import local_path
 
+KIND = "demo"
+
 
 @dataclass(frozen=True)
 class PhotoCaption:
@@ -80,15 +82,15 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
 def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.api import contrast, explain_many
-    from m2ib.cli.explain import write_figure
     from m2ib.errors import AdapterError
+    from m2ib.folders import check_folder, open_folder
     from m2ib.loading import load_model
     from m2ib.page.explanation import write_page
     from m2ib.results.explanation import Explanation
-    from m2ib.results.storage import check_folder, prepare_folder
+    from m2ib.results.storage import write
 
     folder = local_path(parsed.out)
-    check_folder(folder, force=parsed.force)
+    check_folder(folder, KIND, force=parsed.force)
     try:
         import skimage.data
     except ImportError as error:
@@ -96,16 +98,17 @@ def _photos(parsed: argparse.Namespace) -> None:
             "demo: needs scikit-image for its photographs: pip install 'm2ib[photo]'"
         ) from error
     model = load_model("photo", device=parsed.device)
-    prepare_folder(folder, force=parsed.force)
     texts = [contrast(pair.caption, pair.against) if pair.against else pair.caption for pair in PAIRS]
     photos = [getattr(skimage.data, pair.photo)() for pair in PAIRS]
     inputs = [{"image": photo, "text": text} for photo, text in zip(photos, texts, strict=True)]
     explanations: list[Explanation] = []
-    for number, explanation in enumerate(explain_many(model, inputs, batch_size=4, seed=parsed.seed)):
-        place = explanation.save(folder / f"{number + 1:02d}-{PAIRS[number].photo}", force=parsed.force)
-        write_figure(explanation.figure(), place / "figure.png")
-        explanations.append(explanation)
-    page = write_page(
-        explanations, folder / "index.html", title="What m2ib sees", notes=[pair.note for pair in PAIRS]
-    )
-    print(page.resolve())
+    with open_folder(folder, KIND, force=parsed.force).replacing(all=True) as place:
+        for number, explanation in enumerate(explain_many(model, inputs, batch_size=4, seed=parsed.seed)):
+            inside = place / f"{number + 1:02d}-{PAIRS[number].photo}"
+            inside.mkdir()
+            write(explanation, inside)
+            explanation.figure().savefig(inside / "figure.png", dpi=150)
+            explanations.append(explanation)
+        notes = [pair.note for pair in PAIRS]
+        write_page(explanations, place / "index.html", title="What m2ib sees", notes=notes)
+    print((folder / "index.html").resolve())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values
@@ -87,9 +86,10 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.evaluation.published import PUBLISHED
     from m2ib.evaluation.report import show
     from m2ib.evaluation.results import read_results
-    from m2ib.evaluation.resume import discard
     from m2ib.evaluation.run import evaluate
+    from m2ib.evaluation.store import KIND
     from m2ib.evaluation.study import check
+    from m2ib.folders import check_folder, open_folder
     from m2ib.registry.discovery import default_registry
 
     check_paper(config.paper, PUBLISHED, "evaluate")
@@ -97,10 +97,12 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     pairs = pairs_of(config.data, "evaluate")
     study = study_of(config)
     check(study, pairs, adapter)  # what is wrong shows before the model is loaded
-    folder = claimed_folder(local_path(config.out), force=config.force)
+    folder = local_path(config.out)
+    check_folder(folder, KIND, force=config.force, resume=True)
     model = config.load()
+    opened = open_folder(folder, KIND, force=config.force, resume=True)
     if config.force:
-        discard(folder)
+        opened.discard()
     evaluate(model, pairs, study, folder)
     results = read_results(folder, paper=config.paper)
     page = save(results)
@@ -160,11 +162,3 @@ def _listed(value: Any) -> tuple[Any, ...] | None:
 def _number(value: Any) -> Any:
     """A part of "0,1,2", which YAML takes for a word."""
     return int(value) if isinstance(value, str) and value.isdecimal() else value
-
-
-def claimed_folder(folder: Path, *, force: bool) -> Path:
-    """The folder: new, or of an evaluation to go on with. Raises :class:`StorageError` for one that holds others."""
-    from m2ib.evaluation.store import FILE
-    from m2ib.results.storage import prepare_folder
-
-    return prepare_folder(folder, force=force or (folder / FILE).is_file())

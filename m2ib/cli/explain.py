@@ -13,8 +13,6 @@ from m2ib.cli.options import AS_WRITTEN, add_command, as_yaml
 from m2ib.paths import local_path
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
     from m2ib.results.explanation import Explanation
 
 _EXAMPLES = """inputs are given by modality: --image FILE --text WORDS (what the model takes: `m2ib adapters`).
@@ -41,36 +39,46 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         return
 
     from m2ib.cli.comparison import check_methods, explain_each
-    from m2ib.results.storage import check_folder
+    from m2ib.folders import check_folder
+    from m2ib.results.storage import KIND
 
     pair = read_inputs(config)
     methods = check_methods(config, [modality for modality, _ in pair])
     folder = local_path(config.out)
-    check_folder(folder, force=config.force)
+    check_folder(folder, KIND, force=config.force)
     if config.boxes is not None:
         _check_boxes(config.boxes, pair)  # what is wrong with them shows before the model is loaded
     explanations = explain_each(config.load(), pair, config, methods)
     if config.boxes is not None:
         explanations = [explanation.with_boxes(config.boxes) for explanation in explanations]
-    page = write_report(explanations, folder, config.title)
+    page = write_report(explanations, folder, config.title, force=config.force)
     print(f"cosine similarity {explanations[0].similarity:.4f}")
     print(page.resolve())
 
 
-def write_report(explanations: Sequence[Explanation], folder: Path, title: str | None) -> Path:
+def write_report(
+    explanations: Sequence[Explanation], folder: Path, title: str | None, *, force: bool
+) -> Path:
     """Numbers, figure and page of one pair by one method, or by several: a folder of numbers for each, one page."""
+    from m2ib.folders import open_folder
     from m2ib.page.explanation import write_comparison
     from m2ib.page.figure import draw_methods
+    from m2ib.results.storage import KIND, write
 
-    if len(explanations) == 1:
-        (explanation,) = explanations
-        explanation.save(folder, force=True)
-        write_figure(explanation.figure(), folder / "figure.png")
-        return explanation.to_html(folder / "index.html", title=title)
-    for explanation in explanations:
-        explanation.save(folder / explanation[0].method.replace(":", "-"), force=True)
-    write_figure(draw_methods(explanations), folder / "figure.png")
-    return write_comparison(explanations, folder / "index.html", title=title)
+    with open_folder(folder, KIND, force=force).replacing(all=True) as place:
+        if len(explanations) == 1:
+            (explanation,) = explanations
+            write(explanation, place)
+            explanation.figure().savefig(place / "figure.png", dpi=150)
+            explanation.to_html(place / "index.html", title=title)
+        else:
+            for explanation in explanations:
+                inside = place / explanation[0].method.replace(":", "-")
+                inside.mkdir()
+                write(explanation, inside)
+            draw_methods(explanations).savefig(place / "figure.png", dpi=150)
+            write_comparison(explanations, place / "index.html", title=title)
+    return folder / "index.html"
 
 
 def _check_boxes(boxes: Any, pair: Sequence[tuple[str, Any]]) -> None:
@@ -83,13 +91,3 @@ def _check_boxes(boxes: Any, pair: Sequence[tuple[str, Any]]) -> None:
     if len(images) != 1:
         raise SettingError(f"boxes: they are drawn on the one image of a pair; this one has {len(images)}")
     boxes_of(boxes, shown_of(images[0]))
-
-
-def write_figure(figure: Figure, path: Path) -> None:
-    """A figure as a picture. Raises :class:`StorageError`."""
-    from m2ib.errors import StorageError
-
-    try:
-        figure.savefig(path, dpi=150)
-    except OSError as error:
-        raise StorageError(f"cannot write the figure {str(path)!r}: {error.strerror or error}") from error

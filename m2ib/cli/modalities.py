@@ -13,16 +13,17 @@ import numpy as np
 from m2ib.api import explain_many
 from m2ib.errors import SettingError
 from m2ib.evaluation.raster import lay
+from m2ib.folders import check_folder, open_folder
 from m2ib.loading import load_model
 from m2ib.page.explanation import Remark, write_page
 from m2ib.page.overview import PairedMap, render_overview
 from m2ib.paths import local_path
 from m2ib.registry.discovery import default_registry
 from m2ib.results.explanation import Explanation
-from m2ib.results.storage import check_folder
 from m2ib.scenes import KINDS, Scene, captions, query, scene
 from m2ib.scenes.scene import MODALITIES
 
+KIND = "demo"
 _MODEL = "imagebind-tiny"
 _SHOWS = {
     "image": "shows",
@@ -137,7 +138,7 @@ def verdict(explanation: Explanation, place: int, side: SceneInput) -> tuple[boo
 def run(parsed: argparse.Namespace) -> None:
     """Explain every pair; write one page; print its path. Raises :class:`SettingError` for a model of less."""
     folder = local_path(parsed.out)
-    check_folder(folder, force=parsed.force)
+    check_folder(folder, KIND, force=parsed.force)
     name = parsed.model or _MODEL
     takes = default_registry().adapters.find(name).modalities
     if not set(MODALITIES) <= set(takes):
@@ -160,12 +161,13 @@ def run(parsed: argparse.Namespace) -> None:
             several = len(mine.scene.kinds) > 1
             paired = PairedMap(number, mine.kind, explanation[place], right, several, said)
             maps[mine.modality, pair[1 - place].modality] = paired
-    page = write_page(
-        explanations,
-        folder / "index.html",
-        title="One scene in six modalities",
-        notes=[pair.title for pair in pairs],
-        remarks=remarks,
-        overview=render_overview(shown, maps, pairs[0].first.scene.kinds),
-    )
-    print(page.resolve())
+    with open_folder(folder, KIND, force=parsed.force).replacing(all=True) as written:
+        write_page(
+            explanations,
+            written / "index.html",
+            title="One scene in six modalities",
+            notes=[pair.title for pair in pairs],
+            remarks=remarks,
+            overview=render_overview(shown, maps, pairs[0].first.scene.kinds),
+        )
+    print((folder / "index.html").resolve())

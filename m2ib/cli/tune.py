@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.evaluate import check_paper, pairs_of
@@ -95,11 +94,12 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from rich.console import Console
 
     from m2ib.evaluation.published import PUBLISHED_GRIDS
+    from m2ib.folders import check_folder, open_folder
     from m2ib.registry.discovery import default_registry
     from m2ib.tuning.report import save, show
     from m2ib.tuning.run import tune
     from m2ib.tuning.search import check
-    from m2ib.tuning.trials import require_optuna
+    from m2ib.tuning.trials import KIND, require_optuna
 
     check_paper(config.paper, PUBLISHED_GRIDS, "tune")
     adapter = default_registry().adapters.find(config.model)
@@ -108,8 +108,12 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     for search in searches:
         check(search, pairs, adapter)  # what is wrong shows before the model is loaded
     require_optuna()
-    folder = _folder(local_path(config.out), force=config.force)
+    folder = local_path(config.out)
+    check_folder(folder, KIND, force=config.force, resume=True)
     model = config.load()
+    opened = open_folder(folder, KIND, force=config.force, resume=True)
+    if config.force:
+        opened.discard()
     for search in searches:
         tuned = tune(model, pairs, search, folder)
         settings = save(tuned, settings_yaml(tuned, config.model, config.checkpoint, config.options))
@@ -168,14 +172,3 @@ def searches_of(config: TuneConfig, pairs: Pairs) -> list[Search]:
         grid = {name: values[side] for name, values in by_modality.items() if side in values}
         found.append(Search(modality=side, grid={**shared, **grid}, **others))
     return found
-
-
-def _folder(folder: Path, *, force: bool) -> Path:
-    """The folder: new, or with a search to go on with. Raises :class:`StorageError` for one that holds others."""
-    from m2ib.results.storage import check_folder, prepare_folder
-    from m2ib.tuning.trials import FILE, discard
-
-    check_folder(folder, force=force or (folder / FILE).is_file())
-    if force:
-        discard(folder)
-    return prepare_folder(folder, force=True)

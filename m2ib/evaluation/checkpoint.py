@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from m2ib.contract.inputs import Inputs
 from m2ib.errors import SettingError, StorageError
 
 FORMAT = 1
+PART = ".part"  # ends the name of what is being written
 
 
 class Checkpoint:
@@ -55,7 +53,7 @@ class Checkpoint:
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Replace the file at once. Raises :class:`StorageError`."""
-        beside = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
+        beside = self.path.with_name(f"{self.path.name}{PART}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -68,15 +66,3 @@ class Checkpoint:
                 beside.unlink(missing_ok=True)
         except (OSError, RuntimeError) as error:
             raise StorageError(f"checkpoint {str(self.path)!r} cannot be written: {error}") from error
-
-
-def digest(values: Iterable[Inputs]) -> str:
-    """SHA-256 of tensors, bit for bit, with their shapes and dtypes."""
-    found = hashlib.sha256()
-    for value in values:
-        named: Mapping[str, Tensor] = {"": value} if isinstance(value, Tensor) else value
-        for name, tensor in named.items():
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
-            found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            found.update(flat.view(torch.uint8).numpy().data)
-    return found.hexdigest()

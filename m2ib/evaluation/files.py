@@ -12,6 +12,8 @@ import numpy as np
 from m2ib.evaluation.page import render_page
 from m2ib.evaluation.report import markdown
 from m2ib.evaluation.results import Results
+from m2ib.evaluation.store import KIND
+from m2ib.folders import open_folder
 from m2ib.results.files import csv_text, write_files
 
 
@@ -27,7 +29,7 @@ def save(results: Results) -> Path:
         "results.md": markdown(results),
         "index.html": render_page(results),
     }
-    write_files(results.folder, files)
+    write_files(open_folder(results.folder, KIND, force=True), files)
     return results.folder / "index.html"
 
 

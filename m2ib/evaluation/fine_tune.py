@@ -27,9 +27,10 @@ from torch.nn.functional import cross_entropy, normalize
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
-from m2ib.evaluation.checkpoint import Checkpoint, digest
+from m2ib.evaluation.checkpoint import Checkpoint
 from m2ib.evaluation.prepared import by_shape
 from m2ib.evaluation.weights import learning, parts, preserved
+from m2ib.results.resume import digest
 
 Sides = tuple[Sequence[Item], Sequence[Item]]
 """N pairs: the ready inputs of one side and those of the other."""

@@ -134,7 +134,7 @@ def roar_plus(
     advance = (lambda: None) if steps is None else steps(runs * steps_of(training, len(train[0])))
 
     def run(name: str, seed: int, pairs: Sides, place: Path | None = checkpoints) -> TrainingOutcome:
-        path = None if place is None else place / f"{quote(name, safe=' ')}-{seed}.pt"
+        path = None if place is None else place / checkpoint_name(name, seed)
         return fine_tune(
             model, modalities, pairs, validation, training, seed=seed, checkpoint=path, advance=advance
         )
@@ -145,8 +145,18 @@ def roar_plus(
     found: dict[str, dict[int, TrainingOutcome]] = {}
     for name, items in corrupted.items():
         pairs = (items, train[1]) if side == 0 else (train[0], items)
-        found[name] = {seed: run(f"{side} {modality} {name}", seed, pairs) for seed in seeds}
+        found[name] = {seed: run(run_name(side, modality, name), seed, pairs) for seed in seeds}
     return Roar(modality, {seed: known[seed] for seed in seeds}, found)
+
+
+def run_name(side: int, modality: str, method: str) -> str:
+    """Of the trainings on pairs whose side has lost what a method's maps call most important."""
+    return f"{side} {modality} {method}"
+
+
+def checkpoint_name(run: str, seed: int) -> str:
+    """The file of one training."""
+    return f"{quote(run, safe=' ')}-{seed}.pt"
 
 
 def _without_best(degradation: Degradation, item: Item, grid: np.ndarray, training: Training) -> Inputs:

@@ -23,23 +23,24 @@ from torch import Tensor
 
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
-from m2ib.errors import InputError, SettingError
+from m2ib.errors import InputError, SettingError, StorageError
 from m2ib.evaluation.cases import find_cases, to_plain
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
 from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings, prepared
 from m2ib.evaluation.results import read_tables
-from m2ib.evaluation.resume import check_same_pairs, check_same_study
+from m2ib.evaluation.resume import check_same_study, content_of, key_of, known_pairs
 from m2ib.evaluation.scoring import scores_of
-from m2ib.evaluation.slow_measures import roar_of, sanity_of, sanity_summary
-from m2ib.evaluation.store import MapRecord, Score, Store
+from m2ib.evaluation.slow_measures import ROAR, roar_of, sanity_of, sanity_summary
+from m2ib.evaluation.store import FILES, KIND, MapRecord, Score, Store
 from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy, Study, check
+from m2ib.folders import ResultFolder, open_folder
 from m2ib.metrics import rank_correlation
+from m2ib.notices import warn
 from m2ib.paths import local_path
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.progress import Bar, progress
 from m2ib.registry.discovery import check_model
-from m2ib.results.storage import prepare_folder
 
 PER_MAP = tuple(name for name in MEASURES if name not in ("rank-correlation", "sanity", "roar"))
 
@@ -80,12 +81,13 @@ def evaluate(
     """
     check_model(model, "evaluate")
     checked = check(study, pairs)
-    folder = local_path(folder)
-    prepare_folder(folder, force=True)
-    with Store(folder) as store, progress(title, show=show_progress) as bar:
-        check_same_study(store, model, pairs, checked)
-        _Evaluation(model, pairs, checked, store, bar, folder, originals and local_path(originals)).run()
-    return folder
+    opened = open_folder(local_path(folder), KIND, force=True)
+    opened.own(*FILES)
+    with Store(opened.path) as store, progress(title, show=show_progress) as bar:
+        if not check_same_study(store, model, pairs, checked):
+            opened.discard(f"{ROAR}/")
+        _Evaluation(model, pairs, checked, store, bar, opened, originals and local_path(originals)).run()
+    return opened.path
 
 
 @dataclass
@@ -95,8 +97,10 @@ class _Evaluation:
     checked: ResolvedStudy
     store: Store
     bar: Bar
-    folder: Path
+    folder: ResultFolder
     originals: Path | None
+    alike: bool = True  # whether inputs are made ready as they were
+    told: bool = False
 
     def run(self) -> None:
         study = self.checked.study
@@ -110,9 +114,9 @@ class _Evaluation:
         seen = chunks = 0
         with self.model.running():
             for number, rows in enumerate(_chunks(self.pairs, study.limit, study.batch_size)):
-                check_same_pairs(self.store, number, rows)
+                ready = self._looked_at(number, rows)
                 todo = [run for run in runs if not self.store.is_done(_unit(number, *run))]
-                chunk = self._chunk(number, rows) if todo else None
+                chunk = self._chunk(self._ready_of(rows) if ready is None else ready) if todo else None
                 for place, name, seed in todo:
                     assert chunk is not None
                     found = self._work(chunk, place, name, seed) if chunk.pairs else []
@@ -123,7 +127,7 @@ class _Evaluation:
                     advance()
                 seen += len(rows)
                 chunks += 1
-            check_same_pairs(self.store, chunks, [])  # there are no more of them
+            known_pairs(self.store, chunks, [])  # there are no more of them
             with self.store.whole():
                 for bad in self.pairs.bad:
                     self.store.note("bad row", bad.place, bad.reason)
@@ -160,17 +164,61 @@ class _Evaluation:
         given = self.checked.given(name, seed, self.pairs.modalities[place])
         return plan_of(name, given, info=self.checked.methods[name])
 
-    def _chunk(self, number: int, rows: Sequence[tuple[int, Pair]]) -> Chunk:
-        """Ready inputs and embeddings; a pair that cannot be used is noted and left out."""
-        ready = []
-        bad = {name for name, _ in self.store.notes("bad pair")}  # what was bad once stays out of all means
+    def _looked_at(self, number: int, rows: Sequence[tuple[int, Pair]]) -> list[PreparedPair] | None:
+        """The pairs that can be used, where it had to be looked whether they are as they were; else None.
+
+        What is known of one that is not is forgotten. The first chunk is always looked at: it tells whether inputs are
+        still made ready in the same way. Raises :class:`StorageError`.
+        """
+        known = known_pairs(self.store, number, rows)
+        keys = [key_of(pair) for _, pair in rows]
+        is_new = self.store.fact(f"pairs {number}") is None
+        same = {each.id for each, key in zip(known, keys, strict=True) if key is not None and key == each.key}
+        if not is_new and number and self.alike and len(same) == len(rows):
+            return None
+        found: dict[str, PreparedPair] = {}
+        reasons: dict[str, str] = {}
         for place, pair in rows:
-            if pair.id in bad:
-                continue
             try:
-                ready.append(prepared(self.model, place, pair))
+                found[pair.id] = prepared(self.model, place, pair)
             except InputError as error:
-                self.store.note("bad pair", pair.id, str(error))
+                reasons[pair.id] = str(error)
+        contents = {name: content_of(each) for name, each in found.items()}
+        lost = next((each.id for each in known if each.content is not None and each.id in reasons), None)
+        if lost is not None:
+            raise StorageError(
+                f"the pair {lost!r} could be used when this evaluation began, and cannot now: {reasons[lost]}; bring it "
+                "back, or begin anew with --force"
+            )
+        changed = [] if is_new else [each.id for each in known if each.content != contents.get(each.id)]
+        if set(changed) & same:
+            self.alike = False
+        with self.store.whole():
+            if changed:
+                self.store.forget(number, changed)
+            for name, reason in reasons.items():
+                self.store.note("bad pair", name, reason)
+            now = [(pair.id, key, contents.get(pair.id)) for (_, pair), key in zip(rows, keys, strict=True)]
+            self.store.set_fact(f"pairs {number}", now)
+        if changed:
+            self.folder.discard(f"{ROAR}/")
+            self._tell_changed(changed)
+        return list(found.values())
+
+    def _tell_changed(self, changed: Sequence[str]) -> None:
+        if not self.told:
+            self.told = True
+            why = "" if self.alike else ": the model makes inputs ready in another way"
+            warn(
+                f"evaluate: the pair {changed[0]!r} has changed since{why}; what has changed is computed again"
+            )
+
+    def _ready_of(self, rows: Sequence[tuple[int, Pair]]) -> list[PreparedPair]:
+        """The pairs that could be used before."""
+        bad = {name for name, _ in self.store.notes("bad pair")}
+        return [prepared(self.model, place, pair) for place, pair in rows if pair.id not in bad]
+
+    def _chunk(self, ready: Sequence[PreparedPair]) -> Chunk:
         return Chunk(ready, (self._embed(ready, 0), self._embed(ready, 1)))
 
     def _embed(self, ready: Sequence[PreparedPair], place: int) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,17 +13,21 @@ from torch import Tensor
 
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
-from m2ib.errors import StorageError
 from m2ib.evaluation.cases import outlined
+from m2ib.evaluation.checkpoint import PART
 from m2ib.evaluation.fine_tune import Training, TrainingOutcome
 from m2ib.evaluation.prepared import PreparedPair
-from m2ib.evaluation.roar import roar_plus, split
+from m2ib.evaluation.roar import checkpoint_name, roar_plus, run_name, split
 from m2ib.evaluation.sanity import Cascade, cascade
 from m2ib.evaluation.sanity_figures import maps_figure
 from m2ib.evaluation.store import Score, Store
 from m2ib.evaluation.study import Study
+from m2ib.folders import ResultFolder, open_folder
 from m2ib.pipeline import Plan
+from m2ib.results.files import write_files
 
+ROAR = "roar"  # the folder of the trainings in an evaluation's
+TRAININGS = "trainings"  # the kind of a folder that has nothing else
 DRAWN = 2  # inputs whose maps are drawn, stage by stage
 
 
@@ -80,7 +85,7 @@ def sanity_summary(
     place: int,
     plans: dict[str, Plan],
     chosen: Sequence[PreparedPair],
-    folder: Path,
+    folder: ResultFolder,
 ) -> None:
     """All methods' curves as one fact, and their maps as one picture."""
     facts = {name: fact for name in plans if (fact := store.fact(f"sanity {place} {name}")) is not None}
@@ -109,11 +114,9 @@ def sanity_summary(
     }
     modality = shown[0].pair.inputs[place][0]
     drawn = Cascade(modality, tuple(first["names"]), maps, 0)
-    path = folder / f"sanity-{place}-{modality}.png"
-    try:
-        maps_figure(drawn, inputs=range(len(shown))).savefig(path, dpi=90)
-    except OSError as error:
-        raise StorageError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
+    picture = io.BytesIO()
+    maps_figure(drawn, inputs=range(len(shown))).savefig(picture, dpi=90, format="png")
+    write_files(folder, {f"sanity-{place}-{modality}.png": picture.getvalue()})
 
 
 def roar_of(
@@ -123,7 +126,7 @@ def roar_of(
     place: int,
     names: Sequence[str],
     pairs: Sequence[PreparedPair],
-    folder: Path,
+    folder: ResultFolder,
     originals: Path | None = None,
 ) -> None:
     """Fine-tune without what each method's maps call most important, and write the scores; each training is kept.
@@ -138,9 +141,9 @@ def roar_of(
     def sides(numbers: Sequence[int]) -> tuple[list[Item], list[Item]]:
         return [pairs[n].items[0] for n in numbers], [pairs[n].items[1] for n in numbers]
 
-    checkpoints = folder / "roar"
-    for each in (checkpoints, originals or checkpoints):
-        each.mkdir(parents=True, exist_ok=True)
+    inside, shared = f"{ROAR}/", open_folder(originals, TRAININGS, force=True) if originals else None
+    _own(folder if shared is None else shared, inside if shared is None else "", ["original"], study.seeds)
+    _own(folder, inside, [run_name(place, (first, second)[place], name) for name in names], study.seeds)
     original: dict[int, TrainingOutcome] = {}
     for name in names:
         unit = f"roar/{place}/{name}/{','.join(map(str, study.seeds))}"
@@ -158,7 +161,7 @@ def roar_of(
             training,
             seeds=study.seeds,
             original=original,
-            checkpoints=checkpoints,
+            checkpoints=folder.path / ROAR,
             originals=originals,
         )
         original |= found.original
@@ -176,6 +179,12 @@ def roar_of(
                 },
             )
             store.set_done(unit)
+
+
+def _own(folder: ResultFolder, inside: str, runs: Sequence[str], seeds: Sequence[int]) -> None:
+    """List the files of trainings. Raises :class:`StorageError`."""
+    files = [f"{inside}{checkpoint_name(run, seed)}" for run in runs for seed in seeds]
+    folder.own(*(f"{file}{end}" for file in files for end in ("", PART)))
 
 
 def _plain(outcome: TrainingOutcome) -> dict[str, Any]:

@@ -18,7 +18,9 @@ import numpy as np
 
 from m2ib.errors import StorageError
 
+KIND = "evaluation"
 FILE = "evaluation.sqlite"
+FILES = (FILE, f"{FILE}-wal", f"{FILE}-shm")  # of SQLite
 FORMAT = 1
 
 _TABLES = """
@@ -156,6 +158,25 @@ class Store:
                 (*place, json.dumps(grid.shape), grid.tobytes(), each.seconds),
             )
             self.add_scores(Score(*place, metric, value) for metric, value in each.scores.items())
+
+    def forget(self, number: int | None = None, pairs: Iterable[str] = ()) -> None:
+        """Take back what was found of some pairs of a chunk, and what is about all pairs; without a chunk, everything."""
+        if number is None:
+            for table in ("done", "maps", "scores", "notes", "facts"):
+                self._write(
+                    f"DELETE FROM {table}" + (" WHERE name <> 'format'" if table == "facts" else ""), ()
+                )
+            return
+        named = [(pair,) for pair in pairs]
+        self._write("DELETE FROM maps WHERE pair = ?", *named)
+        self._write("DELETE FROM scores WHERE pair = ?", *named)
+        self._write("DELETE FROM notes WHERE kind = 'bad pair' AND place = ?", *named)
+        self._write("DELETE FROM notes WHERE kind = 'warning' AND json_extract(place, '$[3]') = ?", *named)
+        self._write("DELETE FROM scores WHERE metric IN ('rank-correlation', 'sanity', 'roar')", ())
+        for unit in (f"{number}/*", "sanity/*", "roar/*"):
+            self._write("DELETE FROM done WHERE unit GLOB ?", (unit,))
+        for fact in ("sanity *", "roar *"):
+            self._write("DELETE FROM facts WHERE name GLOB ?", (fact,))
 
     def add_scores(self, scores: Iterable[Score]) -> None:
         """Single scores."""

@@ -6,6 +6,7 @@ module of random weights where the author's model belongs, and passes its own te
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -16,9 +17,9 @@ from pathlib import Path, PurePosixPath
 from jinja2 import Environment, StrictUndefined
 
 from m2ib.errors import SettingError, StorageError
+from m2ib.folders import check_folder
 from m2ib.paths import local_path
 from m2ib.registry.discovery import default_registry
-from m2ib.results.storage import prepare_folder
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -28,7 +29,7 @@ def write_plugin(name: str, folder: Path | None = None, *, force: bool = False) 
 
     name    of the adapter: lower-case letters, digits and dashes. ``m2ib-`` before it belongs to the distribution
     folder  None: ``m2ib-NAME`` in the working folder
-    force   write into a folder that holds something
+    force   write into a folder that holds something, beside it
 
     Raises :class:`SettingError` for a name that cannot be one or is taken, :class:`StorageError` for the folder.
     """
@@ -49,15 +50,25 @@ def write_plugin(name: str, folder: Path | None = None, *, force: bool = False) 
         "model": "".join(part.capitalize() for part in name.split("-")),
         "version": version("m2ib"),
     }
-    place = prepare_folder(Path(names["distribution"]) if folder is None else local_path(folder), force=force)
+    place = Path(names["distribution"]) if folder is None else local_path(folder)
+    check_folder(place, "plugin", force=force)
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
-    try:
-        for path, template in _templates():
-            target = place.joinpath(*(part.replace("package", names["package"]) for part in path.parts))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(
-                environment.from_string(template.read_text(encoding="utf-8")).render(names), encoding="utf-8"
+    written = {
+        place.joinpath(
+            *(part.replace("package", names["package"]) for part in path.parts)
+        ): environment.from_string(template.read_text(encoding="utf-8")).render(names)
+        for path, template in _templates()
+    }
+    for target in written:
+        if os.path.lexists(target):  # the author's own by now, whoever wrote it
+            raise StorageError(
+                f"new-plugin: {str(target)!r} is there already; move it away, or name another folder"
             )
+    try:
+        for target, text in written.items():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with target.open("x", encoding="utf-8") as file:
+                file.write(text)
     except OSError as error:
         raise StorageError(
             f"new-plugin: cannot write {error.filename!r}: {error.strerror or error}"

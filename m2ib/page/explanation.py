@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from m2ib.contract.attribution import AttributionPair
 from m2ib.errors import StorageError
+from m2ib.folders import write_whole
 from m2ib.page.comparison import render_comparison
 from m2ib.page.parts import attribution_values, introduction, table_rows, usual_words
 from m2ib.page.templates import joined_scripts, template
@@ -88,7 +89,7 @@ def _written(path: Path, text: str) -> Path:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise StorageError(f"cannot write the page {str(path)!r}: {error.strerror or error}") from error
+    write_whole(path, text)
     return path

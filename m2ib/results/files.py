@@ -1,15 +1,13 @@
-"""Files of a run's results: tables as CSV, written into a folder whole or not at all."""
+"""Files of a run's results: tables as CSV, all at once or not at all."""
 
 from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from m2ib.errors import StorageError
+from m2ib.folders import ResultFolder
 
 
 def csv_text(rows: Iterable[Sequence[Any]]) -> str:
@@ -19,12 +17,9 @@ def csv_text(rows: Iterable[Sequence[Any]]) -> str:
     return text.getvalue()
 
 
-def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
-    """Write each into a folder that is there, by name; texts as UTF-8. Raises :class:`StorageError`."""
-    try:
+def write_files(folder: ResultFolder, files: Mapping[str, str | bytes]) -> None:
+    """Write them into a folder, by name, all at once; texts as UTF-8. Raises :class:`StorageError`."""
+    with folder.replacing() as place:
         for name, content in files.items():
-            beside = folder / f"{name}.part"
-            beside.write_bytes(content.encode() if isinstance(content, str) else content)
-            os.replace(beside, folder / name)
-    except OSError as error:
-        raise StorageError(f"cannot write into {str(folder)!r}: {error.strerror or error}") from error
+            data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+            (place / name).write_bytes(data)

@@ -2,18 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
+from itertools import chain
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
+from torch import Tensor, nn
 
+from m2ib.activations.reference import state_of
+from m2ib.contract.inputs import Inputs
 from m2ib.contract.model import Model
+
+WEIGHTS = "weights"
+_digests: WeakKeyDictionary[nn.Module, tuple[int, str]] = WeakKeyDictionary()  # with the state of the weights
 
 
 def model_facts(model: Model) -> dict[str, Any]:
-    """Where the model came from, and on what kind of device and in which dtype it runs; JSON-able."""
-    return {**model.origin, "device": model.device.type, "dtype": str(model.dtype).removeprefix("torch.")}
+    """Where the model came from, its weights, and on what kind of device and in which dtype it runs; JSON-able."""
+    place = {"device": model.device.type, "dtype": str(model.dtype).removeprefix("torch.")}
+    return {**model.origin, **place, WEIGHTS: weights_digest(model.module)}
+
+
+def weights_digest(module: nn.Module) -> str:
+    """SHA-256 of parameters and buffers with their names; computed again when they change."""
+    state, known = state_of(module), _digests.get(module)
+    if known is None or known[0] != state:
+        named = {
+            name: each.detach() for name, each in chain(module.named_parameters(), module.named_buffers())
+        }
+        known = _digests[module] = state, digest([named])
+    return known[1]
+
+
+def digest(values: Iterable[Inputs]) -> str:
+    """SHA-256 of tensors, bit for bit, with their names, shapes and dtypes."""
+    found = hashlib.sha256()
+    for value in values:
+        for name, tensor in ({"": value} if isinstance(value, Tensor) else value).items():
+            for plain in _plain_tensors(tensor.detach()):
+                found.update(f"{name} {tuple(plain.shape)} {plain.dtype}".encode())
+                flat = plain.cpu().contiguous().reshape(-1)
+                found.update(flat.view(torch.uint8).numpy().data)
+    return found.hexdigest()
+
+
+def _plain_tensors(tensor: Tensor) -> Iterator[Tensor]:
+    """A tensor, or those that one of another class is made of."""
+    if tensor.is_quantized:
+        yield tensor.dequantize()
+    elif hasattr(tensor, "__tensor_flatten__"):
+        for name in tensor.__tensor_flatten__()[0]:
+            yield from _plain_tensors(getattr(tensor, name))
+    else:
+        yield tensor
 
 
 def version_facts() -> dict[str, str]:

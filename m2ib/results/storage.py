@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -17,53 +17,25 @@ from safetensors.numpy import load_file
 from m2ib.contract.attribution import Attribution, AttributionPair, Curve
 from m2ib.contract.layout import Axis, Layout, Token
 from m2ib.errors import StorageError
-from m2ib.paths import is_url
+from m2ib.folders import open_folder, read_whole
 from m2ib.renderers import renderer_named
 from m2ib.renderers.view_storage import as_tuples
 
+KIND = "explanation"
 FORMAT = 1
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.safetensors"
 
 
-def check_folder(folder: Path, *, force: bool) -> None:
-    """Refuse a folder that holds something already, or cannot be written; make nothing.
-
-    Raises :class:`StorageError` with the way out.
-    """
-    name = f"output folder {str(folder)!r}"
-    if is_url(folder):
-        raise StorageError(f"{name} is a URL, and nothing is sent; name a folder here")
-    try:
-        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-        if not nearest.is_dir():
-            where = "it" if nearest == folder else repr(nearest.name)
-            raise StorageError(f"{name} cannot be made: {where} is a file; name a folder")
-        if not os.access(nearest, os.W_OK | os.X_OK):
-            raise StorageError(f"{name} cannot be written: permission denied; choose another one")
-        if folder.is_dir() and any(folder.iterdir()) and not force:
-            raise StorageError(f"{name} exists and is not empty; use --force (force=True) to write into it")
-    except StorageError:
-        raise
-    except OSError as error:
-        raise StorageError(f"{name} cannot be used: {error.strerror or error}") from error
-
-
-def prepare_folder(folder: Path, *, force: bool) -> Path:
-    """:func:`check_folder`, then make it. Raises :class:`StorageError`."""
-    check_folder(folder, force=force)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"output folder {str(folder)!r} cannot be made: {error.strerror or error}"
-        ) from error
+def save(explanation: AttributionPair, folder: Path, *, force: bool = False) -> Path:
+    """See :meth:`m2ib.Explanation.save`."""
+    with open_folder(folder, KIND, force=force).replacing(all=True) as place:
+        write(explanation, place)
     return folder
 
 
-def save(explanation: AttributionPair, folder: Path, *, force: bool = False) -> Path:
-    """See :meth:`m2ib.Explanation.save`."""
-    prepare_folder(folder, force=force)
+def write(explanation: AttributionPair, folder: Path) -> None:
+    """Write it into a folder that is there and empty. Raises :class:`StorageError`."""
     arrays: dict[str, np.ndarray] = {}
     rows = []
     try:
@@ -88,28 +60,40 @@ def save(explanation: AttributionPair, folder: Path, *, force: bool = False) -> 
                     "view": attribution.renderer.store(attribution.view, folder, str(number)),
                 }
             )
+        (folder / ARRAYS).write_bytes(safetensors.numpy.save(arrays))  # with the user's own file mode
         manifest = {
             "format": FORMAT,
             "similarity": explanation.similarity,
             "provenance": dict(explanation.provenance),
             "attributions": rows,
+            "files": {path.name: _digest(path) for path in sorted(folder.iterdir())},
         }
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
-        (folder / ARRAYS).write_bytes(safetensors.numpy.save(arrays))  # with the user's own file mode
-        (folder / MANIFEST).write_text(text, encoding="utf-8")
-    except (OSError, SafetensorError) as error:
+        (folder / MANIFEST).write_bytes(text.encode("utf-8", "backslashreplace"))  # as JSON escapes
+    except SafetensorError as error:
         raise StorageError(f"cannot write the explanation into {str(folder)!r}: {error}") from error
-    return folder
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read(folder: Path) -> tuple[tuple[Attribution, Attribution], float, Mapping[str, Any]]:
     """The attributions, similarity and provenance that :func:`save` wrote. Raises :class:`StorageError`."""
+    return read_whole(folder, _read)
+
+
+def _read(folder: Path) -> tuple[tuple[Attribution, Attribution], float, Mapping[str, Any]]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest.get("format") != FORMAT:
             raise StorageError(
                 f"{str(folder)!r} holds an explanation of format {manifest.get('format')!r}; this version reads {FORMAT}"
             )
+        for name, digest in manifest.get("files", {}).items():
+            if _digest(folder / Path(name).name) != digest:
+                raise ValueError(f"{name} is not the file that was saved")
         arrays = load_file(folder / ARRAYS)
         first, second = (
             _attribution(row, n, arrays, folder) for n, row in enumerate(manifest["attributions"])

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from m2ib.evaluation.published import PUBLISHED_GRIDS
 from m2ib.evaluation.report import head, number
+from m2ib.folders import open_folder
 from m2ib.results.files import csv_text, write_files
 from m2ib.tuning.heatmap import draw, pairs_text
 from m2ib.tuning.results import Trial, TrialScore, Tuned, rank, sign_of
 from m2ib.tuning.search import AXES, CONTROLS
+from m2ib.tuning.trials import KIND
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -126,7 +128,7 @@ def save(tuned: Tuned, settings: str) -> Path:
         f"{tuned.modality}.png": picture.getvalue(),
         SETTINGS: settings,
     }
-    write_files(tuned.folder, files)
+    write_files(open_folder(tuned.folder, KIND, force=True), files)
     return tuned.folder / SETTINGS
 
 

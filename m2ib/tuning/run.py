@@ -15,16 +15,16 @@ from m2ib.contract.settings import own_value
 from m2ib.data.pairs import Pairs
 from m2ib.evaluation.results import Results, read_results
 from m2ib.evaluation.run import evaluate
+from m2ib.folders import ResultFolder, open_folder
 from m2ib.metrics import aggregate
 from m2ib.paths import local_path
 from m2ib.progress import progress
 from m2ib.registry.discovery import check_model
 from m2ib.results.resume import model_facts, version_facts
-from m2ib.results.storage import prepare_folder
 from m2ib.tuning.results import Tuned, best_of, samples_of, score_of, sign_of
 from m2ib.tuning.search import CONTROLS, Point, Search, check, points_of
 from m2ib.tuning.split import Split, split
-from m2ib.tuning.trials import EVALUATIONS, open_trials, require_optuna
+from m2ib.tuning.trials import CONTENTS, EVALUATIONS, FILES, KIND, open_trials, require_optuna
 
 _MAY_GROW = ("trials",)
 
@@ -48,29 +48,28 @@ def tune(
     require_optuna()
     points = points_of(search, model, pairs.modalities)
     parts = split(model, pairs, search.pairs, search.held_out)
-    folder = local_path(folder)
-    prepare_folder(folder, force=True)
+    place = open_folder(local_path(folder), KIND, force=True)
+    place.own(*FILES)
     most = len(points) if search.trials is None else min(search.trials, len(points))
-    opened = open_trials(folder, search.modality, search.metric)
+    asked = _asked(model, pairs, search, points, parts)
+    opened = open_trials(place, search.modality, search.metric, asked)
     with opened as trials, progress("tune", show=show_progress) as bar:
-        asked = _asked(model, pairs, search, points, parts)
-        trials.check_asked(asked)
         trials.fail_unfinished()
         advance = bar.steps(most + 2)
         for _ in trials.done(points, most):
             advance()
         while (point := trials.next(points, search.sampler, most)) is not None:
             with trials.running(point, points) as found:
-                results = _evaluated(model, parts.tuning, search, point, folder, "tuning")
+                results = _evaluated(model, parts.tuning, search, point, place, "tuning")
                 found.append(score_of(results, search.method, search.metric, where="the tuning pairs"))
             advance()
         done = trials.done(points, most)
         default, best = done[0], best_of(done, search.metric)
-        usual = _evaluated(model, parts.held_out, search, default.point, folder, "held-out")
+        usual = _evaluated(model, parts.held_out, search, default.point, place, "held-out")
         advance()
         better = usual
         if best != default:
-            better = _evaluated(model, parts.held_out, search, best.point, folder, "held-out")
+            better = _evaluated(model, parts.held_out, search, best.point, place, "held-out")
         advance()
         score = partial(score_of, metric=search.metric, where="the held-out pairs")
         held_out = {"best": score(better, search.method), "default": score(usual, search.method)}
@@ -80,16 +79,22 @@ def tune(
     before = samples_of(usual, search.method, search.metric)
     after = samples_of(better, search.method, search.metric)
     gain = aggregate([sign * (after[key] - before[key]) for key in before if key in after])
-    return Tuned(folder, asked, search.modality, search.metric, done, default, best, held_out, gain, settings)
+    return Tuned(
+        place.path, asked, search.modality, search.metric, done, default, best, held_out, gain, settings
+    )
 
 
-def _evaluated(model: Model, pairs: Pairs, search: Search, point: Point, folder: Path, part: str) -> Results:
+def _evaluated(
+    model: Model, pairs: Pairs, search: Search, point: Point, folder: ResultFolder, part: str
+) -> Results:
     """One point on one part of the pairs, in a folder of its own: done, or gone on with, or read."""
     place = "-".join(f"{name}{value!r}" for name, value in point._asdict().items())
-    where = folder / EVALUATIONS / f"{search.modality}-{part}-{place}"
+    where = f"{EVALUATIONS}/{search.modality}-{part}-{place}"
     study = search.study(point, controls=part == "held-out")
-    originals = folder / EVALUATIONS / f"original-{part}"  # the same for all settings
-    return read_results(evaluate(model, pairs, study, where, originals=originals, show_progress=False))
+    originals = f"{EVALUATIONS}/original-{part}"  # the same for all settings
+    folder.own(where, originals)
+    inside = folder.path / where, folder.path / originals
+    return read_results(evaluate(model, pairs, study, inside[0], originals=inside[1], show_progress=False))
 
 
 def _asked(
@@ -104,6 +109,7 @@ def _asked(
             "modalities": list(pairs.modalities),
             "tuning pairs": _digest(parts.tuning_ids),
             "held-out pairs": _digest(parts.held_out_ids),
+            CONTENTS: _digest(parts.contents),
         },
         "search": {**given, "grid": [list(point) for point in points]},
         "method": {"name": search.method},

@@ -8,8 +8,10 @@ from functools import partial
 from itertools import islice
 
 from m2ib.contract.model import Model
-from m2ib.data.pairs import Pair, Pairs, Row
+from m2ib.data.pairs import Pairs, Row
 from m2ib.errors import InputError
+from m2ib.evaluation.prepared import prepared
+from m2ib.evaluation.resume import content_of
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,7 @@ class Split:
 
     tuning, held_out          the pairs
     tuning_ids, held_out_ids  their ids
+    contents                  of all of them, what the model is given and where the evidence is; see ``evaluation/resume.py``
     left_out                  pairs before the last one of these that the model cannot take
     """
 
@@ -25,6 +28,7 @@ class Split:
     held_out: Pairs
     tuning_ids: tuple[str, ...]
     held_out_ids: tuple[str, ...]
+    contents: tuple[str, ...]
     left_out: int
 
 
@@ -35,16 +39,18 @@ def split(model: Model, pairs: Pairs, tuning: int, held_out: int) -> Split:
     """
     places: list[int] = []
     ids: list[str] = []
+    contents: list[str] = []
     reason = ""
     left_out = 0
     for place, pair in enumerate(pairs):
-        why = _unusable(model, pair)
-        if why is None:
+        try:
+            contents.append(content_of(prepared(model, place, pair)))
+        except InputError as error:
+            left_out += 1
+            reason = reason or f"{pair.id}: {error}"
+        else:
             places.append(place)
             ids.append(pair.id)
-        else:
-            left_out += 1
-            reason = reason or f"{pair.id}: {why}"
         if len(places) == tuning + held_out:
             break
     else:
@@ -55,16 +61,7 @@ def split(model: Model, pairs: Pairs, tuning: int, held_out: int) -> Split:
             + (f" (left out: {reason})" if reason else "")
         )
     tuned, judged = _only(pairs, places[:tuning]), _only(pairs, places[tuning:])
-    return Split(tuned, judged, tuple(ids[:tuning]), tuple(ids[tuning:]), left_out)
-
-
-def _unusable(model: Model, pair: Pair) -> str | None:
-    try:
-        for modality, raw in pair.inputs:
-            model.item(modality, raw)
-    except InputError as error:
-        return str(error)
-    return None
+    return Split(tuned, judged, tuple(ids[:tuning]), tuple(ids[tuning:]), tuple(contents), left_out)
 
 
 def _only(pairs: Pairs, places: Collection[int]) -> Pairs:

@@ -8,26 +8,30 @@ point is run again. The next point depends on the complete trials alone.
 from __future__ import annotations
 
 import json
-import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from m2ib.errors import SettingError, StorageError
 from m2ib.evaluation.measures import MEASURES
-from m2ib.evaluation.store import FILE as EVALUATION
-from m2ib.results.resume import differences
+from m2ib.folders import ResultFolder
+from m2ib.notices import warn
+from m2ib.results.resume import WEIGHTS, differences
 from m2ib.tuning.results import Trial, TrialScore
 from m2ib.tuning.search import AXES, Point
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.storages import RDBStorage
 
+KIND = "search"
 FILE = "study.db"
+FILES = tuple(f"{FILE}{end}" for end in ("", "-journal", "-wal", "-shm"))
 EVALUATIONS = "evaluations"
+CONTENTS = "contents"
+_CHANGES = {f"model {WEIGHTS}": "the model's weights", f"data {CONTENTS}": "the pairs"}
 _ASKED, _FOUND, _SCORE = "asked", "found", "score"
 _STARTUP = 6  # points that TPE draws blindly
 _TRIES = 50  # until it proposes a new one
@@ -43,22 +47,6 @@ def require_optuna() -> None:
         ) from error
 
 
-def discard(folder: Path) -> None:
-    """Remove what a search left in the folder; nothing else. Raises :class:`StorageError`."""
-    if not (folder / FILE).is_file():
-        return
-    try:
-        for found in (folder / EVALUATIONS).glob("*"):
-            if (found / EVALUATION).is_file() or found.name.startswith("original-"):
-                shutil.rmtree(found)
-        for end in ("-journal", "-wal", "-shm", ""):  # itself last: a kill leaves it
-            (folder / f"{FILE}{end}").unlink(missing_ok=True)
-    except OSError as error:
-        raise StorageError(
-            f"cannot begin anew in {str(folder)!r}: {error.strerror or error}; use another folder"
-        ) from error
-
-
 @dataclass
 class Trials:
     """One side's. Made by :func:`open_trials`."""
@@ -66,19 +54,6 @@ class Trials:
     study: Study
     others: Mapping[str, Study]
     metric: str
-
-    def check_asked(self, asked: Mapping[str, Any]) -> None:
-        """The study is this search's: a new one, or one that was cut off. Raises :class:`StorageError`."""
-        asked = json.loads(json.dumps(asked))  # as it is read back
-        alike: list[tuple[Study, Sequence[str]]] = [(self.study, ("model", "data", "search", "versions"))]
-        alike += [(other, ("model", "method")) for other in self.others.values()]
-        for study, groups in alike:
-            if differs := differences(study.user_attrs.get(_ASKED), asked, groups):
-                raise StorageError(
-                    f"the folder holds a search with another {', '.join(differs)}: use another folder, or begin anew with "
-                    "--force"
-                )
-        self.study.set_user_attr(_ASKED, asked)
 
     def fail_unfinished(self) -> None:
         """Trials that nobody works on any more."""
@@ -173,15 +148,55 @@ def _direction(better: str) -> Literal["maximize", "minimize"]:
     return "maximize" if better == "higher" else "minimize"
 
 
+def _trials(storage: RDBStorage, modality: str, metric: str) -> Trials:
+    import optuna
+
+    study = optuna.create_study(
+        storage=storage,
+        study_name=modality,
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        direction=_direction(MEASURES[metric].better),
+        load_if_exists=True,
+    )
+    others = {
+        name: optuna.load_study(study_name=name, storage=storage)
+        for name in optuna.get_all_study_names(storage)
+        if name != modality
+    }
+    return Trials(study, others, metric)
+
+
+def _check_asked(trials: Trials, asked: Mapping[str, Any]) -> str | None:
+    """What was found stands for: None for this search, or in words what has changed since. Raises :class:`StorageError`."""
+    alike: list[tuple[Study, Sequence[str]]] = [(trials.study, ("model", "data", "search", "versions"))]
+    alike += [(other, ("model", "method")) for other in trials.others.values()]
+    changed: dict[str, None] = {}
+    for study, groups in alike:
+        differs = differences(study.user_attrs.get(_ASKED), asked, groups)
+        if others := [each for each in differs if each not in _CHANGES]:
+            raise StorageError(
+                f"the folder holds a search with another {', '.join(others)}: use another folder, or begin anew with --force"
+            )
+        changed |= {_CHANGES[each]: None for each in differs}
+    return " and ".join(changed) or None
+
+
 @contextmanager
-def open_trials(folder: Path, modality: str, metric: str) -> Iterator[Trials]:
-    """One side's trials in a folder, new or old; Optuna says nothing meanwhile. Raises :class:`StorageError`."""
+def open_trials(
+    place: ResultFolder, modality: str, metric: str, asked: Mapping[str, Any]
+) -> Iterator[Trials]:
+    """One side's trials in a folder, new or old; Optuna says nothing meanwhile.
+
+    asked  what decides the figures. What other weights and other pairs of the same names gave is forgotten, with a warning
+
+    Raises :class:`StorageError`, for a folder of another search too.
+    """
     import optuna
     from optuna.exceptions import OptunaError
     from optuna.storages import RDBStorage
     from sqlalchemy.exc import SQLAlchemyError
 
-    path = folder.absolute() / FILE
+    path = place.path.absolute() / FILE
 
     def connect() -> sqlite3.Connection:  # a path in a URL would have signs with a meaning
         return sqlite3.connect(path, timeout=30, check_same_thread=False)
@@ -194,22 +209,19 @@ def open_trials(folder: Path, modality: str, metric: str) -> Iterator[Trials]:
             storage = RDBStorage(f"sqlite:///{FILE}", engine_kwargs={"creator": connect})
         except RuntimeError as error:  # of another version of Optuna
             raise OptunaError(str(error)) from error
-        study = optuna.create_study(
-            storage=storage,
-            study_name=modality,
-            sampler=optuna.samplers.RandomSampler(seed=0),
-            direction=_direction(MEASURES[metric].better),
-            load_if_exists=True,
-        )
-        others = {
-            name: optuna.load_study(study_name=name, storage=storage)
-            for name in optuna.get_all_study_names(storage)
-            if name != modality
-        }
-        yield Trials(study, others, metric)
+        asked = json.loads(json.dumps(asked))  # as it is read back
+        trials = _trials(storage, modality, metric)
+        if changed := _check_asked(trials, asked):
+            place.discard(f"{EVALUATIONS}/")
+            for name in optuna.get_all_study_names(storage):
+                optuna.delete_study(study_name=name, storage=storage)
+            warn(f"tune: {changed} have changed since; everything is computed again")
+            trials = _trials(storage, modality, metric)
+        trials.study.set_user_attr(_ASKED, asked)
+        yield trials
     except (SQLAlchemyError, OptunaError, sqlite3.Error) as error:
         raise StorageError(
-            f"cannot use {str(folder / FILE)!r}: {str(error).splitlines()[0]}; use another folder, or begin anew with "
+            f"cannot use {str(place.path / FILE)!r}: {str(error).splitlines()[0]}; use another folder, or begin anew with "
             "--force"
         ) from error
     finally:

@@ -128,7 +128,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
         "sharp",
     )
     assert main(["demo", *options, "--out", str(folder)]) == 0
-    assert [path.name for path in folder.iterdir()] == ["index.html"]
+    assert {path.name for path in folder.iterdir()} == {"index.html", "m2ib-folder.json"}
     return (folder / "index.html").read_text(encoding="utf-8")
 
 

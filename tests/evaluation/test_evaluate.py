@@ -232,18 +232,24 @@ def test_without_a_usable_pair_there_is_one_clear_error(toy: m2ib.Model, tmp_pat
         evaluate(toy, toy_pairs(0, name="none"), study_of("uniform"), tmp_path / "none", show_progress=False)
 
 
-def test_a_bad_pair_that_is_mended_stays_out(tmp_path: Path) -> None:
-    """Every mean of one evaluation is over the same pairs."""
+def test_a_bad_pair_that_is_mended_comes_in(tmp_path: Path) -> None:
+    """Of every method: every mean of one evaluation is over the same pairs."""
     first = run(toy_model(image=picky), toy_pairs(4, bad=(1,)), study_of("gradcam", "random"), tmp_path)
     study = study_of(
         "gradcam", "random", "uniform", seeds=(0, 1, 2), metrics=(*CONFIDENCE, "rank-correlation")
     )
     with pytest.raises(StorageError, match="study metrics"):
         run(toy_model(image=picky), toy_pairs(4), study, tmp_path)
-    later = run(toy_model(image=picky), toy_pairs(4), replace(study, metrics=CONFIDENCE), tmp_path)
-    for table in (*first.tables, *later.tables):
-        for cell in table.cells.values():
-            assert set(cell.samples) == {"0", "2", "3"}
+    again = run(toy_model(image=picky), toy_pairs(4, bad=(1,)), study_of("gradcam", "uniform"), tmp_path)
+    with pytest.warns(
+        m2ib.M2IBWarning, match="^evaluate: the pair '1' has changed since; what has changed is"
+    ):
+        later = run(toy_model(image=picky), toy_pairs(4), replace(study, metrics=CONFIDENCE), tmp_path)
+    for found, pairs in ((first, "023"), (again, "023"), (later, "0123")):
+        assert not {note[0] for note in found.notes} & {*pairs}
+        for table in found.tables:
+            for cell in table.cells.values():
+                assert set(cell.samples) == {*pairs}
 
 
 def test_pairs_of_several_shapes_share_a_chunk(toy: m2ib.Model, tmp_path: Path) -> None:
@@ -375,19 +381,15 @@ def test_a_folder_of_another_model_or_of_other_pairs_is_refused(toy: m2ib.Model,
             run(toy, others, study, tmp_path)
         assert str(caught.value).startswith(begin + which)
 
-    def other_words() -> Iterator[Row]:
+    def other_names() -> Iterator[Row]:
         for row in toy_pairs()._rows():
             pair = row.read()
-            words = "a zebra" if pair.id == "3" else pair.inputs[1][1]
-            yield Row(
-                row.place,
-                lambda pair=pair, words=words: replace(pair, inputs=(pair.inputs[0], ("text", words))),
-            )  # type: ignore[misc]
+            yield Row(row.place, lambda pair=pair: replace(pair, id=pair.id.replace("3", "zebra")))  # type: ignore[misc]
 
     with pytest.raises(
-        StorageError, match=r"of other pairs \(another '3'\): use another folder, or begin anew"
+        StorageError, match=r"of other pairs \(another 'zebra'\): use another folder, or begin anew"
     ):
-        run(toy, Pairs("toys", ("image", "text"), other_words), study, tmp_path)
+        run(toy, Pairs("toys", ("image", "text"), other_names), study, tmp_path)
     same(before, run(toy, toy_pairs(), study, tmp_path))
 
 

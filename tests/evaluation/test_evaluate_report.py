@@ -327,5 +327,5 @@ def test_the_command_shows_prints_and_goes_on(tmp_path: Path, capsys: pytest.Cap
     capsys.readouterr()
     assert main([*words, "--seeds", "0", "--limit", "1", "--force"]) == 0
     assert "1 pair, 1 seed." in capsys.readouterr().out
-    assert not (out / "roar" / "original-0.pt").exists()
+    assert (out / "roar" / "original-0.pt").read_bytes() == b"of another model"
     assert (out / "notes.txt").read_text() == "mine"

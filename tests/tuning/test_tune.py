@@ -20,12 +20,13 @@ import m2ib
 from m2ib.data.pairs import Pair, Pairs, Row
 from m2ib.errors import InputError, StorageError
 from m2ib.evaluation.measures import MEASURES
+from m2ib.folders import MARKER, open_folder
 from m2ib.tuning import run as tuning_run
 from m2ib.tuning.report import save
 from m2ib.tuning.results import Trial, TrialScore, Tuned, best_of
 from m2ib.tuning.run import tune
 from m2ib.tuning.search import METRICS, Point, Search, check, layers_around, points_of
-from m2ib.tuning.trials import EVALUATIONS, FILE, discard, suggest
+from m2ib.tuning.trials import EVALUATIONS, FILE, KIND, suggest
 from toy import toy_model
 
 WORDS = ["dog", "cat", "house", "tree", "river", "stone", "lamp", "cloud", "road", "boat"]
@@ -35,13 +36,15 @@ SEARCH = Search("image", "drop", GRID, pairs=3, held_out=2, settings=QUICK, seed
 DEFAULT = Point(1, 0.1, 1.0)
 
 
-def toys(count: int = 8, bad: Sequence[int] = (), sides: tuple[str, str] = ("image", "text")) -> Pairs:
+def toys(
+    count: int = 8, bad: Sequence[int] = (), sides: tuple[str, str] = ("image", "text"), *, salt: int = 0
+) -> Pairs:
     """Random pictures and words; those in ``bad`` are no numbers."""
 
     def raw(modality: str, number: int, place: int) -> Any:
         if modality == "text":
             return f"a {WORDS[(number + place) % len(WORDS)]} by the {WORDS[(3 * number + 1) % len(WORDS)]}"
-        value = np.random.default_rng((number, place)).random((8, 8, 3))
+        value = np.random.default_rng((number, place, salt)).random((8, 8, 3))
         return torch.full((3, 8, 8), math.nan) if number in bad else value
 
     def rows() -> Iterator[Row]:
@@ -399,6 +402,7 @@ def test_other_data_and_another_model_are_refused(whole: Tuned) -> None:
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    quiet_tune(tmp_path, replace(SEARCH, pairs=1, held_out=1, seeds=(0,)))
     (tmp_path / FILE).write_bytes(b"no database at all" * 100)
     with pytest.raises(StorageError) as caught:
         quiet_tune(tmp_path)
@@ -421,9 +425,34 @@ def test_forgetting_removes_what_a_search_made_and_nothing_else(tmp_path: Path) 
     kept = tmp_path / EVALUATIONS / "mine" / "notes.txt"
     kept.parent.mkdir()
     kept.write_text("mine")
-    discard(tmp_path)
-    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [kept]
-    discard(tmp_path)
+    open_folder(tmp_path, KIND, force=True).discard()
+    assert {path for path in tmp_path.rglob("*") if path.is_file()} == {kept, tmp_path / MARKER}
+
+
+def test_what_has_changed_is_told_and_searched_again(tmp_path: Path) -> None:
+    """Other pictures under the same ids, then other weights: what a new folder gives."""
+    search, model = replace(SEARCH, pairs=2, held_out=1, seeds=(0,)), toy_model()
+    before = tune(model, toys(3), search, tmp_path / "one", show_progress=False)
+    for number, (pairs, what) in enumerate(
+        ((toys(3, salt=1), "the pairs"), (toys(3, salt=1), "the model's weights"))
+    ):
+        if number:
+            with torch.no_grad():
+                model.module.get_parameter("image_head.weight")[0] += 0.5
+        with pytest.warns(m2ib.M2IBWarning) as told:
+            found = tune(model, pairs, search, tmp_path / "one", show_progress=False)
+        assert [str(each.message) for each in told] == [
+            f"tune: {what} have changed since; everything is computed again"
+        ]
+        anew = tune(model, pairs, search, tmp_path / f"anew {number}", show_progress=False)
+        assert scores(found) == scores(anew)
+        assert scores(found) != scores(before)
+        before = found
+        assert scores(tune(model, pairs, search, tmp_path / "one", show_progress=False)) == scores(anew)
+
+
+def scores(tuned: Tuned) -> list[Any]:
+    return [tuned.best.point, tuned.gain, *((each.point, each.score.mean) for each in tuned.trials)]
 
 
 def test_two_sides_share_a_folder(tmp_path: Path) -> None:

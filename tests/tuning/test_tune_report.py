@@ -246,4 +246,5 @@ def test_files_are_written_whole_and_leave_nothing_beside(tmp_path: Path) -> Non
         "image-held-out.csv",
         "image.png",
         "settings.yaml",
+        "m2ib-folder.json",
     }
