@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from m2ib.errors import StorageError
+from m2ib.errors import M2IBError, StorageError
 from m2ib.paths import is_url
 
 try:
@@ -340,6 +340,22 @@ def _copy(home: Path, commit: _Commit, folder: Path, place: Path) -> None:
             target = place / path.absolute().relative_to(folder.absolute())
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(waiting if waiting.exists() else path, target)
+
+
+@contextmanager
+def sound(path: Path) -> Iterator[None]:
+    """What is read from a file of ours is taken as it should be; where it is not, it is told as damage.
+
+    Raises :class:`StorageError`.
+    """
+    try:
+        yield
+    except M2IBError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise StorageError(
+            f"{str(path)!r} is damaged ({type(error).__name__}: {error!s:.120}); use another folder, or begin anew with --force"
+        ) from error
 
 
 def write_whole(path: Path, content: str | bytes) -> None:

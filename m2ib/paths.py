@@ -17,6 +17,11 @@ def local_path(raw: str | PathLike[str]) -> Path:
     return Path(os.path.expanduser(raw))
 
 
+def printable(text: str) -> str:
+    """With what no encoding can write, as in the name of a file that is not UTF-8, spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def is_url(raw: str | PathLike[str]) -> bool:
     """Whether this is a URL, and not something that is there under this very name."""
     text = os.fspath(raw)

@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from m2ib.errors import InputError, SettingError
+from m2ib.paths import printable
 
 if TYPE_CHECKING:
     from m2ib.contract.regions import Box, Region
@@ -33,6 +34,9 @@ class Pair:
     others: Mapping[int, Sequence[Region]] = field(default_factory=dict)
     filler: Mapping[int, Region] = field(default_factory=dict)
     along: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", printable(self.id))
 
 
 @dataclass(frozen=True)
@@ -84,7 +88,7 @@ class Pairs:
         rows      gives all rows from the first one, as often as it is called
         numbered  the ids are numbers of rows: no two can be the same
         """
-        self.name = name
+        self.name = printable(name)
         self.modalities = modalities
         self.located = located
         self.bad: list[BadRow] = []

@@ -12,8 +12,8 @@ import numpy as np
 from m2ib.evaluation.page import render_page
 from m2ib.evaluation.report import markdown
 from m2ib.evaluation.results import Results
-from m2ib.evaluation.store import KIND
-from m2ib.folders import open_folder
+from m2ib.evaluation.store import FILE, KIND
+from m2ib.folders import open_folder, sound
 from m2ib.results.files import csv_text, write_files
 
 
@@ -22,13 +22,14 @@ def save(results: Results) -> Path:
 
     Gives the page's path. Raises :class:`StorageError`.
     """
-    files = {
-        "results.csv": csv_text(_figures(results)),
-        "samples.csv": csv_text(_samples(results)),
-        "bad-rows.csv": csv_text([("place", "reason"), *results.notes]),
-        "results.md": markdown(results),
-        "index.html": render_page(results),
-    }
+    with sound(results.folder / FILE):  # cases and curves stand there as they are shown
+        files = {
+            "results.csv": csv_text(_figures(results)),
+            "samples.csv": csv_text(_samples(results)),
+            "bad-rows.csv": csv_text([("place", "reason"), *results.notes, *_failures(results)]),
+            "results.md": markdown(results),
+            "index.html": render_page(results),
+        }
     write_files(open_folder(results.folder, KIND, force=True), files)
     return results.folder / "index.html"
 
@@ -51,6 +52,13 @@ def _figures(results: Results) -> Iterator[tuple[Any, ...]]:
                     cell.found.standard_error, error, len(values), cell.undefined,
                     table.seconds.get(method, math.nan), "" if cell.published is None else cell.published,
                 )  # fmt: skip
+
+
+def _failures(results: Results) -> Iterator[tuple[str, str]]:
+    modalities = results.asked["data"]["modalities"]
+    for (side, method, seed, pair), reasons in results.failures.items():
+        place = f"{method} of {modalities[side]}, seed {seed}" + (f", pair {pair}" if pair else "")
+        yield place, "; ".join(reasons)
 
 
 def _samples(results: Results) -> Iterator[tuple[Any, ...]]:

@@ -128,6 +128,13 @@ def remarks(results: Results) -> list[str]:
         modality = next((table.modality for table in results.tables if table.side == side), "")
         many = f"{len(first)} map{'s have' if len(first) > 1 else ' has'} warnings"
         found.append(f"{method} of {modality}: {many}, as {first[0]!r}; all are in samples.csv")
+    failed: dict[tuple[int, str], list[str]] = {}
+    for (side, method, _, _), reasons in results.failures.items():
+        failed.setdefault((side, method), []).extend(reasons)
+    for (side, method), reasons in failed.items():
+        many = f"{len(reasons)} map{'s' if len(reasons) > 1 else ''} could not be made"
+        of = results.asked["data"]["modalities"][side]
+        found.append(f"{method} of {of}: {many}, as {reasons[0]!r}; all are in bad-rows.csv")
     if results.notes:
         count = len(results.notes)
         found.append(f"{count} bad row{'s were' if count > 1 else ' was'} left out: see bad-rows.csv")

@@ -13,8 +13,9 @@ import numpy as np
 from m2ib.errors import StorageError
 from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.published import PUBLISHED
-from m2ib.evaluation.store import FILE, Score, Store
+from m2ib.evaluation.store import FILE, MapOf, Score, Store
 from m2ib.evaluation.study import SHUFFLED
+from m2ib.folders import sound
 from m2ib.metrics import SeedAggregate, mean_over_seeds
 from m2ib.paths import local_path
 
@@ -72,6 +73,7 @@ class Results:
     cases     the worst ones, see ``cases.py``
     curves    of the sanity check, by side: {"stages": [...], "methods": {name: [...]}}
     warnings  of the maps and their inputs, by side, method and pair, over all seeds
+    failures  why a map could not be made, by side, method, seed and pair; "" is what is about all pairs
     """
 
     folder: Path
@@ -83,6 +85,7 @@ class Results:
     curves: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
     cases: Sequence[Mapping[str, Any]] = ()
     warnings: Mapping[tuple[int, str, str], Sequence[str]] = field(default_factory=dict)
+    failures: Mapping[MapOf, Sequence[str]] = field(default_factory=dict)
 
 
 def read_results(folder: str | Path, *, paper: str | None = None) -> Results:
@@ -95,7 +98,7 @@ def read_results(folder: str | Path, *, paper: str | None = None) -> Results:
     folder = local_path(folder)
     if not (folder / FILE).is_file():
         raise StorageError(f"{str(folder)!r} holds no evaluation: {FILE} is missing")
-    with Store(folder) as store:
+    with Store(folder) as store, sound(store.path):
         asked = store.fact("asked")
         if asked is None:
             raise StorageError(f"{str(folder)!r} holds an evaluation that had not begun")
@@ -108,13 +111,14 @@ def read_results(folder: str | Path, *, paper: str | None = None) -> Results:
         }
         curves = {side: found for side in (0, 1) if (found := store.fact(f"sanity {side}")) is not None}
         notes = [*store.notes("bad row"), *store.notes("bad pair")]
+        failures = store.failures()
         cases = store.fact("cases") or ()
         warnings: dict[tuple[int, str, str], tuple[str, ...]] = {}
         for (side, method, _, pair), texts in store.warnings().items():
             said = warnings.get((side, method, pair), ())
             warnings[side, method, pair] = tuple(dict.fromkeys((*said, *texts)))
         pairs = store.fact("pairs") or 0
-        return Results(folder, asked, tables, pairs, notes, settings, curves, cases, warnings)
+        return Results(folder, asked, tables, pairs, notes, settings, curves, cases, warnings, failures)
 
 
 def read_tables(store: Store, paper: str | None = None) -> list[Table]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from os import PathLike
 from pathlib import Path
@@ -19,10 +19,11 @@ from torch import Tensor
 
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
-from m2ib.errors import StorageError
-from m2ib.evaluation.prepared import PreparedPair
+from m2ib.errors import InputError, StorageError
+from m2ib.evaluation.prepared import PreparedPair, prepared
 from m2ib.evaluation.store import Store
 from m2ib.evaluation.study import ResolvedStudy
+from m2ib.folders import sound
 from m2ib.notices import warn
 from m2ib.paths import local_path
 from m2ib.results.resume import WEIGHTS, differences, digest, model_facts, version_facts
@@ -31,8 +32,14 @@ _LONGEST = 4096  # of a path
 _MAY_GROW = ("methods", "seeds")  # what is there stays true when others are asked for
 
 
-def check_same_study(store: Store, model: Model, pairs: Pairs, checked: ResolvedStudy) -> bool:
-    """The store is this evaluation's: a new one, or one that was cut off; whether it was kept.
+Forget = Callable[[], None]
+"""Removes the trainings of ROAR+ that a folder keeps."""
+
+
+def check_same_study(
+    store: Store, model: Model, pairs: Pairs, checked: ResolvedStudy, forget: Forget
+) -> None:
+    """The store is this evaluation's: a new one, or one that was cut off.
 
     What other weights gave is forgotten, with a warning. Raises :class:`StorageError`.
     """
@@ -43,13 +50,17 @@ def check_same_study(store: Store, model: Model, pairs: Pairs, checked: Resolved
         "versions": version_facts(),
     }
     asked = json.loads(json.dumps(asked))  # as it is read back
-    differs = differences(store.fact("asked"), asked, ("model", "data", "study", "versions"), _MAY_GROW)
+    known = store.fact("asked")
+    with sound(store.path):
+        differs = differences(known, asked, ("model", "data", "study", "versions"), _MAY_GROW)
     trained = differs == [f"model {WEIGHTS}"]
     if differs and not trained:
         raise StorageError(
             f"the folder holds an evaluation with another {', '.join(differs)}: use another folder, or begin anew "
             "with --force"
         )
+    if trained:
+        forget()
     with store.whole():
         if trained:
             store.forget()
@@ -57,7 +68,6 @@ def check_same_study(store: Store, model: Model, pairs: Pairs, checked: Resolved
         store.set_fact("controls", [name for name, info in checked.methods.items() if info.spec.control])
     if trained:
         warn("evaluate: the model's weights have changed since; everything is computed again")
-    return not trained
 
 
 @dataclass(frozen=True)
@@ -74,20 +84,77 @@ class KnownPair:
     content: str | None
 
 
-def known_pairs(store: Store, number: int, rows: Sequence[tuple[int, Pair]]) -> list[KnownPair]:
-    """Those of a chunk, without content where they are new. Raises :class:`StorageError` where other ones were there."""
-    found = [KnownPair(pair.id, key_of(pair), None) for _, pair in rows]
-    before = store.fact(f"pairs {number}")
-    if before is None:
-        return found
-    known = [KnownPair(*row) for row in before]
-    if [each.id for each in known] != [each.id for each in found]:
-        first = next((new.id for old, new in zip(known, found, strict=False) if old.id != new.id), None)
-        which = "more or fewer of them" if first is None else f"another {first!r}"
-        raise StorageError(
-            f"the folder holds an evaluation of other pairs ({which}): use another folder, or begin anew with --force"
-        )
-    return known
+class PairCheck:
+    """Whether pairs are those that the results in a folder were made of. What was made of others is forgotten."""
+
+    def __init__(self, model: Model, store: Store, forget: Forget) -> None:
+        self._model = model
+        self._store = store
+        self._forget = forget
+        self._told = False
+        self._alike = True  # whether inputs are made ready as they were
+
+    def known(self, number: int, rows: Sequence[tuple[int, Pair]]) -> list[KnownPair] | None:
+        """Those of a chunk; None for a new one. Raises :class:`StorageError` where other ones were there."""
+        before = self._store.fact(f"pairs {number}")
+        if before is None:
+            return None
+        with sound(self._store.path):
+            known = [KnownPair(*row) for row in before]
+        ids = [pair.id for _, pair in rows]
+        if [each.id for each in known] != ids:
+            first = next((new for old, new in zip(known, ids, strict=False) if old.id != new), None)
+            which = "more or fewer of them" if first is None else f"another {first!r}"
+            raise StorageError(
+                f"the folder holds an evaluation of other pairs ({which}): use another folder, or begin anew with --force"
+            )
+        return known
+
+    def usable(self, number: int, rows: Sequence[tuple[int, Pair]]) -> list[PreparedPair] | None:
+        """The pairs that can be used, where it had to be looked whether they are as they were; else None.
+
+        The first chunk is always looked at: it tells whether inputs are still made ready in the same way. Raises
+        :class:`StorageError`, also for a pair that could be used and cannot any more.
+        """
+        known = self.known(number, rows)
+        keys = [key_of(pair) for _, pair in rows]
+        same = {
+            old.id for old, key in zip(known or (), keys, strict=False) if key is not None and key == old.key
+        }
+        if number and self._alike and len(same) == len(rows):
+            return None
+        found: dict[str, PreparedPair] = {}
+        reasons: dict[str, str] = {}
+        for place, pair in rows:
+            try:
+                found[pair.id] = prepared(self._model, place, pair)
+            except InputError as error:
+                reasons[pair.id] = str(error)
+        for each in known or ():
+            if each.content is not None and each.id in reasons:
+                raise StorageError(
+                    f"the pair {each.id!r} could be used when this evaluation began, and cannot now: {reasons[each.id]}; "
+                    "bring it back, or begin anew with --force"
+                )
+        contents = {name: content_of(each) for name, each in found.items()}
+        changed = [each.id for each in known or () if each.content != contents.get(each.id)]
+        self._alike = self._alike and not same & {*changed}
+        if changed:
+            self._forget()
+        with self._store.whole():
+            if changed:
+                self._store.forget(number, changed)
+            for name, reason in reasons.items():
+                self._store.note("bad pair", name, reason)
+            now = [(pair.id, key, contents.get(pair.id)) for (_, pair), key in zip(rows, keys, strict=True)]
+            self._store.set_fact(f"pairs {number}", now)
+        if changed and not self._told:
+            self._told = True
+            why = "" if self._alike else ": the model makes inputs ready in another way"
+            warn(
+                f"evaluate: the pair {changed[0]!r} has changed since{why}; what has changed is computed again"
+            )
+        return list(found.values())
 
 
 def key_of(pair: Pair) -> str | None:

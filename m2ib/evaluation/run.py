@@ -16,27 +16,29 @@ import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
-from m2ib.errors import InputError, SettingError, StorageError
+from m2ib.errors import InputError, M2IBError, SettingError, StorageError
 from m2ib.evaluation.cases import find_cases, to_plain
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
 from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings, prepared
 from m2ib.evaluation.results import read_tables
-from m2ib.evaluation.resume import check_same_study, content_of, key_of, known_pairs
+from m2ib.evaluation.resume import PairCheck, check_same_study
 from m2ib.evaluation.scoring import scores_of
 from m2ib.evaluation.slow_measures import ROAR, roar_of, sanity_of, sanity_summary
 from m2ib.evaluation.store import FILES, KIND, MapRecord, Score, Store
 from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy, Study, check
 from m2ib.folders import ResultFolder, open_folder
+from m2ib.methods.base import Map
 from m2ib.metrics import rank_correlation
-from m2ib.notices import warn
 from m2ib.paths import local_path
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.progress import Bar, progress
@@ -84,8 +86,7 @@ def evaluate(
     opened = open_folder(local_path(folder), KIND, force=True)
     opened.own(*FILES)
     with Store(opened.path) as store, progress(title, show=show_progress) as bar:
-        if not check_same_study(store, model, pairs, checked):
-            opened.discard(f"{ROAR}/")
+        check_same_study(store, model, pairs, checked, partial(opened.discard, f"{ROAR}/"))
         _Evaluation(model, pairs, checked, store, bar, opened, originals and local_path(originals)).run()
     return opened.path
 
@@ -99,8 +100,6 @@ class _Evaluation:
     bar: Bar
     folder: ResultFolder
     originals: Path | None
-    alike: bool = True  # whether inputs are made ready as they were
-    told: bool = False
 
     def run(self) -> None:
         study = self.checked.study
@@ -112,22 +111,25 @@ class _Evaluation:
             )
         advance = self.bar.steps(len(runs) * (study.limit or 0))
         seen = chunks = 0
+        looks = PairCheck(self.model, self.store, partial(self.folder.discard, f"{ROAR}/"))
         with self.model.running():
             for number, rows in enumerate(_chunks(self.pairs, study.limit, study.batch_size)):
-                ready = self._looked_at(number, rows)
+                ready = looks.usable(number, rows)
                 todo = [run for run in runs if not self.store.is_done(_unit(number, *run))]
                 chunk = self._chunk(self._ready_of(rows) if ready is None else ready) if todo else None
                 for place, name, seed in todo:
                     assert chunk is not None
-                    found = self._work(chunk, place, name, seed) if chunk.pairs else []
+                    found, whole = self._work(chunk, place, name, seed) if chunk.pairs else ([], True)
                     with self.store.whole():
                         self.store.add(found)
-                        self.store.set_done(_unit(number, place, name, seed))
+                        if whole:  # what failed is tried again when the evaluation goes on
+                            self.store.set_done(_unit(number, place, name, seed))
                 for _ in range(len(runs) * len(rows)):
                     advance()
                 seen += len(rows)
                 chunks += 1
-            known_pairs(self.store, chunks, [])  # there are no more of them
+            looks.known(chunks, [])
+            self.store.set_fact(f"pairs {chunks}", [])  # there are no more of them
             with self.store.whole():
                 for bad in self.pairs.bad:
                     self.store.note("bad row", bad.place, bad.reason)
@@ -138,7 +140,8 @@ class _Evaluation:
 
     def _first_reason(self) -> str:
         reasons = [*self.store.notes("bad row"), *self.store.notes("bad pair")]
-        return ": ".join(reasons[0]) if reasons else "it has none"
+        failed = [(place[1], why[0]) for place, why in self.store.failures().items()]
+        return ": ".join([*failed, *reasons][0]) if failed or reasons else "it has none"
 
     def _runs(self) -> list[tuple[int, str, int]]:
         """(place, method, seed) of everything that is defined; what is not is noted."""
@@ -164,55 +167,6 @@ class _Evaluation:
         given = self.checked.given(name, seed, self.pairs.modalities[place])
         return plan_of(name, given, info=self.checked.methods[name])
 
-    def _looked_at(self, number: int, rows: Sequence[tuple[int, Pair]]) -> list[PreparedPair] | None:
-        """The pairs that can be used, where it had to be looked whether they are as they were; else None.
-
-        What is known of one that is not is forgotten. The first chunk is always looked at: it tells whether inputs are
-        still made ready in the same way. Raises :class:`StorageError`.
-        """
-        known = known_pairs(self.store, number, rows)
-        keys = [key_of(pair) for _, pair in rows]
-        is_new = self.store.fact(f"pairs {number}") is None
-        same = {each.id for each, key in zip(known, keys, strict=True) if key is not None and key == each.key}
-        if not is_new and number and self.alike and len(same) == len(rows):
-            return None
-        found: dict[str, PreparedPair] = {}
-        reasons: dict[str, str] = {}
-        for place, pair in rows:
-            try:
-                found[pair.id] = prepared(self.model, place, pair)
-            except InputError as error:
-                reasons[pair.id] = str(error)
-        contents = {name: content_of(each) for name, each in found.items()}
-        lost = next((each.id for each in known if each.content is not None and each.id in reasons), None)
-        if lost is not None:
-            raise StorageError(
-                f"the pair {lost!r} could be used when this evaluation began, and cannot now: {reasons[lost]}; bring it "
-                "back, or begin anew with --force"
-            )
-        changed = [] if is_new else [each.id for each in known if each.content != contents.get(each.id)]
-        if set(changed) & same:
-            self.alike = False
-        with self.store.whole():
-            if changed:
-                self.store.forget(number, changed)
-            for name, reason in reasons.items():
-                self.store.note("bad pair", name, reason)
-            now = [(pair.id, key, contents.get(pair.id)) for (_, pair), key in zip(rows, keys, strict=True)]
-            self.store.set_fact(f"pairs {number}", now)
-        if changed:
-            self.folder.discard(f"{ROAR}/")
-            self._tell_changed(changed)
-        return list(found.values())
-
-    def _tell_changed(self, changed: Sequence[str]) -> None:
-        if not self.told:
-            self.told = True
-            why = "" if self.alike else ": the model makes inputs ready in another way"
-            warn(
-                f"evaluate: the pair {changed[0]!r} has changed since{why}; what has changed is computed again"
-            )
-
     def _ready_of(self, rows: Sequence[tuple[int, Pair]]) -> list[PreparedPair]:
         """The pairs that could be used before."""
         bad = {name for name, _ in self.store.notes("bad pair")}
@@ -224,8 +178,8 @@ class _Evaluation:
     def _embed(self, ready: Sequence[PreparedPair], place: int) -> Tensor:
         return embeddings(self.model, self.pairs.modalities[place], place, ready)
 
-    def _work(self, chunk: Chunk, place: int, name: str, seed: int) -> list[MapRecord]:
-        """The maps of one method and their scores, and those of its control."""
+    def _work(self, chunk: Chunk, place: int, name: str, seed: int) -> tuple[list[MapRecord], bool]:
+        """The maps of one method and their scores, and those of its control; and whether all could be made."""
         study, spec = self.checked.study, self.checked.methods[name].spec
         if name == ORACLE:
             chunk = chunk.known(place)
@@ -235,11 +189,12 @@ class _Evaluation:
             made = self._maps(chunk, place, plan, (name, seed))
         else:  # the seed changes nothing
             known = self.store.grids(place, name, first)
-            made = [(known[each.pair.id], float("nan")) for each in chunk.pairs]
+            ids = [each.pair.id for each in chunk.pairs]
+            made = {number: (known[pair], float("nan")) for number, pair in enumerate(ids) if pair in known}
             scored = self.store.scores_of(place, name, first)
         found = []
-        for number, (each, (grid, seconds)) in enumerate(zip(chunk.pairs, made, strict=True)):
-            target = chunk.embeddings[1 - place][number]
+        for number, (grid, seconds) in sorted(made.items()):
+            each, target = chunk.pairs[number], chunk.embeddings[1 - place][number]
             if each.pair.id in scored:
                 own = {k: v for k, v in scored[each.pair.id].items() if k in PER_MAP}
                 found.append(MapRecord(place, name, seed, each.pair.id, each.number, grid, own, seconds))
@@ -251,32 +206,51 @@ class _Evaluation:
                 hideable = hideable_cells(self.model, modality, each.items[place], grid.shape)
                 moved = shuffled(grid, hideable, random)
                 found.append(self._scored(each, place, name + SHUFFLED, seed, moved, target, float("nan")))
-        return found
+        return found, len(made) == len(chunk.pairs)
 
     def _maps(
         self, chunk: Chunk, place: int, plan: Plan, run: tuple[str, int]
-    ) -> list[tuple[np.ndarray, float]]:
-        """(grid, seconds) of each pair, made in batches of one shape; their warnings are noted under method and seed."""
+    ) -> dict[int, tuple[np.ndarray, float]]:
+        """(grid, seconds) by the pairs' numbers, made in batches of one shape.
+
+        Their warnings are noted under method and seed, and why there is none where one could not be made.
+        """
         modality = self.pairs.modalities[place]
         every = [each.items[place] for each in chunk.pairs]
         found: dict[int, tuple[np.ndarray, float]] = {}
         for members in by_shape(self.model.encoder(modality), every):
             items = [every[number] for number in members]
             targets = chunk.embeddings[1 - place][members]
-            inputs = self.model.collate(modality, items)
             began = time.perf_counter()
-            maps = explain_side(self.model, modality, items, inputs, targets, plan)
+            maps = self._explained(modality, items, targets, plan)
             seconds = (time.perf_counter() - began) / len(members)
             for number, made in zip(members, maps, strict=True):
+                map_of = (place, *run, chunk.pairs[number].pair.id)
+                self.store.forget_failures([map_of])
+                if isinstance(made, M2IBError):
+                    self.store.fail(map_of, str(made))
+                    continue
                 truth = chunk.pairs[number].truths[place] if plan.name == ORACLE else None
                 grid = made.grid if truth is None else truth.cells(made.grid.shape)
                 found[number] = np.asarray(grid, dtype=np.float64), seconds
-                map_of = (place, *run, chunk.pairs[number].pair.id)
                 for text in dict.fromkeys(
                     (*every[number].origin.get("warnings", ()), *made.warnings, *made.remarks)
                 ):
                     self.store.warn(map_of, text)
-        return [found[number] for number in range(len(chunk.pairs))]
+        return found
+
+    def _explained(
+        self, modality: str, items: Sequence[Item], targets: Tensor, plan: Plan
+    ) -> list[Map | M2IBError]:
+        """A map for each, or why it could not be made: where a batch cannot, each is tried alone."""
+        inputs = self.model.collate(modality, items)
+        try:
+            return list(explain_side(self.model, modality, items, inputs, targets, plan))
+        except M2IBError as error:
+            if len(items) == 1:
+                return [error]
+        ones = zip(items, targets.split(1), strict=True)
+        return [row for item, target in ones for row in self._explained(modality, [item], target, plan)]
 
     def _scored(
         self,
@@ -342,7 +316,14 @@ class _Evaluation:
             with self.model.running():
                 targets = self._embed(chosen, 1 - place)
         for name in todo:
-            sanity_of(self.model, self.store, study, place, name, plans[name], chosen, targets)
+            about_all = (place, name, study.seeds[0], "")
+            self.store.forget_failures([about_all])
+            try:
+                sanity_of(self.model, self.store, study, place, name, plans[name], chosen, targets)
+            except StorageError:
+                raise
+            except M2IBError as error:
+                self.store.fail(about_all, f"sanity: {error}")
         sanity_summary(self.model, self.store, place, plans, chosen, self.folder)
 
     def _ready(self, count: int | None) -> list[PreparedPair]:

@@ -150,6 +150,9 @@ def roar_of(
         if store.is_done(unit):
             continue
         known = store.grids(place, name, study.seeds[0])
+        if any(pairs[n].pair.id not in known for n in train):
+            store.fail((place, name, study.seeds[0], ""), "roar: a map that it needs could not be made")
+            continue
         grids = {name: [known[pairs[n].pair.id] for n in train]}
         found = roar_plus(
             model,

@@ -17,25 +17,27 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from m2ib.errors import StorageError
+from m2ib.folders import sound
+from m2ib.paths import printable
 
 KIND = "evaluation"
 FILE = "evaluation.sqlite"
 FILES = (FILE, f"{FILE}-wal", f"{FILE}-shm")  # of SQLite
 FORMAT = 1
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS done (unit TEXT PRIMARY KEY);
-CREATE TABLE IF NOT EXISTS maps (
-    side INTEGER, method TEXT, seed INTEGER, pair TEXT, number INTEGER, shape TEXT, grid BLOB, seconds REAL,
-    PRIMARY KEY (side, method, seed, pair)
-);
-CREATE TABLE IF NOT EXISTS scores (
-    side INTEGER, method TEXT, seed INTEGER, pair TEXT, number INTEGER, metric TEXT, value REAL,
-    PRIMARY KEY (side, method, seed, pair, metric)
-);
-CREATE TABLE IF NOT EXISTS notes (kind TEXT, place TEXT, text TEXT, PRIMARY KEY (kind, place, text));
-"""
+_TABLES = (
+    "CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",
+    "CREATE TABLE done (unit TEXT PRIMARY KEY)",
+    "CREATE TABLE maps (side INTEGER, method TEXT, seed INTEGER, pair TEXT, number INTEGER, shape TEXT, grid BLOB, "
+    "seconds REAL, PRIMARY KEY (side, method, seed, pair))",
+    "CREATE TABLE scores (side INTEGER, method TEXT, seed INTEGER, pair TEXT, number INTEGER, metric TEXT, value REAL, "
+    "PRIMARY KEY (side, method, seed, pair, metric))",
+    "CREATE TABLE notes (kind TEXT, place TEXT, text TEXT, PRIMARY KEY (kind, place, text))",
+)
+
+
+MapOf = tuple[int, str, int, str]
+"""(side, method, seed, pair)."""
 
 
 @dataclass(frozen=True)
@@ -74,23 +76,39 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         """Opens the file, and makes it where there is none. Raises :class:`StorageError`."""
-        self._path = folder / FILE
+        self.path = folder / FILE
+        if self.path.exists() and not self.path.is_file():
+            raise StorageError(f"cannot use {str(self.path)!r}: it is no file; use another folder")
         with self._told("use"):
-            self._connection = sqlite3.connect(self._path, isolation_level=None, timeout=30)
+            self._connection = sqlite3.connect(self.path, isolation_level=None, timeout=30)
         try:
             with self._told("use"):
+                self._connection.execute("PRAGMA trusted_schema=OFF")
                 self._connection.execute("PRAGMA journal_mode=WAL")
-                self._connection.executescript(_TABLES)
+            self._make_tables()
             known = self.fact("format")
             if known is None:
                 self.set_fact("format", FORMAT)
             elif known != FORMAT:
                 raise StorageError(
-                    f"{str(self._path)!r} is of format {known!r}, and this version writes {FORMAT}; use another folder"
+                    f"{str(self.path)!r} is of format {known!r}, and this version writes {FORMAT}; use another folder"
                 )
         except StorageError:
             self.close()
             raise
+
+    def _make_tables(self) -> None:
+        """Where there are none. Raises :class:`StorageError` for others than ours."""
+        listing = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid"
+        if not self._read(listing):
+            with self.whole():
+                for table in () if self._read(listing) else _TABLES:
+                    self._write(table, ())
+        if [sql for (sql,) in self._read(listing)] != [*_TABLES]:
+            raise StorageError(
+                f"{str(self.path)!r} is no evaluation of this version: its tables are others; use another folder, or begin "
+                "anew with --force"
+            )
 
     def __enter__(self) -> Store:
         return self
@@ -121,25 +139,25 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            raise StorageError(f"cannot {doing} {str(self._path)!r}: {error}") from error
+            raise StorageError(f"cannot {doing} {str(self.path)!r}: {error}") from error
 
     def _read(self, command: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._told("read"):
             return self._connection.execute(command, values).fetchall()
 
     def _write(self, command: str, *rows: Sequence[Any]) -> None:
+        plain = ([printable(each) if isinstance(each, str) else each for each in row] for row in rows)
         with self._told("write"):
-            self._connection.executemany(command, rows)
+            self._connection.executemany(command, plain)
 
     def fact(self, name: str) -> Any:
         """A JSON value; None for nothing."""
         rows = self._read("SELECT value FROM facts WHERE name = ?", (name,))
-        return json.loads(rows[0][0]) if rows else None
+        with sound(self.path):
+            return json.loads(rows[0][0]) if rows else None
 
     def set_fact(self, name: str, value: Any) -> None:
-        self._write(
-            "INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value, ensure_ascii=False))
-        )
+        self._write("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, json.dumps(value)))
 
     def is_done(self, unit: str) -> bool:
         """Whether a unit of work was finished."""
@@ -167,11 +185,14 @@ class Store:
                     f"DELETE FROM {table}" + (" WHERE name <> 'format'" if table == "facts" else ""), ()
                 )
             return
+        pairs = [*pairs]
         named = [(pair,) for pair in pairs]
         self._write("DELETE FROM maps WHERE pair = ?", *named)
         self._write("DELETE FROM scores WHERE pair = ?", *named)
         self._write("DELETE FROM notes WHERE kind = 'bad pair' AND place = ?", *named)
-        self._write("DELETE FROM notes WHERE kind = 'warning' AND json_extract(place, '$[3]') = ?", *named)
+        for kind in ("warning", "failed"):
+            maps = [(kind, json.dumps(each)) for each in self._by_map(kind) if each[3] in pairs]
+            self._write("DELETE FROM notes WHERE kind = ? AND place = ?", *maps)
         self._write("DELETE FROM scores WHERE metric IN ('rank-correlation', 'sanity', 'roar')", ())
         for unit in (f"{number}/*", "sanity/*", "roar/*"):
             self._write("DELETE FROM done WHERE unit GLOB ?", (unit,))
@@ -188,18 +209,37 @@ class Store:
 
     def notes(self, kind: str) -> list[tuple[str, str]]:
         """(place, text), in order of writing."""
-        return self._read("SELECT place, text FROM notes WHERE kind = ? ORDER BY rowid", (kind,))
+        rows = self._read("SELECT place, text FROM notes WHERE kind = ? ORDER BY rowid", (kind,))
+        return [(str(place), str(text)) for place, text in rows]
 
-    def warn(self, map_of: tuple[int, str, int, str], text: str) -> None:
+    def warn(self, map_of: MapOf, text: str) -> None:
         """Something to be told of a map of this side, method, seed and pair."""
-        self.note("warning", json.dumps(map_of, ensure_ascii=False), text)
+        self.note("warning", json.dumps(map_of), text)
 
-    def warnings(self) -> dict[tuple[int, str, int, str], list[str]]:
+    def warnings(self) -> dict[MapOf, list[str]]:
         """What :meth:`warn` wrote, by side, method, seed and pair."""
-        found: dict[tuple[int, str, int, str], list[str]] = {}
-        for place, text in self.notes("warning"):
-            side, method, seed, pair = json.loads(place)
-            found.setdefault((side, method, seed, pair), []).append(text)
+        return self._by_map("warning")
+
+    def fail(self, map_of: MapOf, text: str) -> None:
+        """Why a map could not be made."""
+        self.note("failed", json.dumps(map_of), text)
+
+    def failures(self) -> dict[MapOf, list[str]]:
+        """What :meth:`fail` wrote."""
+        return self._by_map("failed")
+
+    def forget_failures(self, maps: Iterable[MapOf]) -> None:
+        """Those of maps that are tried again."""
+        self._write(
+            "DELETE FROM notes WHERE kind = 'failed' AND place = ?", *((json.dumps(each),) for each in maps)
+        )
+
+    def _by_map(self, kind: str) -> dict[MapOf, list[str]]:
+        found: dict[MapOf, list[str]] = {}
+        with sound(self.path):
+            for place, text in self.notes(kind):
+                side, method, seed, pair = json.loads(place)
+                found.setdefault((side, method, seed, pair), []).append(text)
         return found
 
     def scores(self) -> list[Score]:
@@ -208,7 +248,11 @@ class Store:
             "SELECT side, method, seed, pair, number, metric, value FROM scores "
             "ORDER BY side, method, seed, number, pair, metric"
         )
-        return [Score._make([*place, math.nan if value is None else value]) for *place, value in rows]
+        with sound(self.path):
+            return [
+                Score(int(side), str(method), int(seed), str(pair), int(number), str(metric), _number(value))
+                for side, method, seed, pair, number, metric, value in rows
+            ]
 
     def grids(self, side: int, method: str, seed: int) -> dict[str, np.ndarray]:
         """Maps by pair, in the pairs' order."""
@@ -216,9 +260,11 @@ class Store:
             "SELECT pair, shape, grid FROM maps WHERE side = ? AND method = ? AND seed = ? ORDER BY number",
             (side, method, seed),
         )
-        return {
-            pair: np.frombuffer(grid, np.float64).reshape(json.loads(shape)) for pair, shape, grid in rows
-        }
+        with sound(self.path):
+            return {
+                str(pair): np.frombuffer(grid, np.float64).reshape(json.loads(shape))
+                for pair, shape, grid in rows
+            }
 
     def scores_of(self, side: int, method: str, seed: int) -> dict[str, dict[str, float]]:
         """By pair and metric."""
@@ -227,18 +273,26 @@ class Store:
             "SELECT pair, metric, value FROM scores WHERE side = ? AND method = ? AND seed = ?",
             (side, method, seed),
         )
-        for pair, metric, value in rows:
-            found.setdefault(pair, {})[metric] = math.nan if value is None else value
+        with sound(self.path):
+            for pair, metric, value in rows:
+                found.setdefault(str(pair), {})[str(metric)] = _number(value)
         return found
 
     def numbers(self, side: int) -> dict[str, int]:
         """Each pair's number in its data."""
-        return dict(self._read("SELECT DISTINCT pair, number FROM maps WHERE side = ?", (side,)))
+        rows = self._read("SELECT DISTINCT pair, number FROM maps WHERE side = ?", (side,))
+        with sound(self.path):
+            return {str(pair): int(number) for pair, number in rows}
 
     def seconds(self) -> dict[tuple[int, str], Sequence[float]]:
         """By side and method, what each map took."""
         found: dict[tuple[int, str], list[float]] = {}
         rows = self._read("SELECT side, method, seconds FROM maps WHERE seconds IS NOT NULL")
-        for side, method, seconds in rows:
-            found.setdefault((side, method), []).append(seconds)
+        with sound(self.path):
+            for side, method, seconds in rows:
+                found.setdefault((int(side), str(method)), []).append(float(seconds))
         return dict(found)
+
+
+def _number(value: Any) -> float:
+    return math.nan if value is None else float(value)

@@ -12,11 +12,12 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from m2ib.errors import SettingError, StorageError
 from m2ib.evaluation.measures import MEASURES
-from m2ib.folders import ResultFolder
+from m2ib.folders import ResultFolder, sound
 from m2ib.notices import warn
 from m2ib.results.resume import WEIGHTS, differences
 from m2ib.tuning.results import Trial, TrialScore
@@ -49,8 +50,9 @@ def require_optuna() -> None:
 
 @dataclass
 class Trials:
-    """One side's. Made by :func:`open_trials`."""
+    """One side's, in the file ``path``. Made by :func:`open_trials`. What is there is refused where it is damaged."""
 
+    path: Path
     study: Study
     others: Mapping[str, Study]
     metric: str
@@ -90,9 +92,10 @@ class Trials:
         from optuna.trial import TrialState
 
         found: dict[Point, TrialScore] = {}
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-            point = Point(*(trial.params[name] for name in AXES))
-            found.setdefault(points[points.index(point)], TrialScore(**trial.user_attrs[_SCORE]))
+        with sound(self.path):
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+                point = Point(*(trial.params[name] for name in AXES))
+                found.setdefault(points[points.index(point)], TrialScore(**trial.user_attrs[_SCORE]))
         return tuple(Trial(n, point, score) for n, (point, score) in enumerate(found.items()))[:most]
 
     def next(self, points: Sequence[Point], sampler: str, most: int | None) -> Point | None:
@@ -148,7 +151,7 @@ def _direction(better: str) -> Literal["maximize", "minimize"]:
     return "maximize" if better == "higher" else "minimize"
 
 
-def _trials(storage: RDBStorage, modality: str, metric: str) -> Trials:
+def _trials(path: Path, storage: RDBStorage, modality: str, metric: str) -> Trials:
     import optuna
 
     study = optuna.create_study(
@@ -163,7 +166,7 @@ def _trials(storage: RDBStorage, modality: str, metric: str) -> Trials:
         for name in optuna.get_all_study_names(storage)
         if name != modality
     }
-    return Trials(study, others, metric)
+    return Trials(path, study, others, metric)
 
 
 def _check_asked(trials: Trials, asked: Mapping[str, Any]) -> str | None:
@@ -210,13 +213,15 @@ def open_trials(
         except RuntimeError as error:  # of another version of Optuna
             raise OptunaError(str(error)) from error
         asked = json.loads(json.dumps(asked))  # as it is read back
-        trials = _trials(storage, modality, metric)
-        if changed := _check_asked(trials, asked):
+        with sound(path):
+            trials = _trials(path, storage, modality, metric)
+            changed = _check_asked(trials, asked)
+        if changed:
             place.discard(f"{EVALUATIONS}/")
             for name in optuna.get_all_study_names(storage):
                 optuna.delete_study(study_name=name, storage=storage)
             warn(f"tune: {changed} have changed since; everything is computed again")
-            trials = _trials(storage, modality, metric)
+            trials = _trials(path, storage, modality, metric)
         trials.study.set_user_attr(_ASKED, asked)
         yield trials
     except (SQLAlchemyError, OptunaError, sqlite3.Error) as error:

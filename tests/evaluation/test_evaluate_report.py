@@ -7,6 +7,7 @@ import io
 import json
 import math
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -329,3 +330,67 @@ def test_the_command_shows_prints_and_goes_on(tmp_path: Path, capsys: pytest.Cap
     assert "1 pair, 1 seed." in capsys.readouterr().out
     assert (out / "roar" / "original-0.pt").read_bytes() == b"of another model"
     assert (out / "notes.txt").read_text() == "mine"
+
+
+JUNK = ("{", "3", "[]", "[[]]", '{"study": 3}', "[" * 100_000)
+
+
+def test_a_file_that_somebody_changed_is_shown_or_refused(whole: Path, tmp_path: Path) -> None:
+    """Never a traceback, whatever stands in it."""
+    data = (whole / "evaluation.sqlite").read_bytes()
+    with Store(whole) as store:
+        facts = [name for (name,) in store._read("SELECT name FROM facts")]
+        asked = store.fact("asked")
+    changes = [("UPDATE facts SET value = ? WHERE name = ?", (junk, name)) for name in facts for junk in JUNK]
+    for group in asked:
+        for name in asked[group]:
+            for junk in (None, 3, [], {"methods": 3}):
+                changed = json.dumps({**asked, group: {**asked[group], name: junk}})
+                changes.append(("UPDATE facts SET value = ? WHERE name = 'asked'", (changed,)))
+    columns = {
+        "maps": ("side", "method", "seed", "pair", "number", "shape", "grid", "seconds"),
+        "scores": ("side", "method", "seed", "pair", "number", "metric", "value"),
+        "notes": ("kind", "place", "text"),
+    }
+    for table, names in columns.items():
+        changes += [
+            (f"UPDATE OR REPLACE {table} SET {name} = ?", (junk,))
+            for name in names
+            for junk in (None, 2**62, "x", b"\xff\0")
+        ]
+    refused: list[str] = []
+    for place, (command, values) in enumerate(changes):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        (folder / "evaluation.sqlite").write_bytes(data)
+        with Store(folder) as store:
+            store._connection.execute(command, values)
+        try:
+            results = read_results(folder)
+            if "facts" in command:
+                save(results)
+            show(results, Console(file=io.StringIO()))
+        except m2ib.StorageError as error:
+            refused.append(str(error))
+        shutil.rmtree(folder)
+    assert 100 < len(refused) < len(changes)
+    assert all(len(each) < 500 and "\n" not in each for each in refused)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "CREATE VIEW more AS SELECT * FROM facts",
+        "CREATE TRIGGER more AFTER INSERT ON facts BEGIN DELETE FROM maps; END",
+        "ALTER TABLE maps ADD COLUMN more TEXT",
+        "DROP TABLE notes",
+    ],
+)
+def test_tables_of_another_version_are_refused(whole: Path, tmp_path: Path, command: str) -> None:
+    (tmp_path / "evaluation.sqlite").write_bytes((whole / "evaluation.sqlite").read_bytes())
+    with Store(tmp_path) as store:
+        store._connection.execute(command)
+    with pytest.raises(
+        m2ib.StorageError, match="is no evaluation of this version: its tables are others; use another"
+    ):
+        read_results(tmp_path)

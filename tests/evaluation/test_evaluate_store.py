@@ -113,7 +113,10 @@ def test_a_file_with_other_tables(tmp_path: Path) -> None:
     connection = sqlite3.connect(tmp_path / FILE)
     connection.execute("CREATE TABLE facts (colour TEXT)")
     connection.close()
-    with pytest.raises(StorageError, match="no such column"):
+    with pytest.raises(
+        StorageError,
+        match="is no evaluation of this version: its tables are others; use another folder, or begin",
+    ):
         Store(tmp_path)
 
 
