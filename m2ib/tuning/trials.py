@@ -61,10 +61,11 @@ class Trials:
         """Trials that nobody works on any more."""
         from optuna.trial import TrialState
 
-        while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            self.study.ask()
-        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-            self.study.tell(trial.number, state=TrialState.FAIL)
+        with sound(self.path):
+            while self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+                self.study.ask()
+            for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+                self.study.tell(trial.number, state=TrialState.FAIL)
 
     @contextmanager
     def running(self, point: Point, points: Sequence[Point]) -> Iterator[list[TrialScore]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -409,6 +410,29 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     text = str(caught.value)
     assert text.startswith(f"cannot use {str(tmp_path / FILE)!r}: ")
     assert text.endswith("file is not a database; use another folder, or begin anew with --force")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "UPDATE trial_user_attributes SET value_json = '3'",
+        "UPDATE trial_user_attributes SET value_json = '{'",
+        "UPDATE study_user_attributes SET value_json = '[]'",
+        "UPDATE trial_params SET param_value = 99",
+        "UPDATE trial_params SET distribution_json = 'null'",
+        "UPDATE trials SET state = 'LAUGHING'",
+    ],
+)
+def test_a_file_that_somebody_changed_is_refused(tmp_path: Path, command: str) -> None:
+    search = replace(SEARCH, pairs=1, held_out=1, seeds=(0,))
+    quiet_tune(tmp_path, search)
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute(command)
+    connection.close()
+    with pytest.raises(StorageError) as caught:
+        quiet_tune(tmp_path, search)
+    assert f"{str(tmp_path / FILE)!r}" in str(caught.value)
+    assert str(caught.value).endswith("; use another folder, or begin anew with --force")
 
 
 def test_any_folder_name_will_do(tmp_path: Path) -> None:
