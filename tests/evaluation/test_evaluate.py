@@ -18,6 +18,7 @@ from PIL import Image
 import m2ib
 from m2ib.data import Pair, Pairs, Row, open_pairs
 from m2ib.errors import InputError, SettingError, StorageError
+from m2ib.evaluation.files import save
 from m2ib.evaluation.results import Results, read_results
 from m2ib.evaluation.run import evaluate
 from m2ib.evaluation.store import FILE, Store
@@ -514,3 +515,22 @@ def test_all_methods_are_the_registered_ones_and_the_variants() -> None:
     found = check(Study(("all",), ("drop",), settings={"sharp": {"method": "m2ib"}}), toy_pairs())
     assert list(found.methods)[-1] == "sharp"
     assert "oracle" not in found.methods
+
+
+def test_names_that_are_not_utf8_come_to_the_end(tmp_path: Path, toy: m2ib.Model) -> None:
+    """As os.fsdecode gives those of old file systems."""
+
+    def rows() -> Iterator[Row]:
+        for row in toy_pairs(3, bad=(1,))._rows():
+            pair = row.read()
+            yield Row(row.place, lambda pair=pair: replace(pair, id=f"caf\udce9 {pair.id}"))  # type: ignore[misc]
+
+    pairs = Pairs("d\udce9s", ("image", "text"), rows)
+    for _ in range(2):
+        results = run(toy, pairs, study_of("gradcam", seeds=(0,)), tmp_path)
+        page = save(results).read_text(encoding="utf-8")
+        assert r"caf\udce9 1,image: there is no picture" in (tmp_path / "bad-rows.csv").read_text(
+            encoding="utf-8"
+        )
+        assert r"caf\udce9 2" in page
+        assert set(results.tables[0].cells["gradcam", "drop"].samples) == {r"caf\udce9 0", r"caf\udce9 2"}

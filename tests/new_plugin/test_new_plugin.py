@@ -87,6 +87,14 @@ def test_a_folder_that_holds_something(tmp_path: Path) -> None:
     with pytest.raises(m2ib.StorageError, match="exists and is not empty; use --force"):
         write_plugin("my-model", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+    (tmp_path / "pyproject.toml").write_text("mine")
+    with pytest.raises(m2ib.StorageError) as caught:
+        write_plugin("my-model", tmp_path, force=True)
+    assert str(caught.value) == (
+        f"new-plugin: {str(tmp_path / 'pyproject.toml')!r} is there already; move it away, or name another folder"
+    )
+    assert {path.name for path in tmp_path.rglob("*")} == {"mine.txt", "pyproject.toml"}
+    (tmp_path / "pyproject.toml").unlink()
     write_plugin("my-model", tmp_path, force=True)
     assert (tmp_path / "mine.txt").read_text() == "mine"
 

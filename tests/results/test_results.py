@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 import m2ib
 from m2ib.contract.attribution import Attribution, Curve
 from m2ib.contract.layout import Token
+from m2ib.folders import open_folder
 from m2ib.page.explanation import render_page
 from m2ib.renderers import ImageRenderer, TextRenderer, ValuesRenderer, renderer_named, scale
 from m2ib.renderers.interpolation import upsample
@@ -62,6 +64,30 @@ def test_saved_explanations_come_back_exactly(explanation: m2ib.Explanation, tmp
     np.testing.assert_array_equal(loaded["image"].view.pixels, explanation["image"].view.pixels)
     assert loaded["image"].view.region == explanation["image"].view.region
     assert render_page([loaded]) == render_page([explanation])
+
+
+def test_names_that_are_not_utf8_come_back(explanation: m2ib.Explanation, tmp_path: Path) -> None:
+    first, second = explanation
+    odd = dataclasses.replace(
+        explanation, attributions=(dataclasses.replace(first, origin={"source": "caf\udce9.png"}), second)
+    )
+    odd.save(tmp_path / "out")
+    found = m2ib.load_explanation(tmp_path / "out")
+    assert found[0].origin == {"source": "caf\udce9.png"}
+    assert "caf\\udce9.png" in found.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
+
+
+def test_a_save_over_another_leaves_nothing_of_it(explanation: m2ib.Explanation, tmp_path: Path) -> None:
+    """Of a command's whole report, too; and a file that is another one than was saved is not loaded."""
+    with open_folder(tmp_path / "out", "explanation").replacing() as place:
+        (place / "index.html").write_text("of another pair")
+    explanation.save(tmp_path / "out", force=True)
+    assert not (tmp_path / "out" / "index.html").exists()
+    arrays = tmp_path / "out" / "arrays.safetensors"
+    changed = load_file(arrays)
+    save_file({name: value + 1 for name, value in changed.items()}, arrays)
+    with pytest.raises(m2ib.StorageError, match=r"arrays\.safetensors is not the file that was saved"):
+        m2ib.load_explanation(tmp_path / "out")
 
 
 def test_saving_refuses_a_folder_with_something_in_it(explanation: m2ib.Explanation, tmp_path: Path) -> None:

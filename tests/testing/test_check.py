@@ -484,6 +484,24 @@ def test_warnings_stand_in_the_report(install_toy: Install, run: Run, tmp_path: 
     assert json.loads(file.read_text(encoding="utf-8"))["warnings"] == ["toy: its weights are random"]
 
 
+def test_a_report_takes_the_place_of_a_report_alone(install_toy: Install, run: Run, tmp_path: Path) -> None:
+    install_toy()
+    mine = tmp_path / "holiday.json"
+    for text in ("mine", '{"report": "of my own"}', "[" * 100_000):
+        mine.write_text(text)
+        code, out, err = run("toy", "--json", str(mine))
+        assert (code, out) == (2, "")
+        assert err == (
+            f"m2ib: error: json: {str(mine)!r} is there already and is no report of this command; move it away, or name "
+            "another file"
+        )
+        assert mine.read_text() == text
+    for _ in range(2):
+        assert run("toy", "--json", str(tmp_path / "report.json"))[0] == 0
+    assert {path.name for path in tmp_path.iterdir()} >= {"holiday.json", "report.json"}
+    assert not list(tmp_path.glob(".m2ib-*"))
+
+
 @pytest.mark.parametrize(
     "breaks",
     [OWN, "image=own, text=lambda e: replace(own(e), embed=lambda ids: e.embed(ids) + torch.rand(6))"],
