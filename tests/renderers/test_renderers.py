@@ -702,7 +702,7 @@ def test_files_outside_the_folder_and_damaged_ones_are_refused(kind: str, tmp_pa
     with pytest.raises(m2ib.StorageError, match="is missing"):
         m2ib.load_explanation(folder)
     (folder / view[key]).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(m2ib.StorageError, match="is damaged: .* is not the file that was saved"):
+    with pytest.raises(m2ib.StorageError, match=r"is damaged: .* is not the file that was saved"):
         m2ib.load_explanation(folder)
 
 
