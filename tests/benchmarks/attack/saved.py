@@ -40,7 +40,9 @@ class Target:
         )
         done = f"{origin.name}: {how(rng, here)}"
         if how in (_arrays, _bytes, _picture, _header) and rng.random() < 0.9:
-            with contextlib.suppress(ValueError, TypeError, KeyError):  # its manifest is no JSON any more
+            with contextlib.suppress(
+                ValueError, TypeError, KeyError, OSError
+            ):  # its manifest is none any more
                 listed_again(here)
         return done, lambda: use(here, there)
 
