@@ -296,7 +296,9 @@ def _attribution(
         origin["warnings"] = list(warned)
     against = None if opposite is None else opposite.grid
     warnings = tuple(dict.fromkeys((*warned, *found.warnings, *found.remarks)))
-    return replace(made, origin=origin, against=against, warnings=warnings)
+    made = replace(made, origin=origin, against=against, warnings=warnings)
+    made.check()
+    return made
 
 
 def attribution_of(

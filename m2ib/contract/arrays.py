@@ -23,7 +23,7 @@ def at_size(grid: np.ndarray, axes: Sequence[Axis], size: Sequence[int], *, dens
 
     Both go along one axis after the other, since cells are boxes.
     """
-    values = grid.astype(np.float64)
+    values = grid.astype(np.float64) if density or grid.dtype.kind != "f" else grid
     for number, (axis, length) in enumerate(zip(axes, size, strict=True)):
         spans = np.sort(np.array(axis.spans, dtype=np.float64), 1)  # (cells, 2)
         if density:

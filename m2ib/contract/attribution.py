@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
@@ -15,6 +16,7 @@ from m2ib.contract.arrays import at_size, data_array
 from m2ib.contract.layout import Axis, Layout, axes_at
 from m2ib.contract.notebook import Side, framed
 from m2ib.contract.regions import Region
+from m2ib.contract.schema import bounded, check_array, require
 from m2ib.contract.words import merge_words, placed_words
 from m2ib.errors import InputError
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from xarray import DataArray
 
 
+_COSINE = 1.01  # rounded in half precision
 _NOTHING = 0.01  # of a cosine: what stands no higher above noise is not told from it
 
 
@@ -40,6 +43,17 @@ class Curve:
     information: tuple[float, ...]
     loss: tuple[float, ...]
     noise: float | None = None
+
+    def __post_init__(self) -> None:
+        lengths = tuple(map(len, (self.fit, self.information, self.loss)))
+        require(
+            len({*lengths}) == 1 and lengths[0] > 0,
+            "curve: its length",
+            lengths,
+            "the same for fit, information and loss, 1 or more",
+        )
+        for values in (self.fit, self.information, self.loss, () if self.noise is None else (self.noise,)):
+            require(bounded(values), "curve", values, "of finite numbers")
 
     @property
     def kept(self) -> float | None:
@@ -125,6 +139,18 @@ class Rastered(Protocol):
         ...
 
 
+@runtime_checkable
+class Checking(Protocol):
+    """What a renderer does besides that knows which grids and layouts its views go with."""
+
+    def check_attribution(self, attribution: Attribution) -> None:
+        """Raises :class:`AdapterError` for a grid, a layout and a view that do not belong together."""
+        ...
+
+
+_CELLS = 2**22  # of a map: a page has a number for each
+
+
 @dataclass(frozen=True, eq=False)
 class Attribution:
     """How much each position of one input tells about the other input.
@@ -167,6 +193,43 @@ class Attribution:
     warnings: tuple[str, ...] = ()
     full: float | None = None
 
+    def __post_init__(self) -> None:
+        who, grid = f"{self.modality}, {self.method}: ", self.grid
+        check_array(f"{who}grid", grid)
+        require(grid.size <= _CELLS, f"{who}grid", grid.shape, f"of {_CELLS:,} cells at most")
+        if self.against is not None:
+            check_array(f"{who}against", self.against, grid.shape)
+        if self.full is not None:
+            require(bounded([self.full]), f"{who}full", self.full, "a finite number or None")
+        if self.capacity is not None:
+            check_array(f"{who}capacity", self.capacity)
+
+    def check(self) -> None:
+        """That grid, capacity, layout and view belong together, as those of an encoder do.
+
+        Raises :class:`AdapterError`.
+        """
+        who, shape, layout = f"{self.modality}, {self.method}: the grid's shape", self.grid.shape, self.layout
+        tokens = (len(layout.tokens),)
+        require(not layout.tokens or shape == tokens, who, shape, f"{tokens}, a cell for each token")
+        if layout.grid is not None:
+            require(layout.splits(shape), who, shape, f"{layout.grid}, or that with cells split")
+        if self.capacity is not None:
+            self._check_positions(self.capacity.size)
+        if isinstance(self.renderer, Checking):
+            self.renderer.check_attribution(self)
+
+    def _check_positions(self, count: int) -> None:
+        """That the cells which the layout names are among so many positions."""
+        layout, who = self.layout, f"{self.modality}, {self.method}: the capacity's positions"
+        picked = count if layout.read is None else min(max(layout.read, 0), count)
+        if layout.index is not None:
+            first, last = min(layout.index, default=0), max(layout.index, default=-1)
+            require(first >= 0 and last < count, f"{who} of cells", (first, last), f"from 0 to {count - 1}")
+            picked = len(layout.index)
+        wanted = count if layout.grid is None else math.prod(layout.grid)
+        require(picked == wanted, f"{who} that are cells: their number", picked, str(wanted))
+
     @property
     def scores(self) -> np.ndarray:
         """The map in [0, 1] at the model's input size, for looking at: min-max scaled.
@@ -193,16 +256,22 @@ class Attribution:
         Tokens are merged by their offsets in the text; a word's value is the sum of its tokens' values
         (capacities are nats and add up), or their mean where values do not add up. Special tokens belong to no word.
         """
-        if not self.layout.tokens:
+        if self._text is None:
             return []
-        return merge_words(self.view["text"], self.layout.tokens, self.grid, mean=not self.additive)
+        return merge_words(self._text, self.layout.tokens, self.grid, mean=not self.additive)
 
     @property
     def placed_words(self) -> list[tuple[int, int, float]]:
         """Texts: (start, end, value) of ``words``, by their places in ``view["text"]``. Otherwise empty."""
-        if not self.layout.tokens:
+        if self._text is None:
             return []
-        return placed_words(self.view["text"], self.layout.tokens, self.grid, mean=not self.additive)
+        return placed_words(self._text, self.layout.tokens, self.grid, mean=not self.additive)
+
+    @property
+    def _text(self) -> str | None:
+        """Of a text, unless another renderer keeps it in its own way; None of anything else."""
+        known = self.layout.tokens and isinstance(self.view, Mapping) and "text" in self.view
+        return str(self.view["text"]) if known else None
 
     def at_input_size(self, *, density: bool = False) -> np.ndarray:
         """The grid laid out at the raw input's own size: (rows, columns) of the raw image, depth or thermal field,
@@ -269,6 +338,14 @@ class AttributionPair:
     attributions: tuple[Attribution, Attribution]
     similarity: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require(
+            bounded([self.similarity]) and abs(self.similarity) <= _COSINE,
+            "explanation: similarity",
+            self.similarity,
+            "a cosine, from -1 to 1",
+        )
 
     def __getitem__(self, key: int | str) -> Attribution:
         """By position, or by modality when the two differ."""

@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from m2ib.contract.schema import bounded, require
 from m2ib.errors import AdapterError, InputError
 
 
@@ -26,6 +27,14 @@ class Token:
     end: int
     special: bool = False
 
+    def __post_init__(self) -> None:
+        require(
+            0 <= self.start <= self.end,
+            f"token {self.text!r:.40}",
+            (self.start, self.end),
+            "0 <= start <= end",
+        )
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -39,6 +48,12 @@ class Axis:
     name: str
     unit: str
     spans: tuple[tuple[float, float], ...]
+
+    def __post_init__(self) -> None:
+        who = f"axis {self.name!r:.40}: spans"
+        require(bool(self.spans), who, self.spans, "(start, end) of one cell or more")
+        for span in self.spans:
+            require(len(span) == 2 and bounded(span), who, span, "(start, end) in finite numbers")
 
 
 @dataclass(frozen=True)
@@ -71,6 +86,19 @@ class Layout:
             for each in getattr(self, name):
                 if not isinstance(each, kind):
                     raise AdapterError(f"Layout: {name} holds {each!r:.60}, which is no m2ib.{kind.__name__}")
+        require(
+            self.grid is None or (len(self.grid) > 0 and min(self.grid) >= 0),
+            "Layout: grid",
+            self.grid,
+            "lengths of one axis or more",
+        )
+        names = [name for axis in self.axes for name in (axis.name, f"{axis.name}_start", f"{axis.name}_end")]
+        require(
+            len({*names}) == len(names),
+            "Layout: axes",
+            [axis.name for axis in self.axes],
+            "of different names",
+        )
 
     def cells(self, positions: tuple[int, ...]) -> np.ndarray:
         """(cells,) which of the flattened ``positions`` are the grid's, in its order."""
@@ -78,6 +106,13 @@ class Layout:
         if self.index is not None:
             return np.array(self.index)
         return every if self.read is None else every[: self.read]
+
+    def splits(self, shape: Sequence[int]) -> bool:
+        """Whether a grid of this shape is that of the layout, or has each of its cells split by shifts."""
+        grid = self.grid or ()
+        return len(grid) == len(shape) and all(
+            found % cells == 0 if cells else found == 0 for cells, found in zip(grid, shape, strict=True)
+        )
 
     def shaped(self, values: np.ndarray, positions: tuple[int, ...]) -> np.ndarray:
         """Values of the cells (cells,) as the grid of an activation with these positions."""

@@ -95,6 +95,22 @@ def check_axes(
     return tuple(regions)
 
 
+def check_outlines(regions: Sequence[Region]) -> None:
+    """Raises :class:`InputError` for more than can be drawn."""
+    edges = sum(
+        int(np.count_nonzero(np.diff(region.mask, axis=n)))
+        for region in regions
+        for n in range(region.mask.ndim)
+    )
+    if len(regions) > _REGIONS or edges > _EDGES:
+        raise InputError(
+            f"regions: there are {len(regions):,} with {edges:,} sides of cells to be outlined; {_REGIONS:,} with {_EDGES:,} are the most"
+        )
+
+
+_REGIONS, _EDGES = 2**10, 2**18
+
+
 def rings(mask: np.ndarray) -> list[np.ndarray]:
     """Closed rings (corners, 2) of (row, column) around the True cells of a mask (rows, columns), int.
 
@@ -116,8 +132,10 @@ def rings(mask: np.ndarray) -> list[np.ndarray]:
         for r, c in np.argwhere((around & ~neighbour)[1:-1, 1:-1]).tolist():
             left.add((r + row, c + column, *way))
     found = []
-    while left:
-        first = side = min(left)
+    for first in sorted(left):
+        if first not in left:
+            continue
+        side = first
         ring: list[tuple[int, int]] = []
         while side != first or not ring:
             left.discard(side)

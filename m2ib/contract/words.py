@@ -39,25 +39,29 @@ def word_spans(text: str) -> list[Span]:
     cuts = sorted({0, len(text)} | inner.intersection(start for start, _ in clusters(text)))
     parts = [part for part in pairwise(cuts) if not text[slice(*part)].isspace()]
     spans: list[Span] = []
-    for number, (start, end) in enumerate(parts):
+    before, worded = (0, 0), False  # the last part, and whether its word has a letter or digit so far
+    for number, part in enumerate(parts):
         after = parts[number + 1] if number + 1 < len(parts) else (0, 0)
-        if spans and spans[-1][1] == start and _joined(text, spans[-1], (start, end), after):
-            spans[-1] = spans[-1][0], end
+        goes_on = bool(spans) and spans[-1][1] == part[0] and not _EMOJI.match(text, spans[-1][0])
+        if goes_on and _joined(text, before, part, after, worded):
+            spans[-1] = spans[-1][0], part[1]
         else:
-            spans.append((start, end))
+            spans.append(part)
+            worded = False
+        before, worded = part, worded or bool(_WORD.search(text, *part))
     return spans
 
 
-def _joined(text: str, before: Span, part: Span, after: Span) -> bool:
-    """Whether ``part`` goes on with the word ``before`` it; ``after`` is the part that follows."""
-    word, sign, following = (text[start:end] for start, end in (before, part, after))
-    if _EMOJI.match(word) or _EMOJI.match(sign):
+def _joined(text: str, before: Span, part: Span, after: Span, worded: bool) -> bool:
+    """Whether ``part`` goes on with a word that ends with the part ``before`` it; ``after`` is the part that follows."""
+    sign, following = (text[start:end] for start, end in (part, after))
+    if _EMOJI.match(sign):
         return False
-    if not _WORD.search(word):
+    if not worded:
         return not _WORD.search(sign)
     if _HYPHEN.fullmatch(sign):
         return _letters(text, before) and part[1] == after[0] and bool(_LETTERS.match(following))
-    joining = _HYPHEN.fullmatch(word[-1]) or _letters(text, before)
+    joining = _HYPHEN.fullmatch(text[before[1] - 1]) or _letters(text, before)
     return bool(joining and _LETTERS.match(sign))
 
 

@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from m2ib.contract.attribution import Attribution, AttributionPair
 
 
+_TALLEST = 300  # inches; matplotlib draws 65,535 pixels at most
+
+
 def draw(explanation: AttributionPair) -> Figure:
     """Both attributions side by side. Needs no display; show or save it as any figure."""
     from matplotlib.figure import Figure
 
     words = max(len(attribution.words) for attribution in explanation)
-    figure = Figure(figsize=(10, max(4.2, 1 + 0.2 * words)), layout="constrained")
+    figure = Figure(figsize=(10, min(max(4.2, 1 + 0.2 * words), _TALLEST)), layout="constrained")
     for axes, attribution in zip(figure.subplots(1, 2), explanation, strict=True):
         attribution.renderer.draw(attribution, axes)
         [(title, families)] = readable([_title(attribution)])
@@ -50,7 +53,7 @@ def draw_methods(explanations: Sequence[AttributionPair]) -> Figure:
 
 def _title(attribution: Attribution) -> str:
     layer = attribution.settings.get("layer")
-    title = attribution.modality if layer is None else f"{attribution.modality} (layer {layer})"
+    title = attribution.modality if layer is None else f"{attribution.modality} (layer {layer!s:.40})"
     if attribution.method != "m2ib":
         title += f", {attribution.method}"
     if attribution.curve is not None and attribution.curve.noise is not None:

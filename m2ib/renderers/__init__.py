@@ -34,7 +34,7 @@ def renderer_named(name: str) -> Renderer:
             reason = str(error)
     else:
         shared = (line.partition(": ask")[0] for line in rows.conflicts if repr(name) in line)
-        reason = next(shared, f"there is no renderer {name!r} here")
+        reason = next(shared, f"there is no renderer {name!r:.60} here")
     warn(f"{reason}; its maps are shown as plain values")
     return ValuesRenderer()
 

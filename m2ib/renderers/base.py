@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import numpy as np
 from markupsafe import Markup
 
 from m2ib.contract.regions import Region, check_axes
+from m2ib.contract.schema import MOST, bounded, require
 from m2ib.renderers.interpolation import even_spans, resample
 from m2ib.renderers.panels import Panel, heat_figure, heat_script, picture_figure
 from m2ib.renderers.view_storage import restore_view, store_view
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
 def scale(values: np.ndarray) -> np.ndarray:
     """Min-max to [0, 1]; zeros for a constant array. float32, the shape of ``values``."""
-    low, high = float(values.min()), float(values.max())
+    low, high = (float(values.min()), float(values.max())) if values.size else (0.0, 0.0)
     if not high > low:
         return np.zeros(values.shape, np.float32)
     return ((values.astype(np.float64) - low) / (high - low)).astype(np.float32)
@@ -32,6 +34,45 @@ def seen_size(view: Any) -> tuple[int, int]:
     """(rows, columns) of the model's input that a view's region shows."""
     rows, columns = getattr(view, "read", None) or view.size
     return rows, columns
+
+
+def check_seen(who: str, view: Any) -> None:
+    """That the model's input has a usable ``size``, of which ``read`` is seen. Raises :class:`AdapterError`."""
+    sizes = [view.size] if view.read is None else [view.size, view.read]
+    for sides in sizes:
+        ok = len(sides) == 2 and min(sides) > 0 and math.prod(sides) <= MOST
+        require(
+            ok,
+            f"{who}: the size of the model's input",
+            sides,
+            f"(rows, columns) with {MOST:,} pixels at most",
+        )
+
+
+def check_region(who: str, region: Sequence[float]) -> None:
+    """Raises :class:`AdapterError` for (left, top, right, bottom) without an area, or a vast one."""
+    ok = len(region) == 4 and bounded(region) and region[0] < region[2] and region[1] < region[3]
+    require(
+        ok and (region[2] - region[0]) * (region[3] - region[1]) <= MOST,
+        f"{who}: region",
+        region,
+        f"(left, top, right, bottom), left < right and top < bottom, with {MOST:,} pixels at most",
+    )
+
+
+def check_places(who: str, cells: Sequence[np.ndarray], sizes: Sequence[int], maps: int = 1) -> None:
+    """That maps can be drawn whose cells lie at these places (cells,) or (cells, 2) of sides so long.
+
+    Raises :class:`AdapterError`.
+    """
+    for places, size in zip(cells, sizes, strict=True):
+        require(bool(places.size), f"{who}: its map", "empty", "one of a cell or more")
+        require(bounded([np.abs(places).max()]), f"{who}: the places of cells", places, "finite numbers")
+        require(len(places) * size <= MOST, f"{who}: {len(places)} cells along", size, "fewer")
+    values = maps * math.prod(sizes)
+    require(
+        values <= MOST, f"{who}: its maps at the model's input size", values, f"of {MOST:,} values at most"
+    )
 
 
 def _beyond(cells: np.ndarray, length: int) -> np.ndarray:
@@ -55,6 +96,7 @@ def heat_of(attribution: Attribution, values: np.ndarray) -> np.ndarray:
 class HeatRenderer(ABC):
     """Heat over a view that is a dataclass with the ``size`` (rows, columns) of the model's input."""
 
+    name: ClassVar[str]
     view_type: ClassVar[type]
 
     @property
@@ -74,6 +116,17 @@ class HeatRenderer(ABC):
         scores[..., _beyond(rows, size[0]), :] = 0
         scores[..., _beyond(columns, size[1])] = 0
         return scores
+
+    def check_attribution(self, attribution: Attribution) -> None:
+        grid, who = attribution.grid, f"{attribution.modality}, {self.name}"
+        require(
+            grid.ndim in (2, 3),
+            f"{who}: the grid's shape",
+            grid.shape,
+            "(rows, columns) or (maps, rows, columns)",
+        )
+        cells = self.cells(attribution, grid.shape[-2:]) if grid.size else (grid, grid)
+        check_places(who, cells, attribution.view.size, math.prod(grid.shape[:-2]))
 
     def cells(self, attribution: Attribution, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """(rows, 2) and (columns, 2): start and end of each cell of a map, in pixels of the model's input."""
@@ -98,6 +151,10 @@ class OutliningRenderer(HeatRenderer):
     kind: ClassVar[str]
     heat: ClassVar[str] = "heatmap"
     region_axes: ClassVar[tuple[tuple[str, str], ...]]
+
+    def check_attribution(self, attribution: Attribution) -> None:
+        check_axes(attribution.view.regions, self.region_axes, attribution.modality)
+        super().check_attribution(attribution)
 
     @abstractmethod
     def panels(self, attribution: Attribution, ident: str) -> list[Panel]:

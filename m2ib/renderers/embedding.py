@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from m2ib.contract.schema import require
 from m2ib.renderers.view_storage import restore_view, store_view
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ class EmbeddingView:
     """A vector (D,) as it was given, float64."""
 
     vector: np.ndarray
+
+    def __post_init__(self) -> None:
+        require(self.vector.ndim == 1, "EmbeddingView: the vector's shape", self.vector.shape, "(D,)")
 
 
 class EmbeddingRenderer:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
 
 from m2ib.contract.regions import Region
+from m2ib.contract.schema import bounded, check_array, require
 from m2ib.renderers.drawing import annotate_below
 from m2ib.renderers.formatting import format_short
 from m2ib.renderers.interpolation import cell_centres
 from m2ib.renderers.media import hatch
 from m2ib.renderers.panels import Panel
-from m2ib.renderers.pixels import PixelRenderer
+from m2ib.renderers.pixels import PixelRenderer, check_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,12 +56,27 @@ class FieldView:
     read: tuple[int, ...] | None = None
     limits: tuple[float, float] | None = None
 
+    def __post_init__(self) -> None:
+        check_array("FieldView: values", self.values, (None, None), "f", nan=True)
+        check_picture("FieldView", self, self.values.shape)
+        if self.limits is not None:
+            ok = bounded(self.limits) and self.limits[0] <= self.limits[1]
+            require(ok, "FieldView: limits", self.limits, "(lowest, highest)")
+
 
 class FieldRenderer(PixelRenderer):
     """A grid (rows, cols) over a :class:`FieldView`."""
 
     name = kind = "field"
     view_type = FieldView
+
+    def restore(self, stored: Mapping[str, Any], folder: Path) -> FieldView:
+        import matplotlib
+
+        found: FieldView = super().restore(stored, folder)
+        if found.colours not in matplotlib.colormaps:
+            raise ValueError(f"view.colours is {found.colours!r:.60}, no colour map of matplotlib")
+        return found
 
     def label(self, view: FieldView) -> str:
         return view.label

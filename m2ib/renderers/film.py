@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.renderers.base import HeatRenderer
+from m2ib.contract.schema import check_array, require
+from m2ib.renderers.base import HeatRenderer, check_places, check_region, check_seen
 from m2ib.renderers.drawing import annotate_below, draw_heat, grey, shown_grid
 from m2ib.renderers.formatting import format_time
 from m2ib.renderers.interpolation import cell_centres, resample
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from m2ib.contract.attribution import Attribution
+
+
+_FRAMES = 2**12
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +44,49 @@ class FilmView:
     size: tuple[int, int]
     read: tuple[int, ...] | None = None
 
+    def __post_init__(self) -> None:
+        check_array("FilmView: frames", self.frames, (None, None, None, None, 3), "u")
+        require(bool(self.frames.size), "FilmView: frames", self.frames.shape, "of one frame or more")
+        check_array("FilmView: times", self.times, self.frames.shape[:2])
+        check_seen("FilmView", self)
+        count = math.prod(self.frames.shape[:2])
+        require(
+            count <= _FRAMES, "FilmView: frames", count, f"{_FRAMES:,} at most; a page has a picture of each"
+        )
+        moments, _, height, width, _ = self.frames.shape
+        for moment, region in self.parts:
+            require(
+                0 <= moment < moments,
+                "FilmView: the moment of a part",
+                moment,
+                f"one of {moments}, from 0 on",
+            )
+            check_region("FilmView", region)
+            left, top, right, bottom = region
+            seen = left < width - 0.5 and right > 0.5 and top < height - 0.5 and bottom > 0.5
+            require(seen, "FilmView: region", region, f"within the frames of {width}x{height}")
+        shown = {moment for moment, _ in self.parts}
+        require(len(shown) == moments, "FilmView: the moments of parts", sorted(shown), f"all of {moments}")
+
 
 class FilmRenderer(HeatRenderer):
     """A grid (clips, rows, cols) over a :class:`FilmView`, or (rows, cols) for one clip."""
 
     name = "film"
     view_type = FilmView
+
+    def check_attribution(self, attribution: Attribution) -> None:
+        super().check_attribution(attribution)
+        maps, parts = math.prod(attribution.grid.shape[:-2]), len(attribution.view.parts)
+        require(
+            maps == parts,
+            f"{attribution.modality}, film: its maps",
+            maps,
+            f"{parts}, one for each part of the view",
+        )
+        height, width = attribution.view.frames.shape[2:4]
+        rows, columns = attribution.grid.shape[-2:]
+        check_places(f"{attribution.modality}, film", (np.zeros(rows), np.zeros(columns)), (height, width))
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
         view: FilmView = attribution.view

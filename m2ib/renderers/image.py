@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from m2ib.contract.regions import Box, Region
+from m2ib.contract.regions import Box, Region, check_outlines
+from m2ib.contract.schema import check_array
 from m2ib.errors import InputError
-from m2ib.renderers.pixels import PixelRenderer
-from m2ib.renderers.view_storage import restore_fields, store_fields
+from m2ib.renderers.media import png_pixels
+from m2ib.renderers.pixels import PixelRenderer, check_picture
+from m2ib.renderers.view_storage import restore_fields, store_fields, stored_bytes
 
 _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
 
@@ -38,6 +40,10 @@ class ImageView:
     boxes: tuple[Box, ...] = ()
     regions: tuple[Region, ...] = ()
     read: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        check_array("ImageView: pixels", self.pixels, (None, None, 3), "u")
+        check_picture("ImageView", self, self.pixels.shape)
 
     @classmethod
     def of(
@@ -99,9 +105,8 @@ class ImageRenderer(PixelRenderer):
         return {"pixels": name, **store_fields(view, folder, stem)}
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> ImageView:
-        name = Path(stored["pixels"]).name  # never outside the folder
-        with Image.open(folder / name) as image:
-            pixels = np.asarray(image.convert("RGB"))
-        restored = restore_fields(ImageView, stored, folder)
-        boxes = tuple(Box(**box) for box in restored.pop("boxes", ()))
-        return ImageView(pixels, boxes=boxes, **restored)
+        rest = dict(stored)
+        pixels = png_pixels(stored_bytes(folder, rest.pop("pixels", None)))
+        found: ImageView = restore_fields(ImageView, rest, folder, pixels=pixels)
+        check_outlines([box.region for box in found.boxes])
+        return found.with_boxes(found.boxes)

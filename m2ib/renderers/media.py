@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 import wave
 
 import numpy as np
 from PIL import Image
+
+MOST_PIXELS = 2**24  # of a picture as it is shown
 
 
 def data_url(content: bytes, kind: str) -> str:
@@ -27,6 +30,22 @@ def png_url(pixels: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return data_url(buffer.getvalue(), "image/png")
+
+
+def png_pixels(content: bytes) -> np.ndarray:
+    """(height, width, 3) uint8 out of a PNG in RGB, whose size is looked at before it is unpacked.
+
+    Raises ValueError for another kind of file and for more than :data:`MOST_PIXELS`; Pillow raises what it likes.
+    """
+    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:16] != b"IHDR" or len(content) < 24:
+        raise ValueError("the picture is no PNG")
+    width, height = struct.unpack(">II", content[16:24])
+    if not 0 < width * height <= MOST_PIXELS:
+        raise ValueError(f"the picture has {width}x{height} pixels; {MOST_PIXELS:,} are the most")
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+        if image.mode != "RGB":
+            raise ValueError(f"the picture is {image.mode}, not RGB")
+        return np.asarray(image)
 
 
 def wav_url(waveform: np.ndarray, rate: int) -> str:

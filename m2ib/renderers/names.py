@@ -31,7 +31,7 @@ def contrasted(attribution: Attribution) -> tuple[str, str] | None:
         return None
     if several := ensemble(attribution):
         return f"the mean of {', '.join(several)}", ", ".join(Path(other).name for other in others)
-    if attribution.layout.tokens:
+    if attribution.layout.tokens and attribution.words:
         return str(attribution.view["text"]), ", ".join(others)
     return file_name(attribution) or "this one", ", ".join(Path(other).name for other in others)
 
@@ -41,7 +41,7 @@ def shortened(text: str, length: int) -> str:
     text = " ".join(text.split())
     if len(text) <= length:
         return text
-    ends = [end for _, end in clusters(text) if end <= length - 2]
+    ends = [end for _, end in clusters(text[:length]) if end <= length - 2]
     cut = text[: ends[-1] if ends else 0]
     whole, _, rest = cut.rpartition(" ")
     return (

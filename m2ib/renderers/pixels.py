@@ -9,10 +9,11 @@ import numpy as np
 
 from m2ib.contract.layout import Axis, axes_at
 from m2ib.contract.regions import Region
-from m2ib.renderers.base import OutliningRenderer, seen_size
+from m2ib.contract.schema import bounded, require
+from m2ib.renderers.base import OutliningRenderer, check_places, check_region, check_seen, seen_size
 from m2ib.renderers.drawing import draw_heat, grey, shown_grid
 from m2ib.renderers.interpolation import resample
-from m2ib.renderers.media import jpeg_url
+from m2ib.renderers.media import MOST_PIXELS, jpeg_url
 from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
 from m2ib.renderers.panels import Panel, Part, image_tag
 
@@ -42,6 +43,24 @@ def input_axes(axes: tuple[Axis, ...], view: Any) -> tuple[Axis, ...]:
     return tuple(found)
 
 
+def check_picture(who: str, view: Any, shape: tuple[int, ...]) -> None:
+    """What pictures of (height, width, ...) have in common. Raises :class:`AdapterError`."""
+    check_seen(who, view)
+    check_region(who, view.region)
+    height, width = shape[:2]
+    require(
+        0 < height * width <= MOST_PIXELS, f"{who}: its picture", shape, f"of {MOST_PIXELS:,} pixels at most"
+    )
+    ok = len(view.scale) == 2 and bounded(view.scale) and min(view.scale) > 0
+    raw = (width / view.scale[0]) * (height / view.scale[1]) if ok else 0
+    require(
+        0 < raw <= _RAW, f"{who}: scale", view.scale, f"pixels for one of a raw input of {_RAW:,} at most"
+    )
+
+
+_RAW = 2**27  # pixels of what it was made of
+
+
 class PixelRenderer(OutliningRenderer):
     """A grid (rows, cols) over a view of which the model sees a ``region``, ``scale`` pixels for one of the raw input."""
 
@@ -50,6 +69,14 @@ class PixelRenderer(OutliningRenderer):
     @abstractmethod
     def pixels(self, view: Any) -> np.ndarray:
         """(height, width, 3) uint8."""
+
+    def check_attribution(self, attribution: Attribution) -> None:
+        super().check_attribution(attribution)
+        who, shape = f"{attribution.modality}, {self.name}", attribution.grid.shape
+        require(len(shape) == 2, f"{who}: the grid's shape", shape, "(rows, columns)")
+        y, x, (left, top, right, bottom) = self._placed(attribution)
+        check_region(f"{who}: what the cells cover", (left, top, right, bottom))
+        check_places(who, (y, x), (round(bottom - top) or 1, round(right - left) or 1))
 
     def shown_regions(self, view: Any) -> tuple[Region, ...]:
         """What is outlined."""

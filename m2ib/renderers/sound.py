@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.renderers.base import OutliningRenderer, scale
+from m2ib.contract.regions import check_axes
+from m2ib.contract.schema import require
+from m2ib.renderers.base import OutliningRenderer, check_places, scale
 from m2ib.renderers.drawing import draw_heat, shown_grid
 from m2ib.renderers.interpolation import resample
 from m2ib.renderers.outlines import draw_outlines
@@ -37,6 +40,16 @@ class SoundRenderer(OutliningRenderer):
     name = kind = "sound"
     region_axes = (("frequency", "Hz"), ("time", "s"))
     view_type = SoundView
+
+    def check_attribution(self, attribution: Attribution) -> None:
+        view: SoundView = attribution.view
+        check_axes(view.regions, self.region_axes, attribution.modality)
+        who, shape, clips = f"{attribution.modality}, sound", attribution.grid.shape, len(view.clips)
+        fits = len(shape) in (2, 3) and math.prod(shape[:-2]) == clips
+        require(fits, f"{who}: the grid's shape", shape, f"(frequencies, times) for each of {clips} clips")
+        cells = tuple(len(axis.spans) for axis in attribution.axes)
+        require(cells in ((), shape), f"{who}: the cells of its axes", cells, f"{shape}, as the grid has")
+        check_places(who, (bands_of(attribution), frames_of(attribution)), view.spectrogram.shape[1:], clips)
 
     def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
         """(clips, bands, frames), or (bands, frames): linear between the cells' centres, min-max over all."""

@@ -12,6 +12,8 @@ from markupsafe import Markup, escape
 
 from m2ib.contract.layout import Axis
 from m2ib.contract.regions import Region, check_axes
+from m2ib.contract.schema import parsed, require
+from m2ib.errors import InputError
 from m2ib.renderers.base import heat_of, heat_range, scale
 from m2ib.renderers.fonts import readable
 from m2ib.renderers.formatting import flatness, format_number
@@ -25,11 +27,33 @@ if TYPE_CHECKING:
     from m2ib.contract.attribution import Attribution
 
 
+_AXES = (("word", "characters"),)
+_LONGEST, _TOKENS = 2**16, 2**12  # characters, and bars of a figure
+
+
 class TextRenderer:
     """A grid (tokens,) over the view ``{"text": str}``, with ``"regions"`` where there are any."""
 
     name = "text"
     script = ""
+
+    def check_attribution(self, attribution: Attribution) -> None:
+        view, who = attribution.view, f"{attribution.modality}, text"
+        known = isinstance(view, Mapping) and isinstance(view.get("text"), str)
+        require(known, f"{who}: its view", view, "a mapping with the text")
+        check_axes(view.get("regions", ()), _AXES, attribution.modality)
+        require(bool(attribution.tokens), f"{who}: its layout", "without tokens", "one with a token a cell")
+        require(
+            len(view["text"]) <= _LONGEST, f"{who}: its length", len(view["text"]), f"{_LONGEST:,} at most"
+        )
+        require(
+            len(attribution.tokens) <= _TOKENS,
+            f"{who}: its tokens",
+            len(attribution.tokens),
+            f"{_TOKENS:,} at most",
+        )
+        end, length = max(token.end for token in attribution.layout.tokens), len(view["text"])
+        require(end <= length, f"{who}: the end of a token", end, f"{length} at most, as long as the text is")
 
     def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
         """(tokens,): min-max over the tokens that are not special; special tokens get 0."""
@@ -82,12 +106,16 @@ class TextRenderer:
         """The text's characters, and where its tokens lie, without special ones; each on one character at least."""
         length = len(attribution.view["text"])
         tokens = [token for token in attribution.layout.tokens if not token.special]
+        if not tokens:
+            raise InputError(
+                f"text {attribution.view['text']!r:.40}: it has no tokens but special ones, which lie nowhere"
+            )
         starts = [max(0, min(token.start, length - 1)) for token in tokens]
         spans = [(start, max(start + 1, token.end)) for start, token in zip(starts, tokens, strict=True)]
         return (length,), (Axis("character", "characters", tuple(spans)),)
 
     def outlined(self, view: Mapping[str, Any], regions: Sequence[Region], modality: str) -> dict[str, Any]:
-        return {**view, "regions": check_axes(regions, (("word", "characters"),), modality)}
+        return {**view, "regions": check_axes(regions, _AXES, modality)}
 
     def picture(self, attribution: Attribution, ident: str) -> Markup:
         span = Markup('<span class="word{}">{}</span>')
@@ -120,6 +148,7 @@ class TextRenderer:
         return {**view, "regions": store_regions(regions, folder, stem)} if regions else dict(view)
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+        parsed(str, stored.get("text"), "view.text")
         if "regions" not in stored:
             return dict(stored)
         return {**stored, "regions": restore_regions(stored["regions"], folder)}

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.contract.regions import Region
-from m2ib.renderers.base import OutliningRenderer, scale
+from m2ib.contract.regions import Region, check_axes
+from m2ib.contract.schema import MOST, check_array, require
+from m2ib.renderers.base import OutliningRenderer, check_places, scale
 from m2ib.renderers.drawing import draw_heat, shown_grid
 from m2ib.renderers.formatting import format_short, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, cell_weights
@@ -46,6 +47,25 @@ class TracesView:
     size: int
     regions: tuple[Region, ...] = ()
 
+    def __post_init__(self) -> None:
+        who = "TracesView: "
+        check_array(f"{who}samples", self.samples, (None, None), "f", nan=True)
+        traces, count = self.samples.shape
+        ok = 0 < self.samples.size <= MOST // 4 and traces <= _TRACES
+        require(ok, f"{who}the samples' shape", self.samples.shape, f"above 0, with {_TRACES} traces at most")
+        check_array(f"{who}times", self.times, (count,))
+        require(np.abs(self.times).max() <= _LONGEST, f"{who}times", self.times, f"{_LONGEST:g} s at most")
+        for name in ("names", "units"):
+            values = getattr(self, name)
+            require(len(values) == traces, f"{who}{name}", values, f"one for each of {traces} traces")
+        ok = len(self.span) == 2 and -_LONGEST <= self.span[0] < self.span[1] <= _LONGEST
+        require(ok, f"{who}span", self.span, f"(start, end) in seconds, {_LONGEST:g} at most")
+        require(0 < self.size <= MOST, f"{who}size", self.size, f"from 1 to {MOST:,}")
+
+
+_LONGEST = 1e9  # seconds
+_TRACES = 256
+
 
 class TracesRenderer(OutliningRenderer):
     """A grid (windows,) over a :class:`TracesView`."""
@@ -54,6 +74,15 @@ class TracesRenderer(OutliningRenderer):
     heat = "heat"
     region_axes = (("trace", ""), ("time", "s"))
     view_type = TracesView
+
+    def check_attribution(self, attribution: Attribution) -> None:
+        view: TracesView = attribution.view
+        check_axes(view.regions, self.region_axes, attribution.modality)
+        who, shape = f"{attribution.modality}, traces", attribution.grid.shape
+        require(len(shape) == 1, f"{who}: the grid's shape", shape, "(windows,)")
+        cells = tuple(len(axis.spans) for axis in attribution.axes)
+        require(cells in ((), shape), f"{who}: the cells of its axes", cells, f"{shape}, as the grid has")
+        check_places(who, (_moments(attribution),), (max(view.size, 1000),))
 
     def scores(self, grid: np.ndarray, attribution: Attribution) -> np.ndarray:
         """(size,) samples of the model's input: linear between the windows' centres, min-max."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from m2ib.contract.attribution import Attribution
 
 
+_MOST_SHOWN = 2**16  # cells
 _READABLE = 12  # cells in a row that leave room for a number each
 
 
@@ -33,23 +35,31 @@ class ValuesRenderer:
         return scale(grid)
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
-        rows = attribution.grid.reshape(-1, attribution.grid.shape[-1])
+        rows = _rows(attribution)
+        if not rows.size:
+            return Markup(
+                '<figure class="values" id="{}"><figcaption>a map without cells</figcaption></figure>'
+            ).format(ident)
         small = rows.shape[1] > _READABLE
         cell = Markup('<td class="figure cell" style="--value:{:.3f}" title="{}">{}</td>')
-        body = Markup("")
-        for row, line in zip(rows, heat_of(attribution, rows), strict=True):
+        lines, fitting = [], max(1, _MOST_SHOWN // rows.shape[1])
+        for row, line in zip(rows[:fitting], heat_of(attribution, rows)[:fitting], strict=True):
             texts = [(shade, format_number(value)) for value, shade in zip(row, line, strict=True)]
             cells = Markup("").join(cell.format(shade, text, "" if small else text) for shade, text in texts)
-            body += Markup("<tr>{}</tr>").format(cells)
-        ends = Markup("<figcaption>{} to {} {}</figcaption>").format(
-            format_number(rows.min()), format_number(rows.max()), attribution.unit
+            lines.append(Markup("<tr>{}</tr>").format(cells))
+        left = f"; the first {fitting:,} of {len(rows):,} rows" if fitting < len(rows) else ""
+        ends = Markup("<figcaption>{} to {} {}{}</figcaption>").format(
+            format_number(rows.min()), format_number(rows.max()), attribution.unit, left
         )
         return Markup('<figure class="values{}" id="{}"><table><tbody>{}</tbody></table>{}</figure>').format(
-            " small" if small else "", ident, body, ends if small else ""
+            " small" if small else "", ident, Markup("").join(lines), ends if small or left else ""
         )
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
-        rows = attribution.grid.reshape(-1, attribution.grid.shape[-1])
+        rows = _rows(attribution)
+        if not rows.size:
+            axes.set_axis_off()
+            return
         low, high = heat_range(attribution, rows)
         heat = axes.imshow(rows, cmap="inferno", aspect="auto", vmin=low, vmax=high)
         unit = attribution.unit or attribution.method
@@ -63,3 +73,9 @@ class ValuesRenderer:
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
         return dict(stored)
+
+
+def _rows(attribution: Attribution) -> np.ndarray:
+    """(rows, cells of the last axis)"""
+    grid = attribution.grid
+    return grid.reshape(math.prod(grid.shape[:-1]), grid.shape[-1])

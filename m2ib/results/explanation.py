@@ -17,7 +17,8 @@ from m2ib.page.figure import draw
 from m2ib.paths import local_path
 from m2ib.renderers import ImageView
 from m2ib.renderers.names import file_name
-from m2ib.results.storage import read, save
+from m2ib.results.reading import read
+from m2ib.results.storage import save
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -8,7 +8,6 @@ import io
 import json
 import re
 import wave
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,32 @@ from matplotlib.text import Text
 from PIL import Image
 
 import m2ib
-from m2ib.contract.attribution import Attribution, Curve
+from drawn import (
+    BANDS,
+    FRAMES,
+    HERTZ,
+    KINDS,
+    attribution,
+    contrast,
+    field_view,
+    film_view,
+    grid_of,
+    image_view,
+    sound_axes,
+    sound_view,
+    traces_view,
+)
+from m2ib.contract.attribution import Attribution
 from m2ib.contract.layout import Axis, Layout
 from m2ib.page.explanation import render_page
 from m2ib.renderers import (
     Box,
     FieldRenderer,
-    FieldView,
     FilmRenderer,
-    FilmView,
     ImageRenderer,
-    ImageView,
-    Renderer,
     SoundRenderer,
     SoundView,
     TracesRenderer,
-    TracesView,
     renderer_named,
     scale,
 )
@@ -47,102 +56,9 @@ EVIL = '</script><script>alert(1)</script><img src=x onerror="alert(2)">'
 VOID = {"img", "input"}
 
 
-def attribution(renderer: Renderer, view: Any, grid: np.ndarray, **more: Any) -> Attribution:
-    """By hand; ``more``: axes, against."""
-    layout = Layout(grid.shape, axes=more.pop("axes", ()))
-    curve = Curve((0.1, 0.2), (1.0, 0.5), (0.0, -0.1))
-    return Attribution(
-        "thing", "m2ib", grid, grid.ravel(), layout, curve, {"layer": 1}, view, renderer, **more
-    )
-
-
-def grid_of(*shape: int, seed: int = 0) -> np.ndarray:
-    return (np.random.default_rng(seed).random(shape) * 9 + 0.5).astype(np.float32)
-
-
-def image_view() -> ImageView:
-    pixels = np.random.default_rng(1).integers(0, 255, (30, 50, 3), dtype=np.uint8)
-    return ImageView(
-        pixels, (10, 0, 40, 30), (12, 12), (0.5, 0.25), (Box(20, 40, 30, 60, "a nodule"), Box(0, 0, 10, 10))
-    )
-
-
-def field_view(**more: Any) -> FieldView:
-    values = np.linspace(0.5, 8, 20 * 30, dtype=np.float32).reshape(20, 30)
-    values[3:7, 4:12] = np.nan
-    view = FieldView(values, "depth", "m", "viridis", (5, 0, 25, 20), (16, 16), (0.5, 0.5))
-    return dataclasses.replace(view, **more)
-
-
-BANDS, FRAMES = 16, 24
-HERTZ = 200 + 100.0 * np.arange(BANDS)
-
-
-def sound_view(**more: Any) -> SoundView:
-    """Two overlapping clips of a sound of 3 s; the last 4 frames of a clip are padding."""
-    rng = np.random.default_rng(2)
-    energy = rng.normal(-5, 2, (2, BANDS, FRAMES)).astype(np.float32)
-    energy[:, :, 20:] = 0
-    view = SoundView(
-        spectrogram=energy,
-        hertz=HERTZ,
-        clips=((0.0, 2.0), (1.0, 3.0)),
-        step=0.1,
-        frames=(20, 20),
-        length=3.0,
-        envelope=np.stack([-rng.random(40), rng.random(40)]).astype(np.float32),
-        waveform=(np.sin(np.arange(2400) / 7) * 0.8).astype(np.float32),
-        rate=800,
-        played=((0.0, 3.0),),
-    )
-    return dataclasses.replace(view, **more)
-
-
-def sound_axes(*, first: float = 0.0) -> tuple[Axis, ...]:
-    """Three rows of 6 bands and five columns of 8 frames that overlap: at bands 0, 5, 10, at frames 0, 4, ..."""
-    hertz = tuple((150.0 + 100 * n, 750.0 + 100 * n) for n in (0, 5, 10))
-    seconds = tuple((first + n * 0.1, first + (n + 8) * 0.1) for n in (0, 4, 8, 12, 16))
-    return Axis("frequency", "Hz", hertz), Axis("time", "s", seconds)
-
-
-def traces_view(**more: Any) -> TracesView:
-    times = np.arange(400) / 100
-    samples = np.stack([np.sin(times * (n + 1)) + 10 * (n == 2) for n in range(4)]).astype(np.float32)
-    view = TracesView(
-        samples, times, ("push x", "push y", "push z", "turn"), ("m/s²",) * 3 + ("rad/s",), (0.5, 3.5), 60
-    )
-    return dataclasses.replace(view, **more)
-
-
-def film_view() -> FilmView:
-    frames = np.random.default_rng(3).integers(0, 255, (3, 2, 12, 20, 3), dtype=np.uint8)
-    parts = tuple((m, (left, 0.0, left + 12.0, 12.0)) for m in range(3) for left in (0.0, 4.0))
-    return FilmView(frames, np.arange(6.0).reshape(3, 2) / 4, parts, (10, 10))
-
-
-KINDS: dict[str, Callable[..., Attribution]] = {
-    "image": lambda **more: attribution(ImageRenderer(), image_view(), grid_of(3, 4), **more),
-    "field": lambda **more: attribution(FieldRenderer(), field_view(), grid_of(3, 4), **more),
-    "sound": lambda **more: attribution(
-        SoundRenderer(),
-        sound_view(),
-        grid_of(2, 3, 5),
-        axes=(Axis("clip", "s", ((0.0, 2.0), (1.0, 3.0))), *sound_axes()),
-        **more,
-    ),
-    "traces": lambda **more: attribution(TracesRenderer(), traces_view(), grid_of(15), **more),
-    "film": lambda **more: attribution(FilmRenderer(), film_view(), grid_of(6, 3, 4), **more),
-}
-
-
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
-
-
-def contrast(kind: str) -> Attribution:
-    grid = KINDS[kind]().grid
-    return KINDS[kind](against=grid_of(*grid.shape, seed=7))
 
 
 # Slow twins.
@@ -772,15 +688,21 @@ def test_files_outside_the_folder_and_damaged_ones_are_refused(kind: str, tmp_pa
     manifest = json.loads((folder / "manifest.json").read_text())
     view = manifest["attributions"][0]["view"]
     (key,) = {"pixels", "arrays"} & set(view)
-    (tmp_path / view[key]).write_bytes((folder / view[key]).read_bytes())
-    (folder / view[key]).unlink()
+    whole = (folder / view[key]).read_bytes()
+    (tmp_path / view[key]).write_bytes(whole)
     view[key] = f"../{view[key]}"
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(
+        m2ib.StorageError, match=r"'\.\./0\..*' is not the name of a file in it; save it again"
+    ):
+        m2ib.load_explanation(folder)
+    view[key] = Path(view[key]).name
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    (folder / view[key]).unlink()
     with pytest.raises(m2ib.StorageError, match="is missing"):
         m2ib.load_explanation(folder)
-    whole = (tmp_path / Path(view[key]).name).read_bytes()
-    (folder / Path(view[key]).name).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(m2ib.StorageError, match="is damaged"):
+    (folder / view[key]).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(m2ib.StorageError, match=r"is damaged: .* is not the file that was saved"):
         m2ib.load_explanation(folder)
 
 

@@ -1,0 +1,153 @@
+"""Saved explanations read again: whatever is in the folder is held against what ``save`` writes before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from m2ib.contract.attribution import Attribution, AttributionPair, Curve
+from m2ib.contract.layout import Layout
+from m2ib.contract.schema import parsed, read_json
+from m2ib.errors import M2IBError, StorageError
+from m2ib.folders import read_whole
+from m2ib.renderers import renderer_named
+from m2ib.renderers.view_storage import read_arrays, stored_bytes
+from m2ib.results.storage import ARRAYS, FORMAT, MANIFEST
+
+_LONGEST_MANIFEST = 2**23  # bytes
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One attribution as the manifest has it; its arrays are elsewhere."""
+
+    modality: str
+    method: str
+    settings: Mapping[str, Any]
+    origin: Mapping[str, Any]
+    curve: Curve | None
+    unit: str
+    additive: bool
+    warnings: tuple[str, ...]
+    full: float | None
+    layout: Layout
+    renderer: str
+    view: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    format: int
+    similarity: float
+    provenance: Mapping[str, Any]
+    attributions: tuple[_Row, _Row]
+    files: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Usual:
+    """What pages read in ``provenance["usual"]``, by modality."""
+
+    inputs: int
+    below: float
+    median: float
+    greatest: float
+
+
+_NAMED = {"ensemble": tuple[str, ...], "rather_than": tuple[str, ...]}  # what pages read in ``origin``
+
+
+def read(folder: Path) -> tuple[tuple[Attribution, Attribution], float, Mapping[str, Any]]:
+    """The attributions, similarity and provenance that ``save`` wrote.
+
+    Raises :class:`StorageError` for a folder that holds none, and for one that holds anything else than was written.
+    """
+    return read_whole(folder, lambda place: _read(place, folder))
+
+
+def _read(place: Path, folder: Path) -> tuple[tuple[Attribution, Attribution], float, Mapping[str, Any]]:
+    """Of the files in ``place``; what is said names ``folder``."""
+    try:
+        content = read_json(stored_bytes(place, MANIFEST, _LONGEST_MANIFEST))
+        written = content.get("format") if isinstance(content, dict) else None
+        if written != FORMAT:
+            raise StorageError(
+                f"{str(folder)!r} holds an explanation of format {written!r:.60}; this version reads {FORMAT}"
+            )
+        manifest: _Manifest = parsed(_Manifest, content, "manifest")
+        parsed(Mapping[str, _Usual], manifest.provenance.get("usual", {}), "manifest.provenance.usual")
+        for name, digest in manifest.files.items():
+            if hashlib.sha256(stored_bytes(place, name)).hexdigest() != digest:
+                raise ValueError(f"{name!r:.80} is not the file that was saved")
+        arrays = read_arrays(place, ARRAYS)
+        first, second = (_attribution(row, n, arrays, place) for n, row in enumerate(manifest.attributions))
+        if arrays:
+            raise ValueError(f"{ARRAYS} holds {min(arrays)!r:.60}, which does not belong there")
+        found = (first, second), manifest.similarity, manifest.provenance
+        AttributionPair(*found)  # refuses what does not belong together
+        return found
+    except StorageError:
+        raise
+    except FileNotFoundError as error:
+        raise StorageError(
+            f"{str(folder)!r} holds no explanation: {Path(error.filename or MANIFEST).name} is missing"
+        ) from error
+    except Exception as error:  # whatever decoders and renderers of plugins say of a damaged file
+        raise StorageError(
+            f"the explanation in {str(folder)!r} is damaged: {_said(error)}; save it again"
+        ) from error
+
+
+def _said(error: Exception) -> str:
+    """On one line, not too long."""
+    if isinstance(error, RecursionError):
+        return "its manifest has too many mappings and lists in each other"
+    if isinstance(error, OSError):
+        return f"{Path(str(error.filename or 'a file')).name} cannot be read: {error.strerror or error}"
+    said = " ".join(str(error).split())
+    return (
+        said[:400] if isinstance(error, (M2IBError, ValueError)) else f"{type(error).__name__}: {said:.200}"
+    )
+
+
+def _attribution(row: _Row, number: int, arrays: dict[str, np.ndarray], folder: Path) -> Attribution:
+    """``arrays`` loses what belongs to it."""
+    where = f"manifest.attributions[{number}]"
+    for name, kind in _NAMED.items():
+        parsed(kind, row.origin.get(name, []), f"{where}.origin.{name}")
+    if "sha256" in row.origin:
+        parsed(str, row.origin.get("source"), f"{where}.origin.source")
+    grid = arrays.pop(f"{number}.grid", None)
+    if grid is None:
+        raise ValueError(f"{ARRAYS} lacks '{number}.grid'")
+    renderer = renderer_named(row.renderer)
+    try:
+        view = renderer.restore(row.view, folder)
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{where}, which the renderer {row.renderer!r:.60} shows: {_said(error)}") from error
+    found = Attribution(
+        modality=row.modality,
+        method=row.method,
+        grid=grid,
+        capacity=arrays.pop(f"{number}.capacity", None),
+        against=arrays.pop(f"{number}.against", None),
+        layout=row.layout,
+        curve=row.curve,
+        settings=row.settings,
+        origin=row.origin,
+        view=view,
+        renderer=renderer,
+        unit=row.unit,
+        additive=row.additive,
+        full=row.full,
+        warnings=row.warnings,
+    )
+    found.check()
+    return found
