@@ -16,7 +16,7 @@ from m2ib.errors import StorageError
 from m2ib.folders import open_folder
 
 KIND = "explanation"
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.safetensors"
 

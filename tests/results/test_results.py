@@ -86,7 +86,7 @@ def test_a_save_over_another_leaves_nothing_of_it(explanation: m2ib.Explanation,
     arrays = tmp_path / "out" / "arrays.safetensors"
     changed = load_file(arrays)
     save_file({name: value + 1 for name, value in changed.items()}, arrays)
-    with pytest.raises(m2ib.StorageError, match=r"arrays\.safetensors is not the file that was saved"):
+    with pytest.raises(m2ib.StorageError, match=r"'arrays\.safetensors' is not the file that was saved"):
         m2ib.load_explanation(tmp_path / "out")
 
 
