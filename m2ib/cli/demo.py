@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from m2ib.cli.options import add_command, refuse_more
-from m2ib.paths import local_path
+from m2ib.cli.options import add_command, path_of, refuse_more
+from m2ib.cli.output import say
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.results.explanation import Explanation
     from m2ib.results.storage import check_folder, prepare_folder
 
-    folder = local_path(parsed.out)
+    folder = path_of("out", parsed.out)
     check_folder(folder, force=parsed.force)
     try:
         import skimage.data
@@ -108,4 +108,4 @@ def _photos(parsed: argparse.Namespace) -> None:
     page = write_page(
         explanations, folder / "index.html", title="What m2ib sees", notes=[pair.note for pair in PAIRS]
     )
-    print(page.resolve())
+    say(page.resolve())

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values
+from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values, path_of
+from m2ib.cli.output import console, say
 from m2ib.errors import SettingError, did_you_mean
-from m2ib.paths import local_path
 
 if TYPE_CHECKING:
     from m2ib.data import Pairs
@@ -81,8 +81,6 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config is None:
         return
 
-    from rich.console import Console
-
     from m2ib.evaluation.files import save
     from m2ib.evaluation.published import PUBLISHED
     from m2ib.evaluation.report import show
@@ -97,15 +95,15 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     pairs = pairs_of(config.data, "evaluate")
     study = study_of(config)
     check(study, pairs, adapter)  # what is wrong shows before the model is loaded
-    folder = claimed_folder(local_path(config.out), force=config.force)
+    folder = claimed_folder(path_of("out", config.out), force=config.force)
     model = config.load()
     if config.force:
         discard(folder)
     evaluate(model, pairs, study, folder)
     results = read_results(folder, paper=config.paper)
     page = save(results)
-    show(results, Console())
-    print(page.resolve())
+    show(results, console())
+    say(page.resolve())
 
 
 def check_paper(paper: str | None, known: Collection[str], command: str) -> None:

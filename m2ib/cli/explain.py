@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.config import READER, read_config, read_inputs
-from m2ib.cli.options import AS_WRITTEN, add_command, as_yaml
-from m2ib.paths import local_path
+from m2ib.cli.options import AS_WRITTEN, add_command, as_yaml, path_of
+from m2ib.cli.output import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +36,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Explain the pair; write page, figure and numbers into a folder; print the page's path."""
     config = read_config(parsed, rest)
     if parsed.print_config:
-        sys.stdout.write(as_yaml(config))
+        say(as_yaml(config), end="")
         return
 
     from m2ib.cli.comparison import check_methods, explain_each
@@ -45,7 +44,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     pair = read_inputs(config)
     methods = check_methods(config, [modality for modality, _ in pair])
-    folder = local_path(config.out)
+    folder = path_of("out", config.out)
     check_folder(folder, force=config.force)
     if config.boxes is not None:
         _check_boxes(config.boxes, pair)  # what is wrong with them shows before the model is loaded
@@ -53,8 +52,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config.boxes is not None:
         explanations = [explanation.with_boxes(config.boxes) for explanation in explanations]
     page = write_report(explanations, folder, config.title)
-    print(f"cosine similarity {explanations[0].similarity:.4f}")
-    print(page.resolve())
+    say(f"cosine similarity {explanations[0].similarity:.4f}")
+    say(page.resolve())
 
 
 def write_report(explanations: Sequence[Explanation], folder: Path, title: str | None) -> Path:

@@ -9,7 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.evaluate import check_paper, pairs_of
-from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, as_yaml, elsewhere, key_values
+from m2ib.cli.options import (
+    AS_WRITTEN,
+    ModelConfig,
+    Reader,
+    add_command,
+    as_yaml,
+    elsewhere,
+    key_values,
+    path_of,
+)
+from m2ib.cli.output import console, say
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.paths import local_path
 
@@ -92,8 +102,6 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config is None:
         return
 
-    from rich.console import Console
-
     from m2ib.evaluation.published import PUBLISHED_GRIDS
     from m2ib.registry.discovery import default_registry
     from m2ib.tuning.report import save, show
@@ -108,13 +116,13 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     for search in searches:
         check(search, pairs, adapter)  # what is wrong shows before the model is loaded
     require_optuna()
-    folder = _folder(local_path(config.out), force=config.force)
+    folder = _folder(path_of("out", config.out), force=config.force)
     model = config.load()
     for search in searches:
         tuned = tune(model, pairs, search, folder)
         settings = save(tuned, settings_yaml(tuned, config.model, config.checkpoint, config.options))
-        show(tuned, Console(), paper=config.paper)
-    print(settings.resolve())
+        show(tuned, console(), paper=config.paper)
+    say(settings.resolve())
 
 
 def settings_yaml(tuned: Tuned, model: str, checkpoint: Any, options: Mapping[str, Any]) -> str:
