@@ -22,6 +22,10 @@ class AdapterError(M2IBError, LookupError):
     """An adapter is unknown, ambiguous, incomplete or lacks a package."""
 
 
+class PluginError(M2IBError):
+    """The code of a plugin failed, or gave what it must not; its own exception is the cause."""
+
+
 class CheckpointError(M2IBError, ValueError):
     """Weights are missing, damaged or belong to another architecture."""
 

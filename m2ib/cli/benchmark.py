@@ -30,7 +30,7 @@ def add_parser(commands: Any, name: str) -> None:
         formatter_class=AS_WRITTEN,
     )
     parser.add_argument("suite", choices=("scenes",), help="what to score them on")
-    parser.add_argument("--model", default="imagebind-tiny", metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--model", default="m2ib:imagebind-tiny", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--checkpoint")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="float32")

@@ -49,7 +49,7 @@ class ExplainConfig(ModelConfig):
 
     inputs: Any = None
     boxes: Any = None
-    method: str = "m2ib"
+    method: str = "m2ib:m2ib"
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     reference: Any = None

@@ -95,7 +95,7 @@ def _photos(parsed: argparse.Namespace) -> None:
         raise AdapterError(
             "demo: needs scikit-image for its photographs: pip install 'm2ib[photo]'"
         ) from error
-    model = load_model("photo", device=parsed.device)
+    model = load_model("m2ib:photo", device=parsed.device)
     prepare_folder(folder, force=parsed.force)
     texts = [contrast(pair.caption, pair.against) if pair.against else pair.caption for pair in PAIRS]
     photos = [getattr(skimage.data, pair.photo)() for pair in PAIRS]

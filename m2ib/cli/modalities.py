@@ -24,7 +24,7 @@ from m2ib.results.storage import check_folder
 from m2ib.scenes import KINDS, Scene, captions, query, scene
 from m2ib.scenes.scene import MODALITIES
 
-_MODEL = "imagebind-tiny"
+_MODEL = "m2ib:imagebind-tiny"
 _SHOWS = {
     "image": "shows",
     "text": "names",

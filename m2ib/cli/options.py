@@ -69,7 +69,7 @@ def print_listing(found: Listing[Any], heads: Sequence[str], rows: Sequence[Sequ
 class ModelConfig:
     """Which model; ``options`` are the adapter's own."""
 
-    model: str = "photo"
+    model: str = "m2ib:photo"
     checkpoint: str | None = None
     device: str = "auto"
     dtype: str = "float32"

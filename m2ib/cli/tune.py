@@ -63,7 +63,7 @@ class TuneConfig(ModelConfig):
     seeds: Any = field(default_factory=lambda: [0])
     pairs: int = 100
     held_out: int = 100
-    method: str = "m2ib"
+    method: str = "m2ib:m2ib"
     settings: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 8
     curve_steps: int = 20
@@ -133,6 +133,7 @@ def settings_yaml(tuned: Tuned, model: str, checkpoint: Any, options: Mapping[st
     import yaml
 
     from m2ib.cli.config import ExplainConfig
+    from m2ib.registry.discovery import default_registry
     from m2ib.tuning.report import SETTINGS
 
     given: dict[str, Any] = {"model": model}
@@ -141,7 +142,7 @@ def settings_yaml(tuned: Tuned, model: str, checkpoint: Any, options: Mapping[st
         given["checkpoint"] = str(there.absolute()) if there.exists() else str(checkpoint)
     if options:
         given["options"] = dict(options)
-    if tuned.asked["method"]["name"] != ExplainConfig.method:
+    if tuned.asked["method"]["name"] != default_registry().methods.own("m2ib"):
         given["method"] = tuned.asked["method"]["name"]
     for modality, settings in tuned.settings.items():
         for name, value in settings.items():

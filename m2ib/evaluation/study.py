@@ -171,8 +171,7 @@ def _methods(study: Study, pairs: Pairs, registry: Registry) -> dict[str, Regist
     chosen = (*listed.names, *varied) if tuple(names) == (ALL,) else tuple(dict.fromkeys(names))
     if not chosen:
         raise SettingError(f"evaluate: give at least one method of {', '.join(listed.names)}")
-    there = {info.name for info in listed}
-    more = tuple(name for name in CONTROLS if name in there and name not in chosen) if study.controls else ()
+    more = tuple(name for name in controls(registry) if name not in chosen) if study.controls else ()
     if ORACLE in chosen and not pairs.located:
         raise SettingError(
             f"evaluate: the method {ORACLE!r} is the true mask, and the data {pairs.name!r} has no boxes or regions; "
@@ -182,6 +181,11 @@ def _methods(study: Study, pairs: Pairs, registry: Registry) -> dict[str, Regist
         name: _oracle(registry) if name == ORACLE else registry.methods.find(varied.get(name, name))
         for name in (*chosen, *more)
     }
+
+
+def controls(registry: Registry | None = None) -> tuple[str, ...]:
+    """How those that come with m2ib are called in tables."""
+    return tuple(map((registry or default_registry()).methods.own, CONTROLS))
 
 
 def variants(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -195,7 +199,7 @@ def variants(settings: Mapping[str, Any]) -> dict[str, str]:
 
 def _oracle(registry: Registry) -> Registered[MethodSpec]:
     """Run as an even map, which tells its cells."""
-    even, summary = registry.methods.find("uniform"), "control: the true mask on the map's cells"
+    even, summary = registry.methods.find("m2ib:uniform"), "control: the true mask on the map's cells"
     return Registered(replace(even.spec, name=ORACLE, summary=summary), even.origin)
 
 
