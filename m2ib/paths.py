@@ -17,6 +17,15 @@ def local_path(raw: str | PathLike[str]) -> Path:
     return Path(os.path.expanduser(raw))
 
 
+def is_name(text: str) -> bool:
+    """Whether a file could be called so; half a character (a lone surrogate) has no bytes."""
+    try:
+        name = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return bool(name) and b"\0" not in name
+
+
 def is_url(raw: str | PathLike[str]) -> bool:
     """Whether this is a URL, and not something that is there under this very name."""
     text = os.fspath(raw)

@@ -125,7 +125,7 @@ def pairs_of(data: Any, command: str) -> Pairs:
             f"{command}: data is a .csv or .jsonl file, or a format with its options, as in data.format=ms-cxr; "
             f"the formats are {', '.join(FORMATS)}"
         )
-    options = dict(data)
+    options = {str(key): value for key, value in data.items()}
     name = options.pop("format", None) or options.pop("path", None)
     if name is None:
         raise SettingError(f"{command}: data has no format; the formats are {', '.join(FORMATS)}")

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from m2ib.cli.output import console, say
 from m2ib.cli.values import escaped, parsed_value, parsed_word, read_file
 from m2ib.errors import SettingError, did_you_mean, in_one_line, shortened
-from m2ib.paths import local_path
+from m2ib.paths import is_name, local_path
 
 if TYPE_CHECKING:
     from m2ib.contract.model import Model
@@ -47,7 +47,7 @@ def refuse_more(rest: Sequence[str], command: str) -> None:
 
 def path_of(option: str, given: str) -> Path:
     """A place as it is given to an option. Raises :class:`SettingError` for what names none, as an unset variable does."""
-    if not given or "\0" in given:
+    if not is_name(given):
         raise SettingError(f"{option}: {given!r:.80} names no place; give a path, or leave the option out")
     return local_path(given)
 
@@ -163,7 +163,10 @@ class Reader:
                 config = self._merge(config, self._flag(name, value), "options")
         for word in (*late, *overrides):
             config = self._merge(config, parsed_word(word), "options")
-        plain = OmegaConf.to_container(config, resolve=True)  # there is nothing to resolve but escaped signs
+        try:
+            plain = OmegaConf.to_container(config, resolve=True)  # nothing is to resolve but escaped signs
+        except OmegaConfBaseException as error:
+            raise SettingError(f"options: {_reason(error)}") from error
         assert isinstance(plain, dict)
         for name in RESERVED:
             if name in plain.get("options", {}):

@@ -158,8 +158,16 @@ def searches_of(config: TuneConfig, pairs: Pairs) -> list[Search]:
     """One for each side. Raises :class:`SettingError`."""
     from m2ib.tuning.search import Search
 
-    given = config.side.split(",") if isinstance(config.side, str) else config.side or pairs.modalities
+    given = config.side or pairs.modalities
+    given = (
+        given.split(",") if isinstance(given, str) else given if isinstance(given, (list, tuple)) else [given]
+    )
     sides = [side.strip() if isinstance(side, str) else side for side in given]
+    for side in sides:
+        if not isinstance(side, str):
+            raise SettingError(
+                f"tune: side {side!r:.60} is no modality; it is {' or '.join(pairs.modalities)}"
+            )
     own = ("modality", "seeds", "grid")
     others = {name: getattr(config, name) for name in Search.__dataclass_fields__ if name not in own}
     others["seeds"] = tuple(config.seeds) if isinstance(config.seeds, list) else (config.seeds,)

@@ -105,6 +105,51 @@ def test_a_word_is_refused_in_one_line(
     assert len(err) < 2100
 
 
+SCENES = ["--model", "imagebind-tiny", "data.format=scenes", "data.modality=imu", "data.count=4"]
+
+
+@pytest.mark.parametrize(
+    ("command", "word", "said"),
+    [
+        ("evaluate", "metrics=[[drop]]", "evaluate: metrics are names, and ['drop'] is none"),
+        ("evaluate", "metrics={drop: 1}", "evaluate: metrics are names, and {'drop': 1} is none"),
+        ("evaluate", "methods=[{m2ib: 1}]", "evaluate: methods are names, and {'m2ib': 1} is none"),
+        ("evaluate", "methods=3", "evaluate: methods are names, and 3 is none"),
+        ("evaluate", "sides=[[imu]]", "evaluate: sides are names, and ['imu'] is none"),
+        ("evaluate", "seeds=[[0]]", "evaluate: seed [0] is not a whole number >= 0"),
+        ("evaluate", "seeds={a: 0}", "options: a list and a mapping cannot be merged"),
+        ("evaluate", f"seeds=[{'9' * 400}]", "evaluate: seed 9999"),
+        ("evaluate", "data.split=[[test]]", "data format 'scenes': split is one value, not [['test']]"),
+        ("evaluate", "data={1: 2}", "evaluate: data has no format; "),
+        ("evaluate", r"limit=\${a}", "options: limit: While dereferencing interpolation"),
+        ("tune", "seeds=[[0]]", "evaluate: seed [0] is not a whole number >= 0"),
+        ("tune", "side=[[imu]]", "tune: side ['imu'] is no modality; it is imu or text"),
+        ("tune", "side=3", "tune: side 3 is no modality; it is imu or text"),
+    ],
+)
+def test_a_value_of_another_shape_is_refused_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    word: str,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([command, *SCENES, word]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"m2ib: error: {said}")
+    assert err.count("\n") == 1
+
+
+def test_a_name_that_no_file_can_have(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["new-plugin", "my-model", "--out", "\ud800"]) == 2
+    assert "out: '\\ud800' names no place" in capsys.readouterr().err
+    assert main(["evaluate", f"data={{format: rsicd, captions: a.json, images: {'a' * 5000}}}"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_the_sign_itself_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "signs.yaml").write_text(r"title: costs \${a}")
     for words in (
