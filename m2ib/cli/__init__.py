@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from m2ib.cli import adapters, benchmark, check, demo, evaluate, explain, methods, new_plugin, tune
 from m2ib.cli.output import results, say
-from m2ib.errors import M2IBError, M2IBWarning, SettingError, described, shortened
+from m2ib.errors import M2IBError, M2IBWarning, SettingError, described, in_one_line, shortened
 
 _LONGEST = 2000  # characters of a line
 
@@ -56,6 +56,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if not _somewhere():
         return _tell("the working folder is gone; change into one that exists", 2)
+    with warnings.catch_warnings():
+        if not sys.warnoptions:  # other libraries' warnings are for whoever asks with python -W
+            warnings.simplefilter("ignore")
+        warnings.simplefilter("default", M2IBWarning)
+        warnings.showwarning = _show_warning
+        with results() as printed:
+            code = _ended(lambda: _run(arguments))
+        if code == 0 and isinstance(printed.fault, BrokenPipeError):  # as of a program that SIGPIPE ended
+            return 128 + 13
+        if code == 0 and printed.fault is not None:
+            return _tell(f"standard output cannot be written: {printed.fault.strerror}", 2)
+        return code
+
+
+def _run(arguments: Sequence[str] | None) -> int | None:
     parser = _Parser(
         prog="m2ib",
         description="Why does a shared-embedding model put two things close together?",
@@ -65,21 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
         command.add_parser(commands, name)
-    with warnings.catch_warnings():
-        if not sys.warnoptions:  # other libraries' warnings are for whoever asks with python -W
-            warnings.simplefilter("ignore")
-        warnings.simplefilter("default", M2IBWarning)
-        warnings.showwarning = _show_warning
-        with results() as printed:
-            code = _ended(lambda: _run(parser, arguments))
-        if code == 0 and isinstance(printed.fault, BrokenPipeError):  # as of a program that SIGPIPE ended
-            return 128 + 13
-        if code == 0 and printed.fault is not None:
-            return _tell(f"standard output cannot be written: {printed.fault.strerror}", 2)
-        return code
-
-
-def _run(parser: argparse.ArgumentParser, arguments: Sequence[str] | None) -> int | None:
     try:
         parsed, rest = parser.parse_known_args(arguments)
     except SystemExit:  # --help or --version was all
@@ -118,7 +118,7 @@ def _traced() -> bool:
 def _fail(error: M2IBError) -> int:
     if _traced():
         traceback.print_exc()
-    return _tell(str(error), 2)
+    return _tell(in_one_line(error, _LONGEST), 2)
 
 
 def _tell(message: str, code: int) -> int:

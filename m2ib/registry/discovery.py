@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Generic, TypeVar, overload
 
 import pluggy
 
 from m2ib.contract.settings import Setting
-from m2ib.errors import AdapterError, InputError, M2IBError, PluginError, described, shortened
+from m2ib.errors import AdapterError, InputError, M2IBError, PluginError, described
 from m2ib.registry import hookspecs
 from m2ib.registry.foreign import guard, guarded_method, guarded_setting, plugin_code, warnings_are_no_errors
+from m2ib.registry.installed import OWN, OWN_POINTS, installed, is_our_name, origin_of
 from m2ib.registry.specs import AdapterSpec, MethodSpec, RendererSpec, Spec
 
 log = logging.getLogger("m2ib")
@@ -31,11 +31,6 @@ HOOKS = {
     "m2ib_register_renderers": RendererSpec,
 }
 """What each hook's ``register`` takes."""
-
-OWN = "m2ib"
-"""The origin of what comes with m2ib, which no other distribution can have."""
-_OWN_POINTS = ("m2ib.registry.builtin", "m2ib_adapters.plugin")
-"""Our own entry points. They are found without metadata, which another distribution of our name could hide."""
 
 S = TypeVar("S", bound=Spec)
 
@@ -203,14 +198,14 @@ class Registry:
         if strict is None:
             strict = os.environ.get("M2IB_STRICT_PLUGINS", "0") not in ("", "0")
         registry = cls()
-        found = _installed() if points is None else points
-        own = [EntryPoint(OWN, value, hookspecs.GROUP) for value in _OWN_POINTS]
-        others = [point for point in found if point.value not in _OWN_POINTS]
+        found = installed() if points is None else points
+        own = [EntryPoint(OWN, value, hookspecs.GROUP) for value in OWN_POINTS]
+        others = [point for point in found if point.value not in OWN_POINTS]
         for point in (*own, *others):
-            origin = OWN if point in own else _origin(point)
+            origin = OWN if point in own else origin_of(point)
             try:
                 with plugin_code("import"), warnings_are_no_errors():
-                    if point in others and _canonical(origin) == OWN:
+                    if point in others and is_our_name(origin):
                         raise AdapterError(f"its distribution is called {origin!r}, as m2ib's own is")
                     registry.add_plugin(point.load(), origin=origin, entry_point=point.name)
             except M2IBError as error:  # whatever a stranger's module does must not stop us
@@ -283,35 +278,6 @@ class Registry:
             for modality in row.spec.modalities:
                 known[modality] = known.get(modality, False) or modality in row.spec.inline
         return known
-
-
-def _installed() -> Iterable[EntryPoint]:
-    """Those of every distribution whose metadata can be read."""
-    try:
-        return tuple(entry_points(group=hookspecs.GROUP))
-    except Exception:  # one distribution with damaged metadata is enough
-        return tuple(point for each in distributions() for point in _points_of(each))
-
-
-def _points_of(distribution: Distribution) -> Iterable[EntryPoint]:
-    try:
-        return tuple(distribution.entry_points.select(group=hookspecs.GROUP))
-    except Exception:
-        return ()
-
-
-def _origin(point: EntryPoint) -> str:
-    """The name of its distribution; of one without a name, the module."""
-    try:
-        name = point.dist.name  # type: ignore[union-attr]
-    except Exception:
-        name = ""
-    return shortened(str(name or point.value), 80)
-
-
-def _canonical(name: str) -> str:
-    """As installers compare names."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 _default: Registry | None = None

@@ -10,7 +10,8 @@ from m2ib.contract.layout import Layout
 from m2ib.contract.regions import Box, Region
 from m2ib.errors import AdapterError, PluginError
 from m2ib.notices import warn
-from m2ib.registry.discovery import OWN, default_registry
+from m2ib.registry.discovery import default_registry
+from m2ib.registry.installed import OWN
 from m2ib.renderers.base import scale
 from m2ib.renderers.embedding import EmbeddingRenderer, EmbeddingView
 from m2ib.renderers.field import FieldRenderer, FieldView

@@ -223,6 +223,7 @@ def test_all_is_left_out_when_the_model_is_no_model(install_toy: Install, run: R
             "adapter 'toy': load brought no encoder for text",
         ),
         ("raise OSError('no such sensor')", "raised OSError: no such sensor"),
+        ("raise SystemExit(0)", "raised SystemExit: 0"),
         ("raise m2ib.AdapterError('toy: layers cannot be told apart')", "toy: layers cannot be told apart"),
     ],
 )
@@ -239,6 +240,7 @@ def test_an_adapter_that_does_not_load(install_toy: Install, run: Run, body: str
         ("[1, 2][:1]", "examples gives 1 raw inputs; two different ones are needed"),
         ("'a dog'", "examples gives a str; it must be a list of raw inputs"),
         ("[][0]", "raised IndexError: list index out of range"),
+        ("__import__('sys').exit(0)", "raised SystemExit: 0"),
     ],
 )
 def test_own_examples_that_cannot_be_had(install_toy: Install, run: Run, examples: str, reason: str) -> None:
