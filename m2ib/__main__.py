@@ -47,7 +47,7 @@ def _give_stdout_to_results() -> None:
     apart = os.dup(1)
     os.dup2(2, 1)
     any_text = "backslashreplace" if errors == "strict" else errors
-    sys.stdout = os.fdopen(apart, "w", encoding=encoding, errors=any_text)
+    sys.stdout = os.fdopen(apart, "w", encoding=encoding, errors=any_text, closefd=False)
 
 
 if __name__ == "__main__":

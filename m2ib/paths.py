@@ -17,6 +17,15 @@ def local_path(raw: str | PathLike[str]) -> Path:
     return Path(os.path.expanduser(raw))
 
 
+def is_text(given: str) -> bool:
+    """Whether it can be written as UTF-8; half a character (a lone surrogate) cannot."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_name(text: str) -> bool:
     """Whether a file could be called so; half a character (a lone surrogate) has no bytes."""
     try:

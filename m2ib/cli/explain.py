@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 from m2ib.cli.config import READER, read_config, read_inputs
 from m2ib.cli.options import AS_WRITTEN, add_command, as_yaml, path_of
 from m2ib.cli.output import say
+from m2ib.errors import SettingError
+from m2ib.paths import is_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,6 +44,10 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.cli.comparison import check_methods, explain_each
     from m2ib.results.storage import check_folder
 
+    if config.title is not None and not is_text(config.title):
+        raise SettingError(
+            f"title: {config.title!r:.80} holds half a character (a lone surrogate); decode it anew"
+        )
     pair = read_inputs(config)
     methods = check_methods(config, [modality for modality, _ in pair])
     folder = path_of("out", config.out)
@@ -76,7 +82,6 @@ def _check_boxes(boxes: Any, pair: Sequence[tuple[str, Any]]) -> None:
     """Raises :class:`SettingError` without exactly one image, and :class:`InputError` for the boxes themselves."""
     from m2ib.contract.targets import shown_of
     from m2ib.data.boxes import boxes_of
-    from m2ib.errors import SettingError
 
     images = [value for modality, value in pair if modality == "image"]
     if len(images) != 1:

@@ -150,6 +150,29 @@ def test_a_name_that_no_file_can_have(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--title", "\udcff"], "title: '\\udcff' holds half a character (a lone surrogate); decode it anew"),
+        (["--boxes", "deep.json", "--image", "deep.json"], "boxes 'deep.json' is not "),
+    ],
+)
+def test_what_would_fail_late_is_refused_at_once(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("deep.json").write_text("[" * 100_000)
+    pair = ["--text", "a cat"] if "--image" in words else ["--text", "a cat", "--text", "a bird"]
+    assert main(["explain", *pair, *words, "--model", "imagebind-tiny"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"m2ib: error: {said}")
+    assert err.count("\n") == 1
+
+
 def test_the_sign_itself_can_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "signs.yaml").write_text(r"title: costs \${a}")
     for words in (
