@@ -24,6 +24,7 @@ from .errors import (
     InputError,
     M2IBError,
     M2IBWarning,
+    PluginError,
     SettingError,
     StorageError,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "MethodSpec",
     "Model",
     "Options",
+    "PluginError",
     "Region",
     "Registry",
     "RendererSpec",

@@ -1,8 +1,54 @@
-"""``python -m m2ib``."""
+"""``m2ib`` and ``python -m m2ib``: a command in a process of its own. Imports nothing of weight before it can be interrupted."""
 
+import os
+import signal
 import sys
+from types import FrameType
 
-from m2ib.cli import main
+_interrupted = False
+
+
+def run() -> int:
+    """Its exit code, 130 where it was interrupted, whatever was going on. A second interrupt ends the process at once."""
+    ours = (
+        signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    )  # else it is ignored, as in the background
+    if ours:
+        signal.signal(signal.SIGINT, _interrupt)
+    try:
+        _give_stdout_to_results()
+        from m2ib.cli import main
+
+        code = main()
+    except KeyboardInterrupt:
+        code = 130
+    if ours:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    return 130 if _interrupted and code else code
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    global _interrupted
+    _interrupted = True
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    raise KeyboardInterrupt
+
+
+def _give_stdout_to_results() -> None:
+    """What libraries write to file descriptor 1 goes to standard error; ``sys.stdout`` is for results, and takes any text."""
+    for number in range(3):  # of those that are closed the next file that is opened would take the place
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", errors="backslashreplace", closefd=False)
+    encoding, errors = getattr(sys.stdout, "encoding", None), getattr(sys.stdout, "errors", "strict")
+    apart = os.dup(1)
+    os.dup2(2, 1)
+    any_text = "backslashreplace" if errors == "strict" else errors
+    sys.stdout = os.fdopen(apart, "w", encoding=encoding, errors=any_text, closefd=False)
+
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run())

@@ -21,6 +21,7 @@ from m2ib.progress import progress
 from m2ib.registry.discovery import check_model, default_registry
 from m2ib.results.explanation import Explanation
 
+METHOD = "m2ib:m2ib"  # in full, for another distribution may have one of that name
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 PerModality: TypeAlias = T | Mapping[str, T] | None
@@ -166,7 +167,7 @@ def explain(
     check_model(model, "explain")
     given = inputs_and_options
     options = {name: given.pop(name) for name in Options.__annotations__ if name in given}
-    known = default_registry().methods.find(options.get("method", "m2ib")).spec.setting_names
+    known = default_registry().methods.find(options.get("method", METHOD)).spec.setting_names
     options |= {name: given.pop(name) for name in known if name in given and name not in model.modalities}
     plan = _plan(**options)
     for name in given:
@@ -266,7 +267,7 @@ def _items(pair: Any) -> list[Any]:
 
 def _plan(
     *,
-    method: str = "m2ib",
+    method: str = METHOD,
     truncate: bool = False,
     fast: bool = True,
     reference: Any = None,

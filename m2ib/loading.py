@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from m2ib.contract.model import Model
-from m2ib.errors import AdapterError, CheckpointError, SettingError, did_you_mean
+from m2ib.errors import AdapterError, CheckpointError, PluginError, SettingError, did_you_mean
 from m2ib.paths import local_path, url_fault
 from m2ib.registry.discovery import Registry, default_registry
 
@@ -93,7 +93,8 @@ def load_model(
     options     the adapter's own, see its documentation
 
     Raises :class:`AdapterError` for an unknown or ambiguous name or a missing package,
-    :class:`CheckpointError` for weights that cannot be used, :class:`SettingError` for the rest.
+    :class:`CheckpointError` for weights that cannot be used, :class:`PluginError` for whatever else another distribution's
+    adapter raises, :class:`SettingError` for the rest.
     """
     info = (registry or default_registry()).adapters.find(name)
     place, precision = resolve_device(device), resolve_dtype(dtype)
@@ -113,10 +114,11 @@ def load_model(
     checkpoint, options = _at_home(checkpoint), {key: _at_home(value) for key, value in options.items()}
     try:
         with torch.inference_mode(False):  # weights made in inference mode could never be differentiated
-            model = info.spec.loaded(checkpoint=checkpoint, device=place, dtype=precision, **options)
-    except TypeError as error:
-        if "unexpected keyword argument" in str(error) and options:
-            raise SettingError(f"adapter {info.name!r}: {error}") from error
+            model = info.load(checkpoint=checkpoint, device=place, dtype=precision, **options)
+    except (TypeError, PluginError) as error:
+        cause = error.__cause__ if isinstance(error, PluginError) else error
+        if isinstance(cause, TypeError) and "unexpected keyword argument" in str(cause) and options:
+            raise SettingError(f"adapter {info.name!r}: {cause}") from error
         raise
     if not isinstance(model, Model):
         raise AdapterError(f"adapter {info.name!r}: load returned {type(model).__name__}, not an m2ib.Model")

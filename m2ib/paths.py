@@ -22,6 +22,24 @@ def printable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def is_text(given: str) -> bool:
+    """Whether it can be written as UTF-8; half a character (a lone surrogate) cannot."""
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_name(text: str) -> bool:
+    """Whether a file could be called so; half a character (a lone surrogate) has no bytes."""
+    try:
+        name = os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+    return bool(name) and b"\0" not in name
+
+
 def is_url(raw: str | PathLike[str]) -> bool:
     """Whether this is a URL, and not something that is there under this very name."""
     text = os.fspath(raw)

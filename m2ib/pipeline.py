@@ -80,7 +80,7 @@ def plan_of(
                 f"those of the method {found.name!r}"
             )
     return Plan(
-        methods.called(found), found.load(), found.spec.settings, given, truncate, fast, References(reference)
+        methods.called(found), found.load(), found.declared(), given, truncate, fast, References(reference)
     )
 
 

@@ -31,7 +31,7 @@ def help_of(command: str) -> str:
     printed = io.StringIO()
     words = command.split()[1:]
     narrow = patch.dict(os.environ, {"COLUMNS": "88", "NO_COLOR": "1"})
-    with narrow, contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+    with narrow, contextlib.redirect_stdout(printed):
         main([*words, "--help"])
     return f"```{{ .text .no-copy }}\n{printed.getvalue().rstrip()}\n```"
 

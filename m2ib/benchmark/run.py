@@ -19,11 +19,11 @@ from m2ib.benchmark.scores import COLUMNS, Key, MapScores, Means, figures, means
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
-from m2ib.evaluation.study import check
+from m2ib.evaluation.study import ORACLE, check, variants
 from m2ib.folders import open_folder
 from m2ib.metrics import Aggregate
 from m2ib.paths import local_path
-from m2ib.registry.discovery import Registered, check_model
+from m2ib.registry.discovery import Registered, check_model, default_registry
 from m2ib.registry.specs import MethodSpec
 from m2ib.scenes import scene
 from m2ib.scenes import scenes as make_scenes
@@ -32,7 +32,7 @@ from m2ib.scenes.splits import RETRIEVE, scene_seeds
 
 METHODS = ("m2ib", "sharp", "rise", "random", "uniform", "oracle")
 SETTINGS: Mapping[str, Mapping[str, Any]] = {
-    "sharp": {"method": "m2ib", "preset": "sharp"},
+    "sharp": {"method": "m2ib:m2ib", "preset": "sharp"},
     "rise": {"masks": 256},
 }
 """Of the usual methods, as in :class:`m2ib.evaluation.study.Study`."""
@@ -175,6 +175,9 @@ def checked(
     for seed in numbers:
         scene_seeds(split, seed, scenes, RETRIEVE)  # refuses what is out of range
     names = (methods,) if isinstance(methods, str) else tuple(methods)
+    if names == METHODS:  # by default, and so those that come with m2ib
+        listed = default_registry().methods
+        names = tuple(name if name in (*variants(SETTINGS), ORACLE) else listed.own(name) for name in names)
     study = study_of(TEXT, names, settings, tuple(COLUMNS.values()), numbers[0], batch_size)
     found = check(study, Pairs("scenes", ("image", TEXT), tuple, located=True))
     return dict(found.methods), [int(seed) for seed in numbers]

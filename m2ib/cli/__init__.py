@@ -6,14 +6,20 @@ Bad input gives one clear line on stderr and exit code 2, never a traceback.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, NoReturn
 
 from m2ib.cli import adapters, benchmark, check, demo, evaluate, explain, methods, new_plugin, tune
-from m2ib.errors import M2IBError, M2IBWarning, SettingError
+from m2ib.cli.output import results, say
+from m2ib.errors import M2IBError, M2IBWarning, SettingError, described, in_one_line, shortened
+
+_LONGEST = 2000  # characters of a line
 
 _COMMANDS = {
     "demo": demo,
@@ -34,9 +40,37 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise SettingError(f"{message}; see {self.prog} --help")
 
+    def _print_message(self, message: str, file: Any = None) -> None:
+        say(message, end="")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0, or 1 where ``check`` finds a broken adapter, 2 for bad input, 130 when interrupted."""
+    """Run one command, and give its exit code.
+
+    0    it is done
+    1    ``check`` found a broken adapter
+    2    bad input, or a place that cannot be written
+    70   an error that was not foreseen; with ``M2IB_TRACEBACK=1`` it is shown where
+    130  interrupted
+    141  it is done, and nobody read what it printed
+    """
+    if not _somewhere():
+        return _tell("the working folder is gone; change into one that exists", 2)
+    with warnings.catch_warnings():
+        if not sys.warnoptions:  # other libraries' warnings are for whoever asks with python -W
+            warnings.simplefilter("ignore")
+        warnings.simplefilter("default", M2IBWarning)
+        warnings.showwarning = _show_warning
+        with results() as printed:
+            code = _ended(lambda: _run(arguments))
+        if code == 0 and isinstance(printed.fault, BrokenPipeError):  # as of a program that SIGPIPE ended
+            return 128 + 13
+        if code == 0 and printed.fault is not None:
+            return _tell(f"standard output cannot be written: {printed.fault.strerror}", 2)
+        return code
+
+
+def _run(arguments: Sequence[str] | None) -> int | None:
     parser = _Parser(
         prog="m2ib",
         description="Why does a shared-embedding model put two things close together?",
@@ -46,29 +80,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
         command.add_parser(commands, name)
-    with warnings.catch_warnings():
-        if not sys.warnoptions:  # other libraries' warnings are for whoever asks with python -W
-            warnings.simplefilter("ignore")
-        warnings.simplefilter("default", M2IBWarning)
-        warnings.showwarning = _show_warning
-        try:
-            parsed, rest = parser.parse_known_args(arguments)
-            return int(_COMMANDS[parsed.command].run(parsed, rest) or 0)
-        except M2IBError as error:
-            return _fail(str(error))
-        except KeyboardInterrupt:
-            _fail("interrupted")
-            return 130
-        except BrokenPipeError:  # the reader of our output went away
-            sys.stderr.close()
-            return 0
+    try:
+        parsed, rest = parser.parse_known_args(arguments)
+    except SystemExit:  # --help or --version was all
+        return 0
+    code: int | None = _COMMANDS[parsed.command].run(parsed, rest)
+    return code
 
 
-def _fail(message: str) -> int:
-    print(f"m2ib: error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+def _ended(command: Callable[[], int | None]) -> int:
+    """The exit code of a command, whatever it raises."""
+    try:
+        return int(command() or 0)
+    except M2IBError as error:
+        return _fail(error)
+    except KeyboardInterrupt:
+        return _tell("interrupted", 130)
+    except BaseException as error:  # a sys.exit(0) of somebody else's would end as if all were done
+        if _traced():
+            traceback.print_exc()
+        where = "this was not foreseen; with M2IB_TRACEBACK=1 it is shown where it comes from"
+        return _tell(f"{described(error)} ({where})", 70)
+
+
+def _somewhere() -> bool:
+    """Whether relative paths, and libraries that are found by one, lead anywhere."""
+    try:
+        return bool(os.getcwd())
+    except OSError:
+        return False
+
+
+def _traced() -> bool:
+    return os.environ.get("M2IB_TRACEBACK", "0") not in ("", "0")
+
+
+def _fail(error: M2IBError) -> int:
+    if _traced():
+        traceback.print_exc()
+    return _tell(in_one_line(error, _LONGEST), 2)
+
+
+def _tell(message: str, code: int) -> int:
+    with suppress(OSError, ValueError):  # nobody is left to be told
+        print(f"m2ib: error: {shortened(message, _LONGEST)}", file=sys.stderr)
+    return code
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
     kind = "warning" if issubclass(category, M2IBWarning) else category.__name__
-    print(f"m2ib: {kind}: {' '.join(str(message).split())}", file=sys.stderr)
+    with suppress(OSError, ValueError):
+        print(f"m2ib: {kind}: {shortened(str(message), _LONGEST)}", file=sys.stderr)

@@ -6,8 +6,9 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from m2ib.cli.options import AS_WRITTEN, RESERVED, add_command
-from m2ib.paths import local_path
+from m2ib.cli.options import AS_WRITTEN, RESERVED, add_command, path_of
+from m2ib.cli.output import console, say
+from m2ib.cli.values import parsed_words
 
 _MORE = """options of the adapter are written as options.NAME=VALUE, before flags that take several words.
 
@@ -29,7 +30,7 @@ def add_parser(commands: Any, name: str) -> None:
         formatter_class=AS_WRITTEN,
     )
     parser.add_argument("suite", choices=("scenes",), help="what to score them on")
-    parser.add_argument("--model", default="imagebind-tiny", metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--model", default="m2ib:imagebind-tiny", metavar="NAME", help="default: %(default)s")
     parser.add_argument("--checkpoint")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="float32")
@@ -50,7 +51,6 @@ def add_parser(commands: Any, name: str) -> None:
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Run it; write CSV files and a page into a folder; print the tables and the page's path."""
-    from rich.console import Console
 
     from m2ib.benchmark import METHODS, run_scenes, save
     from m2ib.benchmark.report import show
@@ -59,7 +59,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.loading import load_model
 
     options = _options(rest)
-    folder = local_path(parsed.out)
+    folder = path_of("out", parsed.out)
     check_folder(folder, KIND, force=parsed.force, resume=True)
     methods = parsed.methods or METHODS
     checked(parsed.scenes, parsed.seeds, methods, parsed.split, parsed.batch_size)  # before a model is loaded
@@ -80,30 +80,20 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         folder=folder,
     )
     page = save(benchmark, folder, force=True)  # refused above already
-    show(benchmark, Console())
-    print(page.resolve())
+    show(benchmark, console())
+    say(page.resolve())
 
 
 def _options(rest: Sequence[str]) -> dict[str, Any]:
     """``options.NAME=VALUE``, values as in YAML. Raises :class:`SettingError` for anything else."""
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
-
     from m2ib.errors import SettingError
 
     for word in rest:
         if not word.startswith("options.") or "=" not in word:
             raise SettingError(
-                f"benchmark: {word!r} is not an option of this command; one of the adapter's is options.NAME=VALUE"
+                f"benchmark: {word!r:.200} is not an option of this command; one of the adapter's is options.NAME=VALUE"
             )
-    try:
-        found = OmegaConf.to_container(OmegaConf.from_dotlist(list(rest)))
-    except (OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise SettingError(
-            f"benchmark: {' '.join(rest)!r} is not options.NAME=VALUE with YAML values"
-        ) from error
-    given: dict[str, Any] = found["options"] if isinstance(found, dict) and found else {}
+    given: dict[str, Any] = parsed_words(rest, "benchmark").get("options", {})
     for name in RESERVED:
         if name in given:
             raise SettingError(f"benchmark: {name!r} is not one of an adapter's own options; see --help")

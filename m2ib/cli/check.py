@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from m2ib.cli.options import AS_WRITTEN, Reader, add_command, as_yaml, with_options
+from m2ib.cli.options import AS_WRITTEN, Reader, add_command, as_yaml, path_of
+from m2ib.cli.output import console, say
+from m2ib.cli.values import with_options
 from m2ib.errors import M2IBError, SettingError, StorageError, did_you_mean
 from m2ib.folders import write_whole
-from m2ib.paths import local_path
 
 _MORE = """the adapter's name comes first. Two examples or more of a modality, different ones and of different lengths, are
 given as --text "a dog" --text "a longer text"; without them the encoder's own are used, or made-up scenes. Options of
@@ -68,19 +69,15 @@ def add_parser(commands: Any, name: str) -> None:
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:
     """Check it; print the report, and write it where it is asked for. 1 where a check failed."""
-    import sys
-
     takes = _modalities(parsed.adapter, rest)
     given, overrides = _split(rest, parsed.adapter, takes)
     plain = READER.read(parsed, overrides)
     plain["examples"] = {**plain["examples"], **given}
     config = CheckConfig(**plain)
     if parsed.print_config:
-        sys.stdout.write(as_yaml(config))
+        say(as_yaml(config), end="")
         return 0
-    file = None if config.json is None else _writable(local_path(config.json))
-
-    from rich.console import Console
+    file = None if config.json is None else _writable(path_of("json", config.json))
 
     from m2ib.testing.report import report_on
     from m2ib.testing.terminal import show
@@ -94,7 +91,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:
         dtype=config.dtype,
         **config.options,
     )
-    show(report, Console())
+    show(report, console())
     if file is not None:
         row = {"report": _REPORT, **report.to_dict()}
         write_whole(file, json.dumps(row, indent=2, ensure_ascii=False) + "\n")

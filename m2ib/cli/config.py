@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from m2ib.cli.options import ModelConfig, Reader, with_options
+from m2ib.cli.options import ModelConfig, Reader
+from m2ib.cli.values import with_options
 from m2ib.errors import SettingError
 from m2ib.methods.bottleneck.settings import SETTINGS
 from m2ib.registry.discovery import default_registry
@@ -48,7 +49,7 @@ class ExplainConfig(ModelConfig):
 
     inputs: Any = None
     boxes: Any = None
-    method: str = "m2ib"
+    method: str = "m2ib:m2ib"
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     reference: Any = None

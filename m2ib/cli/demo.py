@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from m2ib.cli.options import add_command, refuse_more
-from m2ib.paths import local_path
+from m2ib.cli.options import add_command, path_of, refuse_more
+from m2ib.cli.output import say
 
 KIND = "demo"
 
@@ -89,7 +89,7 @@ def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.results.explanation import Explanation
     from m2ib.results.storage import write
 
-    folder = local_path(parsed.out)
+    folder = path_of("out", parsed.out)
     check_folder(folder, KIND, force=parsed.force)
     try:
         import skimage.data
@@ -97,7 +97,7 @@ def _photos(parsed: argparse.Namespace) -> None:
         raise AdapterError(
             "demo: needs scikit-image for its photographs: pip install 'm2ib[photo]'"
         ) from error
-    model = load_model("photo", device=parsed.device)
+    model = load_model("m2ib:photo", device=parsed.device)
     texts = [contrast(pair.caption, pair.against) if pair.against else pair.caption for pair in PAIRS]
     photos = [getattr(skimage.data, pair.photo)() for pair in PAIRS]
     inputs = [{"image": photo, "text": text} for photo, text in zip(photos, texts, strict=True)]
@@ -111,4 +111,4 @@ def _photos(parsed: argparse.Namespace) -> None:
             explanations.append(explanation)
         notes = [pair.note for pair in PAIRS]
         write_page(explanations, place / "index.html", title="What m2ib sees", notes=notes)
-    print((folder / "index.html").resolve())
+    say((folder / "index.html").resolve())

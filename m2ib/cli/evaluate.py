@@ -7,9 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values
+from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values, path_of
+from m2ib.cli.output import console, say
 from m2ib.errors import SettingError, did_you_mean
-from m2ib.paths import local_path
 
 if TYPE_CHECKING:
     from m2ib.data import Pairs
@@ -80,8 +80,6 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config is None:
         return
 
-    from rich.console import Console
-
     from m2ib.evaluation.files import save
     from m2ib.evaluation.published import PUBLISHED
     from m2ib.evaluation.report import show
@@ -97,7 +95,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     pairs = pairs_of(config.data, "evaluate")
     study = study_of(config)
     check(study, pairs, adapter)  # what is wrong shows before the model is loaded
-    folder = local_path(config.out)
+    folder = path_of("out", config.out)
     check_folder(folder, KIND, force=config.force, resume=True)
     model = config.load()
     opened = open_folder(folder, KIND, force=config.force, resume=True)
@@ -106,8 +104,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     evaluate(model, pairs, study, folder)
     results = read_results(folder, paper=config.paper)
     page = save(results)
-    show(results, Console())
-    print(page.resolve())
+    show(results, console())
+    say(page.resolve())
 
 
 def check_paper(paper: str | None, known: Collection[str], command: str) -> None:
@@ -129,7 +127,7 @@ def pairs_of(data: Any, command: str) -> Pairs:
             f"{command}: data is a .csv or .jsonl file, or a format with its options, as in data.format=ms-cxr; "
             f"the formats are {', '.join(FORMATS)}"
         )
-    options = dict(data)
+    options = {str(key): value for key, value in data.items()}
     name = options.pop("format", None) or options.pop("path", None)
     if name is None:
         raise SettingError(f"{command}: data has no format; the formats are {', '.join(FORMATS)}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.config import READER, read_config, read_inputs
-from m2ib.cli.options import AS_WRITTEN, add_command, as_yaml
-from m2ib.paths import local_path
+from m2ib.cli.options import AS_WRITTEN, add_command, as_yaml, path_of
+from m2ib.cli.output import say
+from m2ib.errors import SettingError
+from m2ib.paths import is_text
 
 if TYPE_CHECKING:
     from m2ib.results.explanation import Explanation
@@ -35,16 +36,20 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Explain the pair; write page, figure and numbers into a folder; print the page's path."""
     config = read_config(parsed, rest)
     if parsed.print_config:
-        sys.stdout.write(as_yaml(config))
+        say(as_yaml(config), end="")
         return
 
     from m2ib.cli.comparison import check_methods, explain_each
     from m2ib.folders import check_folder
     from m2ib.results.storage import KIND
 
+    if config.title is not None and not is_text(config.title):
+        raise SettingError(
+            f"title: {config.title!r:.80} holds half a character (a lone surrogate); decode it anew"
+        )
     pair = read_inputs(config)
     methods = check_methods(config, [modality for modality, _ in pair])
-    folder = local_path(config.out)
+    folder = path_of("out", config.out)
     check_folder(folder, KIND, force=config.force)
     if config.boxes is not None:
         _check_boxes(config.boxes, pair)  # what is wrong with them shows before the model is loaded
@@ -52,8 +57,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config.boxes is not None:
         explanations = [explanation.with_boxes(config.boxes) for explanation in explanations]
     page = write_report(explanations, folder, config.title, force=config.force)
-    print(f"cosine similarity {explanations[0].similarity:.4f}")
-    print(page.resolve())
+    say(f"cosine similarity {explanations[0].similarity:.4f}")
+    say(page.resolve())
 
 
 def write_report(
@@ -85,7 +90,6 @@ def _check_boxes(boxes: Any, pair: Sequence[tuple[str, Any]]) -> None:
     """Raises :class:`SettingError` without exactly one image, and :class:`InputError` for the boxes themselves."""
     from m2ib.contract.targets import shown_of
     from m2ib.data.boxes import boxes_of
-    from m2ib.errors import SettingError
 
     images = [value for modality, value in pair if modality == "image"]
     if len(images) != 1:

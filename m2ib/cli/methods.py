@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from m2ib.cli.options import add_command, print_listing, refuse_more
+from m2ib.cli.output import say
 
 
 def add_parser(commands: Any, name: str) -> None:
@@ -23,7 +24,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     found = default_registry().methods
     if parsed.method is not None:
         for each in found.find(parsed.method).spec.settings:
-            print(f"{each.name}: {each.help} ({each.kind}; {each.default_text})")
+            say(f"{each.name}: {each.help} ({each.kind}; {each.default_text})")
         return
     rows = [
         (row.summary, ", ".join(row.spec.setting_names), "attention" if row.spec.attention else "")

@@ -11,20 +11,21 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from m2ib.api import explain_many
+from m2ib.cli.options import path_of
+from m2ib.cli.output import say
 from m2ib.errors import SettingError
 from m2ib.evaluation.raster import lay
 from m2ib.folders import check_folder, open_folder
 from m2ib.loading import load_model
 from m2ib.page.explanation import Remark, write_page
 from m2ib.page.overview import PairedMap, render_overview
-from m2ib.paths import local_path
 from m2ib.registry.discovery import default_registry
 from m2ib.results.explanation import Explanation
 from m2ib.scenes import KINDS, Scene, captions, query, scene
 from m2ib.scenes.scene import MODALITIES
 
 KIND = "demo"
-_MODEL = "imagebind-tiny"
+_MODEL = "m2ib:imagebind-tiny"
 _SHOWS = {
     "image": "shows",
     "text": "names",
@@ -137,7 +138,7 @@ def verdict(explanation: Explanation, place: int, side: SceneInput) -> tuple[boo
 
 def run(parsed: argparse.Namespace) -> None:
     """Explain every pair; write one page; print its path. Raises :class:`SettingError` for a model of less."""
-    folder = local_path(parsed.out)
+    folder = path_of("out", parsed.out)
     check_folder(folder, KIND, force=parsed.force)
     name = parsed.model or _MODEL
     takes = default_registry().adapters.find(name).modalities
@@ -170,4 +171,4 @@ def run(parsed: argparse.Namespace) -> None:
             remarks=remarks,
             overview=render_overview(shown, maps, pairs[0].first.scene.kinds),
         )
-    print((folder / "index.html").resolve())
+    say((folder / "index.html").resolve())

@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from m2ib.cli.options import add_command, refuse_more
-from m2ib.paths import local_path
+from m2ib.cli.options import add_command, path_of, refuse_more
+from m2ib.cli.output import say
 
 
 def add_parser(commands: Any, name: str) -> None:
@@ -30,10 +30,10 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     refuse_more(rest, "new-plugin")
     folder = write_plugin(
-        parsed.name, None if parsed.out is None else local_path(parsed.out), force=parsed.force
+        parsed.name, None if parsed.out is None else path_of("out", parsed.out), force=parsed.force
     )
     name = parsed.name.removeprefix("m2ib-")
-    print(
+    say(
         f"next: pip install -e '{folder}[test]', python -m pytest {folder}, m2ib check {name}, and the TODOs in adapter.py"
     )
-    print(folder.resolve())
+    say(folder.resolve())

@@ -5,18 +5,18 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from m2ib.errors import SettingError, did_you_mean
-from m2ib.paths import local_path
+from m2ib.cli.output import console, say
+from m2ib.cli.values import escaped, parsed_value, parsed_word, read_file
+from m2ib.errors import SettingError, did_you_mean, in_one_line, shortened
+from m2ib.paths import is_name, local_path
 
 if TYPE_CHECKING:
     from m2ib.contract.model import Model
@@ -45,25 +45,31 @@ def refuse_more(rest: Sequence[str], command: str) -> None:
         raise SettingError(f"{command}: {rest[0]!r} is not an option of this command")
 
 
+def path_of(option: str, given: str) -> Path:
+    """A place as it is given to an option. Raises :class:`SettingError` for what names none, as an unset variable does."""
+    if not is_name(given):
+        raise SettingError(f"{option}: {given!r:.80} names no place; give a path, or leave the option out")
+    return local_path(given)
+
+
 def print_listing(found: Listing[Any], heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table of what is installed, a row for each with its name and origin, and a line for each plugin left out."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    out = console()
     table = Table("name", *heads, "from", box=None, pad_edge=False)
     for name, row, cells in zip(found.names, found, rows, strict=True):
         table.add_row(name, *cells, row.origin)
-    console.print(table, markup=False)
+    out.print(table, markup=False)
     for line in (*found.failures, *found.conflicts):
-        console.print(str(line), markup=False)
+        out.print(str(line), markup=False)
 
 
 @dataclass
 class ModelConfig:
     """Which model; ``options`` are the adapter's own."""
 
-    model: str = "photo"
+    model: str = "m2ib:photo"
     checkpoint: str | None = None
     device: str = "auto"
     dtype: str = "float32"
@@ -137,29 +143,29 @@ class Reader:
         """What :meth:`read` gives, as a configuration; None where it was only to be shown, and was."""
         config = self.config(**self.read(parsed, overrides))
         if parsed.print_config:
-            sys.stdout.write(as_yaml(config))
+            say(as_yaml(config), end="")
             return None
         return config
 
     def read(self, parsed: argparse.Namespace, overrides: Sequence[str]) -> dict[str, Any]:
         """File, then flags, then ``key=value`` words, over the defaults. Raises :class:`SettingError`."""
         config = OmegaConf.structured(self.config)
+        if parsed.config is not None:
+            config = self._merge(
+                config, read_file(path_of("config", parsed.config)), f"config {parsed.config!r}"
+            )
+        late: list[str] = []
+        for name in (*self.flags, *self.switches):
+            if (value := getattr(parsed, name)) is not None:
+                if name in self.words:  # argparse takes what follows them for theirs
+                    late += [word for word in value if _KEY_VALUE.match(word)]
+                    value = [word for word in value if not _KEY_VALUE.match(word)]
+                config = self._merge(config, self._flag(name, value), "options")
+        for word in (*late, *overrides):
+            config = self._merge(config, parsed_word(word), "options")
         try:
-            if parsed.config is not None:
-                config = self._merge(
-                    config, _read_file(local_path(parsed.config)), f"config {parsed.config!r}"
-                )
-            late: list[str] = []
-            for name in (*self.flags, *self.switches):
-                if (value := getattr(parsed, name)) is not None:
-                    if name in self.words:  # argparse takes what follows them for theirs
-                        late += [word for word in value if _KEY_VALUE.match(word)]
-                        value = [word for word in value if not _KEY_VALUE.match(word)]
-                    config = self._merge(config, self._flag(name, value), "options")
-            for word in (*late, *overrides):
-                config = self._merge(config, parsed_word(word), "options")
-            plain = OmegaConf.to_container(config, resolve=True)
-        except OmegaConfBaseException as error:  # an interpolation that cannot be resolved
+            plain = OmegaConf.to_container(config, resolve=True)  # nothing is to resolve but escaped signs
+        except OmegaConfBaseException as error:
             raise SettingError(f"options: {_reason(error)}") from error
         assert isinstance(plain, dict)
         for name in RESERVED:
@@ -170,12 +176,15 @@ class Reader:
         return {str(name): value for name, value in plain.items()}
 
     def _flag(self, name: str, value: Any) -> Any:
-        """A flag's value: as in YAML where it is of free type, else what it is, without interpolation."""
+        """A flag's value: as in YAML where it is of free type, else what it is, literally."""
         if name in self.words:
-            return {name: [_yaml(name, word) if name in self.free else _escaped(word) for word in value]}
+            free = name in self.free
+            return {
+                name: [escaped(parsed_value(word, f"options: {name}") if free else word) for word in value]
+            }
         if name in self.free:
             return parsed_word(f"{name}={value}")
-        return {name: _escaped(value)}
+        return {name: escaped(value)}
 
     def _merge(self, config: Any, new: Any, where: str) -> Any:
         for key in new:
@@ -192,11 +201,15 @@ class Reader:
             raise SettingError(
                 f"{where}: a list and a mapping cannot be merged; write {' and '.join(map(repr, new))} as a whole"
             ) from error
+        except Exception as error:  # whatever else it makes of what was given
+            raise SettingError(
+                f"{where}: {', '.join(map(repr, new)):.80} cannot be used: {in_one_line(error)}"
+            ) from error
 
 
 def as_yaml(config: Any) -> str:
     """YAML that :meth:`Reader.read` reads back."""
-    return OmegaConf.to_yaml(OmegaConf.create(_escaped(dataclasses.asdict(config))))
+    return OmegaConf.to_yaml(OmegaConf.create(escaped(dataclasses.asdict(config))))
 
 
 def key_values(rest: Sequence[str], command: str) -> list[str]:
@@ -209,56 +222,6 @@ def key_values(rest: Sequence[str], command: str) -> list[str]:
     return list(rest)
 
 
-def with_options(name: str, value: str) -> Any:
-    """``{depth: room.png, unit: mm}`` as a mapping: an input with options of its own. Anything else as it is."""
-    if not value.startswith("{"):
-        return value
-    try:
-        given = yaml.safe_load(value)
-    except yaml.YAMLError:
-        return value
-    return given if isinstance(given, dict) and name in given else value
-
-
-def parsed_word(word: str) -> Any:
-    """``key=value``, the value as in YAML."""
-    try:
-        if re.match(r"\w[\w.\[\]-]*=", word):
-            return OmegaConf.from_dotlist([word])
-        error = None
-    except (OmegaConfBaseException, yaml.YAMLError, ValueError, IndexError) as caught:
-        error = caught
-    raise SettingError(f"options: {word!r} is not key=value with a YAML value") from error
-
-
-def _yaml(name: str, word: str) -> Any:
-    try:
-        return yaml.safe_load(word)
-    except yaml.YAMLError as error:
-        raise SettingError(f"options: {word!r} is no YAML value for {name}") from error
-
-
-def _escaped(value: Any) -> Any:
-    """``value`` with every ``${`` in its strings taken literally by OmegaConf."""
-    if isinstance(value, str):
-        return re.sub(r"(\\*)\$\{", lambda found: f"{found[1] * 2}\\${{", value)
-    if isinstance(value, dict):
-        return {key: _escaped(each) for key, each in value.items()}
-    return [_escaped(each) for each in value] if isinstance(value, list) else value
-
-
 def _reason(error: OmegaConfBaseException) -> str:
     key = f"{error.full_key}: " if error.full_key else ""
-    return f"{key}{(str(error).splitlines() or ['cannot be used'])[0]}"
-
-
-def _read_file(path: Path) -> Any:
-    try:
-        loaded = OmegaConf.load(path)
-    except OSError as error:
-        raise SettingError(f"config {str(path)!r} cannot be read: {error.strerror or error}") from error
-    except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise SettingError(f"config {str(path)!r} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(loaded, DictConfig):
-        raise SettingError(f"config {str(path)!r} holds a list; it must be a mapping of options")
-    return loaded
+    return shortened(f"{key}{(str(error).splitlines() or ['cannot be used'])[0]}")

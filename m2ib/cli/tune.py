@@ -8,7 +8,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.evaluate import check_paper, pairs_of
-from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, as_yaml, elsewhere, key_values
+from m2ib.cli.options import (
+    AS_WRITTEN,
+    ModelConfig,
+    Reader,
+    add_command,
+    as_yaml,
+    elsewhere,
+    key_values,
+    path_of,
+)
+from m2ib.cli.output import console, say
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.paths import local_path
 
@@ -52,7 +62,7 @@ class TuneConfig(ModelConfig):
     seeds: Any = field(default_factory=lambda: [0])
     pairs: int = 100
     held_out: int = 100
-    method: str = "m2ib"
+    method: str = "m2ib:m2ib"
     settings: dict[str, Any] = field(default_factory=dict)
     batch_size: int = 8
     curve_steps: int = 20
@@ -91,8 +101,6 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config is None:
         return
 
-    from rich.console import Console
-
     from m2ib.evaluation.published import PUBLISHED_GRIDS
     from m2ib.folders import check_folder, open_folder
     from m2ib.registry.discovery import default_registry
@@ -108,7 +116,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     for search in searches:
         check(search, pairs, adapter)  # what is wrong shows before the model is loaded
     require_optuna()
-    folder = local_path(config.out)
+    folder = path_of("out", config.out)
     check_folder(folder, KIND, force=config.force, resume=True)
     model = config.load()
     opened = open_folder(folder, KIND, force=config.force, resume=True)
@@ -117,8 +125,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     for search in searches:
         tuned = tune(model, pairs, search, folder)
         settings = save(tuned, settings_yaml(tuned, config.model, config.checkpoint, config.options))
-        show(tuned, Console(), paper=config.paper)
-    print(settings.resolve())
+        show(tuned, console(), paper=config.paper)
+    say(settings.resolve())
 
 
 def settings_yaml(tuned: Tuned, model: str, checkpoint: Any, options: Mapping[str, Any]) -> str:
@@ -129,6 +137,7 @@ def settings_yaml(tuned: Tuned, model: str, checkpoint: Any, options: Mapping[st
     import yaml
 
     from m2ib.cli.config import ExplainConfig
+    from m2ib.registry.discovery import default_registry
     from m2ib.tuning.report import SETTINGS
 
     given: dict[str, Any] = {"model": model}
@@ -137,7 +146,7 @@ def settings_yaml(tuned: Tuned, model: str, checkpoint: Any, options: Mapping[st
         given["checkpoint"] = str(there.absolute()) if there.exists() else str(checkpoint)
     if options:
         given["options"] = dict(options)
-    if tuned.asked["method"]["name"] != ExplainConfig.method:
+    if tuned.asked["method"]["name"] != default_registry().methods.own("m2ib"):
         given["method"] = tuned.asked["method"]["name"]
     for modality, settings in tuned.settings.items():
         for name, value in settings.items():
@@ -153,8 +162,16 @@ def searches_of(config: TuneConfig, pairs: Pairs) -> list[Search]:
     """One for each side. Raises :class:`SettingError`."""
     from m2ib.tuning.search import Search
 
-    given = config.side.split(",") if isinstance(config.side, str) else config.side or pairs.modalities
+    given = config.side or pairs.modalities
+    given = (
+        given.split(",") if isinstance(given, str) else given if isinstance(given, (list, tuple)) else [given]
+    )
     sides = [side.strip() if isinstance(side, str) else side for side in given]
+    for side in sides:
+        if not isinstance(side, str):
+            raise SettingError(
+                f"tune: side {side!r:.60} is no modality; it is {' or '.join(pairs.modalities)}"
+            )
     own = ("modality", "seeds", "grid")
     others = {name: getattr(config, name) for name in Search.__dataclass_fields__ if name not in own}
     others["seeds"] = tuple(config.seeds) if isinstance(config.seeds, list) else (config.seeds,)

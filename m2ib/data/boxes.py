@@ -143,7 +143,7 @@ def _from_json(text: str, who: str) -> list[_Row]:
             names = [str(image[name]) for name in (*_NAMES, "file_name") if image.get(name)]
             box = _checked(each["bbox"], str(label), where)
             rows.append(_row(names, box, _size(image.get("width"), image.get("height"), where)))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"{who} is not JSON: {error}") from None
     except InputError:
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -17,7 +17,7 @@ from m2ib.data.pairs import Pairs
 from m2ib.data.plain import open_csv, open_jsonl
 from m2ib.data.roco import open_roco
 from m2ib.data.rsicd import open_rsicd
-from m2ib.errors import SettingError, did_you_mean
+from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
 
 __all__ = ["FORMATS", "Format", "from_datasets", "open_pairs"]
 
@@ -152,7 +152,15 @@ def open_pairs(format_or_path: str | PathLike[str], **options: Any) -> Pairs:
                 f"data format {name!r} has no option {option!r}{did_you_mean(option, known.options)} "
                 f"It has {', '.join(known.options)}"
             )
+    for option, value in given.items():
+        if option != "columns" and (isinstance(value, Iterable) and not isinstance(value, (str, PathLike))):
+            raise SettingError(f"data format {name!r}: {option} is one value, not {value!r:.60}")
     for option in known.needs:
         if option not in given:
             raise SettingError(f"data format {name!r} needs {option}: {known.options[option]}")
-    return known.open(**given)
+    try:
+        return known.open(**given)
+    except M2IBError:
+        raise
+    except OSError as error:  # of a place that cannot even be asked for, as a name that is too long
+        raise InputError(f"data {name!r}: {error.filename!r:.80}: {error.strerror}") from error

@@ -106,6 +106,12 @@ def check(
         raise SettingError(
             f"evaluate: settings are a dict by name, as in {{'masks': 512}}, not {study.settings!r:.60}"
         )
+    study = replace(
+        study,
+        methods=_names("methods", study.methods),
+        metrics=_names("metrics", study.metrics),
+        sides=None if study.sides is None else _names("sides", study.sides),
+    )
     methods = _methods(study, pairs, registry or default_registry())
     metrics = _metrics(study.metrics, pairs)
     seeds = _seeds(study.seeds)
@@ -171,8 +177,7 @@ def _methods(study: Study, pairs: Pairs, registry: Registry) -> dict[str, Regist
     chosen = (*listed.names, *varied) if tuple(names) == (ALL,) else tuple(dict.fromkeys(names))
     if not chosen:
         raise SettingError(f"evaluate: give at least one method of {', '.join(listed.names)}")
-    there = {info.name for info in listed}
-    more = tuple(name for name in CONTROLS if name in there and name not in chosen) if study.controls else ()
+    more = tuple(name for name in controls(registry) if name not in chosen) if study.controls else ()
     if ORACLE in chosen and not pairs.located:
         raise SettingError(
             f"evaluate: the method {ORACLE!r} is the true mask, and the data {pairs.name!r} has no boxes or regions; "
@@ -182,6 +187,11 @@ def _methods(study: Study, pairs: Pairs, registry: Registry) -> dict[str, Regist
         name: _oracle(registry) if name == ORACLE else registry.methods.find(varied.get(name, name))
         for name in (*chosen, *more)
     }
+
+
+def controls(registry: Registry | None = None) -> tuple[str, ...]:
+    """How those that come with m2ib are called in tables."""
+    return tuple(map((registry or default_registry()).methods.own, CONTROLS))
 
 
 def variants(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -195,7 +205,7 @@ def variants(settings: Mapping[str, Any]) -> dict[str, str]:
 
 def _oracle(registry: Registry) -> Registered[MethodSpec]:
     """Run as an even map, which tells its cells."""
-    even, summary = registry.methods.find("uniform"), "control: the true mask on the map's cells"
+    even, summary = registry.methods.find("m2ib:uniform"), "control: the true mask on the map's cells"
     return Registered(replace(even.spec, name=ORACLE, summary=summary), even.origin)
 
 
@@ -219,14 +229,23 @@ def _metrics(names: Sequence[str], pairs: Pairs) -> tuple[str, ...]:
     return tuple(name for name in MEASURES if name in names or name == "mass")
 
 
-def _seeds(seeds: Iterable[Any]) -> tuple[int, ...]:
-    found = tuple(dict.fromkeys(seeds))
+def _names(option: str, given: Any) -> tuple[str, ...]:
+    """Raises :class:`SettingError` for what is no list of words."""
+    found = (given,) if isinstance(given, str) or not isinstance(given, Iterable) else tuple(given)
+    for each in found:
+        if not isinstance(each, str):
+            raise SettingError(f"evaluate: {option} are names, and {each!r:.60} is none")
+    return found
+
+
+def _seeds(seeds: Any) -> tuple[int, ...]:
+    found = tuple(seeds) if isinstance(seeds, Iterable) else (seeds,)
     for seed in found:
         if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= int(seed) < 2**31:
-            raise SettingError(f"evaluate: seed {seed!r} is not a whole number >= 0")
+            raise SettingError(f"evaluate: seed {seed!r:.60} is not a whole number >= 0")
     if not found:
         raise SettingError("evaluate: give at least one seed")
-    return tuple(int(seed) for seed in found)
+    return tuple(dict.fromkeys(map(int, found)))
 
 
 def _places(sides: Sequence[str] | None, modalities: tuple[str, str]) -> tuple[int, ...]:

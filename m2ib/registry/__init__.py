@@ -1,1 +1,1 @@
-"""What plugins register (`specs.py`), by which hooks, how it is found, and what comes built in."""
+"""What plugins register (`specs.py`), by which hooks, how it is found and its code is run, and what comes built in."""

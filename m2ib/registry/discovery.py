@@ -11,13 +11,16 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint
 from typing import Any, Generic, TypeVar, overload
 
 import pluggy
 
-from m2ib.errors import AdapterError, InputError
+from m2ib.contract.settings import Setting
+from m2ib.errors import AdapterError, InputError, M2IBError, PluginError, described
 from m2ib.registry import hookspecs
+from m2ib.registry.foreign import guard, guarded_method, guarded_setting, plugin_code, warnings_are_no_errors
+from m2ib.registry.installed import OWN, OWN_POINTS, installed, is_our_name, origin_of
 from m2ib.registry.specs import AdapterSpec, MethodSpec, RendererSpec, Spec
 
 log = logging.getLogger("m2ib")
@@ -52,9 +55,29 @@ class Registered(Generic[S]):
     def summary(self) -> str:
         return self.spec.summary
 
-    def load(self) -> Any:
-        """The method or renderer itself. Raises the spec's error naming what to install where a package is missing."""
-        return self.spec.loaded()
+    @property
+    def who(self) -> str:
+        """How its failures begin."""
+        return f"{self.spec.noun} {self.name!r} of {self.origin!r}"
+
+    def load(self, **options: Any) -> Any:
+        """The model, method or renderer itself.
+
+        Raises the spec's error naming what to install where a package is missing, and :class:`PluginError` for whatever
+        else the code of another distribution raises, now or when the method is used.
+        """
+        if self.origin == OWN:
+            return self.spec.loaded(**options)
+        with plugin_code(self.who), warnings_are_no_errors():
+            found = self.spec.loaded(**options)
+        return guarded_method(found, self.who) if isinstance(self.spec, MethodSpec) else found
+
+    def declared(self) -> tuple[Setting, ...]:
+        """A method's settings."""
+        settings: tuple[Setting, ...] = self.spec.settings  # type: ignore[attr-defined]
+        if self.origin == OWN:
+            return settings
+        return tuple(guarded_setting(each, guard(self.who)) for each in settings)
 
     def __getattr__(self, name: str) -> Any:  # modalities, models, ...
         if name == "spec":  # of one that is being made or copied
@@ -120,6 +143,10 @@ class Listing(Sequence[Registered[S]]):
         broken = "".join(f"; {failure}" for failure in self.failures)
         raise self._kind.error(self._kind.unknown(name, self.names) + broken)
 
+    def own(self, name: str) -> str:
+        """How to ask for what comes with m2ib: by its name, or in full where another distribution took that too."""
+        return self.called(self.find(f"{OWN}:{name}"))
+
     def _named(self, name: object) -> list[Registered[S]]:
         return [row for row in self._rows if name in (row.name, row.qualified_name)]
 
@@ -163,7 +190,7 @@ class Registry:
 
     @classmethod
     def discover(cls, points: Iterable[EntryPoint] | None = None, *, strict: bool | None = None) -> Registry:
-        """Load every entry point of the group ``m2ib`` (or the given ones), each on its own.
+        """Load what comes with m2ib, and every entry point of the group ``m2ib`` (or the given ones), each on its own.
 
         strict  raise :class:`AdapterError` at the first failing plugin; None: the environment variable
                 ``M2IB_STRICT_PLUGINS`` decides
@@ -171,13 +198,19 @@ class Registry:
         if strict is None:
             strict = os.environ.get("M2IB_STRICT_PLUGINS", "0") not in ("", "0")
         registry = cls()
-        for point in entry_points(group=hookspecs.GROUP) if points is None else points:
-            origin = point.dist.name if point.dist is not None else point.value
+        found = installed() if points is None else points
+        own = [EntryPoint(OWN, value, hookspecs.GROUP) for value in OWN_POINTS]
+        others = [point for point in found if point.value not in OWN_POINTS]
+        for point in (*own, *others):
+            origin = OWN if point in own else origin_of(point)
             try:
-                registry.add_plugin(point.load(), origin=origin, entry_point=point.name)
-            except (Exception, SystemExit) as error:  # whatever a stranger's module does must not stop us
-                reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-                failure = PluginFailure(origin, point.name, reason)
+                with plugin_code("import"), warnings_are_no_errors():
+                    if point in others and is_our_name(origin):
+                        raise AdapterError(f"its distribution is called {origin!r}, as m2ib's own is")
+                    registry.add_plugin(point.load(), origin=origin, entry_point=point.name)
+            except M2IBError as error:  # whatever a stranger's module does must not stop us
+                cause = error.__cause__ if isinstance(error, PluginError) else None
+                failure = PluginFailure(origin, point.name, described(cause or error))
                 if strict:
                     raise AdapterError(str(failure)) from error
                 registry._failures.append(failure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
 _BY_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+
+
+def _are_texts(value: Any, kind: Any) -> bool:
+    if value is None:
+        return "None" in str(kind)
+    return isinstance(value, (tuple, list)) and all(isinstance(each, str) for each in value)
 
 
 class Spec:
@@ -39,6 +45,12 @@ class Spec:
             raise self.error(
                 f"{who}: name {self.name!r} is not made of lower-case letters, digits and dashes"
             )
+        for each in fields(self):  # type: ignore[arg-type]
+            value = getattr(self, each.name)
+            if each.type == "str" and not isinstance(value, str):
+                raise self.error(f"{who} {self.name!r}: {each.name} {value!r:.60} is no text")
+            if str(each.type).startswith("tuple[str") and not _are_texts(value, each.type):
+                raise self.error(f"{who} {self.name!r}: {each.name} {value!r:.60} is no tuple of texts")
         if isinstance(self.load, str) and not _BY_NAME.fullmatch(self.load):
             raise self.error(
                 f"{who} {self.name!r}: load {self.load!r} is not 'module:attribute', as in 'my_package.adapter:load'"

@@ -8,9 +8,10 @@ from typing import Any
 from m2ib.contract.attribution import Outlining, Renderer
 from m2ib.contract.layout import Layout
 from m2ib.contract.regions import Box, Region
-from m2ib.errors import AdapterError
+from m2ib.errors import AdapterError, PluginError
 from m2ib.notices import warn
 from m2ib.registry.discovery import default_registry
+from m2ib.registry.installed import OWN
 from m2ib.renderers.base import scale
 from m2ib.renderers.embedding import EmbeddingRenderer, EmbeddingView
 from m2ib.renderers.field import FieldRenderer, FieldView
@@ -26,11 +27,13 @@ from m2ib.renderers.values import ValuesRenderer
 def renderer_named(name: str) -> Renderer:
     """The renderer of a stored attribution; plain values, with a warning, for one that is not to be had here."""
     rows = default_registry().renderers
-    if name in rows.names:
+    own = {row.name: row for row in rows if row.origin == OWN}  # what we wrote is ours, whoever took its name
+    row = own.get(name) or (rows[name] if name in rows.names else None)
+    if row is not None:
         try:
-            found: Renderer = rows[name].load()
+            found: Renderer = row.load()
             return found
-        except AdapterError as error:
+        except (AdapterError, PluginError) as error:
             reason = str(error)
     else:
         shared = (line.partition(": ask")[0] for line in rows.conflicts if repr(name) in line)

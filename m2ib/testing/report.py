@@ -11,10 +11,11 @@ from typing import Any
 import torch
 
 from m2ib.contract.model import Model
-from m2ib.errors import AdapterError, M2IBError, M2IBWarning, SettingError
+from m2ib.errors import AdapterError, M2IBWarning, PluginError, SettingError, described
 from m2ib.loading import load_model
 from m2ib.progress import progress
 from m2ib.registry.discovery import Registered, default_registry
+from m2ib.registry.foreign import plugin_code
 from m2ib.registry.specs import AdapterSpec
 from m2ib.testing.examples import Examples, find_examples
 from m2ib.testing.missing import ADAPTER, MissingField, merged, missing_from_encoder, missing_from_spec
@@ -149,15 +150,14 @@ def _told(said: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
 def _load(name: str, **how: Any) -> tuple[Model | None, Result]:
     """The model, and that loading it works. Raises :class:`M2IBError` for what is missing here, not in the adapter."""
     try:
-        return load_model(name, **how), Result("model", "load")
+        with plugin_code("load"):
+            return load_model(name, **how), Result("model", "load")
     except AdapterError as error:
         if isinstance(error.__cause__, ImportError):
             raise
         return None, Result("model", "load", str(error))
-    except M2IBError:
-        raise
-    except Exception as error:  # a stranger's code may raise anything
-        return None, Result("model", "load", f"raised {type(error).__name__}: {error}")
+    except PluginError as error:
+        return None, Result("model", "load", f"raised {described(error.__cause__ or error)}")
 
 
 def _more(

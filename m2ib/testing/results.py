@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor
 
-from m2ib.errors import M2IBError
+from m2ib.errors import M2IBError, PluginError, described
+from m2ib.registry.foreign import plugin_code
 
 
 class ConformanceError(AssertionError):
@@ -75,13 +76,15 @@ def require(condition: bool, message: str) -> None:
 def run_check(modality: str, name: str, check: Callable[[], None]) -> Result:
     """The result of one check, whatever it raises."""
     try:
-        check()
-    except NotApplicable:
-        return Result(modality, name, applies=False)
-    except (CheckFailed, M2IBError) as finding:
-        return Result(modality, name, str(finding).removeprefix(f"{modality}: "))
-    except Exception as error:  # a stranger's code may raise anything: that, too, is a finding
-        return Result(modality, name, f"raised {type(error).__name__}: {error}")
+        with plugin_code(name):  # a stranger's code may raise anything: that, too, is a finding
+            check()
+    except M2IBError as error:
+        finding = (error.__cause__ or error) if isinstance(error, PluginError) else error
+        if isinstance(finding, NotApplicable):
+            return Result(modality, name, applies=False)
+        if isinstance(finding, (CheckFailed, M2IBError)):
+            return Result(modality, name, str(finding).removeprefix(f"{modality}: "))
+        return Result(modality, name, f"raised {described(finding)}")
     return Result(modality, name)
 
 

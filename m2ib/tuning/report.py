@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from m2ib.evaluation.published import PUBLISHED_GRIDS
 from m2ib.evaluation.report import head, number
+from m2ib.evaluation.study import controls
 from m2ib.folders import open_folder
 from m2ib.results.files import csv_text, write_files
 from m2ib.tuning.heatmap import draw, pairs_text
 from m2ib.tuning.results import Trial, TrialScore, Tuned, rank, sign_of
-from m2ib.tuning.search import AXES, CONTROLS
+from m2ib.tuning.search import AXES
 from m2ib.tuning.trials import KIND
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def verdict(tuned: Tuned) -> str:
         text += f"worse than the default by {by}." if gain < 0 else "no better than the default."
         text += " Its lead in the search was luck: keep the default, or tune on more pairs."
     sign, best = sign_of(tuned.metric), tuned.held_out["best"].mean
-    unbeaten = [name for name in CONTROLS if not sign * best > sign * tuned.held_out[name].mean]
+    unbeaten = [name for name in controls() if not sign * best > sign * tuned.held_out[name].mean]
     if unbeaten:
         text += f" No better than {' and '.join(unbeaten)}: this metric alone does not tell a good map here."
     if tuned.asked["left out"]:

@@ -15,6 +15,7 @@ from m2ib.contract.settings import own_value
 from m2ib.data.pairs import Pairs
 from m2ib.evaluation.results import Results, read_results
 from m2ib.evaluation.run import evaluate
+from m2ib.evaluation.study import controls
 from m2ib.folders import ResultFolder, open_folder
 from m2ib.metrics import aggregate
 from m2ib.paths import local_path
@@ -22,7 +23,7 @@ from m2ib.progress import progress
 from m2ib.registry.discovery import check_model
 from m2ib.results.resume import model_facts, version_facts
 from m2ib.tuning.results import Tuned, best_of, samples_of, score_of, sign_of
-from m2ib.tuning.search import CONTROLS, Point, Search, check, points_of
+from m2ib.tuning.search import Point, Search, check, points_of
 from m2ib.tuning.split import Split, split
 from m2ib.tuning.trials import CONTENTS, EVALUATIONS, FILES, KIND, open_trials, require_optuna
 
@@ -73,7 +74,7 @@ def tune(
         advance()
         score = partial(score_of, metric=search.metric, where="the held-out pairs")
         held_out = {"best": score(better, search.method), "default": score(usual, search.method)}
-        held_out |= {name: score(usual, name) for name in CONTROLS}
+        held_out |= {name: score(usual, name) for name in controls()}
         settings = trials.finish(_settings(search, best.point, pairs.modalities))
     sign = sign_of(search.metric)
     before = samples_of(usual, search.method, search.metric)

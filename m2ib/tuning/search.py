@@ -17,6 +17,7 @@ from m2ib.errors import SettingError, did_you_mean
 from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.study import Study
 from m2ib.evaluation.study import check as check_study
+from m2ib.evaluation.study import controls as own_controls
 from m2ib.pipeline import plan_of
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import AdapterSpec
@@ -27,7 +28,6 @@ METRICS = ("drop", "increase", "deletion", "insertion", "iou", "pointing", "mass
 PAPER: Mapping[str, tuple[float, ...]] = {"beta": (1.0, 0.1, 0.01), "variance": (1.0, 0.1, 0.01)}
 """The grid of Wang et al. 2023; its layers are 7, 8 and 9 of 12, see :func:`layers_around`."""
 SAMPLERS = ("grid", "tpe")
-CONTROLS = ("uniform", "random")
 _LAYERS = 3
 _LEAST = {"layer": -1, "beta": 0, "variance": 0}
 
@@ -68,7 +68,7 @@ class Search:
     seeds: tuple[int, ...] = (0,)
     pairs: int = 100
     held_out: int = 100
-    method: str = "m2ib"
+    method: str = "m2ib:m2ib"
     settings: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int = 8
     curve_steps: int = 20
@@ -82,7 +82,7 @@ class Search:
         """The evaluation of one point, alone or beside what knows nothing."""
         given = dict(self.settings) if point is None else self.given(point)
         return Study(
-            methods=(self.method, *(CONTROLS if controls else ())),
+            methods=(self.method, *(own_controls() if controls else ())),
             metrics=(self.metric,),
             seeds=self.seeds,
             settings={self.method: given},
@@ -105,7 +105,9 @@ def check(search: Search, pairs: Pairs, adapter: Registered[AdapterSpec] | None 
         if search.metric in MEASURES:
             why = "does not tell which of two settings is better; there"
         raise SettingError(f"tune: metric {search.metric!r} {why} is {', '.join(METRICS)}")
-    found = default_registry().methods.find(search.method)
+    methods = default_registry().methods
+    found = methods.find(search.method)
+    search = replace(search, method=methods.called(found))
     lacks = [name for name in AXES if name not in found.spec.setting_names]
     if lacks:
         raise SettingError(

@@ -309,7 +309,7 @@ def test_command_refuses(tmp_path: Path, clip_folder: Path, capsys: pytest.Captu
         "benchmark: 'device' is not one of an adapter's own options; see --help"
     )
     assert refused(capsys, "scenes", "options.audio=[", *out) == (
-        "benchmark: 'options.audio=[' is not options.NAME=VALUE with YAML values"
+        "benchmark: 'options.audio=[' is not key=value with a YAML value"
     )
     clip = ("--model", "clip", "--checkpoint", str(clip_folder), "--device", "cpu")
     assert refused(capsys, "scenes", *clip, "--random-weights", *out).startswith(

@@ -304,7 +304,7 @@ REFUSED_OF_A_PAIR = {
     "--config list.yaml": "config 'list.yaml' holds a list; it must be a mapping of options",
     "--config key.yaml": "config 'key.yaml': 'layers' is unknown; did you mean 'layer'? Known",
     "--config type.yaml": "config 'type.yaml': seed: Value 'many' of type 'str' could not",
-    "--config variable.yaml": "options: title: ",
+    "--config variable.yaml": "config 'variable.yaml': '${model}' refers to a value elsewhere, and ${...} is not read; ",
 }
 
 
@@ -326,7 +326,7 @@ def test_bad_input_is_one_line(run: Run, here: Path, words: tuple[str, ...], mes
     (here / "list.yaml").write_text("- beta")
     (here / "key.yaml").write_text("layers: 3")
     (here / "type.yaml").write_text("seed: many")
-    (here / "variable.yaml").write_text("title: ${nowhere.to.be.found}")
+    (here / "variable.yaml").write_text("title: ${model}")
     (here / "inputs.yaml").write_text("inputs: [dog.png, a dog]")
     (here / "against.yaml").write_text("inputs: {image: dog.png, text: a cat, against: a dog}")
     assert run.refused(*words).startswith(message)

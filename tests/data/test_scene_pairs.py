@@ -65,7 +65,7 @@ def test_they_are_made_as_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) ->
         ),
         (
             {"modality": ["image", "audio"]},
-            "data format 'scenes': modality=['image', 'audio'] is none of theirs",
+            "data format 'scenes': modality is one value, not ['image', 'audio']",
         ),
         ({"count": 0}, "data format 'scenes': count=0 is no whole number from 1"),
         ({"count": "7"}, "data format 'scenes': count='7' is no whole number from 1"),

@@ -17,10 +17,13 @@ class Plugins:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def add(self, distribution: str, code: str, *, entry_point: str = "main") -> None:
-        module = distribution.replace("-", "_")
+    def add(
+        self, distribution: str, code: str, *, entry_point: str = "main", module: str | None = None
+    ) -> None:
+        stem = distribution.replace("-", "_")
+        module = module or stem
         (self.folder / f"{module}.py").write_text(dedent(code))
-        info = self.folder / f"{module}-1.0.dist-info"
+        info = self.folder / f"{stem}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
         (info / "entry_points.txt").write_text(f"[m2ib]\n{entry_point} = {module}\n")
