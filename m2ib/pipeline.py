@@ -25,6 +25,7 @@ from m2ib.contract.targets import Contrast, Embedding, PreparedInput, members_of
 from m2ib.errors import InputError, SettingError, did_you_mean
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
 from m2ib.notices import collected_warnings, warn
+from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import MethodSpec
 from m2ib.renderers import EmbeddingView, renderer_for
@@ -114,6 +115,7 @@ def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedIn
     return first, second
 
 
+@leaves_nothing
 def explain_batch(
     model: Model, pairs: Sequence[PreparedInputs], plan: Plan, steps: Callable[[int], Callable[[], None]]
 ) -> list[Explanation]:
@@ -221,6 +223,7 @@ def _place(usual: Tensor, similarity: float) -> dict[str, Any]:
     }
 
 
+@leaves_nothing
 def explain_side(
     model: Model, modality: str, items: Sequence[Item], inputs: Inputs, targets: Tensor, plan: Plan
 ) -> list[Map]:

@@ -23,6 +23,7 @@ from m2ib.evaluation.store import FILE
 from m2ib.evaluation.study import check
 from m2ib.metrics import Aggregate
 from m2ib.paths import local_path
+from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import Registered, check_model
 from m2ib.registry.specs import MethodSpec
 from m2ib.scenes import scene
@@ -71,6 +72,7 @@ def stores(folder: Path) -> Iterator[Path]:
     return (path.parent for path in folder.glob(f"seed-*/*/{FILE}"))
 
 
+@leaves_nothing
 def run_scenes(
     model: Model,
     *,

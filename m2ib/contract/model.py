@@ -18,8 +18,9 @@ from torch.nn.functional import normalize
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item, each_tensor, first_of
 from m2ib.errors import InputError
-from m2ib.execution.context import alone, default_execution, entrances, evaluating
+from m2ib.execution.context import alone, default_execution, entrances, evaluating, neutral
 from m2ib.notices import collected_warnings
+from m2ib.promises import leaves_nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,7 @@ class Model:
                 f"model {self.origin.get('adapter', '')!r} takes no {modality!r}; it takes {', '.join(self.modalities)}"
             ) from None
 
+    @leaves_nothing
     def item(self, modality: str, raw: Any, *, truncate: bool = False) -> Item:
         """One raw input made ready, or one preprocessed tensor (no batch axis) taken as it is.
 
@@ -85,7 +87,7 @@ class Model:
             return raw
         if isinstance(raw, Tensor) and raw.is_floating_point() and not torch.isfinite(raw).all():
             raise InputError(f"{modality}: the tensor holds NaN or infinite values")
-        with torch.device("cpu"), collected_warnings() as warned:  # whatever the caller's default device is
+        with neutral(), collected_warnings() as warned:
             if isinstance(raw, Tensor):
                 item: Item = _ready(encoder.describe, "preprocessed tensors", modality)(raw.detach().cpu())
             else:
@@ -94,12 +96,14 @@ class Model:
 
     def collate(self, modality: str, items: Sequence[Item]) -> Inputs:
         """Items as one batch on the model's device and in its dtype."""
-        return self._move(self.encoder(modality).collate([item.inputs for item in items]))
+        with neutral():
+            return self._move(self.encoder(modality).collate([item.inputs for item in items]))
 
     def collate_one(self, inputs: Inputs) -> Inputs:
         """Inputs without batch axis as a batch of one, on the model's device and in its dtype."""
         return self._move(each_tensor(inputs, lambda tensor: tensor[None]))
 
+    @leaves_nothing
     def preprocess(self, modality: str, raws: Sequence[Any], *, truncate: bool = False) -> Inputs:
         """Raw inputs as the encoder takes them, batch axis first, on the model's device.
 
@@ -111,6 +115,7 @@ class Model:
             raise InputError(f"preprocess: the list of {modality} inputs is empty")
         return self.collate(modality, [self.item(modality, raw, truncate=truncate) for raw in raws])
 
+    @leaves_nothing
     def embed(self, modality: str, inputs: Inputs) -> Tensor:
         """Embeddings of preprocessed inputs: float32 (N, D), rows L2-normalised, without gradient."""
         encoder = self.encoder(modality)
@@ -136,6 +141,7 @@ class Model:
 
         return each_tensor(inputs, moved)
 
+    @leaves_nothing
     def __reduce__(self) -> tuple[Callable[[bytes], Model], tuple[bytes]]:
         """For pickle, torch.save and deepcopy: encoders are functions that hold the module, and get the copy of it."""
         stored = io.BytesIO()

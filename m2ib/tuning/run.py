@@ -18,6 +18,7 @@ from m2ib.evaluation.run import evaluate
 from m2ib.metrics import aggregate
 from m2ib.paths import local_path
 from m2ib.progress import progress
+from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import check_model
 from m2ib.results.resume import model_facts, version_facts
 from m2ib.results.storage import prepare_folder
@@ -29,6 +30,7 @@ from m2ib.tuning.trials import EVALUATIONS, open_trials, require_optuna
 _MAY_GROW = ("trials",)
 
 
+@leaves_nothing
 def tune(
     model: Model, pairs: Pairs, search: Search, folder: str | Path, *, show_progress: bool = True
 ) -> Tuned:
