@@ -55,6 +55,11 @@ def _leave_modes(count: int) -> None:
         _pop_mode()
 
 
+def or_in_float32(dtype: torch.dtype) -> str:
+    """How advice for a model that gives NaN goes on: a dtype that reaches as far as float32 is not to blame."""
+    return ", or load the model with dtype='float32'" if dtype in _HALVES else ""
+
+
 def has_instructions(dtype: torch.dtype) -> bool:
     """Whether matrices of this dtype are multiplied fast on this machine's CPU."""
     if dtype not in _HALVES:

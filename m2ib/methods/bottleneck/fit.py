@@ -19,6 +19,7 @@ from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import row
 from m2ib.contract.layout import Layout
 from m2ib.errors import InputError
+from m2ib.execution.half_precision import or_in_float32
 from m2ib.methods.bottleneck.information import ALPHA_START, draw_noise, kl_divergence, mix
 from m2ib.methods.bottleneck.settings import FitSettings
 
@@ -87,7 +88,7 @@ def fit_bottlenecks(
     if not (torch.isfinite(original).all() and torch.isfinite(targets).all()):
         raise InputError(
             f"{encoder.modality}: the model gives NaN or infinite values at layer {settings.layer} in "
-            f"{model_dtype}; check the input, or load the model with dtype='float32'"
+            f"{model_dtype}; check the input{or_in_float32(model_dtype)}"
         )
     channel_axis = layer.channel_axis % original.ndim
     mean, std = (0.0, 1.0) if statistics is None else statistics.like(original, channel_axis)
@@ -166,7 +167,7 @@ def fit_bottlenecks(
     if not np.isfinite(capacity).all():
         raise InputError(
             f"{encoder.modality}: the fit at layer {settings.layer} diverged to NaN in {model_dtype}; "
-            "lower lr, or load the model with dtype='float32'"
+            f"lower lr ({settings.lr:g}), beta or variance{or_in_float32(model_dtype)}"
         )
     curves = torch.stack(history, -1).cpu().tolist()  # (3, N, steps)
     nowhere = _unreached_warning(recording, layouts, unreached[0]) if unreached else ()
