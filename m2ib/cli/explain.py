@@ -88,8 +88,9 @@ def _check_boxes(boxes: Any, pair: Sequence[tuple[str, Any]]) -> None:
 def write_figure(figure: Figure, path: Path) -> None:
     """A figure as a picture. Raises :class:`StorageError`."""
     from m2ib.errors import StorageError
+    from m2ib.renderers.plotting import write
 
     try:
-        figure.savefig(path, dpi=150)
+        write(figure, path, 150)
     except OSError as error:
         raise StorageError(f"cannot write the figure {str(path)!r}: {error.strerror or error}") from error

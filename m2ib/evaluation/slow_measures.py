@@ -22,6 +22,7 @@ from m2ib.evaluation.sanity_figures import maps_figure
 from m2ib.evaluation.store import Score, Store
 from m2ib.evaluation.study import Study
 from m2ib.pipeline import Plan
+from m2ib.renderers.plotting import write
 
 DRAWN = 2  # inputs whose maps are drawn, stage by stage
 
@@ -111,7 +112,7 @@ def sanity_summary(
     drawn = Cascade(modality, tuple(first["names"]), maps, 0)
     path = folder / f"sanity-{place}-{modality}.png"
     try:
-        maps_figure(drawn, inputs=range(len(shown))).savefig(path, dpi=90)
+        write(maps_figure(drawn, inputs=range(len(shown))), path, 90)
     except OSError as error:
         raise StorageError(f"cannot write {str(path)!r}: {error.strerror or error}") from error
 

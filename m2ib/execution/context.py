@@ -136,9 +136,11 @@ def _leave_surroundings(kinds: set[str]) -> None:
         if torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
             promise(partial(torch.set_autocast_enabled, kind, True))
             torch.set_autocast_enabled(kind, False)
-    promise(partial(_set_modes, _get_current_function_mode_stack()))
-    if torch.empty(0).device.type != "cpu":
-        _push_mode(DeviceContext(torch.device("cpu")))
+    modes = _get_current_function_mode_stack()
+    promise(
+        partial(_set_modes, modes)
+    )  # with any mode at all torch takes other ways, and gives other last digits
+    _set_modes([mode for mode in modes if not isinstance(mode, DeviceContext)])
     _use_float32()
 
 
