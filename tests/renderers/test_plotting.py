@@ -82,7 +82,9 @@ def test_a_backend_and_a_settings_file_that_matplotlib_cannot_use(
     expected = drawn(explanation, tmp_path / "here")
     explanation.save(tmp_path / "saved")
     settings = tmp_path / "matplotlibrc"
-    settings.write_text("text.usetex: True\nfont.family: cursive\naxes.facecolor: red\nfigure.facecolor: black\n")
+    settings.write_text(
+        "text.usetex: True\nfont.family: cursive\naxes.facecolor: red\nfigure.facecolor: black\n"
+    )
     call = [sys.executable, "-c", ELSEWHERE, str(tmp_path / "saved"), str(tmp_path / "there")]
     odd = {**os.environ, "MPLBACKEND": "nope", "MATPLOTLIBRC": str(settings)}
     said = subprocess.run(call, env=odd, check=True, capture_output=True, text=True, timeout=120).stdout
