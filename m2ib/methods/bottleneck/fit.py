@@ -226,7 +226,7 @@ def _unreached_warning(recording: Recording, layouts: Sequence[Layout], number: 
     if good == layer:  # positions do reach the embedding; it is the cosine that does not move
         return (
             f"{encoder.modality}: no position at layer {layer} ({encoder.layer(layer).name}) moves the similarity, so the "
-            "map shows the size of the activations, not evidence; see whether the other side's embedding is all zeros",
+            "map shows the size of the activations, not evidence",
         )
     way_out = (
         "no layer of this encoder does better" if good is None else f"use layer {good}, the nearest that does"
