@@ -172,7 +172,7 @@ def test_contrasts(model: m2ib.Model) -> None:
 
 
 def test_another_side_that_says_nothing(model: m2ib.Model) -> None:
-    with pytest.raises(m2ib.InputError, match="^text: the embedding is 0, so it is close to nothing"):
+    with pytest.raises(m2ib.InputError, match=r"^text: the embedding is 0, so it is close to nothing"):
         m2ib.explain(model, smiles="CCO", text=torch.tensor([0, 0]))
 
 
