@@ -18,6 +18,7 @@ from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
 from m2ib.methods.bottleneck.settings import Granularity, Noise, Readout, ShiftCounts
 from m2ib.pipeline import Plan, PreparedInputs, explain_batch, plan_of, prepare
 from m2ib.progress import progress
+from m2ib.promises import leaves_nothing, promise
 from m2ib.registry.discovery import check_model, default_registry
 from m2ib.results.explanation import Explanation
 
@@ -69,6 +70,7 @@ def embedding(vector: Any) -> Embedding:
     return Embedding.of(vector)
 
 
+@leaves_nothing
 def good_layers(model: Model, modality: str, raw: Any) -> tuple[int, ...]:
     """The layers, from -1 on, at which a bottleneck can show evidence: the embedding depends on their positions.
 
@@ -149,6 +151,7 @@ def explain(
     model: Model, *pair: tuple[str, Any], show_progress: bool = True, **inputs_and_options: Any
 ) -> Explanation: ...
 @_shows_options
+@leaves_nothing
 def explain(
     model: Model, *pair: tuple[str, Any], show_progress: bool = True, **inputs_and_options: Any
 ) -> Explanation:
@@ -178,6 +181,7 @@ def explain(
             )
     sides = prepare(model, _pair([*pair, *given.items()]), plan)
     with progress("explain", show=show_progress) as bar:
+        promise(bar.close)
         (explanation,) = explain_batch(model, [sides], plan, bar.steps)
     return explanation
 

@@ -10,7 +10,9 @@ from torch import nn
 
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError, CheckpointError, PluginError, SettingError, did_you_mean
+from m2ib.execution.context import neutral, own_random_numbers
 from m2ib.paths import local_path, url_fault
+from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import Registry, default_registry
 
 DTYPES: dict[str, torch.dtype] = {
@@ -74,6 +76,7 @@ def _as_it_is(
     return weight.device, weight.dtype
 
 
+@leaves_nothing
 def load_model(
     name: str,
     *,
@@ -113,7 +116,7 @@ def load_model(
         )
     checkpoint, options = _at_home(checkpoint), {key: _at_home(value) for key, value in options.items()}
     try:
-        with torch.inference_mode(False):  # weights made in inference mode could never be differentiated
+        with neutral(place), own_random_numbers():
             model = info.load(checkpoint=checkpoint, device=place, dtype=precision, **options)
     except (TypeError, PluginError) as error:
         cause = error.__cause__ if isinstance(error, PluginError) else error

@@ -6,8 +6,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 
 from m2ib.errors import M2IBWarning
+from m2ib.promises import kept_promises, promise
 
 _kept: ContextVar[list[str] | None] = ContextVar("_kept", default=None)
 
@@ -27,8 +29,7 @@ def warn(message: str, *, stacklevel: int = 1) -> None:
 def collected_warnings() -> Iterator[list[str]]:
     """The list that :func:`warn` adds to inside."""
     messages: list[str] = []
-    token = _kept.set(messages)
-    try:
+    with kept_promises():
+        promise(partial(_kept.set, _kept.get()))
+        _kept.set(messages)
         yield messages
-    finally:
-        _kept.reset(token)

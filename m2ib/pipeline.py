@@ -22,9 +22,10 @@ from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.contract.settings import Setting, resolve
 from m2ib.contract.targets import Contrast, Embedding, PreparedInput, members_of, targets_of
-from m2ib.errors import InputError, SettingError, did_you_mean
+from m2ib.errors import AdapterError, InputError, SettingError, did_you_mean
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
 from m2ib.notices import collected_warnings, warn
+from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import MethodSpec
 from m2ib.renderers import EmbeddingView, renderer_for
@@ -55,6 +56,25 @@ class Plan:
         settings = self.method.settings(**resolve(self.declared, encoder, modalities, self.given))
         self.method.check(model, modality, settings, self.references)
         return settings
+
+    def prepare(self, batch: Batch, settings: Any) -> PreparedBatch:
+        """What the method makes of a batch, with its embeddings and all its maps checked.
+
+        Raises :class:`InputError` for NaN, and :class:`AdapterError` for what are no maps of these inputs.
+        """
+        prepared, who = (
+            self.method.prepare(batch, settings),
+            f"method {self.name!r}: the map of {batch.modality}",
+        )
+        batch.model.sound(batch.modality, prepared.embedding)
+
+        def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+            found = prepared.maps(targets, advance)
+            if not isinstance(found, Sequence) or sum(isinstance(each, Map) for each in found) != len(batch):
+                raise AdapterError(f"{who}: the method gives {found!r:.60}, not a list of {len(batch)} Map")
+            return [each.checked(who, layout) for each, layout in zip(found, batch.layouts, strict=True)]
+
+        return replace(prepared, maps=maps)
 
 
 def plan_of(
@@ -114,14 +134,11 @@ def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedIn
     return first, second
 
 
+@leaves_nothing
 def explain_batch(
     model: Model, pairs: Sequence[PreparedInputs], plan: Plan, steps: Callable[[int], Callable[[], None]]
 ) -> list[Explanation]:
     """Explain pairs together, in groups of equal modalities and shapes; results in order."""
-    if model.device.type == "meta":
-        raise InputError(
-            "explain: the model is on the device 'meta' and has no weights; load it on a real one"
-        )
     results: dict[int, Explanation] = {}
     groups: dict[Any, list[int]] = {}
     for number, pair in enumerate(pairs):
@@ -158,7 +175,7 @@ def _explain_group(
         items = [side.item for side in column]
         batch = Batch(model, modality, items, model.collate(modality, items), plan.references, plan.fast)
         with collected_warnings() as warned:
-            prepared.append(plan.method.prepare(batch, setting))
+            prepared.append(plan.prepare(batch, setting))
         said.append(warned)
     _check_sizes(modalities, prepared)
     targets = [
@@ -221,6 +238,7 @@ def _place(usual: Tensor, similarity: float) -> dict[str, Any]:
     }
 
 
+@leaves_nothing
 def explain_side(
     model: Model, modality: str, items: Sequence[Item], inputs: Inputs, targets: Tensor, plan: Plan
 ) -> list[Map]:
@@ -235,7 +253,7 @@ def explain_side(
     settings = plan.settings(model, modality, (modality,))
     batch = Batch(model, modality, items, inputs, plan.references, plan.fast)
     with model.running():
-        return plan.method.prepare(batch, settings).maps(targets, lambda: None)
+        return plan.prepare(batch, settings).maps(targets, lambda: None)
 
 
 def _given(model: Model, column: Sequence[PreparedInput]) -> PreparedBatch:
@@ -305,11 +323,10 @@ def attribution_of(
     model: Model, modality: str, item: Item, plan: Plan, found: Map, settings: Mapping[str, Any] | None = None
 ) -> Attribution:
     """A method's map of one input as something to look at."""
-    grid = np.asarray(found.grid)
     return Attribution(
         modality=modality,
         method=plan.name,
-        grid=grid if np.issubdtype(grid.dtype, np.floating) else grid.astype(np.float64),
+        grid=found.grid,
         capacity=found.capacity,
         layout=item.layout,
         curve=found.curve,

@@ -11,7 +11,7 @@ step by step, so that its pattern is there, and in the graph where there is one:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -25,7 +25,8 @@ from m2ib.activations.capture import check_differentiable, cut_graph
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.errors import AdapterError
-from m2ib.execution.context import this_thread
+from m2ib.execution.context import hook, this_thread
+from m2ib.promises import kept_promises
 
 _ONE_CALL = "torch.nn.functional.scaled_dot_product_attention"
 
@@ -84,14 +85,12 @@ def watch_run(encoder: Encoder, run: Callable[[], Tensor], first: int) -> Watche
         raise AdapterError(f"{encoder.modality}: the encoder has no `attention` to watch")
     if torch.is_grad_enabled():
         check_differentiable(encoder, first - 1)
-    with ExitStack() as stack:
-        if encoder.attention.by_sdpa is not None:
-            stack.enter_context(encoder.attention.by_sdpa())
-        watcher = _Watcher(encoder, first)
+    watcher, by_sdpa = _Watcher(encoder, first), encoder.attention.by_sdpa
+    with nullcontext() if by_sdpa is None else by_sdpa(), kept_promises():
         for number in range(first, len(encoder.blocks)):
-            watcher.follow(stack, number)
-        stack.enter_context(watcher)
-        embedding = run()  # (N, D)
+            watcher.follow(number)
+        with watcher:
+            embedding = run()  # (N, D)
     return watcher.seen(embedding)
 
 
@@ -108,8 +107,8 @@ class _Watcher(TorchFunctionMode):
         self._pooling: list[Attended] = []
         self._outputs: dict[int, Tensor] = {}
 
-    def follow(self, stack: ExitStack, number: int) -> None:
-        """Know when this block begins and ends, until the stack is closed."""
+    def follow(self, number: int) -> None:
+        """Know when this block begins and ends, until the promise is kept."""
         layer, ours = self._encoder.blocks[number], this_thread()
 
         def begin(module: nn.Module, args: Any) -> Any:
@@ -127,8 +126,8 @@ class _Watcher(TorchFunctionMode):
             self._outputs[number] = layer.read(output)
             self._over = number == len(self._encoder.blocks) - 1
 
-        stack.callback(layer.module.register_forward_pre_hook(begin).remove)
-        stack.callback(layer.module.register_forward_hook(end).remove)
+        hook(layer.module, begin, before=True)
+        hook(layer.module, end, before=False)
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -8,7 +8,7 @@ computed, what comes before is not, and no adapter has to rewrite its model.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, repeat, repeat_inputs
 from m2ib.errors import AdapterError
-from m2ib.execution.context import this_thread
+from m2ib.execution.context import hook, this_thread
+from m2ib.promises import kept_promises, promise
 
 _WITHOUT_GRADIENT = "torch.ao.nn.quantized"
 
@@ -26,20 +27,35 @@ _WITHOUT_GRADIENT = "torch.ao.nn.quantized"
 @contextmanager
 def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """In this thread ``module(...)`` calls ``forward`` inside; what was there before is back outside."""
-    own, before, ours = module.__dict__.get("forward"), module.forward, this_thread()
-    module.forward = lambda *args, **kwargs: (forward if ours() else before)(*args, **kwargs)
-    try:
+    with kept_promises():
+        _replace_forward(module, forward)
         yield
-    finally:
-        if own is None:
-            del module.forward
-        else:
+
+
+def _replace_forward(module: nn.Module, forward: Callable[..., Any]) -> None:
+    """Until the promise is kept."""
+    own, before, ours = module.__dict__.get("forward"), module.forward, this_thread()
+
+    def put_back() -> None:
+        if own is not None:
             module.forward = own
+        elif "forward" in module.__dict__:
+            del module.forward
+
+    promise(put_back)
+    module.forward = lambda *args, **kwargs: (forward if ours() else before)(*args, **kwargs)
 
 
 @contextmanager
 def replaced_value(layer: Layer, replace: Callable[[Any], Any]) -> Iterator[None]:
     """What passes at the layer in this thread passes through ``replace``: the module's first argument, or its output."""
+    with kept_promises():
+        replace_value(layer, replace)
+        yield
+
+
+def replace_value(layer: Layer, replace: Callable[[Any], Any]) -> None:
+    """:func:`replaced_value` until the promise is kept."""
     ours = this_thread()
 
     def pre_hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -50,26 +66,13 @@ def replaced_value(layer: Layer, replace: Callable[[Any], Any]) -> Iterator[None
         name = next(iter(kwargs))  # a block called by keyword: its first one
         return args, {**kwargs, name: replace(kwargs[name])}
 
+    def after(module: nn.Module, args: Any, output: Any) -> Any:
+        return replace(output) if ours() else None
+
     if layer.at == "input":
-        handle = layer.module.register_forward_pre_hook(pre_hook, with_kwargs=True)
+        hook(layer.module, pre_hook, before=True, with_kwargs=True)
     else:
-        handle = layer.module.register_forward_hook(
-            lambda module, args, output: replace(output) if ours() else None
-        )
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _observed(layer: Layer, see: Callable[[Any], None]) -> AbstractContextManager[None]:
-    """``see`` is called with what passes at the layer."""
-
-    def look(value: Any) -> Any:
-        see(value)
-        return value
-
-    return replaced_value(layer, look)
+        hook(layer.module, after, before=False)
 
 
 @dataclass(frozen=True)
@@ -120,20 +123,21 @@ def record(encoder: Encoder, inputs: Inputs, layer: int) -> Recording:
     """Embed ``inputs`` (N, ...) once, without gradient, keeping what the tail from ``layer`` needs."""
     outputs: dict[int, Any] = {}
 
-    def keep(index: int) -> Callable[[Any], None]:
-        def see(value: Any) -> None:
+    def keep(index: int) -> Callable[[Any], Any]:
+        def see(value: Any) -> Any:
             if index in outputs:
                 raise AdapterError(
                     f"{encoder.modality}: layer {index} ({encoder.layer(index).name}) ran twice in one forward pass"
                 )
             outputs[index] = value
+            return value
 
         return see
 
     wanted = [-1] if layer == -1 else range(layer + 1)
-    with torch.no_grad(), ExitStack() as stack:
+    with torch.no_grad(), kept_promises():
         for index in wanted:
-            stack.enter_context(_observed(encoder.layer(index), keep(index)))
+            replace_value(encoder.layer(index), keep(index))
         embedding = encoder.embed(inputs)  # (N, D)
     if embedding.is_inference():
         raise cut_graph(encoder, layer)
@@ -159,19 +163,22 @@ class Tail:
         self._copies = copies
         self._fast = recording.encoder.tail if fast else None
         self._replacement: Tensor | None = None
-        self._stack = ExitStack()
 
     def __enter__(self) -> Tail:
         if torch.is_grad_enabled():
             check_differentiable(self._encoder, self._recording.layer)
-        if self._fast is None:
-            with ExitStack() as stack:  # undone here if a patch fails half-way
-                self._patch(stack)
-                self._stack = stack.pop_all()
-        return self
+        self._promises = kept_promises()
+        self._promises.__enter__()
+        try:
+            if self._fast is None:
+                self._patch()
+            return self
+        except BaseException:
+            self._promises.__exit__(None, None, None)
+            raise
 
     def __exit__(self, *exception: object) -> None:
-        self._stack.close()
+        self._promises.__exit__(None, None, None)
 
     def __call__(self, activation: Tensor) -> Tensor:
         if self._fast is not None:
@@ -179,7 +186,7 @@ class Tail:
         self._replacement = activation
         return self._encoder.embed(self._inputs)
 
-    def _patch(self, stack: ExitStack) -> None:
+    def _patch(self) -> None:
         """Skip the blocks up to the layer, and let them give what was recorded, or what is put in its place.
 
         The recorded values have been through the hooks that others may have on a block. They run again on
@@ -189,19 +196,19 @@ class Tail:
         for index in range(target):
             layer = self._encoder.layer(index)
             if layer.at == "output":
-                self._give(stack, layer, self._repeated(index))
+                self._give(layer, self._repeated(index))
         layer = self._encoder.layer(target)
         if layer.at == "input":
-            stack.enter_context(replaced_value(layer, lambda value: layer.write(value, self._current())))
+            replace_value(layer, lambda value: layer.write(value, self._current()))
         else:
             output = self._recording.outputs[target]
-            self._give(stack, layer, lambda: layer.write(output, self._current()))
+            self._give(layer, lambda: layer.write(output, self._current()))
 
     @staticmethod
-    def _give(stack: ExitStack, layer: Layer, value: Callable[[], Any]) -> None:
+    def _give(layer: Layer, value: Callable[[], Any]) -> None:
         """The layer's module computes nothing and gives ``value()``."""
-        stack.enter_context(replaced_forward(layer.module, lambda *args, **kwargs: value()))
-        stack.enter_context(replaced_value(layer, lambda output: value()))
+        _replace_forward(layer.module, lambda *args, **kwargs: value())
+        replace_value(layer, lambda output: value())
 
     def _repeated(self, index: int) -> Callable[[], Any]:
         """What a block gave, repeated to the tail's batch."""

@@ -7,17 +7,17 @@ there costs them nothing, and what their map shows is how large activations are,
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.activations.capture import cut_graph, replaced_value
+from m2ib.activations.capture import cut_graph, replace_value
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
+from m2ib.promises import kept_promises
 
 
 def content_reached(layout: Layout, reached: np.ndarray) -> bool:
@@ -48,9 +48,9 @@ def reaching_layers(encoder: Encoder, inputs: Inputs, layout: Layout) -> tuple[i
 
         return through
 
-    with torch.enable_grad(), ExitStack() as stack:
+    with torch.enable_grad(), kept_promises():
         for index in range(-1, len(encoder.blocks)):
-            stack.enter_context(replaced_value(encoder.layer(index), keep(index)))
+            replace_value(encoder.layer(index), keep(index))
         embedding = encoder.embed(inputs)  # (1, D)
     if not embedding.requires_grad:
         raise cut_graph(encoder, -1)

@@ -102,7 +102,9 @@ class References:
         if known is None or known[0] != state:
             items = [model.item(modality, raw) for raw in list(raws or encoder.reference())[:USUAL]]  # type: ignore[misc]
             with torch.no_grad():
-                rows = [encoder.embed(model.collate(modality, [item])) for item in items]  # (1, D) each
+                rows = [
+                    model.sound(modality, encoder.embed(model.collate(modality, [item]))) for item in items
+                ]  # (1, D) each
             known = self._keep(encoder, state, rows)
         return normalize(others.float(), dim=-1) @ known[1].to(others.device).T
 

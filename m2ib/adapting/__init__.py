@@ -22,8 +22,10 @@ from m2ib.contract.encoder import Encoder, Layer, Prepare
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError
+from m2ib.promises import leaves_nothing
 
 
+@leaves_nothing
 def adapt(
     module: nn.Module,
     encoders: Mapping[str, Encoder],

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from m2ib.activations.capture import replaced_value
+from m2ib.activations.capture import replace_value
 from m2ib.adapting.shapes import keeps_proportions, shape_text
 from m2ib.contract.encoder import (
     Encoder,
@@ -24,6 +23,8 @@ from m2ib.contract.encoder import (
 )
 from m2ib.contract.inputs import Inputs, repeat_inputs
 from m2ib.errors import AdapterError, M2IBError, did_you_mean
+from m2ib.execution.context import hook
+from m2ib.promises import kept_promises
 
 _LISTS = (nn.ModuleList, nn.Sequential)
 _WAY_OUT = "give an m2ib.Layer(module, name, channel_axis=..., read=..., write=...) that says where they are"
@@ -96,10 +97,9 @@ def run_order(module: nn.Module, embed: Callable[[Inputs], Tensor], batch: Input
     Raises :class:`AdapterError` where it cannot be embedded.
     """
     begun: list[str] = []
-    with ExitStack() as stack:
+    with kept_promises():
         for name, part in module.named_modules():
-            handle = part.register_forward_pre_hook(lambda _part, _args, name=name: begun.append(name))
-            stack.callback(handle.remove)
+            hook(part, lambda _part, _args, name=name: begun.append(name), before=True)
         embedded(embed, batch, who)
     return [name for name in begun if begun.count(name) == 1]
 
@@ -149,9 +149,9 @@ def _outputs(encoder: Encoder, layers: Sequence[Layer], batch: Inputs, who: str)
         shapes[number] = tuple(read_first(value).shape)
         return value
 
-    with ExitStack() as stack:
+    with kept_promises():
         for number, layer in enumerate(layers):
-            stack.enter_context(replaced_value(layer, partial(look, number)))
+            replace_value(layer, partial(look, number))
         embedded(encoder.embed, batch, who)
     for number, layer in enumerate(layers):
         if number not in shapes:

@@ -23,6 +23,7 @@ from m2ib.evaluation.study import ORACLE, check, variants
 from m2ib.folders import open_folder
 from m2ib.metrics import Aggregate
 from m2ib.paths import local_path
+from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import Registered, check_model, default_registry
 from m2ib.registry.specs import MethodSpec
 from m2ib.scenes import scene
@@ -67,6 +68,7 @@ class Benchmark:
         return outcomes(self.figures)
 
 
+@leaves_nothing
 def run_scenes(
     model: Model,
     *,

@@ -86,6 +86,7 @@ def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.folders import check_folder, open_folder
     from m2ib.loading import load_model
     from m2ib.page.explanation import write_page
+    from m2ib.renderers.plotting import write as write_picture
     from m2ib.results.explanation import Explanation
     from m2ib.results.storage import write
 
@@ -107,7 +108,7 @@ def _photos(parsed: argparse.Namespace) -> None:
             inside = place / f"{number + 1:02d}-{PAIRS[number].photo}"
             inside.mkdir()
             write(explanation, inside)
-            explanation.figure().savefig(inside / "figure.png", dpi=150)
+            write_picture(explanation.figure(), inside / "figure.png", 150)
             explanations.append(explanation)
         notes = [pair.note for pair in PAIRS]
         write_page(explanations, place / "index.html", title="What m2ib sees", notes=notes)

@@ -68,20 +68,21 @@ def write_report(
     from m2ib.folders import open_folder
     from m2ib.page.explanation import write_comparison
     from m2ib.page.figure import draw_methods
+    from m2ib.renderers.plotting import write as write_picture
     from m2ib.results.storage import KIND, write
 
     with open_folder(folder, KIND, force=force).replacing(all=True) as place:
         if len(explanations) == 1:
             (explanation,) = explanations
             write(explanation, place)
-            explanation.figure().savefig(place / "figure.png", dpi=150)
+            write_picture(explanation.figure(), place / "figure.png", 150)
             explanation.to_html(place / "index.html", title=title)
         else:
             for explanation in explanations:
                 inside = place / explanation[0].method.replace(":", "-")
                 inside.mkdir()
                 write(explanation, inside)
-            draw_methods(explanations).savefig(place / "figure.png", dpi=150)
+            write_picture(draw_methods(explanations), place / "figure.png", 150)
             write_comparison(explanations, place / "index.html", title=title)
     return folder / "index.html"
 

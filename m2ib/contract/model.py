@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 import cloudpickle
@@ -17,9 +18,13 @@ from torch.nn.functional import normalize
 
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item, each_tensor, first_of
-from m2ib.errors import InputError
-from m2ib.execution.context import alone, default_execution, entrances, evaluating
+from m2ib.errors import AdapterError, InputError
+from m2ib.execution.context import alone, default_execution, entrances, evaluating, neutral
+from m2ib.execution.half_precision import or_in_float32
 from m2ib.notices import collected_warnings
+from m2ib.promises import leaves_nothing
+
+_SHORTEST = 1e-12  # below, `normalize` makes no unit vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +58,7 @@ class Model:
                 f"model {self.origin.get('adapter', '')!r} takes no {modality!r}; it takes {', '.join(self.modalities)}"
             ) from None
 
+    @leaves_nothing
     def item(self, modality: str, raw: Any, *, truncate: bool = False) -> Item:
         """One raw input made ready, or one preprocessed tensor (no batch axis) taken as it is.
 
@@ -83,9 +89,13 @@ class Model:
         encoder = self.encoder(modality)
         if isinstance(raw, Item):
             return raw
+        if isinstance(raw, Tensor) and raw.is_meta:
+            raise InputError(
+                f"{modality}: the tensor is on the device 'meta' and holds no numbers; give one that does"
+            )
         if isinstance(raw, Tensor) and raw.is_floating_point() and not torch.isfinite(raw).all():
             raise InputError(f"{modality}: the tensor holds NaN or infinite values")
-        with torch.device("cpu"), collected_warnings() as warned:  # whatever the caller's default device is
+        with neutral(), collected_warnings() as warned:
             if isinstance(raw, Tensor):
                 item: Item = _ready(encoder.describe, "preprocessed tensors", modality)(raw.detach().cpu())
             else:
@@ -94,12 +104,14 @@ class Model:
 
     def collate(self, modality: str, items: Sequence[Item]) -> Inputs:
         """Items as one batch on the model's device and in its dtype."""
-        return self._move(self.encoder(modality).collate([item.inputs for item in items]))
+        with neutral():
+            return self._move(self.encoder(modality).collate([item.inputs for item in items]))
 
     def collate_one(self, inputs: Inputs) -> Inputs:
         """Inputs without batch axis as a batch of one, on the model's device and in its dtype."""
         return self._move(each_tensor(inputs, lambda tensor: tensor[None]))
 
+    @leaves_nothing
     def preprocess(self, modality: str, raws: Sequence[Any], *, truncate: bool = False) -> Inputs:
         """Raw inputs as the encoder takes them, batch axis first, on the model's device.
 
@@ -111,11 +123,46 @@ class Model:
             raise InputError(f"preprocess: the list of {modality} inputs is empty")
         return self.collate(modality, [self.item(modality, raw, truncate=truncate) for raw in raws])
 
+    @leaves_nothing
     def embed(self, modality: str, inputs: Inputs) -> Tensor:
         """Embeddings of preprocessed inputs: float32 (N, D), rows L2-normalised, without gradient."""
         encoder = self.encoder(modality)
         with self.running(), torch.no_grad():
-            return normalize(encoder.embed(self._move(inputs)).float(), dim=-1)
+            return normalize(self.sound(modality, encoder.embed(self._move(inputs))).float(), dim=-1)
+
+    def sound(self, modality: str, embedding: Tensor) -> Tensor:
+        """An embedding (N, D) itself, if each row has a direction. Raises :class:`InputError` for 0, NaN and infinite values."""
+        if not isinstance(embedding, Tensor) or embedding.ndim != 2 or not embedding.is_floating_point():
+            kind = (
+                f"{tuple(embedding.shape)} {embedding.dtype}"
+                if isinstance(embedding, Tensor)
+                else type(embedding)
+            )
+            raise AdapterError(f"{modality}: embed gives {kind}; it must be real numbers (N, D)")
+        if embedding.is_meta:  # a model without weights, of which only shapes are asked
+            return embedding
+        lengths = embedding.detach().cpu().double().norm(dim=-1)  # (N,)
+        if not torch.isfinite(lengths).all():
+            raise InputError(f"{modality}: the embedding holds NaN or infinite values; {self._remedy()}")
+        if (lengths < _SHORTEST).any():
+            raise InputError(
+                f"{modality}: the embedding is 0, so it is close to nothing and nothing can be explained; check the input "
+                "and the model's weights"
+            )
+        return embedding
+
+    def _remedy(self) -> str:
+        """What to do about NaN."""
+        named = chain(self.module.named_parameters(), self.module.named_buffers())
+        bad = [
+            name
+            for name, value in named
+            if value.is_floating_point()
+            and not (torch.isfinite(value).all() if isinstance(value, nn.Parameter) else ~value.isnan().any())
+        ]
+        if bad:
+            return f"so do {len(bad)} of the model's weights, first {', '.join(bad[:3])}; load sound ones"
+        return f"check the input{or_in_float32(self.dtype)}"
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -132,10 +179,15 @@ class Model:
 
     def _move(self, inputs: Inputs) -> Inputs:
         def moved(tensor: Tensor) -> Tensor:
+            if tensor.is_meta and self.device.type != "meta":
+                raise InputError(
+                    f"model {self.origin.get('adapter', '')!r}: inputs on the device 'meta' hold no numbers"
+                )
             return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
 
         return each_tensor(inputs, moved)
 
+    @leaves_nothing
     def __reduce__(self) -> tuple[Callable[[bytes], Model], tuple[bytes]]:
         """For pickle, torch.save and deepcopy: encoders are functions that hold the module, and get the copy of it."""
         stored = io.BytesIO()

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 Default = Any  # a value, or a function of the encoder
 Presets = Mapping[str, Mapping[str, Any]]
 
+_LARGEST = 1e30  # so that float32 also holds what is computed with it
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -83,16 +85,19 @@ def number(
     neutral: Any = None,
     refuse: Callable[[Encoder], str | None] = lambda encoder: None,
 ) -> Setting:
-    """A finite number of at least ``least``, or greater than ``above``."""
+    """A number of at least ``least``, or greater than ``above``, and no more than float32 can work with."""
     bound = f"> {above:g}" if least is None else f">= {least:g}"
 
     def check(value: Any, encoder: Encoder) -> float:
-        if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+        whole = isinstance(value, Integral)  # of any length, which isfinite does not take
+        if isinstance(value, bool) or not isinstance(value, Real) or not (whole or math.isfinite(value)):
             raise SettingError(
                 f"{name} for {encoder.modality}: {value!r} is not a finite number; give one {bound}, or a dict by modality"
             )
         if value <= above if least is None else value < least:
             raise _out_of_range(name, value, encoder, bound)
+        if value > _LARGEST:  # type: ignore[operator]
+            raise _out_of_range(name, value, encoder, f"{bound} and at most {_LARGEST:g}")
         return float(value)
 
     return Setting(name, help, default, check, f"a number {bound}", neutral, refuse)
@@ -253,4 +258,4 @@ def _preset(
 
 
 def _out_of_range(name: str, value: Any, encoder: Encoder, bound: str) -> SettingError:
-    return SettingError(f"{name} for {encoder.modality}: {value!r} is out of range; it must be {bound}")
+    return SettingError(f"{name} for {encoder.modality}: {value!r:.40} is out of range; it must be {bound}")

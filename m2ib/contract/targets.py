@@ -104,7 +104,9 @@ def targets_of(model: Model, column: Sequence[PreparedInput], embedding: Tensor)
     def units(modality: str, items: Iterable[Item]) -> list[Tensor]:
         encoder = model.encoder(modality)
         with torch.no_grad():
-            made = [encoder.embed(model.collate(modality, [item]))[0] for item in items]
+            made = [
+                model.sound(modality, encoder.embed(model.collate(modality, [item])))[0] for item in items
+            ]
         return [normalize(each.to(precision), dim=-1) for each in made]
 
     rows = []

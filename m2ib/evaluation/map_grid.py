@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from m2ib.renderers.fonts import readable
 from m2ib.renderers.names import shortened
+from m2ib.renderers.plotting import in_own_style, write
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _COLUMN, _PICTURE, _WORD = 1.75, 1.75, 0.19  # inches: a map's width, its height, the height of each word
 
 
+@in_own_style
 def grid_figure(
     rows: Sequence[tuple[str, Sequence[tuple[str, Attribution]]]], heads: Sequence[str] = ()
 ) -> Figure:
@@ -66,5 +68,5 @@ def _draw_bare(attribution: Attribution, axes: Axes, *, names: bool) -> None:
 def data_url(figure: Figure) -> str:
     """The picture as a page holds it."""
     file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=90)
+    write(figure, file, 90)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

@@ -52,5 +52,5 @@ def embeddings(model: Model, modality: str, place: int, pairs: Sequence[Prepared
     with torch.no_grad():
         for each in pairs:
             inputs = model.collate(modality, [each.items[place]])
-            rows.append(model.encoder(modality).embed(inputs).to(precision))
+            rows.append(model.sound(modality, model.encoder(modality).embed(inputs)).to(precision))
     return normalize(torch.cat(rows), dim=-1) if rows else torch.zeros(0, 1)

@@ -42,6 +42,7 @@ from m2ib.metrics import rank_correlation
 from m2ib.paths import local_path
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.progress import Bar, progress
+from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import check_model
 
 PER_MAP = tuple(name for name in MEASURES if name not in ("rank-correlation", "sanity", "roar"))
@@ -61,6 +62,7 @@ class Chunk:
         return Chunk([self.pairs[number] for number in numbers], (one[numbers], other[numbers]))
 
 
+@leaves_nothing
 def evaluate(
     model: Model,
     pairs: Pairs,

@@ -24,6 +24,7 @@ from m2ib.evaluation.store import Score, Store
 from m2ib.evaluation.study import Study
 from m2ib.folders import ResultFolder, open_folder
 from m2ib.pipeline import Plan
+from m2ib.renderers.plotting import write
 from m2ib.results.files import write_files
 
 ROAR = "roar"  # the folder of the trainings in an evaluation's
@@ -115,7 +116,7 @@ def sanity_summary(
     modality = shown[0].pair.inputs[place][0]
     drawn = Cascade(modality, tuple(first["names"]), maps, 0)
     picture = io.BytesIO()
-    maps_figure(drawn, inputs=range(len(shown))).savefig(picture, dpi=90, format="png")
+    write(maps_figure(drawn, inputs=range(len(shown))), picture, 90)
     write_files(folder, {f"sanity-{place}-{modality}.png": picture.getvalue()})
 
 

@@ -22,6 +22,7 @@ from m2ib.activations.capture import replaced_value
 from m2ib.contract.inputs import Inputs, row
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError
+from m2ib.promises import kept_promises, promise
 
 
 @dataclass(frozen=True)
@@ -98,28 +99,34 @@ def _reached(output: Tensor, weights: list[nn.Parameter]) -> set[int]:
 def learning(weights: Iterable[nn.Parameter]) -> Iterator[None]:
     """They ask for gradients inside, and have none yet; both as before outside."""
     before = [(value, value.requires_grad, value.grad) for value in weights]
-    try:
+
+    def put_back() -> None:
+        for value, learned, gradient in before:
+            value.requires_grad_(learned)
+            value.grad = gradient
+
+    with kept_promises():
+        promise(put_back)
         for value, _, _ in before:
             value.requires_grad_(True)
             value.grad = None
         with torch.enable_grad():
             yield
-    finally:
-        for value, learned, gradient in before:
-            value.requires_grad_(learned)
-            value.grad = gradient
 
 
 @contextmanager
 def preserved(weights: Iterable[nn.Parameter]) -> Iterator[None]:
     """They may be changed in place inside; every bit is as before outside, whatever happens."""
     before = [(value, value.detach().clone()) for value in weights]
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         with torch.inference_mode(False), torch.no_grad():
             for value, values in before:
                 value.copy_(values)
+
+    with kept_promises():
+        promise(put_back)
+        yield
 
 
 def redraw(weights: Iterable[nn.Parameter], generator: torch.Generator) -> None:

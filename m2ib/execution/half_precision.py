@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack, _pop_mode
 from torch.utils._pytree import tree_leaves, tree_map_only
+
+from m2ib.promises import kept_promises, promise
 
 _HALVES = {torch.bfloat16: "_is_mkldnn_bf16_supported", torch.float16: "_is_mkldnn_fp16_supported"}
 _PRODUCTS = {
@@ -40,8 +43,21 @@ def products_in_float32(device: torch.device, dtype: torch.dtype) -> Iterator[No
     if device.type != "cpu" or has_instructions(dtype):
         yield
         return
-    with _Float32Products(dtype):
-        yield
+    with kept_promises():
+        promise(partial(_leave_modes, len(_get_current_dispatch_mode_stack())))
+        with _Float32Products(dtype):
+            yield
+
+
+def _leave_modes(count: int) -> None:
+    """But for the first ones of them."""
+    while len(_get_current_dispatch_mode_stack()) > count:
+        _pop_mode()
+
+
+def or_in_float32(dtype: torch.dtype) -> str:
+    """How advice for a model that gives NaN goes on: a dtype that reaches as far as float32 is not to blame."""
+    return ", or load the model with dtype='float32'" if dtype in _HALVES else ""
 
 
 def has_instructions(dtype: torch.dtype) -> bool:

@@ -23,7 +23,7 @@ from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item, row
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
-from m2ib.errors import SettingError
+from m2ib.errors import AdapterError, InputError, SettingError
 
 
 class Settings(SimpleNamespace):
@@ -102,6 +102,53 @@ class Map:
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     full: float | None = None
+
+    def checked(self, who: str, layout: Layout) -> Map:
+        """The same in plain real numbers. Raises :class:`InputError` for NaN, and :class:`AdapterError` for what is no map of
+        this layout.
+
+        who  names the method and the modality
+        """
+        grid = _numbers(self.grid, f"{who} is")
+        own = layout.grid or (0,) * (len(layout.axes) or grid.ndim)
+        cells = "no cells" if not grid.size else f"the shape {grid.shape}"
+        if len(own) != grid.ndim or not grid.size or not all(map(_divides, own, grid.shape)):
+            kind = f"{own}" if layout.grid else f"{len(own)} axes"
+            raise AdapterError(f"{who} has {cells}, the input's grid {kind}; give a value for each cell")
+        if layout.tokens and grid.shape != own:
+            raise AdapterError(f"{who} has {cells}, for {len(layout.tokens)} tokens; give a value for each")
+        capacity = None if self.capacity is None else _numbers(self.capacity, f"{who}: its capacity is")
+        if self.curve is not None:
+            for name in ("fit", "information", "loss", "noise"):
+                if (values := getattr(self.curve, name)) is not None:
+                    _numbers(values, f"{who}: its curve's {name} is")
+        if self.full is not None:
+            _numbers(self.full, f"{who}: its `full` is")
+        return replace(self, grid=grid, capacity=capacity)
+
+
+def _divides(cells: int, found: int) -> bool:
+    """A cell may be split in several, as shifts do; 0 stands for any number of cells."""
+    return not cells or found % cells == 0
+
+
+def _numbers(given: Any, what: str) -> np.ndarray:
+    """Finite real ones, as floats of 64 bits at most."""
+    if isinstance(given, Tensor):
+        given = given.detach().cpu()
+        given = given.float().numpy() if given.dtype is torch.bfloat16 else given.numpy()
+    values = np.asarray(given)
+    if values.dtype.kind not in "fiub":
+        kind = "complex" if values.dtype.kind == "c" else f"of dtype {values.dtype}"
+        raise AdapterError(f"{what} {kind}; give real numbers")
+    if values.dtype not in (np.float16, np.float32):
+        values = values.astype(np.float64)
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        raise InputError(
+            f"{what} NaN or infinite in {bad} of {values.size} places; check the input, the settings and the method"
+        )
+    return values
 
 
 @dataclass(frozen=True)

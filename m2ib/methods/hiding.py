@@ -14,6 +14,7 @@ from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
 from m2ib.errors import InputError
+from m2ib.execution.half_precision import or_in_float32
 from m2ib.methods.base import Batch, degradation_of
 from m2ib.methods.gradients import cosine
 
@@ -97,6 +98,6 @@ class Hidden:
         if not torch.isfinite(found).all():
             raise InputError(
                 f"{batch.modality}: the model gives NaN or infinite values in {batch.model.dtype} for an "
-                "input with parts hidden; check the input, or load the model with dtype='float32'"
+                f"input with parts hidden; check the input{or_in_float32(batch.model.dtype)}"
             )
         return found

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from m2ib.renderers.fonts import readable
 from m2ib.renderers.names import contrasted, ensemble, shortened
+from m2ib.renderers.plotting import in_own_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _TALLEST = 300  # inches; matplotlib draws 65,535 pixels at most
 
 
+@in_own_style
 def draw(explanation: AttributionPair) -> Figure:
     """Both attributions side by side. Needs no display; show or save it as any figure."""
     from matplotlib.figure import Figure
@@ -33,6 +35,7 @@ def draw(explanation: AttributionPair) -> Figure:
     return figure
 
 
+@in_own_style
 def draw_methods(explanations: Sequence[AttributionPair]) -> Figure:
     """One pair by several methods: a row for each input, a column for each method."""
     from matplotlib.figure import Figure

@@ -292,10 +292,14 @@ def default_registry() -> Registry:
 
 
 def check_model(model: Any, who: str) -> None:
-    """Raises :class:`InputError`, in the name of ``who``, for what is no :class:`m2ib.Model`, with the way to make one."""
+    """Raises :class:`InputError`, in the name of ``who``, for what is no :class:`m2ib.Model` with weights, with the way to one."""
     from m2ib.contract.model import Model  # not at import: listing adapters needs no torch
 
     if isinstance(model, Model):
+        if model.device.type == "meta":
+            raise InputError(
+                f"{who}: the model is on the device 'meta' and has no weights; load it on a real one"
+            )
         return
     classes = {each.__name__ for each in type(model).__mro__}
     ways = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m2ib.renderers.base import heat_of, heat_range
+from m2ib.renderers.plotting import library
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,9 +63,7 @@ def annotate_below(axes: Axes, text: str) -> None:
 
 def heat_pixels(scores: np.ndarray) -> np.ndarray:
     """(height, width) in [0, 1] -> (height, width, 3) uint8 in the hues of heat."""
-    import matplotlib
-
-    return np.asarray(matplotlib.colormaps["inferno"](scores, bytes=True)[..., :3])
+    return np.asarray(library().colormaps["inferno"](scores, bytes=True)[..., :3])
 
 
 def grey(pixels: np.ndarray) -> np.ndarray:

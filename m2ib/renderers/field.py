@@ -19,6 +19,7 @@ from m2ib.renderers.interpolation import cell_centres
 from m2ib.renderers.media import hatch
 from m2ib.renderers.panels import Panel
 from m2ib.renderers.pixels import PixelRenderer, check_picture
+from m2ib.renderers.plotting import library
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,9 +155,7 @@ def _ends(view: FieldView) -> list[str]:
 
 def _colours(view: FieldView, shares: np.ndarray) -> np.ndarray:
     """(..., 3) uint8 of the view's colour map at ``shares`` (...) in [0, 1]."""
-    import matplotlib
-
-    return np.asarray(matplotlib.colormaps[view.colours](shares, bytes=True)[..., :3])
+    return np.asarray(library().colormaps[view.colours](shares, bytes=True)[..., :3])
 
 
 def _coarse(values: np.ndarray) -> list[list[float | None]]:

@@ -10,6 +10,7 @@ import regex
 
 from m2ib.contract.words import clusters
 from m2ib.notices import warn
+from m2ib.renderers.plotting import library
 
 _UNDRAWN = regex.compile(r"\s|\p{Default_Ignorable_Code_Point}|\p{Cc}")
 _SHAPED = regex.compile(r"\p{Bidi_Class=R}|\p{Bidi_Class=AL}|\p{Mc}|\p{Indic_Syllabic_Category=Virama}")
@@ -23,8 +24,7 @@ def readable(texts: Sequence[str]) -> list[tuple[str, list[str]]]:
     Characters that no installed font has become ``□``, with a warning; another one where matplotlib is too old to
     draw a script.
     """
-    import matplotlib
-
+    matplotlib = library()
     usual = list(matplotlib.rcParams["font.family"])
     known = _usual_signs(tuple(usual))
     foreign = {text for text in texts if _signs(text) - known}

@@ -19,6 +19,7 @@ from m2ib.renderers.fonts import readable
 from m2ib.renderers.formatting import flatness, format_number
 from m2ib.renderers.outlines import outlines_key
 from m2ib.renderers.panels import note
+from m2ib.renderers.plotting import library
 from m2ib.renderers.view_storage import restore_regions, store_regions
 
 if TYPE_CHECKING:
@@ -225,6 +226,4 @@ def _notes(attribution: Attribution) -> Markup:
 
 
 def _shade(value: float) -> tuple[float, ...]:
-    import matplotlib
-
-    return tuple(map(float, matplotlib.colormaps["cividis_r"](0.15 + 0.8 * value)))
+    return tuple(map(float, library().colormaps["cividis_r"](0.15 + 0.8 * value)))

@@ -8,6 +8,7 @@ from typing import Any
 
 from m2ib.contract.model import Model
 from m2ib.execution.context import default_execution
+from m2ib.promises import leaves_nothing
 from m2ib.testing.encoder_checks import ENCODER_CHECKS, check_encoder
 from m2ib.testing.model_checks import (
     check_left_as_found,
@@ -22,6 +23,7 @@ from m2ib.testing.results import CheckResults, Result, Skipped, run_check
 _MODEL, _LEFT = "model", "left as found"
 
 
+@leaves_nothing
 def run_checks(
     model: Model,
     examples: Mapping[str, Sequence[Any]],

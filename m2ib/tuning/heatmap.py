@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.report import head, number
+from m2ib.renderers.plotting import in_own_style
 from m2ib.tuning.results import Trial, Tuned
 from m2ib.tuning.search import Point
 
@@ -20,6 +21,7 @@ _COLUMNS = 4
 _BEST, _USUAL = "#d55e00", "#000000"  # vermilion is told from all of cividis by everyone
 
 
+@in_own_style
 def draw(tuned: Tuned) -> Figure:
     """Brighter is better, whichever way the metric goes. Cells that were not tried are hatched."""
     import numpy as np

@@ -14,6 +14,7 @@ from m2ib.evaluation.published import PUBLISHED_GRIDS
 from m2ib.evaluation.report import head, number
 from m2ib.evaluation.study import controls
 from m2ib.folders import open_folder
+from m2ib.renderers.plotting import write
 from m2ib.results.files import csv_text, write_files
 from m2ib.tuning.heatmap import draw, pairs_text
 from m2ib.tuning.results import Trial, TrialScore, Tuned, rank, sign_of
@@ -122,7 +123,7 @@ def save(tuned: Tuned, settings: str) -> Path:
     Gives the path of ``settings.yaml``. Raises :class:`StorageError`.
     """
     picture = io.BytesIO()
-    draw(tuned).savefig(picture, dpi=150, format="png")
+    write(draw(tuned), picture, 150)
     files: dict[str, str | bytes] = {
         f"{tuned.modality}-trials.csv": csv_text(_trials(tuned)),
         f"{tuned.modality}-held-out.csv": csv_text(_held_out(tuned)),

@@ -20,6 +20,7 @@ from m2ib.folders import ResultFolder, open_folder
 from m2ib.metrics import aggregate
 from m2ib.paths import local_path
 from m2ib.progress import progress
+from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import check_model
 from m2ib.results.resume import model_facts, version_facts
 from m2ib.tuning.results import Tuned, best_of, samples_of, score_of, sign_of
@@ -30,6 +31,7 @@ from m2ib.tuning.trials import CONTENTS, EVALUATIONS, FILES, KIND, open_trials, 
 _MAY_GROW = ("trials",)
 
 
+@leaves_nothing
 def tune(
     model: Model, pairs: Pairs, search: Search, folder: str | Path, *, show_progress: bool = True
 ) -> Tuned:

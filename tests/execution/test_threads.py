@@ -194,3 +194,38 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 def test_a_fork_and_a_fit_that_reads_inputs_do_not_wait_for_each_other() -> None:
     """The fork held the lock of reading and waited for the fit, which waited to read."""
     subprocess.run([sys.executable, "-c", FORKING], check=True, timeout=60)
+
+
+LOADING = """
+import sys, threading
+import torch
+from torch.utils.data import DataLoader, Dataset
+torch.set_num_threads(1)
+import m2ib
+model = m2ib.load_model("imagebind-tiny", device="cpu")
+image, over = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0)), threading.Event()
+expected = model.embed("image", image)[0]
+def fit():
+    while not over.is_set():
+        m2ib.explain(model, image=image[0], text="a cat", steps=2, samples=2, show_progress=False)
+class Embedded(Dataset):
+    def __len__(self):
+        return 8
+    def __getitem__(self, number):
+        return model.embed("image", image)[0]
+fits = threading.Thread(target=fit)
+fits.start()
+for _ in range(3):
+    rows = torch.cat(list(DataLoader(Embedded(), num_workers=2, batch_size=2, multiprocessing_context="fork")))
+    assert torch.equal(rows, expected.expand_as(rows))
+over.set()
+fits.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_the_workers_of_a_data_loader_embed_while_another_thread_explains() -> None:
+    found = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", LOADING], timeout=120, capture_output=True, text=True
+    )
+    assert found.returncode == 0, found.stderr[-2000:]

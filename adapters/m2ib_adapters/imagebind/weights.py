@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 
 from m2ib.errors import CheckpointError
+from m2ib.promises import kept_promises, promise
 from m2ib_adapters.checkpoints import hub_has, loading, path_of
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.network import ImageBind
@@ -103,12 +105,10 @@ def random(architecture: Architecture, device: torch.device, dtype: torch.dtype)
 
 @contextmanager
 def _default(dtype: torch.dtype) -> Iterator[None]:
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
+    with kept_promises():
+        promise(partial(torch.set_default_dtype, torch.get_default_dtype()))
+        torch.set_default_dtype(dtype)
         yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def load(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from m2ib.contract.inputs import Inputs
+from m2ib.promises import kept_promises, promise
 
 
 def first_position(inputs: Inputs) -> Tensor:
@@ -33,11 +35,8 @@ def by_fused(module: nn.Module) -> Callable[[], AbstractContextManager[None]]:
 @contextmanager
 def _set(holders: Sequence[Any], name: str, value: Any) -> Iterator[None]:
     """An attribute of each holder; after it, all as before."""
-    before = [getattr(holder, name) for holder in holders]
-    try:
+    with kept_promises():
         for holder in holders:
+            promise(partial(setattr, holder, name, getattr(holder, name)))
             setattr(holder, name, value)
         yield
-    finally:
-        for holder, old in zip(holders, before, strict=True):
-            setattr(holder, name, old)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from m2ib.activations.capture import replaced_value
+from m2ib.activations.capture import replace_value
 from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
+from m2ib.promises import kept_promises
 from m2ib_adapters.inputs.images import Preparation
 from m2ib_adapters.inputs.tensors import pixels_of, tensor_of
 from m2ib_adapters.towers.patches import Patches
@@ -43,9 +43,9 @@ def map_steps(
     def step(layer: int) -> tuple[int, ...] | None:
         if not found:
             weight = next(layers[0].module.parameters())
-            with torch.no_grad(), ExitStack() as stack:
+            with torch.no_grad(), kept_promises():
                 for number, place in enumerate(layers):
-                    stack.enter_context(replaced_value(place, partial(look, number)))
+                    replace_value(place, partial(look, number))
                 embed(torch.zeros(1, 3, *size, device=weight.device, dtype=weight.dtype))
         return found.get(layer)
 

@@ -19,6 +19,7 @@ from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import row
 from m2ib.contract.layout import Layout
 from m2ib.errors import InputError
+from m2ib.execution.half_precision import or_in_float32
 from m2ib.methods.bottleneck.information import ALPHA_START, draw_noise, kl_divergence, mix
 from m2ib.methods.bottleneck.settings import FitSettings
 
@@ -87,7 +88,7 @@ def fit_bottlenecks(
     if not (torch.isfinite(original).all() and torch.isfinite(targets).all()):
         raise InputError(
             f"{encoder.modality}: the model gives NaN or infinite values at layer {settings.layer} in "
-            f"{model_dtype}; check the input, or load the model with dtype='float32'"
+            f"{model_dtype}; check the input{or_in_float32(model_dtype)}"
         )
     channel_axis = layer.channel_axis % original.ndim
     mean, std = (0.0, 1.0) if statistics is None else statistics.like(original, channel_axis)
@@ -166,7 +167,7 @@ def fit_bottlenecks(
     if not np.isfinite(capacity).all():
         raise InputError(
             f"{encoder.modality}: the fit at layer {settings.layer} diverged to NaN in {model_dtype}; "
-            "lower lr, or load the model with dtype='float32'"
+            f"lower lr ({settings.lr:g}), beta or variance{or_in_float32(model_dtype)}"
         )
     curves = torch.stack(history, -1).cpu().tolist()  # (3, N, steps)
     nowhere = _unreached_warning(recording, layouts, unreached[0]) if unreached else ()
@@ -225,7 +226,7 @@ def _unreached_warning(recording: Recording, layouts: Sequence[Layout], number: 
     if good == layer:  # positions do reach the embedding; it is the cosine that does not move
         return (
             f"{encoder.modality}: no position at layer {layer} ({encoder.layer(layer).name}) moves the similarity, so the "
-            "map shows the size of the activations, not evidence; see whether the other side's embedding is all zeros",
+            "map shows the size of the activations, not evidence",
         )
     way_out = (
         "no layer of this encoder does better" if good is None else f"use layer {good}, the nearest that does"
