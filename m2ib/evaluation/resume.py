@@ -19,13 +19,14 @@ from torch import Tensor
 
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
-from m2ib.errors import InputError, StorageError
+from m2ib.errors import InputError, PluginError, StorageError
 from m2ib.evaluation.prepared import PreparedPair, prepared
 from m2ib.evaluation.store import Store
 from m2ib.evaluation.study import ResolvedStudy
 from m2ib.folders import sound
 from m2ib.notices import warn
 from m2ib.paths import local_path
+from m2ib.registry.foreign import plugin_code
 from m2ib.results.resume import WEIGHTS, differences, digest, model_facts, version_facts
 
 _LONGEST = 4096  # of a path
@@ -127,8 +128,9 @@ class PairCheck:
         reasons: dict[str, str] = {}
         for place, pair in rows:
             try:
-                found[pair.id] = prepared(self._model, place, pair)
-            except InputError as error:
+                with plugin_code("the model"):
+                    found[pair.id] = prepared(self._model, place, pair)
+            except (InputError, PluginError) as error:
                 reasons[pair.id] = str(error)
         for each in known or ():
             if each.content is not None and each.id in reasons:

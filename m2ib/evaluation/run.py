@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from m2ib.contract.inputs import Item
@@ -39,11 +40,13 @@ from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy, Study, check
 from m2ib.folders import ResultFolder, open_folder
 from m2ib.methods.base import Map
 from m2ib.metrics import rank_correlation
+from m2ib.notices import warn
 from m2ib.paths import local_path
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.progress import Bar, progress
 from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import check_model
+from m2ib.registry.foreign import plugin_code
 
 PER_MAP = tuple(name for name in MEASURES if name not in ("rank-correlation", "sanity", "roar"))
 
@@ -175,7 +178,19 @@ class _Evaluation:
         return [prepared(self.model, place, pair) for place, pair in rows if pair.id not in bad]
 
     def _chunk(self, ready: Sequence[PreparedPair]) -> Chunk:
-        return Chunk(ready, (self._embed(ready, 0), self._embed(ready, 1)))
+        """With their embeddings; a pair without one is noted and left out."""
+        kept, rows = [], []
+        for each in ready:
+            try:
+                with plugin_code("the model"):
+                    rows.append([self._embed([each], place) for place in (0, 1)])
+                kept.append(each)
+            except M2IBError as error:
+                self.store.note("bad pair", each.pair.id, str(error))
+        first, second = (
+            (torch.cat(side) for side in zip(*rows, strict=True)) if rows else (torch.zeros(0, 1),) * 2
+        )
+        return Chunk(kept, (first, second))
 
     def _embed(self, ready: Sequence[PreparedPair], place: int) -> Tensor:
         return embeddings(self.model, self.pairs.modalities[place], place, ready)
@@ -247,8 +262,11 @@ class _Evaluation:
         """A map for each, or why it could not be made: where a batch cannot, each is tried alone."""
         inputs = self.model.collate(modality, items)
         try:
-            return list(explain_side(self.model, modality, items, inputs, targets, plan))
+            with plugin_code(f"the method {plan.name!r}"):
+                return list(explain_side(self.model, modality, items, inputs, targets, plan))
         except M2IBError as error:
+            if isinstance(error.__cause__, Warning):  # where they are errors
+                raise error.__cause__ from None
             if len(items) == 1:
                 return [error]
         ones = zip(items, targets.split(1), strict=True)
@@ -302,7 +320,14 @@ class _Evaluation:
             for place in self.checked.places
             for name in self.checked.methods
         }
-        cases = find_cases(self.model, self.pairs, self.store, read_tables(self.store), plans, first)
+        try:
+            with plugin_code("drawing them"):
+                cases = find_cases(self.model, self.pairs, self.store, read_tables(self.store), plans, first)
+        except StorageError:
+            raise
+        except M2IBError as error:
+            warn(f"evaluate: the worst cases cannot be shown: {error}")
+            cases = []
         with self.store.whole():
             self.store.set_fact("cases", to_plain(cases))
 
@@ -321,7 +346,8 @@ class _Evaluation:
             about_all = (place, name, study.seeds[0], "")
             self.store.forget_failures([about_all])
             try:
-                sanity_of(self.model, self.store, study, place, name, plans[name], chosen, targets)
+                with plugin_code(f"the method {name!r}"):
+                    sanity_of(self.model, self.store, study, place, name, plans[name], chosen, targets)
             except StorageError:
                 raise
             except M2IBError as error:
