@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from m2ib.errors import SettingError, did_you_mean
-from m2ib.paths import local_path
+from m2ib.paths import file_fault, local_path
 
 if TYPE_CHECKING:
     from m2ib.contract.model import Model
@@ -254,7 +254,11 @@ def _reason(error: OmegaConfBaseException) -> str:
 
 def _read_file(path: Path) -> Any:
     try:
+        if fault := file_fault(path):
+            raise SettingError(f"config {str(path)!r} {fault}")
         loaded = OmegaConf.load(path)
+    except SettingError:
+        raise
     except OSError as error:
         raise SettingError(f"config {str(path)!r} cannot be read: {error.strerror or error}") from error
     except (yaml.YAMLError, OmegaConfBaseException, ValueError) as error:

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from m2ib.contract.regions import Box
+from m2ib.data.files import check_whole
 from m2ib.errors import InputError
 from m2ib.notices import warn
-from m2ib.paths import local_path
+from m2ib.paths import file_fault, local_path
 
 _NUMBERS = ("x", "y", "w", "h")
 _NAMES = ("dicom_id", "path")  # which image a row of a CSV is about: one of them will do
@@ -117,6 +118,9 @@ def _checked(numbers: Sequence[Any], label: str, where: str) -> Box:
 def _read(path: Path) -> list[_Row]:
     who = f"boxes {str(path)!r}"
     try:
+        if fault := file_fault(path):
+            raise InputError(f"{who} {fault}")
+        check_whole(path, who)
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{who} cannot be read: {error.strerror or error}") from None
@@ -143,10 +147,12 @@ def _from_json(text: str, who: str) -> list[_Row]:
             names = [str(image[name]) for name in (*_NAMES, "file_name") if image.get(name)]
             box = _checked(each["bbox"], str(label), where)
             rows.append(_row(names, box, _size(image.get("width"), image.get("height"), where)))
-    except json.JSONDecodeError as error:
-        raise InputError(f"{who} is not JSON: {error}") from None
     except InputError:
         raise
+    except (ValueError, RecursionError) as error:  # numbers of too many digits, lists in lists in lists
+        raise InputError(f"{who} is not JSON: {error}") from None
+    except OverflowError:
+        raise InputError(f"{who} holds numbers that are too large") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{who} is not COCO JSON, with images, annotations and their image_id and bbox: "
