@@ -26,8 +26,13 @@ NEVER = "it can only be read by code that lies with it, and a stranger's code is
 @pytest.fixture(autouse=True)
 def _nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whoever asked would be told "y"."""
-    questions: list[str] = []
-    monkeypatch.setattr("builtins.input", lambda question="": questions.append(question) or "y")
+    questions: list[Any] = []
+
+    def asked(*question: Any) -> str:
+        questions.append(question)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", asked)
     yield
     assert not questions
 

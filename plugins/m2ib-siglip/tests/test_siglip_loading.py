@@ -293,7 +293,12 @@ def test_code_in_a_folder_is_never_run(
         told = json.loads(path.read_text())
         path.write_text(json.dumps(told | {"auto_map": dict.fromkeys(autos, "code.Config")}))
     questions: list[Any] = []
-    monkeypatch.setattr("builtins.input", lambda *question: questions.append(question) or "y")
+
+    def asked(*question: Any) -> str:
+        questions.append(question)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", asked)
     load(folder)
     assert not questions
     assert not (tmp_path / "mark").exists()
