@@ -11,6 +11,7 @@ from pathlib import Path
 _URL = re.compile(
     r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE
 )  # a drive has one letter; a Path keeps one slash
+_WHOLE = 2**30  # bytes
 _NO_FILES = (
     (stat.S_ISDIR, "is a folder; name a file"),
     (stat.S_ISFIFO, "is a pipe, which may never end; give a file, or what it holds as bytes"),
@@ -46,13 +47,17 @@ def url_fault(raw: str | PathLike[str]) -> str | None:
     return "is a URL, and nothing is fetched; download it and give the path"
 
 
-def file_fault(path: str | PathLike[str]) -> str | None:
+def file_fault(path: str | PathLike[str], *, whole: bool = False) -> str | None:
     """Why what stands there is no file to read, and the way out; None of a regular file, behind a link too.
 
     To open a pipe may take for ever, and a device has no end: this looks before anything is opened. Raises :class:`OSError` and
     ``ValueError`` for what is not there, or cannot be.
+
+    whole  whether it is read at once, so that it must not be too large
     """
-    mode = os.stat(path).st_mode
-    return (
-        None if stat.S_ISREG(mode) else next((what for kind, what in _NO_FILES if kind(mode)), "is no file")
-    )
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        return next((what for kind, what in _NO_FILES if kind(found.st_mode)), "is no file")
+    if whole and found.st_size > _WHOLE:
+        return f"has {found.st_size:,} bytes, more than the {_WHOLE:,} that are read at once; split it"
+    return None

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from m2ib.contract.regions import Box
-from m2ib.data.files import check_whole
 from m2ib.errors import InputError
 from m2ib.notices import warn
 from m2ib.paths import file_fault, local_path
@@ -118,9 +117,8 @@ def _checked(numbers: Sequence[Any], label: str, where: str) -> Box:
 def _read(path: Path) -> list[_Row]:
     who = f"boxes {str(path)!r}"
     try:
-        if fault := file_fault(path):
+        if fault := file_fault(path, whole=True):
             raise InputError(f"{who} {fault}")
-        check_whole(path, who)
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{who} cannot be read: {error.strerror or error}") from None
@@ -163,7 +161,7 @@ def _from_json(text: str, who: str) -> list[_Row]:
 
 def _from_csv(text: str, who: str) -> list[_Row]:
     table = csv.DictReader(io.StringIO(text, newline=""))
-    columns = [name.strip() for name in table.fieldnames or ()]
+    columns = [" ".join(name.split()) for name in table.fieldnames or ()]
     table.fieldnames = columns
     lacking = [name for name in _NUMBERS if name not in columns]
     if not any(name in columns for name in _NAMES):

@@ -17,7 +17,6 @@ from m2ib.paths import file_fault, local_path
 
 _MALFORMED = "it is not CSV: "
 _LONGEST = 2**26  # characters of a line or a cell; a file without line ends would fill the memory
-_LARGEST = 2**30  # bytes of a file that is read whole
 
 
 def path_of(value: Any, option: str) -> Path:
@@ -41,10 +40,10 @@ def called(path: Path) -> str:
 
 
 @contextmanager
-def opened(path: Path, newline: str) -> Iterator[TextIO]:
+def opened(path: Path, newline: str, *, whole: bool = False) -> Iterator[TextIO]:
     """A file of text. Raises :class:`InputError` where there is none."""
     try:
-        if fault := file_fault(path):
+        if fault := file_fault(path, whole=whole):
             raise InputError(f"{called(path)} {fault}")
         file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline)
     except InputError:
@@ -66,8 +65,7 @@ def lines(path: Path) -> Iterator[tuple[str, str]]:
 
 def load_json(path: Path) -> Any:
     """What a file of JSON holds. Raises :class:`InputError`."""
-    with opened(path, "") as file:
-        check_whole(path, called(path))
+    with opened(path, "", whole=True) as file:
         text = file.read()
     try:
         return json.loads(utf8(text))
@@ -75,15 +73,6 @@ def load_json(path: Path) -> Any:
         raise InputError(f"{called(path)} is not JSON: it is not UTF-8 text") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{called(path)} is not JSON: {error}") from None
-
-
-def check_whole(path: Path, who: str) -> None:
-    """Raises :class:`InputError`, in the name of ``who``, for a file that is too large to be read whole."""
-    size = path.stat().st_size
-    if size > _LARGEST:
-        raise InputError(
-            f"{who} has {size:,} bytes, more than the {_LARGEST:,} that are read at once; split it"
-        )
 
 
 def _bounded(file: TextIO) -> Iterator[str]:

@@ -377,6 +377,9 @@ def test_boxes_that_are_too_much(tmp_path: Path) -> None:
         match=r"has 1,073,741,825 bytes, more than the 1,073,741,824 that are read at once; split it$",
     ):
         read_boxes(path)
+    path.with_suffix(".csv").write_text('"x\n\ny",w\n1,2\n')
+    with pytest.raises(InputError, match=r"lacks the columns x, y, h, dicom_id or path; it has x y, w$"):
+        read_boxes(path.with_suffix(".csv"))
     image, each = '{"id": 1, "file_name": "a"}', '{"image_id": 1, "bbox": [1, 2, 3, %s]}'
     for content, said in (
         ("[" * 10**5, "is not JSON: "),
