@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+_LONGEST = 300  # characters of what others say
+_BEGINNING, _END = 1000, 500  # characters that are kept of a message
 
 
 class M2IBError(Exception):
-    """Base of all errors raised on purpose by m2ib; the CLI prints it as one line and exits with 2."""
+    """Base of all errors raised on purpose by m2ib; the CLI prints it as one line and exits with 2.
+
+    What a file holds may stand in the message, and be of any length: it is cut in its middle.
+    """
+
+    def __init__(self, *message: object) -> None:
+        super().__init__(*map(cut, message))
 
 
 class InputError(M2IBError, ValueError):
@@ -38,13 +48,17 @@ class M2IBWarning(UserWarning):
     """Something that runs, but that a careful reader of the result has to know."""
 
 
+def cut(message: object) -> object:
+    """A long text without its middle; anything else as it is."""
+    if not isinstance(message, str) or len(message) <= _BEGINNING + _END + len(" ... "):
+        return message
+    return f"{message[:_BEGINNING]} ... {message[-_END:]}"
+
+
 def did_you_mean(name: object, known: Iterable[str]) -> str:
     """How an error goes on after an unknown name: the known one that comes close, or a full stop."""
     close = difflib.get_close_matches(str(name), list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else "."
-
-
-_LONGEST = 300
 
 
 def in_one_line(error: BaseException, longest: int = _LONGEST) -> str:
@@ -67,3 +81,35 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
     line = " ".join(text[: 8 * longest].split())
     line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
     return line if len(line) <= longest else f"{line[: longest - 4]} ..."
+
+
+def one_line(error: BaseException, *, kind: bool = False) -> str:
+    """What a library's exception says, on one line of reasonable length; its class where it says nothing, or ``kind``."""
+    said = in_one_line(error)
+    return f"{type(error).__name__} {said}".rstrip() if kind or not said else said
+
+
+@contextmanager
+def decoding(
+    who: str,
+    fault: str = "is damaged and cannot be decoded",
+    *,
+    reason: bool = True,
+    error: type[M2IBError] = InputError,
+) -> Iterator[None]:
+    """Whatever a library raises over a file becomes one ``error`` in the name of ``who``.
+
+    Each call of a decoder stands in here, for over a damaged file they raise anything, also what is no ``Exception``. What is
+    ours, a warning that was made an error, and what ends the program go on.
+
+    reason  whether it is told what the library said
+    """
+    try:
+        yield
+    except (M2IBError, Warning, KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except MemoryError:
+        raise error(f"{who} needs more memory to be read than there is; make it smaller") from None
+    except BaseException as caught:
+        odd = not isinstance(caught, (OSError, SyntaxError, ValueError, RuntimeError, EOFError))
+        raise error(f"{who} {fault}" + (f": {one_line(caught, kind=odd)}" if reason else "")) from caught

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from os import PathLike
 from pathlib import Path
 
 _URL = re.compile(
     r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE
 )  # a drive has one letter; a Path keeps one slash
+_WHOLE = 2**30  # bytes
+_NO_FILES = (
+    (stat.S_ISDIR, "is a folder; name a file"),
+    (stat.S_ISFIFO, "is a pipe, which may never end; give a file, or what it holds as bytes"),
+    (stat.S_ISSOCK, "is a socket, which may never end; give a file"),
+    (stat.S_ISCHR, "is a device, which may never end; give a file"),
+    (stat.S_ISBLK, "is a device; give a file"),
+)
 
 
 def local_path(raw: str | PathLike[str]) -> Path:
@@ -59,3 +68,19 @@ def url_fault(raw: str | PathLike[str]) -> str | None:
 
         return f"is a URL; give the path, {url2pathname(urlsplit(text).path)!r}"
     return "is a URL, and nothing is fetched; download it and give the path"
+
+
+def file_fault(path: str | PathLike[str], *, whole: bool = False) -> str | None:
+    """Why what stands there is no file to read, and the way out; None of a regular file, behind a link too.
+
+    To open a pipe may take for ever, and a device has no end: this looks before anything is opened. Raises :class:`OSError` and
+    ``ValueError`` for what is not there, or cannot be.
+
+    whole  whether it is read at once, so that it must not be too large
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        return next((what for kind, what in _NO_FILES if kind(found.st_mode)), "is no file")
+    if whole and found.st_size > _WHOLE:
+        return f"has {found.st_size:,} bytes, more than the {_WHOLE:,} that are read at once; split it"
+    return None

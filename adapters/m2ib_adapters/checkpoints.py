@@ -11,7 +11,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from m2ib.errors import CheckpointError, M2IBError
+from m2ib.errors import CheckpointError, decoding
+from m2ib_adapters.bounds import TEXT
 
 HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach
 
@@ -19,19 +20,21 @@ HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach
 @contextmanager
 def loading(adapter: str, source: str) -> Iterator[None]:
     """Whatever a library raises while it reads weights becomes one :class:`CheckpointError`; it reads quietly."""
-    try:
-        with _quiet():
-            yield
-    except (M2IBError, ImportError):
-        raise
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{adapter}: checkpoint {source!r} cannot be loaded: it is damaged, or holds more than plain tensors, "
-            "which may run code and is not opened; save the weights as safetensors"
-        ) from error
-    except Exception as error:  # a damaged or foreign file makes libraries raise anything
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise CheckpointError(f"{adapter}: checkpoint {source!r} cannot be loaded: {reason}") from error
+    who = f"{adapter}: checkpoint {source!r}"
+    with decoding(who, "cannot be loaded", error=CheckpointError):
+        try:
+            with _quiet():
+                yield
+        except ImportError as error:  # of a package that is missing
+            missing = error
+        except pickle.UnpicklingError as error:
+            raise CheckpointError(
+                f"{who} cannot be loaded: it is damaged, or holds more than plain tensors, "
+                "which may run code and is not opened; save the weights as safetensors"
+            ) from error
+        else:
+            return
+    raise missing
 
 
 @contextmanager
@@ -73,6 +76,8 @@ def from_folder_or_hub(adapter: str, source: str) -> dict[str, Any]:
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise CheckpointError(f"{who} is a folder without config.json; {way_out}")
+        for each in folder.glob("*.json"):
+            TEXT.check(f"{who}: its {each.name}", each.stat().st_size, error=CheckpointError)
         return {"local_files_only": True, "trust_remote_code": False}
     if folder.exists():
         raise CheckpointError(f"{who} is a file; {way_out}")

@@ -4,6 +4,9 @@
 ``from_folder_or_hub``         options for ``from_pretrained`` of a local folder or a hub id that is within reach
 ``from_transformers``          transformers' model in one of them, with all of its weights
 ``has_any``, ...               which files a folder holds, and what its image processor does
+``without_code``               a call that reads a folder or the hub, and never runs code that lies there
+``check_described``            the sizes in a JSON that describes a model, before anything is made by them
+``decoding``                   whatever a library raises over an input becomes one ``InputError``
 ``loading``                    whatever a library raises while it reads weights becomes one ``CheckpointError``
 ``image_processor``            the image processor of a transformers checkpoint, and with ``processed_images`` its pixels
 ``unwrapped``, ``parts_of``, ... a model in memory, and what makes its inputs ready
@@ -30,6 +33,8 @@ It is part of the public interface: names here are kept.
 
 from __future__ import annotations
 
+from m2ib.errors import decoding
+from m2ib_adapters.bounds import check_described
 from m2ib_adapters.checkpoints import (
     from_folder_or_hub,
     has_any,
@@ -67,13 +72,14 @@ from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
 from m2ib_adapters.towers.text import TextTower, text_encoder
 from m2ib_adapters.transformers_models import from_transformers
+from m2ib_adapters.without_code import without_code
 
 __all__ = [
     "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImageOptions", "ImagePreparation", "InputFile",
     "Patches", "Sound", "TextTower", "TokenizerCoder", "aligned", "array_of", "block_layers", "by_sdpa_of", "called",
-    "check_ids", "check_text", "described", "existing_file", "first_position", "from_folder_or_hub",
+    "check_described", "check_ids", "check_text", "decoding", "described", "existing_file", "first_position", "from_folder_or_hub",
     "from_transformers", "has_any", "image_encoder", "image_processor", "image_processor_config", "input_file",
     "loading", "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed",
     "processed_images", "resample", "resampled_length", "resized", "scale_of", "source_range", "tensor_of",
-    "text_encoder", "tokens_of_ids", "tokens_of_text", "too_long", "unwrapped", "warn_unknown",
+    "text_encoder", "tokens_of_ids", "tokens_of_text", "too_long", "unwrapped", "warn_unknown", "without_code",
 ]  # fmt: skip

@@ -14,10 +14,12 @@ import torch
 from torch import nn
 
 from m2ib.errors import CheckpointError, SettingError
+from m2ib_adapters.bounds import SIDE
 from m2ib_adapters.checkpoints import has_any, loading, path_of
 from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.processors import image_processor, with_pillow
 from m2ib_adapters.transformers_models import base_of
+from m2ib_adapters.without_code import without_code
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "tokenizer_config.json")
 _HERE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
@@ -178,7 +180,11 @@ def _tokenizer(source: str, options: Mapping[str, Any]) -> Any:
     """None where a folder holds none; ids can still be explained."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(source, **options) if has_any(source, *_TOKENIZERS) else None
+    return (
+        without_code(AutoTokenizer.from_pretrained, source, **options)
+        if has_any(source, *_TOKENIZERS)
+        else None
+    )
 
 
 def resized(adapter: str, module: Any, side: int, parts: Parts, *, own: int = 1) -> Parts:
@@ -191,6 +197,7 @@ def resized(adapter: str, module: Any, side: int, parts: Parts, *, own: int = 1)
     vision, config = module.vision_model.embeddings, module.config.vision_config
     before, patch = config.image_size, config.patch_size
     check_count(side, "image_size", adapter)
+    SIDE.check(adapter, side, f"image_size={side}", SettingError)
     if side < patch:
         raise SettingError(f"{adapter}: image_size is {side}, less than a patch of {patch} pixels")
     count = (side // patch) ** 2 + own

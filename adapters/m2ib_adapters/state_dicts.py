@@ -7,14 +7,14 @@ from argparse import Namespace
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
-from zipfile import is_zipfile
+from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 import torch
 from numpy._core import multiarray as _numpy
 from torch import Tensor, nn
 
-from m2ib.errors import CheckpointError
+from m2ib.errors import CheckpointError, decoding
 from m2ib.notices import warn
 from m2ib_adapters.checkpoints import loading
 from m2ib_adapters.inputs.media import ignoring
@@ -36,6 +36,21 @@ def can_be_mapped(path: Path) -> bool:
     return path.suffix == ".safetensors" or is_zipfile(path)
 
 
+def check_stored(path: Path, who: str) -> None:
+    """Of torch's archives: that nothing in them is compressed, which torch never does and could stand for any size.
+
+    Raises :class:`CheckpointError`.
+    """
+    if not is_zipfile(path):
+        return
+    with decoding(who, "cannot be loaded", error=CheckpointError), ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > path.stat().st_size:
+        raise CheckpointError(
+            f"{who} stands for {size:,} bytes in {path.stat().st_size:,}, and weights are not compressed; save it with torch.save"
+        )
+
+
 def read_state(path: Path, who: str, *, mapped: bool = False) -> dict[str, Any]:
     """The state dict in a file: safetensors, or a pickle that holds nothing but tensors.
 
@@ -50,6 +65,7 @@ def read_state(path: Path, who: str, *, mapped: bool = False) -> dict[str, Any]:
     source = f"{who}: checkpoint {str(path)!r}"
     if path.stat().st_size == 0:
         raise CheckpointError(f"{source} is empty")
+    check_stored(path, source)
     with loading(who, str(path)):
         content = _content(path, source, mapped and can_be_mapped(path))
     top = content

@@ -9,11 +9,26 @@ from typing import Any
 
 from m2ib.errors import CheckpointError
 from m2ib.notices import warn
+from m2ib_adapters.bounds import check_described, check_weights
 from m2ib_adapters.checkpoints import from_folder_or_hub, loading
-from m2ib_adapters.state_dicts import can_be_mapped, found_in, read_state
+from m2ib_adapters.state_dicts import can_be_mapped, check_stored, found_in, read_state
+from m2ib_adapters.without_code import without_code
 
 _PEFT = "adapter_config.json"
 _HERE = {"local_files_only": True, "trust_remote_code": False}
+_MERGED = ("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "HRA", "VERA", "FOURIERFT")
+_PEFT_KEYS = {  # that say what to change and how; others may name libraries, tokenizers and further folders
+    "peft_type", "task_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping",
+    "r", "target_modules", "exclude_modules", "lora_alpha", "lora_dropout", "fan_in_fan_out", "bias", "use_rslora",
+    "modules_to_save", "init_lora_weights", "init_weights", "layers_to_transform", "layers_pattern", "rank_pattern",
+    "alpha_pattern", "megatron_core", "use_dora", "lora_bias", "target_parameters", "qalora_group_size",
+    "alpha", "rank_dropout", "module_dropout", "use_effective_conv2d", "decompose_both", "decompose_factor",
+    "rank_dropout_scale", "feedforward_modules", "init_ia3_weights", "oft_block_size", "block_share", "coft", "eps",
+    "use_cayley_neumann", "num_cayley_neumann_terms", "boft_block_size", "boft_block_num", "boft_n_butterfly_factor",
+    "boft_dropout", "apply_GS", "projection_prng_key", "save_projection", "vera_dropout", "d_initial", "n_frequency",
+    "scaling", "random_loc_seed", "target_r", "init_r", "tinit", "tfinal", "deltaT", "beta1", "beta2", "orth_reg_weight",
+    "total_step",
+}  # fmt: skip
 _TOLD = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # told here, all of them
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
@@ -44,7 +59,11 @@ def from_transformers(
     who = f"{adapter}: checkpoint {source!r}"
     with loading(adapter, source):
         config, place = _described(adapter, source, kinds, check)
-        module, report = kinds[config.model_type].from_pretrained(source, **_TOLD, **options, **place)
+        kind, files = kinds[config.model_type], _weights_in(Path(source))
+        for each in files:
+            check_stored(each, who)
+        check_weights(lambda: kind(config), who, sum(each.stat().st_size for each in files) or None)
+        module, report = without_code(kind.from_pretrained, source, **_TOLD, **options, **place)
     wrong = _named(report, computed, "missing_keys", "mismatched_keys")
     found = ""
     file = next((Path(source) / name for name in _WEIGHTS if (Path(source) / name).is_file()), None)
@@ -90,19 +109,32 @@ def from_weights(
     return module, place
 
 
+def _weights_in(folder: Path) -> list[Path]:
+    """Files of weights in a folder; none in a hub id."""
+    return [each for each in folder.glob("*") if each.suffix in (".safetensors", ".bin") and each.is_file()]
+
+
 def _described(
     adapter: str, source: str, kinds: Mapping[str, Any], check: Callable[[Any], None]
 ) -> tuple[Any, dict[str, Any]]:
     """The configuration in a folder or hub id, which will do; and options for what comes with it."""
-    from transformers import AutoConfig
+    from transformers import AutoConfig, PreTrainedConfig
 
-    place = from_folder_or_hub(adapter, source)
-    config = AutoConfig.from_pretrained(source, **place)
+    place, who = from_folder_or_hub(adapter, source), f"{adapter}: checkpoint {source!r}"
+    check_described(PreTrainedConfig.get_config_dict(source, **place)[0], who)
+    config = without_code(AutoConfig.from_pretrained, source, **place)
     if config.model_type not in kinds:
         raise CheckpointError(
-            f"{adapter}: checkpoint {source!r} is a {config.model_type!r} model, not "
+            f"{who} is a {config.model_type!r} model, not "
             f"{' or '.join(map(repr, kinds))}; use an adapter made for it"
         )
+    for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
+        attention = getattr(part, "_attn_implementation", None)
+        if "/" in str(attention):
+            raise CheckpointError(
+                f"{who} wants its attention computed by code from the hub ({attention:.40}), which is never run; take "
+                "attn_implementation out of its config.json"
+            )
     check(config)
     return config, place
 
@@ -114,7 +146,10 @@ def _from_file(
     state = read_state(file, adapter, mapped=can_be_mapped(file))
     with loading(adapter, str(file)):
         kind = kinds[config.model_type]
-        module, report = kind.from_pretrained(None, config=config, state_dict=state, **_TOLD, **options)
+        check_weights(lambda: kind(config), f"{adapter}: checkpoint {str(file)!r}", file.stat().st_size)
+        module, report = without_code(
+            kind.from_pretrained, None, config=config, state_dict=state, **_TOLD, **options
+        )
     return module, report, "" if state.keys() & module.state_dict().keys() else f"; {found_in(state)}"
 
 
@@ -148,7 +183,27 @@ def _merged(adapter: str, folder: str, module: Any) -> Any:
             f"{adapter}: checkpoint {folder!r} is PEFT's folder; install peft to open it (pip install peft)"
         ) from error
     with loading(adapter, folder):
+        _check_peft(f"{adapter}: checkpoint {folder!r}", Path(folder))
         return PeftModel.from_pretrained(module, folder, local_files_only=True).merge_and_unload()
+
+
+def _check_peft(who: str, folder: Path) -> None:
+    """What PEFT is told is of a known kind, and is nothing that imports or loads more. Raises :class:`CheckpointError`."""
+    told = json.loads((folder / _PEFT).read_text(encoding="utf-8"))
+    check_described(told, who)
+    if told.get("peft_type") not in _MERGED:
+        raise CheckpointError(
+            f"{who} is of PEFT's kind {told.get('peft_type')!r:.40}, and only {', '.join(_MERGED)} are merged here; load it "
+            "with PEFT and give the model in memory"
+        )
+    for key, value in told.items():
+        if value and key not in _PEFT_KEYS:
+            raise CheckpointError(
+                f"{who}: its {_PEFT} sets {key!r:.40}, which may load more than weights and is not followed; load it with PEFT "
+                "and give the model in memory"
+            )
+    for each in _weights_in(folder):
+        check_stored(each, who)
 
 
 def _named(report: Mapping[str, Any], computed: tuple[str, ...], *lists: str) -> list[str]:

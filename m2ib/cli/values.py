@@ -15,6 +15,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from m2ib.errors import SettingError, in_one_line
+from m2ib.paths import file_fault
 
 MOST_BYTES = 1 << 20
 MOST_DEEP = 32
@@ -30,8 +31,12 @@ def read_file(path: Path) -> DictConfig:
     """A mapping of options out of a file. Raises :class:`SettingError`."""
     who = f"config {str(path)!r}"
     try:
+        if fault := file_fault(path):
+            raise SettingError(f"{who} {fault}")
         with path.open("rb") as file:
             data = file.read(MOST_BYTES + 1)
+    except SettingError:
+        raise
     except (OSError, ValueError) as error:
         raise SettingError(f"{who} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     if len(data) > MOST_BYTES:

@@ -16,7 +16,7 @@ from typing import Any
 from m2ib.contract.regions import Box
 from m2ib.errors import InputError
 from m2ib.notices import warn
-from m2ib.paths import local_path
+from m2ib.paths import file_fault, local_path
 
 _NUMBERS = ("x", "y", "w", "h")
 _NAMES = ("dicom_id", "path")  # which image a row of a CSV is about: one of them will do
@@ -117,6 +117,8 @@ def _checked(numbers: Sequence[Any], label: str, where: str) -> Box:
 def _read(path: Path) -> list[_Row]:
     who = f"boxes {str(path)!r}"
     try:
+        if fault := file_fault(path, whole=True):
+            raise InputError(f"{who} {fault}")
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"{who} cannot be read: {error.strerror or error}") from None
@@ -143,10 +145,12 @@ def _from_json(text: str, who: str) -> list[_Row]:
             names = [str(image[name]) for name in (*_NAMES, "file_name") if image.get(name)]
             box = _checked(each["bbox"], str(label), where)
             rows.append(_row(names, box, _size(image.get("width"), image.get("height"), where)))
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise InputError(f"{who} is not JSON: {error}") from None
     except InputError:
         raise
+    except (ValueError, RecursionError) as error:  # numbers of too many digits, lists in lists in lists
+        raise InputError(f"{who} is not JSON: {error}") from None
+    except OverflowError:
+        raise InputError(f"{who} holds numbers that are too large") from None
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{who} is not COCO JSON, with images, annotations and their image_id and bbox: "
@@ -157,7 +161,7 @@ def _from_json(text: str, who: str) -> list[_Row]:
 
 def _from_csv(text: str, who: str) -> list[_Row]:
     table = csv.DictReader(io.StringIO(text, newline=""))
-    columns = [name.strip() for name in table.fieldnames or ()]
+    columns = [" ".join(name.split()) for name in table.fieldnames or ()]
     table.fieldnames = columns
     lacking = [name for name in _NUMBERS if name not in columns]
     if not any(name in columns for name in _NAMES):

@@ -13,10 +13,10 @@ from typing import Any, TextIO
 
 from m2ib.data.cells import utf8
 from m2ib.errors import InputError, SettingError
-from m2ib.paths import local_path
+from m2ib.paths import file_fault, local_path
 
 _MALFORMED = "it is not CSV: "
-_HUGE = 2**31 - 1  # characters: the largest limit that csv takes on every system
+_LONGEST = 2**26  # characters of a line or a cell; a file without line ends would fill the memory
 
 
 def path_of(value: Any, option: str) -> Path:
@@ -40,10 +40,14 @@ def called(path: Path) -> str:
 
 
 @contextmanager
-def opened(path: Path, newline: str) -> Iterator[TextIO]:
+def opened(path: Path, newline: str, *, whole: bool = False) -> Iterator[TextIO]:
     """A file of text. Raises :class:`InputError` where there is none."""
     try:
+        if fault := file_fault(path, whole=whole):
+            raise InputError(f"{called(path)} {fault}")
         file = path.open(encoding="utf-8-sig", errors="surrogateescape", newline=newline)
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{called(path)} cannot be read: {reason}") from None
@@ -54,14 +58,14 @@ def opened(path: Path, newline: str) -> Iterator[TextIO]:
 def lines(path: Path) -> Iterator[tuple[str, str]]:
     """("line 12", the line without its end) of all that are not blank."""
     with opened(path, "\n") as file:
-        for number, line in enumerate(file, 1):
+        for number, line in enumerate(_bounded(file), 1):
             if line.strip():
                 yield f"line {number}", line.rstrip("\r\n")
 
 
 def load_json(path: Path) -> Any:
     """What a file of JSON holds. Raises :class:`InputError`."""
-    with opened(path, "") as file:
+    with opened(path, "", whole=True) as file:
         text = file.read()
     try:
         return json.loads(utf8(text))
@@ -69,6 +73,16 @@ def load_json(path: Path) -> Any:
         raise InputError(f"{called(path)} is not JSON: it is not UTF-8 text") from None
     except (ValueError, RecursionError) as error:
         raise InputError(f"{called(path)} is not JSON: {error}") from None
+
+
+def _bounded(file: TextIO) -> Iterator[str]:
+    """Its lines. Raises :class:`InputError` for one that is too long."""
+    while line := file.readline(_LONGEST + 1):
+        if len(line) > _LONGEST:
+            raise InputError(
+                f"{called(Path(file.name))} has a line of more than {_LONGEST:,} characters; it is no text with a row a line"
+            )
+        yield line
 
 
 def listed(names: Sequence[str]) -> str:
@@ -113,7 +127,7 @@ class DataTable:
 
 def open_table(path: Path, delimiter: str = ",") -> DataTable:
     """The table of a CSV file, whose rows are read later. Raises :class:`InputError`."""
-    csv.field_size_limit(max(csv.field_size_limit(), _HUGE))  # holds for the process; csv knows no other
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST))  # holds for the process; csv knows no other
     with opened(path, "") as file:
         _, header = next(_records(file, delimiter), ("", []))
     try:
@@ -147,7 +161,7 @@ def counted(number: int, what: str) -> str:
 
 def _records(file: TextIO, delimiter: str) -> Iterator[tuple[str, list[str] | InputError]]:
     """("line 12", the cells) of each row; a row may go over several lines, and is named by its first."""
-    reader = csv.reader(file, delimiter=delimiter, strict=True)
+    reader = csv.reader(_bounded(file), delimiter=delimiter, strict=True)
     while True:
         place = f"line {reader.line_num + 1}"
         try:

@@ -16,9 +16,10 @@ from m2ib.data.cells import boxes_in, existing, id_in
 from m2ib.data.columns import InputColumn, check_boxes, chosen_columns, modalities_of
 from m2ib.data.files import called, folder_of, listed
 from m2ib.data.pairs import Pair, Pairs, Row
-from m2ib.errors import InputError, SettingError, did_you_mean
+from m2ib.errors import InputError, SettingError, decoding, did_you_mean
 
 _HERE = Path()
+_MOST_SAMPLES = 2**28  # 1 GiB; silence takes next to nothing in the data set
 
 Name = str | None
 
@@ -153,19 +154,23 @@ def _opened(content: bytes, column: InputColumn) -> Any:
             raise InputError(
                 f"its {column.name} is in the data set itself; reading that needs soundfile: pip install soundfile"
             ) from None
-        try:
-            waveform, rate = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise InputError(f"its {column.name} cannot be read: {error}") from None
-        return waveform.T, rate
+        with (
+            decoding(f"its {column.name}", "cannot be read"),
+            soundfile.SoundFile(io.BytesIO(content)) as sound,
+        ):
+            if sound.frames * sound.channels > _MOST_SAMPLES:
+                raise InputError(
+                    f"its {column.name} has {sound.frames * sound.channels:,} samples, more than the {_MOST_SAMPLES:,} that are "
+                    "held at once; cut it"
+                )
+            return sound.read(dtype="float32", always_2d=True).T, sound.samplerate
     from PIL import Image, UnidentifiedImageError
 
-    try:
-        return Image.open(io.BytesIO(content))
-    except UnidentifiedImageError:
-        raise InputError(f"its {column.name} is no image that can be read") from None
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"its {column.name} cannot be read: {error}") from None
+    with decoding(f"its {column.name}", "cannot be read"):
+        try:
+            return Image.open(io.BytesIO(content))
+        except UnidentifiedImageError:
+            raise InputError(f"its {column.name} is no image that can be read") from None
 
 
 def _array(value: Any, column: str, dtype: Any) -> np.ndarray:

@@ -19,7 +19,7 @@ from m2ib.data.boxes import scaled
 from m2ib.data.cells import box_of, existing, text_in
 from m2ib.data.files import DataTable, called, cells_of, folder_of, load_json, open_table, path_of
 from m2ib.data.pairs import Pair, Pairs, Row
-from m2ib.errors import InputError
+from m2ib.errors import InputError, decoding
 
 if TYPE_CHECKING:
     from m2ib.contract.regions import Box
@@ -215,10 +215,7 @@ def _size(path: Path) -> Size:
     """Of an upright image, out of the file's header."""
     from PIL import Image
 
-    try:
-        with Image.open(path) as image:
-            width, height = image.size
-            turned = image.getexif().get(_ORIENTATION, 1) >= 5
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise InputError(f"the image {str(path)!r} cannot be read: {error}") from None
+    with decoding(f"the image {str(path)!r}", "cannot be read"), Image.open(path) as image:
+        width, height = image.size
+        turned = image.getexif().get(_ORIENTATION, 1) >= 5
     return (height, width) if turned else (width, height)

@@ -298,7 +298,7 @@ REFUSED_OF_A_PAIR = {
     "options.size=3": "adapter 'clip' has no option 'size'. It has attention",
     "options.dtype=float64": "options: 'dtype' is not one of an adapter's own",
     "--config no.yaml": "config 'no.yaml' cannot be read: No such file or directory",
-    "--config .": "config '.' cannot be read: Is a directory",
+    "--config .": "config '.' is a folder; name a file",
     "--config bad.yaml": "config 'bad.yaml' is not YAML: ",
     "--config dog.png": "config 'dog.png' is not YAML: ",
     "--config list.yaml": "config 'list.yaml' holds a list; it must be a mapping of options",

@@ -10,6 +10,7 @@ from typing import Any
 import datasets
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from m2ib import Box
@@ -232,3 +233,34 @@ def test_without_the_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with pytest.raises(SettingError) as caught:
         open_pairs("huggingface", path=tmp_path, columns=IMAGE_AND_TEXT)
     assert str(caught.value) == "data format 'huggingface' needs the package datasets: pip install datasets"
+
+
+def test_silence_without_end() -> None:
+    file = io.BytesIO()
+    with soundfile.SoundFile(file, "w", 8000, 1, format="FLAC", subtype="PCM_16") as sound:
+        for _ in range(2**6 + 1):
+            sound.write(np.zeros(2**22, np.int16))
+    cells = [{"bytes": file.getvalue(), "path": None}]
+    dataset = datasets.Dataset.from_dict({"sound": cells, "caption": ["nothing"]})
+    pairs = from_datasets(dataset, {"audio": "sound", "text": "caption"})
+    assert list(pairs) == []
+    assert bad(pairs) == [
+        "row 0: its sound has 272,629,760 samples, more than the 268,435,456 that are held at once; cut it"
+    ]
+
+
+def avif() -> bytes:
+    """Without the box that says which picture it is."""
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "AVIF")
+    return file.getvalue().replace(b"pitm", b"none")
+
+
+@pytest.mark.parametrize("content", [avif(), b"DDS " + bytes(200)], ids=["avif", "dds"])
+def test_a_picture_over_which_pillow_raises_what_it_likes(content: bytes) -> None:
+    """It costs its pair alone."""
+    with pytest.raises((RuntimeError, OSError)):
+        Image.open(io.BytesIO(content))
+    pairs = from_datasets(media(content).add_column("caption", ["a dog"]), IMAGE_AND_TEXT)
+    assert list(pairs) == []
+    assert bad(pairs)[0].startswith("row 0: its picture cannot be read: ")

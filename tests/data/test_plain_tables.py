@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from m2ib import Box
 from m2ib.data import BadRow, Pair, Pairs, open_pairs
+from m2ib.data.boxes import read_boxes
 from m2ib.errors import InputError, SettingError
 
 
@@ -297,7 +298,7 @@ def test_files_that_are_not_there(tmp_path: Path, name: str) -> None:
         open_pairs(path)
     assert str(caught.value) == f"data {str(path)!r} cannot be read: No such file or directory"
     path.mkdir()
-    with pytest.raises(InputError, match="cannot be read: Is a directory"):
+    with pytest.raises(InputError, match="is a folder; name a file"):
         open_pairs(path)
 
 
@@ -353,3 +354,38 @@ def test_pairs_are_what_explain_takes(tmp_path: Path, draw: Any) -> None:
     assert (first, second) == ("image", "text")
     assert isinstance(image, Path)
     assert isinstance(text, str)
+
+
+def test_a_file_without_line_ends(tmp_path: Path) -> None:
+    """It is not read whole, for it would fill the memory."""
+    for name in ("x.csv", "x.jsonl"):
+        with (tmp_path / name).open("wb") as file:
+            file.truncate(2**26 + 9)
+        with pytest.raises(
+            InputError,
+            match=r"has a line of more than 67,108,864 characters; it is no text with a row a line$",
+        ):
+            list(open_pairs(tmp_path / name))
+
+
+def test_boxes_that_are_too_much(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    with path.open("wb") as file:
+        file.truncate(2**30 + 1)
+    with pytest.raises(
+        InputError,
+        match=r"has 1,073,741,825 bytes, more than the 1,073,741,824 that are read at once; split it$",
+    ):
+        read_boxes(path)
+    path.with_suffix(".csv").write_text('"x\n\ny",w\n1,2\n')
+    with pytest.raises(InputError, match=r"lacks the columns x, y, h, dicom_id or path; it has x y, w$"):
+        read_boxes(path.with_suffix(".csv"))
+    image, each = '{"id": 1, "file_name": "a"}', '{"image_id": 1, "bbox": [1, 2, 3, %s]}'
+    for content, said in (
+        ("[" * 10**5, "is not JSON: "),
+        (each % ("9" * 5000), "is not JSON: "),
+        (each % ("9" * 400), "holds numbers that are too large"),
+    ):
+        path.write_text(f'{{"images": [{image}], "annotations": [{content}]}}')
+        with pytest.raises(InputError, match=f"^boxes {str(path)!r} {said}"):
+            read_boxes(path)

@@ -64,7 +64,7 @@ def load(
     if image_size is not None:
         _resize(config["vision_cfg"], image_size)
         origin = {"image_size": image_size, "positions": "interpolated"}
-    module: Any = construct(Architecture(f"of {str(path)!r}", config), True, _WHO)
+    module: Any = construct(Architecture(f"of {str(path)!r}", config), True, _WHO, path)
     weights = fit_to(module, state)
     if image_size is not None:
         positions = (

@@ -12,6 +12,7 @@ import torch
 from m2ib.contract.model import Model
 from m2ib.errors import SettingError
 from m2ib.notices import warn
+from m2ib_adapters.bounds import SIDE
 from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind import weights
 from m2ib_adapters.imagebind.architecture import Architecture
@@ -88,6 +89,7 @@ def _side(image_size: Any, sizes: Architecture) -> int:
             f"imagebind: image_size={image_size!r} is not a multiple of the patch, {patch} pixels; try "
             f"{16 * patch} or {32 * patch}"
         )
+    SIDE.check("imagebind", int(image_size), f"image_size={image_size}", SettingError)
     return int(image_size)
 
 

@@ -9,6 +9,7 @@ from numbers import Integral, Real
 from typing import Any
 
 from m2ib.errors import SettingError, did_you_mean
+from m2ib_adapters.bounds import check_described
 from m2ib_adapters.towers.patches import Patches
 
 IMU_CHANNELS = 6
@@ -109,6 +110,7 @@ class Architecture:
                 raise SettingError(
                     f"imagebind: architecture has no size {str(name)!r}{hint} Known: {', '.join(known)}"
                 )
+        check_described(dict(given), "imagebind: architecture", SettingError)
         architecture = cls(**{str(name): _plain(str(name), value) for name, value in given.items()})
         architecture._check()
         return architecture

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from m2ib.errors import CheckpointError
+from m2ib.errors import CheckpointError, SettingError
 from m2ib.promises import kept_promises, promise
+from m2ib_adapters.bounds import check_module
 from m2ib_adapters.checkpoints import hub_has, loading, path_of
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.network import ImageBind
@@ -76,9 +77,10 @@ def sizes_beside(path: Path) -> dict[str, Any]:
 
     Another model's configuration, in a folder of downloads, has few of the names and is left alone.
     """
+    beside = path.parent / _CONFIG
     try:
-        content = json.loads((path.parent / _CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        content = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else None
+    except (OSError, ValueError, RecursionError):
         return {}
     known = Architecture.__dataclass_fields__
     found = (
@@ -98,6 +100,7 @@ def random(architecture: Architecture, device: torch.device, dtype: torch.dtype)
 
     The generators stay as they were.
     """
+    check_module(empty(architecture), "imagebind: architecture", None, SettingError)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _default(dtype), device:
         torch.manual_seed(_SEED)
         return ImageBind(architecture).eval()
@@ -126,6 +129,7 @@ def load(
     mis-shaped; ``resized`` is the way out where shapes differ.
     """
     module = empty(architecture)
+    check_module(module, f"{who}: architecture", None, SettingError)
     names = list(_compared(path, module, who, resized))
     at_once = _AT_ONCE if can_be_mapped(path) else len(names)
     placed: dict[str, Tensor] = {}

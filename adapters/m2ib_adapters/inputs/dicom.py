@@ -17,11 +17,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from m2ib.errors import InputError
+from m2ib.errors import InputError, decoding
 from m2ib.notices import warn
-from m2ib_adapters.inputs.dicom_files import decoded, quiet, read_dataset, short, warn_of_syntax
+from m2ib_adapters.bounds import NUMBERS, check_pixels
+from m2ib_adapters.inputs.dicom_files import decoded, quiet, read_dataset, warn_of_syntax
 from m2ib_adapters.inputs.levels import Limits
-from m2ib_adapters.inputs.media import InputFile, check_pixels
+from m2ib_adapters.inputs.media import InputFile
 from m2ib_adapters.inputs.options import check_page, saying
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -59,20 +60,15 @@ def read_dicom(
     """
     name = file.name
     dataset, guessed = read_dataset(file.path, name)
-    with quiet():
-        try:
-            frames = _check(dataset, name, kind, page)
-            stored = decoded(dataset, page or 0, name)
-            look, agreed = _look(dataset, page or 0, frames)
-            if full and str(dataset.PhotometricInterpretation) in _GREY:
-                shown, how = _full(dataset, stored)
-                how["window_ignored"] = look.get("WindowCenter") is not None or "VOILUTSequence" in look
-            else:
-                shown, how = _shown(dataset, look, stored, limits, name)
-        except InputError:
-            raise
-        except Exception as error:
-            raise InputError(f"{name} is damaged: its pixels cannot be made out: {short(error)}") from error
+    with quiet(), decoding(name, "is damaged: its pixels cannot be made out"):
+        frames = _check(dataset, name, kind, page)
+        stored = decoded(dataset, page or 0, name)
+        look, agreed = _look(dataset, page or 0, frames)
+        if full and str(dataset.PhotometricInterpretation) in _GREY:
+            shown, how = _full(dataset, stored)
+            how["window_ignored"] = look.get("WindowCenter") is not None or "VOILUTSequence" in look
+        else:
+            shown, how = _shown(dataset, look, stored, limits, name)
     if guessed:
         warn_of_syntax(dataset, name)
         how["transfer_syntax_assumed"] = dataset.file_meta.TransferSyntaxUID.name
@@ -87,9 +83,9 @@ def read_dicom(
 def _check(dataset: Any, name: str, kind: str, page: int | None) -> int:
     """How many frames there are, where the one to read is said and can be shown."""
     if not any(key in dataset for key in _PIXELS):
-        modality = dataset.get("Modality") or "unknown"
+        modality = "".join(filter(str.isalnum, str(dataset.get("Modality") or "unknown")))
         raise InputError(
-            f"{name} is a DICOM file without pixels (modality {modality}), or cut off; name an image"
+            f"{name} is a DICOM file without pixels (modality {modality:.16}), or cut off; name an image"
         )
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1 and page is None:
@@ -105,7 +101,7 @@ def _check(dataset: Any, name: str, kind: str, page: int | None) -> int:
             "save it as MONOCHROME2 or RGB, or as a PNG"
         )
     rows, columns = int(dataset.get("Rows") or 0), int(dataset.get("Columns") or 0)
-    check_pixels(name, columns, rows)
+    check_pixels(name, columns, rows, NUMBERS)
     return frames
 
 

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from m2ib.errors import AdapterError, InputError
+from m2ib.errors import AdapterError, InputError, decoding
 from m2ib.notices import warn
+from m2ib_adapters.bounds import WHOLE
 from m2ib_adapters.inputs.media import ignoring
 
 _PREAMBLE = 128  # bytes before the mark
 _MARK = b"DICM"
 _SUFFIXES = (".dcm", ".dicom")
 _FIRST_GROUPS = (0x0002, 0x0008)  # of a file without preamble: its meta header, or the data's identification
+_STEP = 2**20  # bytes
 _LAST_ELEMENT, _LONGEST = 0x0070, 256  # a first element is one of the lowest, and short
 
 
@@ -55,18 +58,35 @@ def read_dataset(path: Path, name: str) -> tuple[Any, bool]:
         raise AdapterError(
             f"{name} is a DICOM file; reading it needs pydicom: pip install 'm2ib[cxr]'"
         ) from error
-    with quiet():
+    with (
+        quiet(),
+        decoding(name, "is damaged, or cut off: its header cannot be read", reason=False),
+    ):  # it may tell who it is
+        _check_inflated(path, name)
         try:
             dataset = pydicom.dcmread(path, force=dicom_at(path, bare=True))
         except pydicom.errors.InvalidDicomError:
             raise InputError(
                 f"{name} is not a DICOM file: the mark 'DICM' is missing after its first {_PREAMBLE} bytes"
             ) from None
-        except OSError:
-            raise
-        except Exception as error:  # a damaged file makes pydicom raise anything
-            raise InputError(f"{name} is damaged, or cut off: its header cannot be read") from error
         return dataset, _complete(dataset, name)
+
+
+def _check_inflated(path: Path, name: str) -> None:
+    """Of a deflated file, which pydicom inflates at once. Raises :class:`InputError` for more than can be held."""
+    from pydicom.filereader import read_dataset as read_elements
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    with path.open("rb") as file:
+        if file.read(_PREAMBLE + len(_MARK))[_PREAMBLE:] != _MARK:
+            file.seek(0)
+        meta = read_elements(file, False, True, stop_when=lambda tag, *_: tag.group != _FIRST_GROUPS[0])
+        if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+            return
+        inflating, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while given := inflating.unconsumed_tail or file.read(_STEP):
+            size += len(inflating.decompress(given, _STEP))
+            WHOLE.check(name, size, f"at least {size:,} bytes when it is inflated")
 
 
 def _complete(dataset: Any, name: str) -> bool:
@@ -106,19 +126,17 @@ def decoded(dataset: Any, frame: int, name: str) -> np.ndarray:
                 f"{name} is compressed as {syntax.name}, which cannot be read here: "
                 "pip install 'pydicom[pixeldata,gpl-license]', or save it uncompressed"
             )
-    try:
+    what = f" ({syntax.name})" if compressed else ""
+    who, fault = name, f"is damaged, or cut off: its pixels{what} cannot be read"
+    others = "" if syntax.name.startswith("RLE") else _packages(missing)  # pydicom's own reads all of RLE
+    if others:
+        who = f"{name}:"
+        fault = (
+            f"its pixels{what} cannot be read by the decoders that are installed: they need another one, "
+            f"pip install {others}, or are damaged, or cut off"
+        )
+    with decoding(who, fault):
         return pixel_array(dataset, index=frame)
-    except Exception as error:  # a damaged file makes pydicom and its decoders raise anything
-        what = f" ({syntax.name})" if compressed else ""
-        others = "" if syntax.name.startswith("RLE") else _packages(missing)  # pydicom's own reads all of RLE
-        if others:
-            raise InputError(
-                f"{name}: its pixels{what} cannot be read by the decoders that are installed: they need another one, "
-                f"pip install {others}, or are damaged, or cut off: {short(error)}"
-            ) from error
-        raise InputError(
-            f"{name} is damaged, or cut off: its pixels{what} cannot be read: {short(error)}"
-        ) from error
 
 
 def _packages(missing: tuple[str, ...]) -> str:
@@ -138,8 +156,3 @@ def warn_of_syntax(dataset: Any, name: str) -> None:
 def quiet() -> AbstractContextManager[None]:
     """Inside, pydicom's warnings of values that are out of order are not issued: they may tell who it is."""
     return ignoring(Warning)
-
-
-def short(error: Exception) -> str:
-    """An exception's message on one line."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

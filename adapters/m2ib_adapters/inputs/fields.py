@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,12 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from m2ib.contract.inputs import Item
-from m2ib.errors import InputError
+from m2ib.errors import InputError, decoding
 from m2ib.renderers import FieldView
-from m2ib_adapters.inputs.image_files import Picture, decoding, page_of, picture_of, read_file
+from m2ib_adapters.bounds import NUMBERS, WHOLE, check_pixels
+from m2ib_adapters.inputs.image_files import Picture, page_of, picture_of, read_file, reading_picture
 from m2ib_adapters.inputs.images import ImagePreparation, Region, placed
-from m2ib_adapters.inputs.media import InputFile, called, check_pixels, input_file
+from m2ib_adapters.inputs.media import InputFile, called, input_file
 from m2ib_adapters.inputs.options import WithOptions, check_number, check_page_option, check_positive, saying
 from m2ib_adapters.inputs.tensors import array_of
 from m2ib_adapters.towers.patches import Patches
@@ -131,7 +133,7 @@ def open_field(
         )
     if values.dtype == np.bool_ or not np.issubdtype(values.dtype, np.number) or np.iscomplexobj(values):
         raise InputError(f"{name}: values are whole or floating-point numbers, not {values.dtype}")
-    check_pixels(name, values.shape[1], values.shape[0])
+    check_pixels(name, values.shape[1], values.shape[0], NUMBERS)
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
     return native, origin | picture.origin | {
         "size": [values.shape[1], values.shape[0]],
@@ -149,31 +151,43 @@ def load_array(path: Path, name: str) -> np.ndarray:
     """The array in a .npy file, or the only one in a .npz file. Raises :class:`InputError`, in the name of ``name``."""
     if not holds_array(path):
         raise InputError(f"{name} is not a numpy file; write it with numpy.save")
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        if not isinstance(loaded, np.ndarray):
-            with loaded:
-                loaded = _only(loaded, name)
-    except InputError:
-        raise
-    except Exception as error:  # a damaged file makes numpy and zipfile raise anything
-        if "Object arrays" in str(error):
-            raise InputError(
-                f"{name} holds Python objects, which may run code and are not opened; save plain numbers"
-            ) from None
-        raise InputError(f"{name} is damaged, or cut off") from error
-    if not isinstance(loaded, np.ndarray):
-        raise InputError(f"{name} is not a numpy file; write it with numpy.savez")
-    return loaded
+    with decoding(name, "is damaged, or cut off", reason=False):
+        with path.open("rb") as file:
+            if file.read(2) != b"PK":
+                file.seek(0)
+                return _array(file, name, path.stat().st_size)
+        with zipfile.ZipFile(
+            path
+        ) as archive:  # members are read one by one, so none is unpacked before it is looked at
+            members = archive.infolist()
+            if len(members) != 1:
+                names = (
+                    ", ".join(repr(member.filename.removesuffix(".npy")) for member in members[:10]) or "none"
+                )
+                raise InputError(
+                    f"{name} holds {len(members)} arrays ({names}), not one; load the right one and give the array"
+                )
+            if not members[0].filename.endswith(".npy"):
+                raise InputError(f"{name} is not a numpy file; write it with numpy.savez")
+            with archive.open(members[0]) as file:
+                return _array(file, name, members[0].file_size)
 
 
-def _only(archive: Mapping[str, Any], name: str) -> Any:
-    if len(archive) != 1:
-        names = ", ".join(map(repr, archive)) or "none"
+def _array(file: Any, name: str, there: int) -> np.ndarray:
+    """An array in numpy's own format, of which so many bytes are ``there``, its header and all."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    if dtype.hasobject:
         raise InputError(
-            f"{name} holds {len(archive)} arrays ({names}), not one; load the right one and give the array"
+            f"{name} holds Python objects, which may run code and are not opened; save plain numbers"
         )
-    return next(iter(archive.values()))
+    size = math.prod(shape) * dtype.itemsize
+    WHOLE.check(name, size, f"an array of {size:,} bytes")
+    if size > there:
+        raise ValueError(f"an array of {size:,} bytes in {there:,}")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)
 
 
 def _read(file: InputFile, who: str, page: int | None) -> Picture:
@@ -198,10 +212,10 @@ def _read_exr(path: Path, name: str) -> np.ndarray:
         import OpenEXR
     except ImportError:
         raise InputError(f"{name}: reading .exr files needs a package; run `pip install OpenEXR`") from None
-    try:
+    with decoding(name):
+        (left, top), (right, bottom) = OpenEXR.File(str(path), header_only=True).header()["dataWindow"]
+        check_pixels(name, int(right) - int(left) + 1, int(bottom) - int(top) + 1, NUMBERS)
         channels = OpenEXR.File(str(path), separate_channels=True).channels()
-    except (OSError, RuntimeError, ValueError) as error:
-        raise InputError(f"{name} is damaged and cannot be decoded: {error}") from error
     arrays = {name: np.asarray(channel.pixels) for name, channel in channels.items()}
     first = next(iter(arrays.values()))
     chosen = next((arrays[name] for name in ("Z", "depth", "Y") if name in arrays), first)
@@ -217,7 +231,7 @@ def _values(picture: Picture, name: str, grey: bool) -> np.ndarray:
     """A picture as an array, upright."""
     values = picture.pixels
     if isinstance(values, Image.Image):
-        with decoding(name):
+        with reading_picture(name):
             upright = ImageOps.exif_transpose(values)
             if upright.mode in ("1", "LA", "La"):
                 upright = upright.convert("L")

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.errors import InputError
+from m2ib.errors import InputError, decoding
 from m2ib.notices import warn
-from m2ib_adapters.inputs.media import MAX_PIXELS, InputFile, optional, too_large
+from m2ib_adapters.bounds import PIXELS, check_pixels
+from m2ib_adapters.inputs.media import InputFile, optional
 
 _ONLY_FILES = {"protocol_whitelist": "file"}  # a playlist must not reach into the network
 _USUAL_RATE = 25.0  # frames a second, of a file that gives neither times nor a rate
@@ -61,7 +62,7 @@ class FilmFile:
         """Reads the file once, decoding nothing. Raises :class:`InputError`."""
         av = optional("av", "video")
         name = file.name
-        with _opened(file.path, name) as (container, stream):
+        with decoding(name), _opened(file.path, name) as (container, stream):
             form = f"{container.format.name} {stream.codec_context.name}"
             rate = float(stream.average_rate or stream.guessed_rate or 0)
             unit = float(stream.time_base)
@@ -100,15 +101,12 @@ class FilmFile:
 
         Warns where a frame is damaged and a neighbour stands in. Raises :class:`InputError`.
         """
-        av = optional("av", "video")
-        try:
-            with _opened(self.file.path, self.name) as (container, stream):
-                found = self._by_stamp if self.stamps else self._by_count
-                for number, frame in found(container, stream, numbers):
-                    picture = _picture(frame)  # (H, W, 3)
-                    yield number, np.rot90(picture, round(frame.rotation / 90))  # counter-clockwise, as there
-        except av.FFmpegError as error:
-            raise InputError(f"{self.name} is damaged and cannot be decoded: {error.strerror}") from None
+        with decoding(self.name), _opened(self.file.path, self.name) as (container, stream):
+            found = self._by_stamp if self.stamps else self._by_count
+            for number, frame in found(container, stream, numbers):
+                check_pixels(self.name, frame.width, frame.height)  # need not be what the file says first
+                picture = _picture(frame)  # (H, W, 3)
+                yield number, np.rot90(picture, round(frame.rotation / 90))  # counter-clockwise, as there
 
     def _by_stamp(self, container: Any, stream: Any, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
         cursor = _Cursor(container, stream, self.keys)
@@ -253,6 +251,6 @@ def _opened(path: Path, name: str) -> Iterator[tuple[Any, Any]]:
         stream = streams[0]
         if stream.codec_context is None:
             raise InputError(f"{name}: there is no decoder for its pictures; convert it to MP4")
-        if stream.width * stream.height > MAX_PIXELS:
-            raise too_large(name, f"frames of {stream.width}x{stream.height} pixels")
+        check_pixels(name, stream.width, stream.height)
+        stream.codec_context.options = {"max_pixels": str(PIXELS.limit)}
         yield container, stream

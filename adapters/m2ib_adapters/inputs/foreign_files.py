@@ -27,6 +27,10 @@ _KINDS = (  # (where, what stands there, what it is)
 )
 _NO_MEDIA = (
     (b"MThd", "MIDI, notes without a sound; render it to WAV first"),
+    (
+        b"\xf0\x7e",
+        "a MIDI sample dump (SDS), over which libsndfile writes into the output; convert it to WAV first",
+    ),
     (b"version https://git-lfs", "a pointer of Git LFS; fetch the file itself, with git lfs pull"),
     (b"<!doctype", "a web page, not a sound; fetch the file itself"),
     (b"<html", "a web page, not a sound; fetch the file itself"),

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageFile, TiffImagePlugin, UnidentifiedImageError
+from PIL import Image, TiffImagePlugin, UnidentifiedImageError
 
-from m2ib.errors import InputError, M2IBError
+from m2ib.errors import InputError, decoding, one_line
 from m2ib.notices import warn
+from m2ib_adapters.bounds import NUMBERS, PAGES, PIXELS, check_pixels
 from m2ib_adapters.inputs.dicom import read_dicom
 from m2ib_adapters.inputs.dicom_files import dicom_at
 from m2ib_adapters.inputs.levels import Limits, Told
-from m2ib_adapters.inputs.media import InputFile, check_pixels, ignoring, too_large
+from m2ib_adapters.inputs.media import InputFile, ignoring
 from m2ib_adapters.inputs.options import check_page, saying
 
 _OTHER_BYTE = {"16B": "16L", "16L": "16B", "16N": "16B" if sys.byteorder == "little" else "16L"}
@@ -54,17 +55,18 @@ def read_file(
     limits, full  for a DICOM, see :func:`m2ib_adapters.inputs.dicom.read_dicom`
     """
     path, name = file.path, file.name
-    with decoding(name):
+    with reading_picture(name):
         if dicom_at(path):
             return Picture(*read_dicom(file, kind, page, limits, full))
         try:
-            opened = _opened(path)
+            content = opened(path)
         except UnidentifiedImageError:
             if not dicom_at(path, bare=True):
                 raise
             return Picture(*read_dicom(file, kind, page, limits, full))
-        with opened as image:
-            check_pixels(name, image.width, image.height)
+        with content as image:
+            _check(image, name, kind)
+            check_pages(image, name)
             if image.format == "FITS" and _codec(image) == "raw":
                 return _fits(path, image, name, kind, page)
             origin = _turned_to(image, name, kind, page)
@@ -77,7 +79,9 @@ def read_file(
 
 def picture_of(image: Image.Image, name: str, kind: str, page: int | None) -> Picture:
     """A PIL image, at the page where it stands or at the one that is asked for."""
-    with decoding(name):
+    with reading_picture(name):
+        _check(image, name, kind)
+        check_pages(image, name)
         before = image.tell()
         if page is None and (before or getattr(image, "n_frames", 1) == 1):
             pixels = _loaded(image)
@@ -102,27 +106,21 @@ def page_of(array: np.ndarray, name: str, kind: str, page: int | None) -> tuple[
 
 
 @contextmanager
-def decoding(name: str) -> Iterator[None]:
-    """Whatever PIL raises over a file becomes one :class:`InputError`, in the name of ``name``."""
-    try:
-        yield
-    except (M2IBError, Warning):
-        raise
-    except Image.DecompressionBombError as error:  # its message begins with the number of pixels
-        count = int(next(iter(re.findall(r"\d+", str(error))), 0))
-        raise too_large(name, f"{count:,} pixels") from None
-    except UnidentifiedImageError:
-        raise InputError(f"{name} is not in an image format that can be read") from None
-    except NotImplementedError as error:
-        what = " ".join(str(error).split()) or "its kind of pixels"
-        raise InputError(
-            f"{name} is written in a way that Pillow cannot read ({what}); save it as PNG"
-        ) from error
-    except Exception as error:  # odd files make Pillow's parsers raise anything
-        what = " ".join(str(error).split())[:200]
-        odd = not isinstance(error, (OSError, SyntaxError, ValueError, EOFError))
-        what = f"{type(error).__name__} {what}".strip() if odd or not what else what
-        raise InputError(f"{name} is damaged and cannot be decoded: {what}") from error
+def reading_picture(name: str) -> Iterator[None]:
+    """:func:`m2ib.errors.decoding`, with a line of their own for what Pillow often says."""
+    with decoding(name):
+        try:
+            yield
+        except Image.DecompressionBombError as error:  # its message begins with the number of pixels
+            PIXELS.check(name, int(next(iter(re.findall(r"\d+", str(error))), 0)))
+            raise
+        except UnidentifiedImageError:
+            raise InputError(f"{name} is not in an image format that can be read") from None
+        except NotImplementedError as error:
+            what = one_line(error) if str(error) else "its kind of pixels"
+            raise InputError(
+                f"{name} is written in a way that Pillow cannot read ({what}); save it as PNG"
+            ) from error
 
 
 def _turned_to(image: Image.Image, name: str, kind: str, page: int | None) -> dict[str, Any]:
@@ -138,6 +136,7 @@ def _turned_to(image: Image.Image, name: str, kind: str, page: int | None) -> di
             f"{saying(kind, 'page', 0)}"
         )
     image.seek(page or 0)
+    _check(image, name, kind)
     return {"page": page or 0, "pages": pages}
 
 
@@ -153,9 +152,46 @@ def _is_another(image: Image.Image, number: int) -> bool:
     return image.size == first
 
 
-def _opened(path: Path) -> ImageFile.ImageFile:
-    with ignoring(Image.DecompressionBombWarning):  # our own limit follows
-        return Image.open(path)
+def opened(path: Path, formats: tuple[str, ...] | None = None) -> Any:
+    """A file as Pillow opens it, in one of these formats."""
+    with ignoring(Image.DecompressionBombWarning):  # one thread at a time; our own bound follows
+        before, wanted = Image.MAX_IMAGE_PIXELS, PIXELS.limit // 2  # Pillow opens twice as many
+        if before is not None and wanted > before:
+            Image.MAX_IMAGE_PIXELS = wanted
+        try:
+            return Image.open(path, formats=formats)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _check(image: Image.Image, name: str, kind: str) -> None:
+    """Of what is open and not yet decoded. Raises :class:`InputError`."""
+    if image.format == "EPS":  # Pillow hands it to Ghostscript
+        raise InputError(f"{name} is PostScript, which is a program and is not run; save it as PNG")
+    check_pixels(name, image.width, image.height, PIXELS if kind == "image" else NUMBERS)
+
+
+def check_pages(image: Any, name: str) -> None:
+    """Of a TIFF, before Pillow counts them, each by going through all before it. Raises :class:`InputError`.
+
+    A page is the number of its entries, 12 bytes for each, and the place of the next page; in BigTIFF 20, and all in 8 bytes.
+    """
+    if image.format != "TIFF" or image.fp is None:
+        return
+    file, before = image.fp, image.fp.tell()
+    file.seek(0)
+    head = file.read(16)
+    order: Any = "little" if head[:2] == b"II" else "big"
+    big = int.from_bytes(head[2:4], order) == 43
+    few, long, entry = (8, 8, 20) if big else (2, 4, 12)
+    place, seen = int.from_bytes(head[8:] if big else head[4:8], order), set[int]()
+    while place and place not in seen:
+        seen.add(place)
+        PAGES.check(name, len(seen), f"more than {PAGES.limit:,} pages")
+        file.seek(place)
+        file.seek(entry * int.from_bytes(file.read(few), order), 1)
+        place = int.from_bytes(file.read(long), order)
+    file.seek(before)
 
 
 def _loaded(image: Any) -> Image.Image | np.ndarray:
@@ -203,10 +239,10 @@ def _significant_bits(path: Path) -> int:
     with path.open("rb") as file:
         file.seek(_PNG_MARK)
         while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
-            content = file.read(int.from_bytes(head[:4], "big"))
-            if head[4:] == b"sBIT" and content and content[0] > 8:
+            content = file.read(1) if head[4:] == b"sBIT" else b""
+            if content and content[0] > 8:
                 return content[0]
-            file.seek(4, 1)  # the check sum
+            file.seek(int.from_bytes(head[:4], "big") - len(content) + 4, 1)  # and the check sum
     return 16
 
 
@@ -245,7 +281,7 @@ def _below(image: Image.Image, level: int) -> bool:
 
 def _both_bytes(path: Path, upper: Image.Image, page: int, name: str) -> np.ndarray:
     """(H, W, channels) uint16 of a file whose upper bytes were read."""
-    with _opened(path) as image:
+    with opened(path) as image:
         image.seek(page)
         planes = getattr(image, "tag_v2", {}).get(_PLANES) == 2 and _codec(image) == "libtiff"
         _turn_bytes(image, lower=True)

@@ -16,7 +16,7 @@ from m2ib.contract.layout import Axis, Layout, even_axis
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import ImageView
-from m2ib_adapters.inputs.image_files import Picture, decoding, page_of, picture_of, read_file
+from m2ib_adapters.inputs.image_files import Picture, page_of, picture_of, read_file, reading_picture
 from m2ib_adapters.inputs.media import called, input_file
 from m2ib_adapters.inputs.options import WithOptions, check_number, check_page_option
 from m2ib_adapters.inputs.rgb import checked_array, to_rgb
@@ -256,7 +256,7 @@ def open_image(
             f"image: cannot use a {type(raw).__name__}; "
             "give a path, bytes, a PIL image, an array (H, W, 3) or a tensor"
         )
-    with decoding(name):
+    with reading_picture(name):
         rgb, levels = to_rgb(picture, (None, None) if "dicom" in picture.origin else limits, name)
     return rgb, origin | picture.origin | levels | {"size": [rgb.width, rgb.height]}
 

@@ -20,17 +20,16 @@ from threading import RLock
 from typing import Any
 
 from m2ib.contract.layout import Axis
-from m2ib.errors import AdapterError, InputError
-from m2ib.paths import local_path, url_fault
+from m2ib.errors import AdapterError, InputError, M2IBError, one_line
+from m2ib.paths import file_fault, local_path, url_fault
+from m2ib_adapters.bounds import BYTES, WHOLE
 from m2ib_adapters.files import sha256
 
 _FAULTS: dict[type[Exception], str] = {
     FileNotFoundError: "does not exist; check the path",
-    IsADirectoryError: "is a folder; name a file",
     PermissionError: "cannot be read: permission denied",
 }
 _LONGEST_NAME = 300  # characters in a message
-MAX_PIXELS = 178_956_970  # 0.5 GiB of RGB
 
 
 class Turn:
@@ -131,14 +130,17 @@ def existing_file(raw: str | PathLike[str], kind: str) -> Path:
         raise InputError(f"{kind} '' is empty; give a path")
     path, name = local_path(raw), called(raw, kind)
     try:
-        path.open("rb").close()
+        fault = file_fault(path)
+        if fault is None:
+            path.open("rb").close()
+            size = path.stat().st_size
     except (OSError, ValueError) as error:
-        url = url_fault(raw)
-        if url is not None:
-            raise InputError(f"{name} {url}") from None
-        raise InputError(f"{name} {_FAULTS.get(type(error), f'cannot be read: {error}')}") from None
-    if path.is_file() and not path.stat().st_size:
+        fault = url_fault(raw) or _FAULTS.get(type(error), f"cannot be read: {error}")
+    if fault is not None:
+        raise InputError(f"{name} {fault}")
+    if not size:
         raise InputError(f"{name} is empty: the file holds 0 bytes")
+    BYTES.check(name, size)
     return path
 
 
@@ -162,22 +164,36 @@ def _content(file: Any, name: str) -> bytes:
         place = file.tell() if rewinds else 0
         if rewinds:
             file.seek(0)
-        content = file.read()
+        content = _read(file, WHOLE.limit + 1)
         if rewinds:
             file.seek(place)
     except io.UnsupportedOperation:
         raise InputError(
             f"{name} is not open for reading; open it for bytes, as in open(path, 'rb')"
         ) from None
+    except M2IBError:
+        raise
     except Exception as error:  # an open file may be anybody's
-        raise InputError(f"{name} cannot be read from its open file: {error}") from error
+        raise InputError(f"{name} cannot be read from its open file: {one_line(error)}") from error
     if isinstance(content, str):
         raise as_text
     if not isinstance(content, bytes):
         raise InputError(f"{name}: its open file gives {type(content).__name__}, not bytes")
+    WHOLE.check(name, len(content), f"at least {len(content):,} bytes")
     if not content and not rewinds:
         raise InputError(f"{name} is empty: its stream holds nothing, or was read before")
     return content
+
+
+def _read(file: Any, most: int) -> Any:
+    """All that a file gives, at most so many bytes; what is no bytes as it is."""
+    parts, left = [], most
+    while left and (part := file.read(left)):  # what is not buffered gives less at a time
+        if not isinstance(part, bytes):
+            return part
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts) if parts or isinstance(part, bytes) else part
 
 
 def _copied(content: bytes, name: str, own: str, given_as: str, kind: str) -> InputFile:
@@ -211,16 +227,3 @@ def clip_starts(duration: float, seconds: float, clips: int) -> list[Fraction]:
 def counted_clips(count: int) -> Axis:
     """The axis of clips of which nobody knows where they lie: they are counted."""
     return Axis("clip", "clips", tuple((float(n), n + 1.0) for n in range(count)))
-
-
-def check_pixels(name: str, width: int, height: int) -> None:
-    """Raises :class:`InputError` for an image of more than :data:`MAX_PIXELS`."""
-    if width * height > MAX_PIXELS:
-        raise too_large(name, f"{width}x{height} pixels")
-
-
-def too_large(name: str, size: str) -> InputError:
-    """The error for an image of more than :data:`MAX_PIXELS`, with which a small file could fill the memory."""
-    return InputError(
-        f"{name} has {size}, more than the {MAX_PIXELS:,} that are safe to open; make it smaller"
-    )

@@ -13,9 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from m2ib.errors import InputError
+from m2ib_adapters.bounds import check_described
 from m2ib_adapters.checkpoints import image_processor_config
 from m2ib_adapters.inputs.images import ImagePreparation, Region, warn_of_little
 from m2ib_adapters.inputs.options import is_number
+from m2ib_adapters.without_code import without_code
 
 _LONGEST = 100  # an image longer than so many of its short sides is cut to them first; all see but its centre
 _TRIED = ((5, 7), (7, 5))
@@ -96,8 +98,11 @@ def image_processor(source: str, options: Mapping[str, Any], *, pillow: bool = T
     given = image_processor_config(source, options)
     if not given:
         return None
+    check_described(given, f"checkpoint {source!r}: its image processor")
     try:
-        processor = AutoImageProcessor.from_pretrained(source, backend="pil" if pillow else None, **options)
+        processor = without_code(
+            AutoImageProcessor.from_pretrained, source, backend="pil" if pillow else None, **options
+        )
     except (TypeError, ValueError) as error:
         raise ValueError(f"its image processor cannot be made ({error}): it has {_kept(given)}") from error
     known = set(type(processor).valid_kwargs.__annotations__)
@@ -116,9 +121,7 @@ def with_pillow(processor: Any) -> Any:
 
     with TemporaryDirectory() as folder:
         processor.save_pretrained(folder)
-        return AutoImageProcessor.from_pretrained(
-            folder, backend="pil", local_files_only=True, trust_remote_code=False
-        )
+        return without_code(AutoImageProcessor.from_pretrained, folder, backend="pil", local_files_only=True)
 
 
 def processed_images(processor: Any, side: int, channels: int) -> ProcessedImages:

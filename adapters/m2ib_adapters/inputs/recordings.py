@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from m2ib.errors import InputError
+from m2ib.errors import InputError, decoding
 from m2ib.notices import warn
+from m2ib_adapters.bounds import COLUMNS, MEASURED, ROWS, TEXT
 from m2ib_adapters.inputs.fields import holds_array, load_array
-from m2ib_adapters.inputs.media import input_file
+from m2ib_adapters.inputs.media import InputFile, input_file
 from m2ib_adapters.inputs.motion_columns import SENSORS, TRACES, find_motion, unit_of, words_of
 from m2ib_adapters.inputs.motion_times import find_times
 from m2ib_adapters.inputs.tensors import array_of
@@ -58,22 +59,8 @@ def open_recording(raw: Any, *, timed: bool = True) -> tuple[MotionRecording, di
     """
     file = input_file(raw, "imu")
     if file is not None:
-        path, name, suffix = file.path, file.name, file.path.suffix.lower()
-        if "given_as" in file.origin and suffix not in (*_ARRAYS, *_TABLES):  # a name says nothing then
-            suffix = _ARRAYS[0] if holds_array(path) else _TABLES[0]
-        if suffix in _ARRAYS:
-            recording = _from_array(load_array(path, name), name, timed)
-        elif suffix in _TABLES:
-            recording = _read_table(path, name, timed)
-        else:
-            raise InputError(
-                f"{name}: cannot read {suffix or 'a file without an ending'}; give a .csv or .npy file"
-            )
-        columns = {
-            "columns": list(recording.columns),
-            **({"bridged": dict(recording.bridged)} if recording.bridged else {}),
-        }
-        return recording, file.origin | columns
+        with decoding(file.name, "cannot be read"):
+            return _read_file(file, timed)
     if isinstance(raw, Tensor):
         raw = array_of(raw)
     if isinstance(raw, np.ndarray):
@@ -84,7 +71,27 @@ def open_recording(raw: Any, *, timed: bool = True) -> tuple[MotionRecording, di
     )
 
 
+def _read_file(file: InputFile, timed: bool) -> tuple[MotionRecording, dict[str, Any]]:
+    path, name, suffix = file.path, file.name, file.path.suffix.lower()
+    if "given_as" in file.origin and suffix not in (*_ARRAYS, *_TABLES):  # a name says nothing then
+        suffix = _ARRAYS[0] if holds_array(path) else _TABLES[0]
+    if suffix in _ARRAYS:
+        recording = _from_array(load_array(path, name), name, timed)
+    elif suffix in _TABLES:
+        recording = _read_table(path, name, timed)
+    else:
+        raise InputError(
+            f"{name}: cannot read {suffix or 'a file without an ending'}; give a .csv or .npy file"
+        )
+    columns = {
+        "columns": list(recording.columns),
+        **({"bridged": dict(recording.bridged)} if recording.bridged else {}),
+    }
+    return recording, file.origin | columns
+
+
 def _from_array(array: np.ndarray, who: str, timed: bool) -> MotionRecording:
+    MEASURED.check(who, array.size * max(1, len(array.dtype.names or ())))
     if array.dtype.names:
         names = array.dtype.names
         flat = array.reshape(-1)
@@ -107,6 +114,7 @@ def _from_array(array: np.ndarray, who: str, timed: bool) -> MotionRecording:
 
 def _read_table(path: Path, who: str, timed: bool) -> MotionRecording:
     lines = [(at, line) for at, line in enumerate(_text(path, who).splitlines(), 1) if line.strip()]
+    ROWS.check(who, len(lines))
     lines = [(at, line) for at, line in lines if not line.lower().lstrip('"').startswith("sep=")]
     table = [(at, line) for at, line in lines if not line.startswith(_COMMENTS)]
     comments = [line for at, line in lines if line.startswith(_COMMENTS) and table and at < table[0][0]]
@@ -122,6 +130,7 @@ def _read_table(path: Path, who: str, timed: bool) -> MotionRecording:
         header = [name.strip() for name in next(reader)]
         while header and not header[-1]:
             header.pop()
+        COLUMNS.check(who, len(header))
         numbers, rows = [], []
         for row in reader:
             while len(row) > len(header) and not row[-1].strip():
@@ -155,11 +164,10 @@ def _read_table(path: Path, who: str, timed: bool) -> MotionRecording:
 
 
 def _text(path: Path, who: str) -> str:
+    TEXT.check(who, path.stat().st_size)
+    data = path.read_bytes()
     try:
-        data = path.read_bytes()
         return data.decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{who} cannot be read as text: {error}") from error
     except UnicodeDecodeError as error:
         if b"\0" in data:
             raise InputError(f"{who} cannot be read as text: {error}") from error

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from m2ib.errors import InputError
+from m2ib_adapters.bounds import check_pixels
 from m2ib_adapters.inputs.image_files import Picture
 from m2ib_adapters.inputs.levels import Limits, levels_of
-from m2ib_adapters.inputs.media import check_pixels
 from m2ib_adapters.inputs.options import saying
 
+_AT_ONCE = 2**22  # values
 _DEEP = (np.uint16, np.int16, np.int32, np.uint32)
 
 
@@ -54,16 +56,24 @@ def to_rgb(picture: Picture, limits: Limits, name: str) -> tuple[Image.Image, di
         elif limits != (None, None):
             image = np.asarray(_flat(image))
     if isinstance(image, np.ndarray):
-        if not np.isfinite(image).all():
+        if np.issubdtype(image.dtype, np.floating) and not np.isfinite(image).all():
             raise InputError(f"{name}: holds NaN or infinite values")
         colours = image if image.ndim == 2 else image[..., :3]
         found = levels_of(colours, picture.told, name, minimum=limits[0], maximum=limits[1])
-        shown = np.round(found.shares(colours) * 255).astype(np.uint8)
-        if image.ndim == 3 and image.shape[2] == 4:
-            alpha = np.round((image[..., 3:] / found.white).clip(0, 1) * 255).astype(np.uint8)
-            shown = np.concatenate([shown, alpha], -1)
+        shown = np.empty(image.shape, np.uint8)
+        for rows in _rows(image):
+            shares = found.shares(image[rows])
+            if image.ndim == 3 and image.shape[2] == 4:
+                shares[..., 3] = (image[rows][..., 3] / found.white).clip(0, 1)
+            shown[rows] = np.round(shares * 255)
         image, levels = Image.fromarray(np.ascontiguousarray(shown)), {"levels": found.origin}
     return _flat(image), levels
+
+
+def _rows(image: np.ndarray) -> Iterator[slice]:
+    """Some at a time: what is computed with them takes eight bytes a value."""
+    step = max(1, _AT_ONCE * len(image) // image.size)
+    return (slice(start, start + step) for start in range(0, len(image), step))
 
 
 def _flat(image: Image.Image) -> Image.Image:

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from m2ib.errors import InputError
+from m2ib.errors import InputError, decoding
 from m2ib.notices import warn
+from m2ib_adapters.bounds import SAMPLES, WHOLE
 from m2ib_adapters.inputs.cut_files import warn_if_cut, warn_of_no_end
 from m2ib_adapters.inputs.foreign_files import foreign
 from m2ib_adapters.inputs.media import InputFile, input_file, optional
 from m2ib_adapters.inputs.mp3_files import scan
-from m2ib_adapters.inputs.sounds import BLOCK, Sound, sound_of_array
+from m2ib_adapters.inputs.sounds import BLOCK, HIGHEST_RATE, Sound, sound_of_array
 
 _UNKNOWN = 2**62  # libsndfile says so many samples where a file does not say how many it holds
 _OF_FILMS = (".mp4", ".m4a", ".m4v", ".mkv", ".mka", ".mov", ".webm", ".avi", ".aac", ".wma", ".wmv")
@@ -37,7 +38,8 @@ def open_sound(raw: Any) -> Sound:
     """
     file = input_file(raw, "audio")
     if file is not None:
-        sound = _open_file(file)
+        with decoding(file.name):
+            sound = _open_file(file)
     elif isinstance(raw, (tuple, list)) and len(raw) == 2 and isinstance(raw[0], (np.ndarray, Tensor)):
         sound = sound_of_array(raw[0], raw[1])
     else:
@@ -76,19 +78,18 @@ def _open_file(file: InputFile) -> Sound:
     except TypeError:  # a name ending in .raw
         raise InputError(f"{name} has no header; read it yourself and give (waveform, rate)") from None
     guessed = not form or "MPEG" in form  # of its length, from the first frame's
+    if guessed:
+        WHOLE.check(name, path.stat().st_size)
     mp3 = scan(path.read_bytes()) if guessed else None
 
     def opened() -> Any:
         return soundfile.SoundFile(str(file.path) if mp3 is None else mp3.stream(path.read_bytes()))
 
     def blocks() -> Iterator[np.ndarray]:
-        try:
-            with opened() as sound:
-                step = max(1, BLOCK // sound.channels)
-                while len(block := sound.read(step, dtype="float32", always_2d=True)):
-                    yield np.ascontiguousarray(block.T)  # (channels, n)
-        except soundfile.LibsndfileError as error:
-            raise failed(error) from None
+        with decoding(name), opened() as sound:
+            step = max(1, BLOCK // sound.channels)
+            while len(block := sound.read(step, dtype="float32", always_2d=True)):
+                yield np.ascontiguousarray(block.T)  # (channels, n)
 
     try:
         with opened() as sound:
@@ -96,6 +97,12 @@ def _open_file(file: InputFile) -> Sound:
             form = form or f"{sound.format} {sound.subtype}"
     except soundfile.LibsndfileError as error:
         raise failed(error) from None
+    if not 1 <= rate <= HIGHEST_RATE:
+        raise InputError(
+            f"{name} is damaged: it has {rate:,} samples a second, and there are {HIGHEST_RATE:,} at most"
+        )
+    if samples <= _UNKNOWN:
+        SAMPLES.check(name, samples * channels)
     there = sum(block.shape[1] for block in blocks()) if guessed else samples
     if guessed and (mp3 is None or samples - there <= _ROUNDED * mp3.samples):
         samples = there

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from m2ib.errors import InputError
+from m2ib_adapters.bounds import HELD
 from m2ib_adapters.inputs.options import positive_number
 from m2ib_adapters.inputs.resampling import Range
 from m2ib_adapters.inputs.tensors import array_of
@@ -18,7 +19,7 @@ from m2ib_adapters.inputs.tensors import array_of
 BLOCK = 2**20  # samples that are read at a time, over all channels
 _COLUMNS = 1000  # of the envelope
 _MOST_CHANNELS = 64  # of an array: more is a batch, or an array that wants transposing
-_HIGHEST_RATE = 10_000_000
+HIGHEST_RATE = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class Sound:
 
         Raises :class:`InputError` for a sound that ends early, and for samples that are not finite.
         """
+        HELD.check(self.name, self.channels * sum(stop - start for start, stop in ranges))
         parts = [np.zeros((self.channels, stop - start), np.float32) for start, stop in ranges]
         edges = np.arange(min(_COLUMNS, self.samples) + 1) * self.samples // min(_COLUMNS, self.samples)
         low, high = np.full(len(edges) - 1, np.inf, np.float32), np.full(len(edges) - 1, -np.inf, np.float32)
@@ -99,8 +101,8 @@ class Reading:
 def sound_of_array(waveform: np.ndarray | Tensor, rate: Any) -> Sound:
     """(samples,) or (channels, samples), floating point in [-1, 1], int16 or int32. Raises :class:`InputError`."""
     number = positive_number(rate, "audio: the rate, in samples a second,")
-    if number != int(number) or number > _HIGHEST_RATE:
-        raise InputError(f"audio: the rate is a whole number up to {_HIGHEST_RATE:,} a second, not {rate!r}")
+    if number != int(number) or number > HIGHEST_RATE:
+        raise InputError(f"audio: the rate is a whole number up to {HIGHEST_RATE:,} a second, not {rate!r}")
     array = array_of(waveform) if isinstance(waveform, Tensor) else waveform
     if array.ndim == 1:
         array = array[None]  # (1, samples)

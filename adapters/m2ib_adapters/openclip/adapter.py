@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from m2ib.contract.model import Model
-from m2ib.errors import CheckpointError, SettingError
+from m2ib.errors import CheckpointError, SettingError, decoding
 from m2ib.notices import warn
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.images import ImagePreparation, Preparation
@@ -25,6 +25,9 @@ from m2ib_adapters.openclip.text_towers import text_tower
 from m2ib_adapters.openclip.transform import transformed_images
 from m2ib_adapters.openclip.weights import construct, load_weights
 from m2ib_adapters.towers.text import text_encoder
+from m2ib_adapters.without_code import without_code
+
+_TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # any other goes on to what can run code
 
 
 def load(
@@ -79,7 +82,7 @@ def load(
     tag = (chosen.tag if chosen else None) or {}
     if quick_gelu is None:  # open_clip's entries say which weights were trained with it
         quick_gelu = bool(source.config.get("quick_gelu") or tag.get("quick_gelu"))
-    module: Any = construct(source, quick_gelu)
+    module: Any = construct(source, quick_gelu, weights=chosen.path if chosen else None)
     if chosen is None:
         warn(
             f"open-clip: architecture {source.label} was loaded without a checkpoint; its weights are random",
@@ -165,11 +168,8 @@ def _named_tokenizer(name: str, context: int, options: dict[str, Any]) -> Coder:
     """Raises :class:`SettingError` for one that cannot be had."""
     from open_clip.tokenizer import HFTokenizer
 
-    try:
-        return coder(HFTokenizer(name, context_length=context, **options))
-    except (OSError, ValueError, ImportError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise SettingError(f"open-clip: tokenizer {name!r} cannot be loaded: {reason}") from error
+    with decoding(f"open-clip: tokenizer {name!r}", "cannot be loaded", error=SettingError):
+        return coder(without_code(HFTokenizer, name, context_length=context, **options))
 
 
 def build(
@@ -208,10 +208,17 @@ def _coder(source: Architecture, override: Any, context_length: int) -> Coder:
     from open_clip.tokenizer import SimpleTokenizer
 
     text = source.config["text_cfg"]
-    options = dict(text.get("tokenizer_kwargs") or {})
     if override is not None and not isinstance(override, (str, PathLike)):
         return _given_tokenizer(override)
     name = str(override or text.get("hf_tokenizer_name") or "")
+    given = dict(text.get("tokenizer_kwargs") or {})
+    options = {key: value for key, value in given.items() if key in _TOKENIZER_OPTIONS}
+    if override is None and options != given:
+        strange = ", ".join(repr(key) for key in given if key not in options)
+        raise CheckpointError(
+            f"open-clip: architecture {source.label}: its tokenizer_kwargs hold {strange:.80}, and only "
+            f"{', '.join(_TOKENIZER_OPTIONS)} are followed; name a tokenizer or its folder with tokenizer="
+        )
     if not name:
         return coder(SimpleTokenizer(context_length=context_length, **options))
     if text.get("tokenizer_mode"):

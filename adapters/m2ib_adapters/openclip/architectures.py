@@ -11,7 +11,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from m2ib.errors import CheckpointError, SettingError
+from m2ib.errors import CheckpointError, SettingError, decoding
+from m2ib_adapters.bounds import TEXT
 from m2ib_adapters.checkpoints import loading, path_of
 
 _HUB = "hf-hub:"
@@ -137,12 +138,10 @@ def _from_hub(name: str) -> Architecture:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    try:
+    who = f"open-clip: architecture {str(path)!r}"
+    TEXT.check(who, path.stat().st_size, error=SettingError)
+    with decoding(who, "cannot be read as JSON", error=SettingError):
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SettingError(
-            f"open-clip: architecture {str(path)!r} cannot be read as JSON: {error}"
-        ) from error
     if not isinstance(content, dict):
         raise SettingError(f"open-clip: architecture {str(path)!r} does not hold a JSON object")
     return content

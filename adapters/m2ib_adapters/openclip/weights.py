@@ -3,39 +3,68 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import nn
 
-from m2ib.errors import CheckpointError, SettingError
+from m2ib.errors import CheckpointError, SettingError, decoding
+from m2ib_adapters.bounds import check_described, check_weights
 from m2ib_adapters.checkpoints import hub_has, loading
 from m2ib_adapters.openclip.architectures import CONFIG_FILE, WEIGHT_FILES, Architecture, ChosenArchitecture
 from m2ib_adapters.state_dicts import differences, found_in, listed, read_state
+from m2ib_adapters.without_code import without_code
 
 _SEED = 0  # of the weights that a checkpoint then replaces; of all of them when there is none
 _ELSEWHERE = "; positions for images of another size are interpolated with image_size="
 _NOT_WEIGHTS = ("input_resolution", "context_length", "vocab_size")  # numbers in OpenAI's files
 
 
-def construct(architecture: Architecture, quick_gelu: bool, who: str = "open-clip") -> nn.Module:
+def construct(
+    architecture: Architecture, quick_gelu: bool, who: str = "open-clip", weights: Path | None = None
+) -> nn.Module:
     """The module in float32 on the CPU, seeded; nothing is downloaded for its towers.
 
-    who  the adapter that errors speak of, here and below
+    who      the adapter that errors speak of, here and below
+    weights  the file that it is to hold the weights of
 
-    Raises :class:`SettingError` for a configuration that open_clip's constructors do not take.
+    Raises :class:`SettingError` for a configuration that open_clip's constructors do not take, or is too large.
     """
+    label = f"{who}: architecture {architecture.label}"
+    config = deepcopy(architecture.config)
+    check_described(config, label, SettingError)
+    if name := config["vision_cfg"].get("timm_model_name"):
+        config["vision_cfg"]["timm_model_pretrained"] = False
+        if ":" in str(name):
+            raise SettingError(f"{label} names the image tower {name!r:.80}, and only timm's own are built")
+    if not config["text_cfg"].get("hf_model_name"):
+        return _built(config, quick_gelu, label, weights)
+    with TemporaryDirectory() as folder:
+        _describe_text_tower(config["text_cfg"], architecture.folder, Path(folder), label)
+        return _built(config, quick_gelu, label, weights)
+
+
+def _describe_text_tower(text: dict[str, Any], beside: Path | None, folder: Path, label: str) -> None:
+    """Have open_clip read transformers' description of a text tower in ``folder``, where no code is named: it would run it."""
+    from transformers import AutoConfig, PreTrainedConfig
+
+    name = str(text["hf_model_name"])
+    if beside and (beside / name / "config.json").is_file():
+        name = str(beside / name)
+    with decoding(f"{label}: its text tower {name!r:.80}", "cannot be read", error=SettingError):
+        check_described(PreTrainedConfig.get_config_dict(name)[0], label, SettingError)
+        described = without_code(AutoConfig.from_pretrained, name)
+        vars(described).pop("auto_map", None)
+        described.save_pretrained(folder)
+    text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
+
+
+def _built(config: dict[str, Any], quick_gelu: bool, label: str, weights: Path | None) -> nn.Module:
     import open_clip
 
-    config = deepcopy(architecture.config)
     text = config["text_cfg"]
-    if config["vision_cfg"].get("timm_model_name"):
-        config["vision_cfg"]["timm_model_pretrained"] = False
-    if text.get("hf_model_name"):
-        text["hf_model_pretrained"] = False
-        beside = architecture.folder and architecture.folder / text["hf_model_name"]
-        if beside and (beside / "config.json").is_file():
-            text["hf_model_name"] = str(beside)
     if quick_gelu:
         config["quick_gelu"] = True
     custom = config.pop("custom_text", False) or bool(text.get("hf_model_name"))
@@ -43,15 +72,12 @@ def construct(architecture: Architecture, quick_gelu: bool, who: str = "open-cli
         kind = open_clip.CoCa
     else:
         kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_SEED)
+    there = weights.stat().st_size if weights else None
+    with torch.random.fork_rng(devices=[]):
+        check_weights(lambda: kind(**deepcopy(config)), label, there, SettingError)
+        torch.manual_seed(_SEED)
+        with decoding(label, f"cannot be built by {kind.__name__}", error=SettingError):
             module: nn.Module = kind(**config)
-    except (TypeError, AssertionError, AttributeError, KeyError, ValueError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())[:300] or type(error).__name__
-        raise SettingError(
-            f"{who}: architecture {architecture.label} cannot be built by {kind.__name__}: {reason}"
-        ) from error
     return module
 
 

@@ -22,6 +22,7 @@ from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, InputError
+from m2ib_adapters.bounds import SIDE
 from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import TokenizerCoder
@@ -66,6 +67,7 @@ def load(
         )
     if isinstance(size, bool) or not isinstance(size, int) or size < 64 or size % 32:
         raise InputError(f"photo: size {size!r} is not a multiple of 32 from 64 on")
+    SIDE.check("photo", size, f"size={size}")
     text, tokenizer = text_network()
     module = JoinedModel(image_network(), text, _text_map()).to(device, dtype).eval().requires_grad_(False)
     module.image.to(memory_format=torch.channels_last)  # up to twice as fast on a processor

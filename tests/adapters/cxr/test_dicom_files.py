@@ -344,7 +344,7 @@ def refused(file: Path) -> str:
         ),
         (
             {"Rows": 20000, "Columns": 20000},
-            "has 20000x20000 pixels, more than the 178,956,970 that are safe to open",
+            "has 20000x20000 pixels, more than the 33,554,432 that are safe to open",
         ),
     ],
 )

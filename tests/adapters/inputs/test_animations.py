@@ -202,3 +202,12 @@ def test_a_film_that_ends_before_its_header_says_so(tmp_path: Path, pack: bool) 
         film = open_film(path)
     assert 10 < len(film.times) < COUNT
     assert seen(film, list(range(10))) == list(range(10))
+
+
+def test_a_damaged_avif(tmp_path: Path) -> None:
+    """Over which Pillow raises what is no OSError."""
+    Image.new("RGB", (16, 16)).save(tmp_path / "x.avif")
+    content = (tmp_path / "x.avif").read_bytes().replace(b"pitm", b"none")
+    (tmp_path / "x.avif").write_bytes(content)
+    with pytest.raises(InputError, match=r"^video '.*x.avif' is damaged and cannot be decoded: "):
+        open_film(tmp_path / "x.avif")

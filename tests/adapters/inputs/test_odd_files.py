@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import m2ib
-from m2ib_adapters.inputs.image_files import decoding
+from m2ib.errors import decoding
 from m2ib_adapters.inputs.images import open_image
 from m2ib_adapters.inputs.thermal import ThermalPreparation
 
@@ -58,7 +58,6 @@ def test_a_way_that_pillow_cannot_read(tmp_path: Path) -> None:
         IndexError("list index out of range"),
         TypeError("Missing dimensions"),
         OverflowError("int too large"),
-        MemoryError(),
         AssertionError(),
         ZeroDivisionError("division by zero"),
     ],
@@ -69,6 +68,49 @@ def test_any_exception_is_one_line(error: Exception) -> None:
         decoding("image 'x'"),
     ):
         raise error
+
+
+class Panic(BaseException):
+    """As extensions written in Rust raise it."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+def test_what_is_no_exception_is_one_line() -> None:
+    with (
+        pytest.raises(m2ib.InputError, match=r"^image 'x' is damaged and cannot be decoded: Panic$"),
+        decoding("image 'x'"),
+    ):
+        raise Panic
+    with (
+        pytest.raises(
+            m2ib.InputError, match=r"^image 'x' needs more memory to be read than there is; make it smaller$"
+        ),
+        decoding("image 'x'"),
+    ):
+        raise MemoryError
+    for error in (KeyboardInterrupt, SystemExit):
+        with pytest.raises(error), decoding("image 'x'"):
+            raise error
+
+
+def test_long_texts_are_cut() -> None:
+    with pytest.raises(m2ib.InputError) as caught, decoding("image 'x'"):
+        raise ValueError("a\n" * 10**5)
+    assert str(caught.value) == "image 'x' is damaged and cannot be decoded: " + ("a " * 100) + " ..."
+
+
+def test_a_program_is_not_run(tmp_path: Path) -> None:
+    """PostScript, which Pillow hands to Ghostscript."""
+    path = tmp_path / "x.eps"
+    path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\n")
+    assert refused(path) == "is PostScript, which is a program and is not run; save it as PNG"
+    with (
+        Image.open(path) as image,
+        pytest.raises(m2ib.InputError, match=r"^image is PostScript, which is a program"),
+    ):
+        open_image(image)
 
 
 def test_our_own_are_left_as_they_are() -> None:

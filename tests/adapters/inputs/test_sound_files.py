@@ -252,6 +252,7 @@ def test_a_file_of_another_kind_is_called_what_it_is(tmp_path: Path, kind: str, 
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\n", "is a pointer of Git LFS; fetch the file itself, with git lfs pull"),
         (b"\n<!DOCTYPE html><html>not found</html>", "is a web page, not a sound; fetch the file itself"),
+        (b"\xf0\x7e\0\1\0\0", "is a MIDI sample dump (SDS), over which libsndfile writes into the output; convert it to WAV first"),
         (b"MThd\0\0\0\x06\0\x01\0\x02", "is MIDI, notes without a sound; render it to WAV first"),
     ],
 )  # fmt: skip

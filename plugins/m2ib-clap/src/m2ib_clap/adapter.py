@@ -7,12 +7,13 @@ from typing import Any
 import torch
 
 import m2ib
-from m2ib_adapters.kit import from_transformers, has_any, loading, place_of
+from m2ib_adapters.kit import check_described, from_transformers, has_any, loading, place_of, without_code
 from m2ib_clap.audio import audio_encoder
 from m2ib_clap.texts import clap_text_encoder
 
 DEFAULT_CHECKPOINT = "laion/clap-htsat-unfused"
 
+_MOST_NUMBERS = 2**26
 _COMPUTED = ("position_ids", "token_type_ids", "relative_position_index", "num_batches_tracked")
 """Ends of the names of buffers that transformers makes itself; older checkpoints lack some."""
 
@@ -37,8 +38,10 @@ def load(*, checkpoint: Any = None, device: torch.device, dtype: torch.dtype) ->
         dtype=dtype,
     )
     with loading("clap", source):
-        extractor = ClapFeatureExtractor.from_pretrained(source, **options)
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
+        told, _ = ClapFeatureExtractor.get_feature_extractor_dict(source, **options)
+        _check_extractor(told, who)
+        extractor = without_code(ClapFeatureExtractor.from_pretrained, source, **options)
+        tokenizer = without_code(AutoTokenizer.from_pretrained, source, **options)
     module = module.to(device).eval()
     encoders = {
         "audio": audio_encoder(module, extractor, who),
@@ -62,6 +65,18 @@ def _check_files(source: str, who: str) -> None:
             raise m2ib.CheckpointError(
                 f"{who} comes without {what} ({files[0]}); save the checkpoint's own into its folder "
                 "(ClapProcessor.save_pretrained)"
+            )
+
+
+def _check_extractor(told: Any, who: str) -> None:
+    """What is made of these sizes at once. Raises :class:`m2ib.CheckpointError`."""
+    check_described(told, f"{who}: its feature extractor")
+    for first, second in (("fft_window_size", "feature_size"), ("sampling_rate", "max_length_s")):
+        sizes = [told.get(name, 0) for name in (first, second)]
+        if all(type(size) is int for size in sizes) and sizes[0] * sizes[1] > _MOST_NUMBERS:
+            raise m2ib.CheckpointError(
+                f"{who}: its preprocessor_config.json has {first} {sizes[0]} and {second} {sizes[1]}, which is more than can be "
+                "computed with; take it from the checkpoint that the model is of"
             )
 
 

@@ -1,0 +1,22 @@
+"""The one way into libraries that read a folder or the hub, and would run code that lies there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def without_code(read: Callable[..., Any], *given: Any, **options: Any) -> Any:
+    """``read(...)``, one of transformers' ``from_pretrained`` or what hands its options on: nothing of a stranger's is run.
+
+    Without being told, transformers runs what a folder's ``auto_map`` names once somebody answers "y" on the standard input.
+    What transformers has a class of its own for is read by that. Raises ``ValueError`` for what has none, and what ``read`` raises.
+    """
+    try:
+        return read(*given, **options | {"trust_remote_code": False})
+    except ValueError as error:
+        if "trust_remote_code" not in str(error):
+            raise
+        raise ValueError(
+            "it can only be read by code that lies with it, and a stranger's code is never run"
+        ) from error
