@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,18 +13,19 @@ from functools import partial
 from m2ib.errors import M2IBWarning
 from m2ib.promises import kept_promises, promise
 
+_OURS = re.compile(r"m2ib(_\w+)?(\.|$)")  # and adapters' packages, by their usual names
 _kept: ContextVar[list[str] | None] = ContextVar("_kept", default=None)
 
 
-def warn(message: str, *, stacklevel: int = 1) -> None:
-    """Issue a :class:`M2IBWarning`. While an input or a map is made, it becomes part of it too.
-
-    stacklevel  1: the caller's own line
-    """
+def warn(message: str) -> None:
+    """Issue a :class:`M2IBWarning` at the line of whoever called m2ib. While an input or a map is made, it becomes part of it too."""
     kept = _kept.get()
     if kept is not None:
         kept.append(message)
-    warnings.warn(message, M2IBWarning, stacklevel=stacklevel + 1)
+    frame, level = sys._getframe(1), 1
+    while _OURS.match(frame.f_globals.get("__name__", "")) and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, M2IBWarning, stacklevel=level + 1)
 
 
 @contextmanager

@@ -291,7 +291,7 @@ def _with_warnings(
             if len(maps) > 1
             else ""
         )
-        warn(cautioned[0] + more, stacklevel=2)
+        warn(cautioned[0] + more)
     every = (*said, *warned)
     return [replace(each, warnings=tuple(dict.fromkeys((*every, *each.warnings)))) for each in maps]
 

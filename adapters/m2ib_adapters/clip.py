@@ -74,8 +74,7 @@ def load(
         if parts.image is None:
             warn(
                 "clip: the model in memory came without processor=, so pixels are prepared with OpenAI's values; give it "
-                "if the model was trained with others",
-                stacklevel=4,
+                "if the model was trained with others"
             )
         missing = "this model in memory came without tokenizer=; give it, or token ids"
     else:

@@ -76,7 +76,7 @@ def read_state(path: Path, who: str, *, mapped: bool = False) -> dict[str, Any]:
         raise CheckpointError(f"{source} holds no state dict (names and tensors); {found_in(top)}")
     state, left = stripped({str(key): value for key, value in content.items()})
     if left:
-        warn(f"{source} holds weights beside the model's, which are left out: {_first(left)}", stacklevel=5)
+        warn(f"{source} holds weights beside the model's, which are left out: {_first(left)}")
     return state
 
 

@@ -103,9 +103,7 @@ def from_weights(
             "the config of the model that it was saved from"
         )
     if left:
-        warn(
-            f"{who} holds weights beside the model's, which are left out: {', '.join(left[:3])}", stacklevel=5
-        )
+        warn(f"{who} holds weights beside the model's, which are left out: {', '.join(left[:3])}")
     return module, place
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from m2ib.evaluation.run import PER_MAP
+from m2ib.evaluation.chunks import PER_MAP
 from m2ib.metrics import Aggregate, aggregate
 
 Control = Literal["", "absent object", "random weights"]

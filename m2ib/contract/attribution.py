@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -16,7 +16,7 @@ from m2ib.contract.arrays import at_size, data_array
 from m2ib.contract.layout import Axis, Layout, axes_at
 from m2ib.contract.notebook import Side, framed
 from m2ib.contract.regions import Region
-from m2ib.contract.schema import bounded, check_array, require
+from m2ib.contract.schema import LARGEST, bounded, check_array, require
 from m2ib.contract.words import merge_words, placed_words
 from m2ib.errors import InputError
 
@@ -52,8 +52,6 @@ class Curve:
             lengths,
             "the same for fit, information and loss, 1 or more",
         )
-        for values in (self.fit, self.information, self.loss, () if self.noise is None else (self.noise,)):
-            require(bounded(values), "curve", values, "of finite numbers")
 
     @property
     def kept(self) -> float | None:
@@ -216,6 +214,10 @@ class Attribution:
             require(layout.splits(shape), who, shape, f"{layout.grid}, or that with cells split")
         if self.capacity is not None:
             self._check_positions(self.capacity.size)
+        for value in () if self.curve is None else astuple(self.curve):
+            values = value if isinstance(value, tuple) else [] if value is None else [value]
+            fine = all(abs(each) <= LARGEST**2 for each in values)  # a loss has products of two
+            require(fine, f"{self.modality}, {self.method}: the curve", value, "of finite numbers")
         if isinstance(self.renderer, Checking):
             self.renderer.check_attribution(self)
 

@@ -220,8 +220,7 @@ def _warn_outside(boxes: Sequence[Box], size: tuple[float, float] | None, who: s
         if box.x < 0 or box.y < 0 or box.x + box.width > size[0] + 0.5 or box.y + box.height > size[1] + 0.5:
             warn(
                 f"{who}: the box {box.label!r} from ({box.x:g}, {box.y:g}) to ({box.x + box.width:g}, "
-                f"{box.y + box.height:g}) reaches out of the image of {size[0]:g}x{size[1]:g} pixels",
-                stacklevel=4,
+                f"{box.y + box.height:g}) reaches out of the image of {size[0]:g}x{size[1]:g} pixels"
             )
 
 

@@ -87,7 +87,7 @@ class Cascade:
         return [[found.grid for found in row] for row in self.maps[method]]
 
     def correlations(self, method: str) -> np.ndarray:
-        """(stages, N) Spearman's with the intact map; NaN if either map is constant or the later one not finite."""
+        """(stages, N) Spearman's with the intact map; NaN if either map is constant."""
         first, *others = self.maps[method]
         return np.array([[_correlation(*pair) for pair in zip(first, row, strict=True)] for row in others])
 
@@ -183,7 +183,7 @@ def _correlation(intact: Attribution, later: Attribution) -> float:
     special = np.array([token.special for token in intact.layout.tokens], bool)
     content = ~special if special.size == intact.grid.size else np.ones(intact.grid.size, bool)
     one, other = intact.grid.ravel()[content], later.grid.ravel()[content]
-    if not content.any() or not np.isfinite(other).all():
+    if not content.any():
         return math.nan
     metric = RankCorrelation()
     metric.update([one], [other])

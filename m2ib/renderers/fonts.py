@@ -48,14 +48,12 @@ def readable(texts: Sequence[str]) -> list[tuple[str, list[str]]]:
         some = list(dict.fromkeys(lacking))
         warn(
             f"figure: no installed font has {' '.join(some[:8])}{' ...' if len(some) > 8 else ''}, drawn as {MISSING}; "
-            "install one (the Noto fonts have most scripts), or look at the page (to_html)",
-            stacklevel=3,
+            "install one (the Noto fonts have most scripts), or look at the page (to_html)"
         )
     if matplotlib.__version_info__[:2] < _SHAPES_FROM and any(map(_SHAPED.search, texts)):
         warn(
             f"figure: matplotlib {matplotlib.__version__} draws letters one by one from left to right, which is wrong "
-            "for the script of these words; install matplotlib 3.11 or newer, or look at the page (to_html)",
-            stacklevel=3,
+            "for the script of these words; install matplotlib 3.11 or newer, or look at the page (to_html)"
         )
     return drawn
 

@@ -305,7 +305,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int, int]]:
         calls.append((plan.name, modality, plan.given["seed"], len(items)))
         return explain_side(model, modality, items, inputs, targets, plan)
 
-    monkeypatch.setattr("m2ib.evaluation.run.explain_side", counting)
+    monkeypatch.setattr("m2ib.evaluation.chunks.explain_side", counting)
     return calls
 
 

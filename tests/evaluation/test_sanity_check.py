@@ -253,9 +253,9 @@ def test_correlations_are_spearmans_without_special_tokens() -> None:
 
 
 def test_undefined_correlations_are_counted_and_unchanged_constant_maps_are_caught() -> None:
-    up, flat, broken = np.arange(4.0), np.ones(4), np.full(4, np.nan)
+    up, flat = np.arange(4.0), np.ones(4)
     found = made(
-        {"flat": [flat, flat, flat], "dead": [up, -up, flat], "broken": [up, broken, 0.5 * up]}, Layout((4,))
+        {"flat": [flat, flat, flat], "dead": [up, -up, flat], "broken": [up, flat, 0.5 * up]}, Layout((4,))
     )
     assert [(each.count, each.undefined) for each in found.curve("broken")] == [(0, 1), (1, 0)]
     assert found.curve("dead")[0].mean == -1

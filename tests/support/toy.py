@@ -118,7 +118,8 @@ def describe_text(ids: Inputs, words: Sequence[str] = ()) -> Item:
     for word in words:
         tokens.append(Token(word, place, place + len(word)))
         place += len(word) + 1
-    tokens.append(Token("</s>", place - 1, place - 1, special=True))
+    end = max(place - 1, 0)
+    tokens.append(Token("</s>", end, end, special=True))
     layout = Layout((len(ids),), read=len(ids), tokens=tuple(tokens))
     return Item(ids, layout, {"text": " ".join(words)}, {"source": "toy"})
 

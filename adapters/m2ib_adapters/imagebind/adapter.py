@@ -61,9 +61,7 @@ def load(
     if device.type == "meta":
         module = weights.empty(sizes).to(dtype)
     elif checkpoint is None and architecture is not None:
-        warn(
-            "imagebind: an architecture without a checkpoint was loaded; its weights are random", stacklevel=4
-        )
+        warn("imagebind: an architecture without a checkpoint was loaded; its weights are random")
         module = weights.random(sizes, device, dtype)
     else:
         source = weights.HUB if checkpoint is None else checkpoint

@@ -117,7 +117,7 @@ def _module(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> tuple[
     if device.type == "meta":
         return weights.empty(sizes).to(dtype), {"checkpoint": None}
     if checkpoint == RANDOM:
-        warn(f"{NAME}: checkpoint={RANDOM!r} was loaded; its weights are random", stacklevel=5)
+        warn(f"{NAME}: checkpoint={RANDOM!r} was loaded; its weights are random")
         return weights.random(sizes, device, dtype), {"checkpoint": RANDOM}
     path = (
         WEIGHTS

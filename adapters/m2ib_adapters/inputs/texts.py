@@ -98,8 +98,7 @@ def warn_unknown(tokens: Sequence[Token], ids: Sequence[int], unknown: int | Non
         some = ", ".join(map(repr, list(dict.fromkeys(parts))[:5]))
         warn(
             f"text: the model's tokenizer has no token for {some}{', ...' if len(set(parts)) > 5 else ''}; the model "
-            "reads its unknown token there, whatever it says",
-            stacklevel=3,
+            "reads its unknown token there, whatever it says"
         )
 
 

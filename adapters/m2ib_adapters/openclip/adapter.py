@@ -85,8 +85,7 @@ def load(
     module: Any = construct(source, quick_gelu, weights=chosen.path if chosen else None)
     if chosen is None:
         warn(
-            f"open-clip: architecture {source.label} was loaded without a checkpoint; its weights are random",
-            stacklevel=4,
+            f"open-clip: architecture {source.label} was loaded without a checkpoint; its weights are random"
         )
     else:
         load_weights(module, source, chosen, interpolate=image_size is not None)
@@ -131,8 +130,7 @@ def _of_module(
         if not said and preprocess is None:
             warn(
                 "open-clip: the model in memory came without transform=, so pixels are prepared with OpenAI's values; give "
-                "it if the model was trained with others",
-                stacklevel=5,
+                "it if the model was trained with others"
             )
         pixels = preprocessing.merge(said, preprocessing.check(preprocess))
         preparation = preprocessing.preparation(size, pixels)

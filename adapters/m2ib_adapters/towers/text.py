@@ -124,8 +124,7 @@ def _check_read(ids: list[int], item: Item, tower: TextTower, coder: Coder) -> N
         if found != tower.vocabulary - 1 and end is None:
             warn(
                 f"text: this model reads a text at its largest token id, here {found}; without its tokenizer it is not known "
-                "whether that is the end token",
-                stacklevel=4,
+                "whether that is the end token"
             )
     if tower.reads == "first" and not item.layout.tokens[0].special:
         raise InputError(

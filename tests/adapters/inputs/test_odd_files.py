@@ -79,7 +79,10 @@ class Panic(BaseException):
 
 def test_what_is_no_exception_is_one_line() -> None:
     with (
-        pytest.raises(m2ib.InputError, match=r"^image 'x' is damaged and cannot be decoded: Panic$"),
+        pytest.raises(
+            m2ib.InputError,
+            match=r"^image 'x' is damaged and cannot be decoded: Panic \(its message cannot be shown\)$",
+        ),
         decoding("image 'x'"),
     ):
         raise Panic
@@ -98,7 +101,7 @@ def test_what_is_no_exception_is_one_line() -> None:
 def test_long_texts_are_cut() -> None:
     with pytest.raises(m2ib.InputError) as caught, decoding("image 'x'"):
         raise ValueError("a\n" * 10**5)
-    assert str(caught.value) == "image 'x' is damaged and cannot be decoded: " + ("a " * 100) + " ..."
+    assert str(caught.value) == "image 'x' is damaged and cannot be decoded: " + ("a " * 148) + " ..."
 
 
 def test_a_program_is_not_run(tmp_path: Path) -> None:

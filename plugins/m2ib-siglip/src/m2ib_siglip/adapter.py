@@ -80,8 +80,7 @@ def load(
         if parts.image is None and not _is_flexible(module.config):
             m2ib.warn(
                 "siglip: the model in memory came without processor=, so pixels are prepared with SigLIP's values; give "
-                "it if the model was trained with others",
-                stacklevel=4,
+                "it if the model was trained with others"
             )
     else:
         module, options = from_transformers(

@@ -8,60 +8,28 @@ old ones or the new ones.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
-from m2ib.errors import M2IBError, StorageError
+from m2ib.errors import StorageError
+from m2ib.folders import listing
+from m2ib.folders.files import files_in, lock, reason, sound, sync, write_whole
+from m2ib.folders.listing import MARKER, PART, STAGING, Commit, Listed
 from m2ib.paths import is_url
 
-try:
-    import fcntl
-except ImportError:  # of Unix alone; elsewhere two writers at once are not told from one
-    fcntl = None  # type: ignore[assignment]
+__all__ = ["MARKER", "ResultFolder", "check_folder", "open_folder", "read_whole", "sound", "write_whole"]
 
-MARKER = "m2ib-folder.json"
-_PART = f"{MARKER}.part"
-_OURS = "m2ib results, 6a0f3f51-0d0c-4c39-9d0e-5f0a4f3b8f5e"
-_STAGING = re.compile(r"\.m2ib-[0-9a-f]{16}")
-_MOST = 1 << 24  # bytes of a list
 _TRIES = 20
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class _Commit:
-    """What is decided: the files of ``staging`` take the place of their namesakes, and the old ones go."""
-
-    staging: str
-    new: tuple[str, ...]
-    old: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Listed:
-    """What a list says.
-
-    kind     of results
-    names    the files and folders of results that are ours, as POSIX paths from here
-    staging  folders in which files are being made
-    version  another one each time that it is written
-    """
-
-    kind: str
-    names: tuple[str, ...] = ()
-    staging: tuple[str, ...] = ()
-    commit: _Commit | None = None
-    version: int = 0
 
 
 def check_folder(folder: Path, kind: str, *, force: bool, resume: bool = False) -> None:
@@ -85,19 +53,18 @@ def check_folder(folder: Path, kind: str, *, force: bool, resume: bool = False) 
             raise StorageError(f"{name} cannot be written: permission denied; choose another one")
         if not folder.is_dir():
             return
-        listed = _read(folder)
+        listed = listing.read(folder)
         if listed is not None and listed.kind != kind:
             raise StorageError(f"{name} holds results of another kind ({listed.kind}); name another folder")
         holds = any(
-            path.name not in (MARKER, _PART) and not _STAGING.fullmatch(path.name)
-            for path in folder.iterdir()
+            path.name not in (MARKER, PART) and not STAGING.fullmatch(path.name) for path in folder.iterdir()
         )
         if holds and not force and not (resume and listed is not None):
             raise StorageError(f"{name} exists and is not empty; use --force (force=True) to write into it")
     except StorageError:
         raise
     except (OSError, ValueError) as error:
-        raise StorageError(f"{name} cannot be used: {_reason(error)}") from error
+        raise StorageError(f"{name} cannot be used: {reason(error)}") from error
 
 
 class ResultFolder:
@@ -139,16 +106,16 @@ class ResultFolder:
                     listed = self._listed()
                     self._write(replace(listed, staging=(*listed.staging, staging)))
                     place.mkdir()
-                    held.enter_context(_lock(place))  # as long as somebody is at it
+                    held.enter_context(lock(place))  # as long as somebody is at it
                 yield place
-                new = _files(place)
+                new = files_in(place)
                 for name in new:
-                    _sync(place / name)
+                    sync(place / name)
                 self._commit(staging, new, all)
         except StorageError:
             raise
         except OSError as error:
-            raise StorageError(f"cannot write into {str(self.path)!r}: {_reason(error)}") from error
+            raise StorageError(f"cannot write into {str(self.path)!r}: {reason(error)}") from error
         finally:
             with self._locked(), suppress(StorageError):
                 self._sweep()
@@ -166,7 +133,7 @@ class ResultFolder:
             for name in reversed(going):
                 path = self.path / name
                 if path.is_dir():
-                    inside = _read(path)
+                    inside = listing.read(path)
                     if inside is None:
                         continue
                     ResultFolder(path, inside.kind).discard()
@@ -188,7 +155,7 @@ class ResultFolder:
                         f"{str(self.path / name)!r} is a folder, and a file of this name is to be written; move it away"
                     )
             old = tuple(name for name in listed.names if name not in new) if all else ()
-            self._write(replace(listed, commit=_Commit(staging, tuple(new), old)))
+            self._write(replace(listed, commit=Commit(staging, tuple(new), old)))
             self._finish()
 
     def _finish(self) -> None:
@@ -217,7 +184,7 @@ class ResultFolder:
         for staging in listed.staging:
             place = self.path / staging
             if place.is_dir() and not place.is_symlink():
-                with suppress(BlockingIOError), _lock(place, wait=False):
+                with suppress(BlockingIOError), lock(place, wait=False):
                     shutil.rmtree(place, ignore_errors=True)
                 if place.exists():
                     left.append(staging)
@@ -232,7 +199,7 @@ class ResultFolder:
             with suppress(OSError):
                 self.path.rmdir()
 
-    def _check(self, names: Sequence[str], listed: _Listed) -> None:
+    def _check(self, names: Sequence[str], listed: Listed) -> None:
         """Raises :class:`StorageError` for what is there and is not ours, and for what a link would lead elsewhere."""
         for name in names:
             path = self.path / name
@@ -255,24 +222,18 @@ class ResultFolder:
                 with suppress(OSError):
                     (self.path / part).rmdir()
 
-    def _listed(self) -> _Listed:
-        listed = _read(self.path)
+    def _listed(self) -> Listed:
+        listed = listing.read(self.path)
         if listed is None:
             raise StorageError(f"{str(self.path / MARKER)!r} is gone; begin anew in another folder")
         return listed
 
-    def _write(self, listed: _Listed) -> None:
-        row = {"m2ib": _OURS, **asdict(replace(listed, version=listed.version + 1))}
-        _replace(
-            self.path / MARKER,
-            self.path / _PART,
-            json.dumps(row, indent=1).encode(),
-            listed.commit is not None,
-        )
+    def _write(self, listed: Listed) -> None:
+        listing.write(self.path, listed)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with _lock(self.path):
+        with lock(self.path):
             yield
 
     @contextmanager
@@ -280,7 +241,7 @@ class ResultFolder:
         try:
             yield
         except OSError as error:
-            raise StorageError(f"cannot write into {str(self.path)!r}: {_reason(error)}") from error
+            raise StorageError(f"cannot write into {str(self.path)!r}: {reason(error)}") from error
 
 
 def open_folder(folder: Path, kind: str, *, force: bool = False, resume: bool = False) -> ResultFolder:
@@ -290,10 +251,10 @@ def open_folder(folder: Path, kind: str, *, force: bool = False, resume: bool = 
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StorageError(f"output folder {str(folder)!r} cannot be made: {_reason(error)}") from error
+        raise StorageError(f"output folder {str(folder)!r} cannot be made: {reason(error)}") from error
     with opened._locked():
-        if _read(folder) is None:
-            opened._write(_Listed(kind))
+        if listing.read(folder) is None:
+            opened._write(Listed(kind))
         else:
             opened._sweep()
     return opened
@@ -309,11 +270,13 @@ def read_whole(folder: Path, read: Callable[[Path], T]) -> T:
         try:
             with ExitStack() as stack:
                 place = folder
-                if (
-                    before is not None and before[1].commit is not None
-                ):  # cut off between two files, or somebody is at it
+                if before is not None and before[1].commit is not None:
                     place = Path(stack.enter_context(TemporaryDirectory()))
-                    _copy(before[0], before[1].commit, folder, place)
+                    try:
+                        _copy(before[0], before[1].commit, folder, place)
+                    except OSError:  # not cut off: somebody is at it
+                        time.sleep(0.01)
+                        continue
                 found = read(place)
         except OSError:
             if _home(folder) == before:
@@ -324,15 +287,15 @@ def read_whole(folder: Path, read: Callable[[Path], T]) -> T:
     raise StorageError(f"{str(folder)!r} is being written again and again; read it later")
 
 
-def _home(folder: Path) -> tuple[Path, _Listed] | None:
+def _home(folder: Path) -> tuple[Path, Listed] | None:
     """The folder of results that this one is, or lies in, and its list."""
     for path in (folder, *folder.absolute().parents[:2]):
-        if (listed := _read(path)) is not None:
+        if (listed := listing.read(path)) is not None:
             return path, listed
     return None
 
 
-def _copy(home: Path, commit: _Commit, folder: Path, place: Path) -> None:
+def _copy(home: Path, commit: Commit, folder: Path, place: Path) -> None:
     """What will be in ``folder`` when all that is decided in ``home`` is done."""
     for name in commit.new:
         path, waiting = home / name, home / commit.staging / name
@@ -340,131 +303,3 @@ def _copy(home: Path, commit: _Commit, folder: Path, place: Path) -> None:
             target = place / path.absolute().relative_to(folder.absolute())
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(waiting if waiting.exists() else path, target)
-
-
-@contextmanager
-def sound(path: Path) -> Iterator[None]:
-    """What is read from a file of ours is taken as it should be; where it is not, it is told as damage.
-
-    Raises :class:`StorageError`.
-    """
-    try:
-        yield
-    except M2IBError:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
-        raise StorageError(
-            f"{str(path)!r} is damaged ({type(error).__name__}: {error!s:.120}); use another folder, or begin anew with --force"
-        ) from error
-
-
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that it is always whole: beside it first, then in its place. Texts as UTF-8.
-
-    Raises :class:`StorageError`.
-    """
-    data = content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")
-    try:
-        target = Path(os.path.realpath(path))  # a link stays one
-        if target.exists() and not target.is_file():  # a terminal, a pipe; of a folder the error is told
-            target.write_bytes(data)
-            return
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot write {str(path)!r}: {_reason(error)}") from error
-    _replace(target, target.with_name(f".m2ib-{secrets.token_hex(8)}.part"), data, sync=True)
-
-
-def _replace(path: Path, beside: Path, data: bytes, sync: bool) -> None:
-    try:
-        beside.unlink(missing_ok=True)  # whose writer was killed, or a link
-        try:
-            with beside.open("xb") as file:
-                file.write(data)
-                file.flush()
-                if sync:
-                    os.fsync(file.fileno())
-            os.replace(beside, path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except (OSError, ValueError) as error:
-        raise StorageError(f"cannot write {str(path)!r}: {_reason(error)}") from error
-
-
-def _read(folder: Path) -> _Listed | None:
-    """The list of a folder; None where there is none. Raises :class:`StorageError` for what is no list of ours."""
-    path = folder / MARKER
-    try:
-        if not path.is_file() or path.stat().st_size > _MOST:
-            if os.path.lexists(path):
-                raise ValueError
-            return None
-        row = json.loads(path.read_text(encoding="utf-8"))
-        if row.pop("m2ib") != _OURS:
-            raise ValueError
-        commit = row.pop("commit")
-        if commit is not None:
-            commit = _Commit(_staging(commit["staging"]), _names(commit["new"]), _names(commit["old"]))
-        staging = tuple(map(_staging, row.pop("staging")))
-        listed = _Listed(row.pop("kind"), _names(row.pop("names")), staging, commit, row.pop("version"))
-        if row or not isinstance(listed.kind, str) or not isinstance(listed.version, int):
-            raise ValueError
-        return listed
-    except FileNotFoundError:  # between the look and the reading
-        return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise StorageError(
-            f"{str(path)!r} is not m2ib's list of its files, or is damaged; name another folder, or move it away"
-        ) from error
-
-
-def _names(given: Sequence[str]) -> tuple[str, ...]:
-    """Raises ValueError for what leads out of a folder."""
-    for name in given:
-        parts = PurePosixPath(name).parts
-        if (
-            not parts
-            or PurePosixPath(name).is_absolute()
-            or ".." in parts
-            or "\0" in name
-            or name in (MARKER, _PART)
-        ):
-            raise ValueError(name)
-    return tuple(given)
-
-
-def _staging(name: str) -> str:
-    if not _STAGING.fullmatch(name):
-        raise ValueError(name)
-    return name
-
-
-def _files(folder: Path) -> list[str]:
-    """Everything in it, as POSIX paths."""
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
-
-
-def _sync(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error)
-
-
-@contextmanager
-def _lock(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """A folder for one process and thread; freed when either ends. Raises BlockingIOError without ``wait``."""
-    with ExitStack() as stack:
-        if fcntl is not None:
-            with suppress(FileNotFoundError):
-                number = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-                stack.callback(os.close, number)
-                try:
-                    fcntl.flock(number, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-                    stack.callback(fcntl.flock, number, fcntl.LOCK_UN)  # a fork keeps the number open
-                except BlockingIOError:
-                    raise
-                except OSError:  # a file system without locks
-                    pass
-        yield
