@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from collections.abc import Iterator, Mapping
@@ -73,13 +74,13 @@ def from_folder_or_hub(adapter: str, source: str) -> dict[str, Any]:
 
     folder, who = Path(source), f"{adapter}: checkpoint {source!r}"
     way_out = "give a local folder written by save_pretrained"
-    if folder.is_dir():
-        if not (folder / "config.json").is_file():
+    if os.path.isdir(folder):
+        if not os.path.isfile(folder / "config.json"):
             raise CheckpointError(f"{who} is a folder without config.json; {way_out}")
         for each in folder.glob("*.json"):
             TEXT.check(f"{who}: its {each.name}", each.stat().st_size, error=CheckpointError)
         return {"local_files_only": True, "trust_remote_code": False}
-    if folder.exists():
+    if os.path.exists(folder):
         raise CheckpointError(f"{who} is a file; {way_out}")
     if folder.is_absolute() or source.count("/") > 1 or source.startswith((".", "~")):
         raise CheckpointError(f"{who} does not exist; {way_out}, or a hub id such as 'name/model'")
@@ -105,7 +106,7 @@ def path_of(adapter: str, checkpoint: Any, ways: str) -> str:
 def has_any(source: str, *names: str) -> bool:
     """Whether a folder holds one of these files; True of a hub id, which is asked when they are read."""
     folder = Path(source)
-    return not folder.is_dir() or any((folder / name).is_file() for name in names)
+    return not os.path.isdir(folder) or any(os.path.isfile(folder / name) for name in names)
 
 
 def image_processor_config(source: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,7 +116,7 @@ def image_processor_config(source: str, options: Mapping[str, Any]) -> dict[str,
     try:
         given, _ = ImageProcessingMixin.get_image_processor_dict(source, **options)
     except OSError:
-        if (Path(source) / "preprocessor_config.json").exists():  # there, but damaged
+        if os.path.exists(Path(source) / "preprocessor_config.json"):  # there, but damaged
             raise
         return {}
     return given.get("image_processor", given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from copy import deepcopy
@@ -62,7 +63,7 @@ def weights_of(adapter: str, checkpoint: str, config: Any, usual: str) -> tuple[
     Raises :class:`CheckpointError` for a file that nothing describes, and :class:`SettingError` for a config without one.
     """
     file = Path(checkpoint)
-    if not file.is_file():
+    if not os.path.isfile(file):
         if config is None:
             return checkpoint, None
         raise SettingError(

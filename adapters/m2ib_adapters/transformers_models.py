@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,7 @@ def from_transformers(
         module, report = without_code(kind.from_pretrained, source, **_TOLD, **options, **place)
     wrong = _named(report, computed, "missing_keys", "mismatched_keys")
     found = ""
-    file = next((Path(source) / name for name in _WEIGHTS if (Path(source) / name).is_file()), None)
+    file = next((Path(source) / name for name in _WEIGHTS if os.path.isfile(Path(source) / name)), None)
     if wrong and file is not None:  # by names that training code has changed
         module, report, found = _from_file(adapter, file, kinds, config, options)
         wrong = _named(report, computed, "missing_keys", "mismatched_keys")
@@ -109,7 +110,9 @@ def from_weights(
 
 def _weights_in(folder: Path) -> list[Path]:
     """Files of weights in a folder; none in a hub id."""
-    return [each for each in folder.glob("*") if each.suffix in (".safetensors", ".bin") and each.is_file()]
+    return [
+        each for each in folder.glob("*") if each.suffix in (".safetensors", ".bin") and os.path.isfile(each)
+    ]
 
 
 def _described(
@@ -157,7 +160,7 @@ def base_of(source: str) -> str:
     Raises :class:`CheckpointError` for one that names none.
     """
     folder = Path(source)
-    if not (folder / _PEFT).is_file() or (folder / "config.json").is_file():
+    if not os.path.isfile(folder / _PEFT) or os.path.isfile(folder / "config.json"):
         return source
     try:
         base = json.loads((folder / _PEFT).read_text(encoding="utf-8"))["base_model_name_or_path"]
@@ -169,7 +172,7 @@ def base_of(source: str) -> str:
             "base_model_name_or_path, or load both with PEFT and give the model in memory"
         )
     beside = folder / base
-    return str(beside) if beside.is_dir() else base
+    return str(beside) if os.path.isdir(beside) else base
 
 
 def _merged(adapter: str, folder: str, module: Any) -> Any:

@@ -139,8 +139,8 @@ def _split(rest: Sequence[str], adapter: str, takes: Sequence[str]) -> tuple[dic
 
 def _writable(file: Path) -> Path:
     """Raises :class:`StorageError` before anything long is begun."""
-    if file.is_dir() or not file.absolute().parent.is_dir():
-        why = "it is a folder" if file.is_dir() else "its folder does not exist"
+    if os.path.isdir(file) or not os.path.isdir(file.absolute().parent):
+        why = "it is a folder" if os.path.isdir(file) else "its folder does not exist"
         raise StorageError(
             f"json: {str(file)!r} cannot be written: {why}; name a file in a folder that exists"
         )
@@ -154,7 +154,7 @@ def _writable(file: Path) -> Path:
 def _is_report(file: Path) -> bool:
     """Whether this command wrote it."""
     try:
-        row = json.loads(file.read_bytes()) if file.is_file() and file.stat().st_size < _MOST else None
+        row = json.loads(file.read_bytes()) if os.path.isfile(file) and file.stat().st_size < _MOST else None
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(row, dict) and row.get("report") == _REPORT

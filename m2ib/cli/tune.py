@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -143,7 +144,7 @@ def settings_yaml(tuned: Tuned, model: str, checkpoint: Any, options: Mapping[st
     given: dict[str, Any] = {"model": model}
     if checkpoint is not None:
         there = local_path(str(checkpoint))
-        given["checkpoint"] = str(there.absolute()) if there.exists() else str(checkpoint)
+        given["checkpoint"] = str(there.absolute()) if os.path.exists(there) else str(checkpoint)
     if options:
         given["options"] = dict(options)
     if tuned.asked["method"]["name"] != default_registry().methods.own("m2ib"):

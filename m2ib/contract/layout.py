@@ -29,7 +29,8 @@ class Token:
 
     def __post_init__(self) -> None:
         require(
-            0 <= self.start <= self.end,
+            self.special
+            or 0 <= self.start <= self.end,  # one that stands for no part of the text may say anything
             f"token {self.text!r:.40}",
             (self.start, self.end),
             "0 <= start <= end",

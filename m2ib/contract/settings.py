@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Default = Any  # a value, or a function of the encoder
 Presets = Mapping[str, Mapping[str, Any]]
 
+_MANY = 10**6  # of anything that is made one after the other, or held at once
 _LARGEST = 1e30  # so that float32 also holds what is computed with it
 
 
@@ -62,14 +63,15 @@ class Setting:
 def count(
     name: str, help: str, default: Default, *, least: int = 1, most: Callable[[Encoder], int] | None = None
 ) -> Setting:
-    """A whole number of at least ``least``, and at most what the encoder allows."""
+    """A whole number of at least ``least``, and at most what the encoder allows, or a million."""
 
     def check(value: Any, encoder: Encoder) -> int:
         number = integer(name, value, encoder.modality)
         if number < least:
             raise _out_of_range(name, value, encoder, f">= {least}")
-        if most is not None and number > most(encoder):
-            raise _out_of_range(name, value, encoder, f"<= {most(encoder)}")
+        highest = _MANY if most is None else most(encoder)
+        if number > highest:
+            raise _out_of_range(name, value, encoder, f"<= {highest}")
         return number
 
     return Setting(name, help, default, check, f"a whole number >= {least}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ def path_of(value: Any, option: str) -> Path:
 def folder_of(value: Any, option: str) -> Path:
     """An option that is a folder. Raises :class:`SettingError`; :class:`InputError` where there is none."""
     path = path_of(value, option)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise InputError(f"data: {option}={str(path)!r} is no folder; check the path")
     return path
 

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,8 @@ class Tally:
         print(f"  {text}", flush=True)
 
 
-def killed(work: Callable[[], object], longest: float) -> bool:
-    """Do the work in a fork; whether it was killed before it came to its end."""
+def killed(work: Callable[[], object], longest: float, earliest: float = 0) -> bool:
+    """Do the work in a fork; whether it was killed before it came to its end, which is between so many seconds from now."""
     child = os.fork()
     if child == 0:
         with (
@@ -74,7 +75,7 @@ def killed(work: Callable[[], object], longest: float) -> bool:
         ):
             work()
         os._exit(0)
-    time.sleep(random.random() * longest)
+    time.sleep(random.uniform(earliest, longest))
     os.kill(child, signal.SIGKILL)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
 
@@ -96,21 +97,19 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - begun
 
 
-def switched(
-    folder: Path, kills: int, write: Callable[[int], object], whole: Callable[[], int], *, late: bool
-) -> Tally:
+def switched(folder: Path, kills: int, write: Callable[[int], object], whole: Callable[[], int]) -> Tally:
     """Two results in turn in one folder.
 
     write  the first or the second of them, over what is there
     whole  which of them is there; raises where it is neither
-    late   kill towards the end alone, where files are written
     """
     tally = Tally()
     write(0)
     known, longest = 0, seconds(lambda: write(0))
     while tally.kills < kills:
         asked = 1 - known
-        tally.kills += killed(lambda asked=asked: late_write(write, asked, longest, late), longest)  # type: ignore[misc]
+        again = partial(late_write, write, asked, longest)
+        tally.kills += killed(again, 2 * longest, 0.5 * longest)
         try:
             found = whole()
         except Exception as error:
@@ -129,11 +128,10 @@ def switched(
     return tally
 
 
-def late_write(write: Callable[[int], object], asked: int, longest: float, late: bool) -> None:
-    """Again and again where one is too short for a kill to meet it."""
-    ends = time.perf_counter() + longest + 5
-    write(asked)
-    while late and time.perf_counter() < ends:
+def late_write(write: Callable[[int], object], asked: int, longest: float) -> None:
+    """Again and again, so that the kill meets the writing."""
+    ends = time.perf_counter() + 3 * longest
+    while time.perf_counter() < ends:
         write(asked)
 
 
@@ -157,7 +155,7 @@ def saving(place: Path, kills: int) -> Tally:
             assert np.array_equal(one.grid, other.grid), "the maps are of another text"
         return number
 
-    return switched(folder, kills, lambda number: both[number].save(folder, force=True), whole, late=True)
+    return switched(folder, kills, lambda number: both[number].save(folder, force=True), whole)
 
 
 def explaining(place: Path, kills: int) -> Tally:
@@ -196,7 +194,7 @@ def explaining(place: Path, kills: int) -> Tally:
             assert f"{found.similarity:.4f}" in page, "the page is of another explanation"
         return number
 
-    return switched(folder, kills, write, whole, late=True)
+    return switched(folder, kills, write, whole)
 
 
 def going_on(name: str, command: tuple[str, ...], place: Path, kills: int) -> Tally:

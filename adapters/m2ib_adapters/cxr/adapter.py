@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from os import PathLike
@@ -106,11 +107,11 @@ def _file(checkpoint: Any) -> Path:
     if not isinstance(checkpoint, (str, PathLike)):
         raise CheckpointError(f"{_WHO}: checkpoint is a file, not {type(checkpoint).__name__}")
     path = Path(checkpoint)
-    if not path.is_file():
+    if not os.path.isfile(path):
         what = "does not exist; check the path"
-        if (path / "config.json").is_file():
+        if os.path.isfile(path / "config.json"):
             what = "is a transformers folder; open it with the adapter 'clip'"
-        elif path.is_dir():
+        elif os.path.isdir(path):
             what = "is a folder; name a file in it"
         raise CheckpointError(f"{_WHO}: checkpoint {str(path)!r} {what}")
     return path

@@ -6,6 +6,7 @@ The module is built without memory (torch's meta device); each tensor is read, c
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -41,10 +42,10 @@ def locate(checkpoint: Any) -> Path:
     """
     source = path_of("imagebind", checkpoint, "give a file, a folder or a hub id")
     path, who = Path(source), f"imagebind: checkpoint {source!r}"
-    if path.is_file():
+    if os.path.isfile(path):
         return path
-    if path.is_dir():
-        found = next((path / name for name in _IN_FOLDER if (path / name).is_file()), None)
+    if os.path.isdir(path):
+        found = next((path / name for name in _IN_FOLDER if os.path.isfile(path / name)), None)
         if found is None:
             raise CheckpointError(f"{who} is a folder without {' or '.join(_IN_FOLDER)}; {_WAY_OUT}")
         return found
@@ -79,7 +80,7 @@ def sizes_beside(path: Path) -> dict[str, Any]:
     """
     beside = path.parent / _CONFIG
     try:
-        content = json.loads(beside.read_text(encoding="utf-8")) if beside.is_file() else None
+        content = json.loads(beside.read_text(encoding="utf-8")) if os.path.isfile(beside) else None
     except (OSError, ValueError, RecursionError):
         return {}
     known = Architecture.__dataclass_fields__

