@@ -275,6 +275,28 @@ def test_a_list_that_is_none_is_refused(
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
 
+@pytest.mark.parametrize("kind", ["large", "pipe", "link"])
+def test_what_is_to_come_and_is_none_is_not_copied(tmp_path: Path, kind: str) -> None:
+    """A list of a stranger's may say that anything is to take its place."""
+    put(tmp_path, OLD)
+    name = ".m2ib-0123456789abcdef"
+    (tmp_path / name).mkdir()
+    path = tmp_path / name / "a.txt"
+    if kind == "large":
+        with path.open("wb") as file:
+            file.truncate(1 << 40)  # of no blocks
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/etc/hostname")
+    row = json.loads((tmp_path / MARKER).read_text())
+    row |= {"staging": [name], "commit": {"staging": name, "new": ["a.txt"], "old": []}}
+    (tmp_path / MARKER).write_text(json.dumps(row))
+    with pytest.raises(StorageError) as caught:
+        read_whole(tmp_path, there)
+    assert str(caught.value) == f"{str(path)!r} is no file of an explanation, or too large for one"
+
+
 def test_a_list_of_millions_is_not_read(tmp_path: Path) -> None:
     put(tmp_path, OLD)
     with (tmp_path / MARKER).open("r+b") as file:

@@ -7,11 +7,13 @@ differ in it.
 from __future__ import annotations
 
 import hashlib
+import re
 import zlib
 from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from string import Formatter
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,6 +24,7 @@ from m2ib.errors import InputError, SettingError
 
 FILENAME = "{row:08d}.jpg"
 _LOOKED_AT = 100  # lines, for one that is of the format
+_SPEC = re.compile(r"0?\d{0,2}(\.\d{1,2})?[dsxX]?")
 _HEADER = ["caption", "url"]
 
 
@@ -85,8 +88,11 @@ def _named(filename: Any, row: int, url: str) -> str:
         "name": name,
     }
     try:
+        for _, _, spec, _ in Formatter().parse(filename):
+            if spec and not _SPEC.fullmatch(spec):  # a width of a billion would be a name of a billion
+                raise ValueError(f"no format {spec!r:.40}")
         return str(filename.format(**fields))
-    except (AttributeError, KeyError, IndexError, ValueError) as error:
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         raise SettingError(
             f"data: filename={filename!r} cannot be filled in ({type(error).__name__}: {error}); "
             f"its fields are {', '.join(f'{{{field}}}' for field in fields)}, as in {FILENAME!r}"

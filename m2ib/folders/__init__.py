@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -28,6 +29,7 @@ from m2ib.paths import is_url
 __all__ = ["MARKER", "ResultFolder", "check_folder", "open_folder", "read_whole", "sound", "write_whole"]
 
 _TRIES = 20
+_MOST = 1 << 30  # bytes of an explanation
 
 T = TypeVar("T")
 
@@ -274,6 +276,8 @@ def read_whole(folder: Path, read: Callable[[Path], T]) -> T:
                     place = Path(stack.enter_context(TemporaryDirectory()))
                     try:
                         _copy(before[0], before[1].commit, folder, place)
+                    except StorageError:
+                        raise
                     except OSError:  # not cut off: somebody is at it
                         time.sleep(0.01)
                         continue
@@ -296,10 +300,19 @@ def _home(folder: Path) -> tuple[Path, Listed] | None:
 
 
 def _copy(home: Path, commit: Commit, folder: Path, place: Path) -> None:
-    """What will be in ``folder`` when all that is decided in ``home`` is done."""
+    """What will be in ``folder`` when all that is decided in ``home`` is done.
+
+    Raises :class:`StorageError` where that is more than results have, or no files.
+    """
+    left = _MOST
     for name in commit.new:
         path, waiting = home / name, home / commit.staging / name
         if folder.absolute() in path.absolute().parents:
+            source = waiting if waiting.exists() else path
+            found = source.lstat()
+            left -= found.st_size
+            if not stat.S_ISREG(found.st_mode) or left < 0:
+                raise StorageError(f"{str(source)!r} is no file of an explanation, or too large for one")
             target = place / path.absolute().relative_to(folder.absolute())
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(waiting if waiting.exists() else path, target)
+            shutil.copyfile(source, target)

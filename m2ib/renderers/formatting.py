@@ -54,9 +54,9 @@ def flatness(values: np.ndarray, against: np.ndarray | None = None) -> str:
 
     A map fills its scale however small the differences are, and must not impress by that.
     """
-    low, high = float(values.min(initial=np.inf)), float(values.max(initial=0.0))
-    if high <= 0 or values.size < 2:
+    if values.size < 2 or values.max() <= 0:
         return ""
+    low, high = float(values.min()), float(values.max())
     if against is not None:
         lead = float(np.abs(values - against).max()) / high
         said = f"the two sides hardly differ: by {100 * lead:.2g} % of the highest value at most"

@@ -77,7 +77,8 @@ def _read(place: Path, folder: Path) -> tuple[tuple[Attribution, Attribution], f
         written = content.get("format") if isinstance(content, dict) else None
         if written != FORMAT:
             raise StorageError(
-                f"{str(folder)!r} holds an explanation of format {written!r:.60}; this version reads {FORMAT}"
+                f"{str(folder)!r} holds an explanation of format {written!r:.60}; this version reads {FORMAT}: explain the "
+                "pair again, or read it with the version that wrote it"
             )
         manifest: _Manifest = parsed(_Manifest, content, "manifest")
         parsed(Mapping[str, _Usual], manifest.provenance.get("usual", {}), "manifest.provenance.usual")

@@ -106,7 +106,16 @@ def test_what_is_not_conceptual_captions(tmp_path: Path) -> None:
         assert str(caught.value) == (
             f"data {str(path)!r} is not Conceptual Captions' TSV, with lines of caption<TAB>url: {reason}"
         )
-    for template in ("{column}.jpg", "{row:x.jpg", "{}.jpg", 3, "{row:s}"):
+    for template in (
+        "{column}.jpg",
+        "{row:x.jpg",
+        "{}.jpg",
+        3,
+        "{row:s}",
+        "{row:999999999}",
+        "{row:{row}}",
+        "{name:%s}",
+    ):
         with pytest.raises(
             SettingError, match=r"^data: filename=.* cannot be filled in \(.*\); its fields are "
         ):
