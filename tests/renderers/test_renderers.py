@@ -571,6 +571,7 @@ def test_flatness_of_nothing_and_of_zeros() -> None:
     assert flatness(np.zeros(0)) == flatness(np.zeros(3)) == flatness(np.ones(1)) == ""
     assert flatness(np.array([0.9, 1.0])) == ""
     assert flatness(np.array([4.0, 4.0])).endswith("only 0 % above the lowest")
+    assert "nearly flat" in flatness(np.array([100, 101]))  # whole numbers
 
 
 # Boxes.
