@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from m2ib.contract.layout import Layout
 from m2ib.contract.schema import parsed, read_json
 from m2ib.errors import M2IBError, StorageError
 from m2ib.folders import read_whole
+from m2ib.paths import is_text
 from m2ib.renderers import renderer_named
 from m2ib.renderers.view_storage import read_arrays, stored_bytes
 from m2ib.results.storage import ARRAYS, FORMAT, MANIFEST
@@ -59,6 +61,7 @@ class _Usual:
     greatest: float
 
 
+_DRAWN = ("modality", "method", "unit", "layout", "view")  # as text, which fonts must have
 _NAMED = {"ensemble": tuple[str, ...], "rather_than": tuple[str, ...]}  # what pages read in ``origin``
 
 
@@ -81,6 +84,9 @@ def _read(place: Path, folder: Path) -> tuple[tuple[Attribution, Attribution], f
                 "pair again, or read it with the version that wrote it"
             )
         manifest: _Manifest = parsed(_Manifest, content, "manifest")
+        for number, row in enumerate(content["attributions"]):
+            if not is_text(json.dumps([row[name] for name in _DRAWN], ensure_ascii=False)):
+                raise ValueError(f"manifest.attributions[{number}] holds half a character (a lone surrogate)")
         parsed(Mapping[str, _Usual], manifest.provenance.get("usual", {}), "manifest.provenance.usual")
         for name, digest in manifest.files.items():
             if hashlib.sha256(stored_bytes(place, name)).hexdigest() != digest:

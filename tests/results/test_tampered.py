@@ -140,6 +140,7 @@ VAST = "(rows, columns) with 67,108,864 pixels at most"
         ("photo-text", "attributions.1.layout.grid", [4], "the grid's shape is (6,); it must be (4,), or that with cells split"),
         ("photo-text", "attributions.1.layout.index.0", 9, "the capacity's positions of cells is (1, 9); it must be from 0 to 7"),
         ("photo-text", "attributions.1.view.text", 5, "view.text is 5, not a text"),
+        ("photo-text", "attributions.1.view.text", "\ud800", "manifest.attributions[1] holds half a character (a lone surrogate)"),
         ("photo-text", "attributions.0.view.size", [30_000, 30_000], f"the size of the model's input is (30000, 30000); it must be {VAST}"),
         ("photo-text", "attributions.0.view.region", [0, 0, 0, 9], "ImageView: region is (0, 0, 0, 9); it must be (left, top, right, bottom)"),
         ("photo-text", "attributions.0.view.scale", [1e-9, 1], "ImageView: scale is (1e-09, 1)"),

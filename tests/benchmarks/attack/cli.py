@@ -123,6 +123,8 @@ class Target:
                 words.append(f"{rng.choice(_SETTINGS)}={value}")
             elif how == "flag":
                 words += [rng.choice(_FLAGS), value][: rng.choice((1, 2, 2))]
+            elif not words:
+                words.append(value)
             elif how == "replace":
                 words[rng.randrange(len(words))] = value
             elif how == "drop":

@@ -194,6 +194,8 @@ def _watch(folder: Path) -> list[str]:
         ):
             paths = args[:1]
         for path in paths:
+            if event in _MOVES and args[-1] != -1:  # beside a folder that was opened, as rmtree does
+                continue
             if isinstance(path, (str, bytes)) and not os.path.abspath(os.fsdecode(path)).startswith(inside):
                 broken.append(f"{event} of {os.fsdecode(path)!r}")
         if event in _NEVER:
