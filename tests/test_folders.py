@@ -250,8 +250,11 @@ def test_results_of_another_kind_are_refused(tmp_path: Path) -> None:
         lambda row: row | {"names": ["/etc/passwd"]},
         lambda row: row | {"names": 3},
         lambda row: row | {"staging": ["sub"]},
-        lambda row: row | {"commit": {"staging": "../x", "new": [], "old": []}},
-        lambda row: row | {"commit": {"staging": ".m2ib-0123456789abcdef", "new": ["../a"], "old": []}},
+        lambda row: row | {"commit": {"staging": "../x", "new": [], "old": [], "replaced": []}},
+        lambda row: (
+            row
+            | {"commit": {"staging": ".m2ib-0123456789abcdef", "new": ["../a"], "old": [], "replaced": []}}
+        ),
         lambda row: row | {"m2ib": "mine"},
         lambda row: row | {"more": 1},
         lambda row: row | {"kind": None},
@@ -265,12 +268,12 @@ def test_a_list_that_is_none_is_refused(
     put(tmp_path / "out", OLD)
     path = tmp_path / "out" / MARKER
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    for act in (lambda: put(tmp_path / "out", NEW), lambda: read_whole(tmp_path / "out", there)):
-        with pytest.raises(StorageError) as caught:
-            act()
-        assert str(caught.value) == (
-            f"{str(path)!r} is not m2ib's list of its files, or is damaged; name another folder, or move it away"
-        )
+    with pytest.raises(StorageError) as caught:
+        put(tmp_path / "out", NEW)
+    assert str(caught.value) == (
+        f"{str(path)!r} is not m2ib's list of its files, or is damaged; name another folder, or move it away"
+    )
+    assert read_whole(tmp_path / "out", there) == OLD  # which it says nothing of
     assert there(tmp_path / "out") == OLD
     assert (tmp_path / "precious.txt").read_text() == "mine"
 
@@ -290,11 +293,16 @@ def test_what_is_to_come_and_is_none_is_not_copied(tmp_path: Path, kind: str) ->
     else:
         path.symlink_to("/etc/hostname")
     row = json.loads((tmp_path / MARKER).read_text())
-    row |= {"staging": [name], "commit": {"staging": name, "new": ["a.txt"], "old": []}}
+    row |= {"staging": [name], "commit": {"staging": name, "new": ["a.txt"], "old": [], "replaced": []}}
     (tmp_path / MARKER).write_text(json.dumps(row))
     with pytest.raises(StorageError) as caught:
         read_whole(tmp_path, there)
-    assert str(caught.value) == f"{str(path)!r} is no file of an explanation, or too large for one"
+    said = (
+        "reached by a link, and is left alone; move it away"
+        if kind == "link"
+        else "no file of an explanation, or too large for one"
+    )
+    assert str(caught.value) == f"{str(path)!r} is {said}"
 
 
 def test_a_list_of_millions_is_not_read(tmp_path: Path) -> None:
@@ -314,3 +322,67 @@ def test_a_file_is_whole_wherever_its_link_leads(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
     with pytest.raises(StorageError, match=r"cannot write '.*nowhere.*': No such file"):
         write_whole(tmp_path / "nowhere" / "page.html", "new")
+
+
+def decided(folder: Path, **commit: object) -> Path:
+    """A list of a stranger's that says what is to be finished; the folder that it is to come out of."""
+    put(folder, OLD)
+    name = ".m2ib-0123456789abcdef"
+    row = json.loads((folder / MARKER).read_text())
+    row |= {"staging": [name], "commit": {"staging": name, "new": [], "old": [], "replaced": [], **commit}}
+    (folder / MARKER).write_text(json.dumps(row))
+    return folder / name
+
+
+def test_what_a_list_says_is_decided_leads_nowhere_else(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "keys").write_text("mine")
+    (decided(tmp_path / "old", old=["x/keys"]).parent / "x").symlink_to(home)
+    decided(tmp_path / "new", new=["keys"]).symlink_to(home)
+    staging = decided(tmp_path / "file", new=["keys"])
+    staging.mkdir()
+    (staging / "keys").symlink_to(home / "keys")
+    for name in ("old", "new", "file"):
+        for act in (put, lambda folder, files: read_whole(folder, there)):
+            if name == "old" and act is not put:
+                continue  # reading takes nothing away
+            with pytest.raises(StorageError, match="is reached by a link, and is left alone; move it away"):
+                act(tmp_path / name, NEW)
+        assert (home / "keys").read_text() == "mine"
+        assert not (home / "keys").is_symlink()
+
+
+def test_what_somebody_put_there_since_it_was_decided_stays(tmp_path: Path) -> None:
+    staging = decided(tmp_path, new=["mine.txt"])
+    staging.mkdir()
+    (staging / "mine.txt").write_text("ours")
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(
+        StorageError, match=r"mine\.txt' is there already and was not written by m2ib; move it away"
+    ):
+        open_folder(tmp_path, "test", force=True)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+
+
+def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(KeyError), open_folder(tmp_path / "mine", "test").replacing():
+        raise KeyError
+    assert (tmp_path / "mine").is_dir()
+    assert not list((tmp_path / "mine").iterdir())
+
+
+def test_what_is_in_the_way_is_known_before_anything_is_made(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    with pytest.raises(StorageError, match=r"index\.html' is there already and was not written by m2ib"):
+        check_folder(tmp_path, "test", force=True, names=("index.html",))
+    put(tmp_path / "out", {"index.html": "ours"})
+    check_folder(tmp_path / "out", "test", force=True, names=("index.html",))
+
+
+def test_lists_of_others_around_do_not_matter_to_a_reader(tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "a.txt").write_text("here")
+    (tmp_path / MARKER).write_text("{}")
+    assert read_whole(tmp_path / "mine", there) == {"a.txt": "here"}

@@ -68,8 +68,10 @@ SIDE = Bound(2**13, "pixels along a side")
 SIZE = Bound(2**22, "")  # any whole number of a model's description
 WEIGHTS = Bound(2**33, "weights")
 
-_FREE = re.compile(r"theta|max_length|_ids?$|seed|base$")  # no sizes: whatever they are takes no memory
-_POSITIVE = re.compile(r"(heads|layers|size|width|dim|length|embeddings)$")
+_MADE = re.compile(  # by which tensors are made
+    r"heads$|layers$|width$|dim$|dims$|channels$|features$|embeddings$|context_length$|bins$"
+    r"|(hidden|intermediate|vocab|patch|kernel|embed|image|latent|type_vocab)_size$"
+)
 _LAYERS = re.compile(r"layers?(_|$)|depths?(_|$)|blocks?(_|$)")
 _SIDES = ("image_size", "size", "crop_size", "pad_size", "height", "shortest_edge", "longest_edge", "pixels")
 _ABSURD = 10**6
@@ -110,11 +112,12 @@ def check_described(
             LAYERS.check(who, sum(map(abs, described)), f"{key}={sum(described)}", error)
         for value in described:
             check_described(value, who, error, key, deep + 1)
-    elif isinstance(described, int) and not isinstance(described, bool) and not _FREE.search(key):
-        if described < 0 and _POSITIVE.search(key):
+    elif isinstance(described, int) and not isinstance(described, bool):
+        if described < 0 and _MADE.search(key):
             raise error(f"{who} has {key}={described!s:.20}, which is no size")
         bound = LAYERS if _LAYERS.search(key) else SIDE if key in _SIDES else SIZE
-        bound.check(who, abs(described), f"{key}={described!s:.20}", error)
+        if bound is not SIZE or _MADE.search(key):
+            bound.check(who, abs(described), f"{key}={described!s:.20}", error)
 
 
 def check_weights(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from m2ib.contract.encoder import Attention, Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.model import Model
-from m2ib.errors import InputError, SettingError
+from m2ib.errors import CheckpointError, InputError, SettingError
 from m2ib.notices import warn
 from m2ib_adapters.checkpoints import loading
 from m2ib_adapters.files import sha256
@@ -264,6 +264,8 @@ def _padding(tokenizer: Any, end: int) -> int:
 
     An end token in the middle would be where the text is read, and hide all that follows it.
     """
+    if not isinstance(end, int):
+        raise CheckpointError(f"clip: eos_token_id is {end!r:.60} in config.json; it must be a whole number")
     pad = None if tokenizer is None else tokenizer.pad_token_id
     ends = {end, None if tokenizer is None else tokenizer.eos_token_id}
     return 0 if pad is None or pad in ends else int(pad)

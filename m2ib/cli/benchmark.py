@@ -60,7 +60,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     options = _options(rest)
     folder = path_of("out", parsed.out)
-    check_folder(folder, KIND, force=parsed.force, resume=True)
+    names = ("index.html", "results.csv", "maps.csv", "settings.json")
+    check_folder(folder, KIND, force=parsed.force, resume=True, names=names)
     methods = parsed.methods or METHODS
     checked(parsed.scenes, parsed.seeds, methods, parsed.split, parsed.batch_size)  # before a model is loaded
     place = {"device": parsed.device, "dtype": parsed.dtype, **options}

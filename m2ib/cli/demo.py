@@ -91,7 +91,7 @@ def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.results.storage import write
 
     folder = path_of("out", parsed.out)
-    check_folder(folder, KIND, force=parsed.force)
+    check_folder(folder, KIND, force=parsed.force, names=("index.html",))
     try:
         import skimage.data
     except ImportError as error:

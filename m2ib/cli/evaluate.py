@@ -80,12 +80,12 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config is None:
         return
 
-    from m2ib.evaluation.files import save
+    from m2ib.evaluation.files import TABLES, save
     from m2ib.evaluation.published import PUBLISHED
     from m2ib.evaluation.report import show
     from m2ib.evaluation.results import read_results
     from m2ib.evaluation.run import evaluate
-    from m2ib.evaluation.store import KIND
+    from m2ib.evaluation.store import FILES, KIND
     from m2ib.evaluation.study import check
     from m2ib.folders import check_folder, open_folder
     from m2ib.registry.discovery import default_registry
@@ -96,7 +96,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     study = study_of(config)
     check(study, pairs, adapter)  # what is wrong shows before the model is loaded
     folder = path_of("out", config.out)
-    check_folder(folder, KIND, force=config.force, resume=True)
+    check_folder(folder, KIND, force=config.force, resume=True, names=(*FILES, *TABLES))
     model = config.load()
     opened = open_folder(folder, KIND, force=config.force, resume=True)
     if config.force:

@@ -41,7 +41,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     from m2ib.cli.comparison import check_methods, explain_each
     from m2ib.folders import check_folder
-    from m2ib.results.storage import KIND
+    from m2ib.results.storage import ARRAYS, KIND, MANIFEST
 
     if config.title is not None and not is_text(config.title):
         raise SettingError(
@@ -50,7 +50,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     pair = read_inputs(config)
     methods = check_methods(config, [modality for modality, _ in pair])
     folder = path_of("out", config.out)
-    check_folder(folder, KIND, force=config.force)
+    names = ("index.html", "figure.png", MANIFEST, ARRAYS)
+    check_folder(folder, KIND, force=config.force, names=names)
     if config.boxes is not None:
         _check_boxes(config.boxes, pair)  # what is wrong with them shows before the model is loaded
     explanations = explain_each(config.load(), pair, config, methods)

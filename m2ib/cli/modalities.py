@@ -139,7 +139,7 @@ def verdict(explanation: Explanation, place: int, side: SceneInput) -> tuple[boo
 def run(parsed: argparse.Namespace) -> None:
     """Explain every pair; write one page; print its path. Raises :class:`SettingError` for a model of less."""
     folder = path_of("out", parsed.out)
-    check_folder(folder, KIND, force=parsed.force)
+    check_folder(folder, KIND, force=parsed.force, names=("index.html",))
     name = parsed.model or _MODEL
     takes = default_registry().adapters.find(name).modalities
     if not set(MODALITIES) <= set(takes):

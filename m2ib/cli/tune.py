@@ -105,10 +105,10 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.evaluation.published import PUBLISHED_GRIDS
     from m2ib.folders import check_folder, open_folder
     from m2ib.registry.discovery import default_registry
-    from m2ib.tuning.report import save, show
+    from m2ib.tuning.report import SETTINGS, save, show
     from m2ib.tuning.run import tune
     from m2ib.tuning.search import check
-    from m2ib.tuning.trials import KIND, require_optuna
+    from m2ib.tuning.trials import FILES, KIND, require_optuna
 
     check_paper(config.paper, PUBLISHED_GRIDS, "tune")
     adapter = default_registry().adapters.find(config.model)
@@ -118,7 +118,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         check(search, pairs, adapter)  # what is wrong shows before the model is loaded
     require_optuna()
     folder = path_of("out", config.out)
-    check_folder(folder, KIND, force=config.force, resume=True)
+    check_folder(folder, KIND, force=config.force, resume=True, names=(*FILES, SETTINGS))
     model = config.load()
     opened = open_folder(folder, KIND, force=config.force, resume=True)
     if config.force:

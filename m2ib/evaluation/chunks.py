@@ -18,7 +18,7 @@ from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
 from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings
 from m2ib.evaluation.scoring import scores_of
-from m2ib.evaluation.store import MapRecord, Store
+from m2ib.evaluation.store import UNEMBEDDED, MapRecord, Store
 from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy
 from m2ib.methods.base import Map
 from m2ib.pipeline import Plan, explain_side, plan_of
@@ -33,12 +33,13 @@ class Chunk:
 
     pairs: Sequence[PreparedPair]
     embeddings: tuple[Tensor, Tensor]
+    whole: bool = True  # whether all pairs have embeddings
 
     def known(self, place: int) -> Chunk:
         """Those of which it is known where the evidence is."""
         numbers = [number for number, each in enumerate(self.pairs) if each.truths[place] is not None]
         one, other = self.embeddings
-        return Chunk([self.pairs[number] for number in numbers], (one[numbers], other[numbers]))
+        return Chunk([self.pairs[number] for number in numbers], (one[numbers], other[numbers]), self.whole)
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,22 @@ class ChunkWork:
 
     def chunk(self, ready: Sequence[PreparedPair]) -> Chunk:
         """With their embeddings; a pair without one is noted and left out."""
-        kept, rows = [], []
+        kept, rows, failed = [], [], []
         for each in ready:
             try:
                 with plugin_code("the model"):
                     rows.append([self.embed([each], place) for place in (0, 1)])
                 kept.append(each)
             except M2IBError as error:
-                self.store.note("bad pair", each.pair.id, str(error))
+                failed.append((each.pair.id, str(error)))
         first, second = (
             (torch.cat(side) for side in zip(*rows, strict=True)) if rows else (torch.zeros(0, 1),) * 2
         )
-        return Chunk(kept, (first, second))
+        with self.store.whole():
+            self.store.forget_notes(UNEMBEDDED, [each.pair.id for each in ready])
+            for name, reason in failed:
+                self.store.note(UNEMBEDDED, name, reason)
+        return Chunk(kept, (first, second), not failed)
 
     def embed(self, ready: Sequence[PreparedPair], place: int) -> Tensor:
         return embeddings(self.model, self.modalities[place], place, ready)
@@ -89,21 +94,33 @@ class ChunkWork:
             ids = [each.pair.id for each in chunk.pairs]
             made = {number: (known[pair], float("nan")) for number, pair in enumerate(ids) if pair in known}
             scored = self.store.scores_of(place, name, first)
-        found = []
+        found: list[MapRecord] = []
+        whole = chunk.whole and len(made) == len(chunk.pairs)
         for number, (grid, seconds) in sorted(made.items()):
             each, target = chunk.pairs[number], chunk.embeddings[1 - place][number]
-            if each.pair.id in scored:
-                own = {k: v for k, v in scored[each.pair.id].items() if k in PER_MAP}
-                found.append(MapRecord(place, name, seed, each.pair.id, each.number, grid, own, seconds))
-            else:
-                found.append(self._scored(each, place, name, seed, grid, target, seconds))
-            if study.controls and not spec.control:
-                random = np.random.default_rng((seed, _stable(each.pair.id)))
-                modality = self.modalities[place]
-                hideable = hideable_cells(self.model, modality, each.items[place], grid.shape)
-                moved = shuffled(grid, hideable, random)
-                found.append(self._scored(each, place, name + SHUFFLED, seed, moved, target, float("nan")))
-        return found, len(made) == len(chunk.pairs)
+            try:
+                with plugin_code("the model, over what a metric makes of an input,"):
+                    if each.pair.id in scored:
+                        own = {k: v for k, v in scored[each.pair.id].items() if k in PER_MAP}
+                        records = [
+                            MapRecord(place, name, seed, each.pair.id, each.number, grid, own, seconds)
+                        ]
+                    else:
+                        records = [self._scored(each, place, name, seed, grid, target, seconds)]
+                    if study.controls and not spec.control:
+                        moved = self._shuffled(each, place, seed, grid)
+                        control = name + SHUFFLED
+                        records.append(self._scored(each, place, control, seed, moved, target, float("nan")))
+                found += records
+            except M2IBError as error:
+                self.store.fail((place, name, seed, each.pair.id), str(error))
+                whole = False
+        return found, whole
+
+    def _shuffled(self, each: PreparedPair, place: int, seed: int, grid: np.ndarray) -> np.ndarray:
+        random = np.random.default_rng((seed, _stable(each.pair.id)))
+        hideable = hideable_cells(self.model, self.modalities[place], each.items[place], grid.shape)
+        return shuffled(grid, hideable, random)
 
     def _maps(
         self, chunk: Chunk, place: int, plan: Plan, run: tuple[str, int]

@@ -16,6 +16,8 @@ from m2ib.evaluation.store import FILE, KIND
 from m2ib.folders import open_folder, sound
 from m2ib.results.files import csv_text, write_files
 
+TABLES = ("results.csv", "samples.csv", "bad-rows.csv", "results.md", "index.html")
+
 
 def save(results: Results) -> Path:
     """``results.csv``, ``samples.csv``, ``bad-rows.csv``, ``results.md`` and ``index.html`` into the folder.

@@ -13,7 +13,7 @@ import numpy as np
 from m2ib.errors import StorageError
 from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.published import PUBLISHED
-from m2ib.evaluation.store import FILE, MapOf, Score, Store
+from m2ib.evaluation.store import FILE, UNEMBEDDED, MapOf, Score, Store
 from m2ib.evaluation.study import SHUFFLED
 from m2ib.folders import sound
 from m2ib.metrics import SeedAggregate, mean_over_seeds
@@ -110,7 +110,7 @@ def read_results(folder: str | Path, *, paper: str | None = None) -> Results:
             if (found := store.fact(f"settings {side} {method}")) is not None
         }
         curves = {side: found for side in (0, 1) if (found := store.fact(f"sanity {side}")) is not None}
-        notes = [*store.notes("bad row"), *store.notes("bad pair")]
+        notes = [*store.notes("bad row"), *store.notes("bad pair"), *store.notes(UNEMBEDDED)]
         failures = store.failures()
         cases = store.fact("cases") or ()
         warnings: dict[tuple[int, str, str], tuple[str, ...]] = {}

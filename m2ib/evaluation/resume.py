@@ -68,7 +68,7 @@ def check_same_study(
         store.set_fact("asked", asked)
         store.set_fact("controls", [name for name, info in checked.methods.items() if info.spec.control])
     if trained:
-        warn("evaluate: the model's weights have changed since; everything is computed again")
+        warn("evaluate: the model's weights or files have changed since; everything is computed again")
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from m2ib.evaluation.prepared import PreparedPair, by_shape, prepared
 from m2ib.evaluation.results import read_tables
 from m2ib.evaluation.resume import PairCheck, check_same_study
 from m2ib.evaluation.slow_measures import ROAR, roar_of, sanity_of, sanity_summary
-from m2ib.evaluation.store import FILES, KIND, Score, Store
+from m2ib.evaluation.store import FILES, KIND, UNEMBEDDED, Score, Store
 from m2ib.evaluation.study import ORACLE, ResolvedStudy, Study, check
 from m2ib.folders import ResultFolder, open_folder
 from m2ib.metrics import rank_correlation
@@ -102,7 +102,9 @@ class _Evaluation:
                 chunk = self.work.chunk(self._ready_of(rows) if ready is None else ready) if todo else None
                 for place, name, seed in todo:
                     assert chunk is not None
-                    found, whole = self.work.work(chunk, place, name, seed) if chunk.pairs else ([], True)
+                    found, whole = (
+                        self.work.work(chunk, place, name, seed) if chunk.pairs else ([], chunk.whole)
+                    )
                     with self.store.whole():
                         self.store.add(found)
                         if whole:  # what failed is tried again when the evaluation goes on
@@ -122,7 +124,7 @@ class _Evaluation:
         self._finish(runs)
 
     def _first_reason(self) -> str:
-        reasons = [*self.store.notes("bad row"), *self.store.notes("bad pair")]
+        reasons = [*self.store.notes("bad row"), *self.store.notes("bad pair"), *self.store.notes(UNEMBEDDED)]
         failed = [(place[1], why[0]) for place, why in self.store.failures().items()]
         return ": ".join([*failed, *reasons][0]) if failed or reasons else "it has none"
 
@@ -212,7 +214,7 @@ class _Evaluation:
 
     def _ready(self, count: int | None) -> list[PreparedPair]:
         """The first ``count`` pairs that can be used, or all of the study's."""
-        bad = {name for name, _ in self.store.notes("bad pair")}
+        bad = {name for kind in ("bad pair", UNEMBEDDED) for name, _ in self.store.notes(kind)}
         numbered = enumerate(itertools.islice(iter(self.pairs), self.checked.study.limit))
         usable = (prepared(self.model, number, pair) for number, pair in numbered if pair.id not in bad)
         return list(itertools.islice(usable, count))

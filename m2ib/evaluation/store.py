@@ -21,6 +21,7 @@ from m2ib.folders import sound
 from m2ib.paths import printable
 
 KIND = "evaluation"
+UNEMBEDDED = "unembedded"  # notes of pairs that a model failed over, which is tried again
 FILE = "evaluation.sqlite"
 FILES = (FILE, f"{FILE}-wal", f"{FILE}-shm")  # of SQLite
 FORMAT = 1
@@ -206,6 +207,10 @@ class Store:
     def note(self, kind: str, place: str, text: str) -> None:
         """Something to be told beside the table: a bad row, a method that is not defined for a side."""
         self._write("INSERT OR IGNORE INTO notes VALUES (?, ?, ?)", (kind, place, text))
+
+    def forget_notes(self, kind: str, places: Iterable[str]) -> None:
+        """Of what is tried again."""
+        self._write("DELETE FROM notes WHERE kind = ? AND place = ?", *((kind, place) for place in places))
 
     def notes(self, kind: str) -> list[tuple[str, str]]:
         """(place, text), in order of writing."""

@@ -22,7 +22,7 @@ from typing import TypeVar
 
 from m2ib.errors import StorageError
 from m2ib.folders import listing
-from m2ib.folders.files import files_in, lock, reason, sound, sync, write_whole
+from m2ib.folders.files import check_links, files_in, lock, reason, sound, sync, write_whole
 from m2ib.folders.listing import MARKER, PART, STAGING, Commit, Listed
 from m2ib.paths import is_url
 
@@ -34,12 +34,15 @@ _MOST = 1 << 30  # bytes of an explanation
 T = TypeVar("T")
 
 
-def check_folder(folder: Path, kind: str, *, force: bool, resume: bool = False) -> None:
+def check_folder(
+    folder: Path, kind: str, *, force: bool, resume: bool = False, names: Sequence[str] = ()
+) -> None:
     """Refuse a folder that holds something already, or cannot be written; make nothing.
 
     kind    of the results to come: "explanation", "evaluation", ...
     force   write beside what is there, over what is ours
     resume  results of this kind may be there
+    names   files that are going to be written
 
     Raises :class:`StorageError` with the way out.
     """
@@ -63,18 +66,26 @@ def check_folder(folder: Path, kind: str, *, force: bool, resume: bool = False) 
         )
         if holds and not force and not (resume and listed is not None):
             raise StorageError(f"{name} exists and is not empty; use --force (force=True) to write into it")
+        for each in names:
+            if os.path.lexists(folder / each) and (listed is None or each not in listed.names):
+                raise StorageError(_not_ours(folder / each))
     except StorageError:
         raise
     except (OSError, ValueError) as error:
         raise StorageError(f"{name} cannot be used: {reason(error)}") from error
 
 
+def _not_ours(path: Path) -> str:
+    return f"{str(path)!r} is there already and was not written by m2ib; move it away, or name another folder"
+
+
 class ResultFolder:
     """A folder that results of one kind are written into. Made by :func:`open_folder`."""
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, kind: str, *, made: bool = False) -> None:
         self.path = path
         self.kind = kind
+        self._made = made  # the folder itself
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -157,7 +168,8 @@ class ResultFolder:
                         f"{str(self.path / name)!r} is a folder, and a file of this name is to be written; move it away"
                     )
             old = tuple(name for name in listed.names if name not in new) if all else ()
-            self._write(replace(listed, commit=Commit(staging, tuple(new), old)))
+            replaced = tuple(name for name in new if os.path.lexists(self.path / name))
+            self._write(replace(listed, commit=Commit(staging, tuple(new), old, replaced)))
             self._finish()
 
     def _finish(self) -> None:
@@ -166,7 +178,12 @@ class ResultFolder:
         if (commit := listed.commit) is None:
             return
         place = self.path / commit.staging
-        waiting = [name for name in commit.new if (place / name).exists()]
+        inside = [f"{commit.staging}/{name}" for name in commit.new]
+        check_links(self.path, [commit.staging, *commit.old, *commit.new, *inside])
+        waiting = [name for name in commit.new if (place / name).is_file()]
+        for name in waiting:
+            if name not in commit.replaced and os.path.lexists(self.path / name):  # since it was decided
+                raise StorageError(_not_ours(self.path / name))
         with self._told():
             for name in (*commit.old, *waiting):
                 (self.path / name).unlink(missing_ok=True)
@@ -198,24 +215,16 @@ class ResultFolder:
         listed = self._listed()
         if not listed.names and not listed.staging:
             (self.path / MARKER).unlink()
-            with suppress(OSError):
-                self.path.rmdir()
+            if self._made:
+                with suppress(OSError):
+                    self.path.rmdir()
 
     def _check(self, names: Sequence[str], listed: Listed) -> None:
         """Raises :class:`StorageError` for what is there and is not ours, and for what a link would lead elsewhere."""
+        check_links(self.path, names)
         for name in names:
-            path = self.path / name
-            links = [
-                self.path / part
-                for part in (PurePosixPath(name), *PurePosixPath(name).parents)
-                if str(part) != "."
-            ]
-            if any(link.is_symlink() for link in links):
-                raise StorageError(f"{str(path)!r} is reached by a link, and is left alone; move it away")
-            if name not in listed.names and os.path.lexists(path):
-                raise StorageError(
-                    f"{str(path)!r} is there already and was not written by m2ib; move it away, or name another folder"
-                )
+            if name not in listed.names and os.path.lexists(self.path / name):
+                raise StorageError(_not_ours(self.path / name))
 
     def _prune(self, name: str) -> None:
         """Remove folders that are empty now."""
@@ -249,7 +258,7 @@ class ResultFolder:
 def open_folder(folder: Path, kind: str, *, force: bool = False, resume: bool = False) -> ResultFolder:
     """:func:`check_folder`, then make it, and finish what was cut off there. Raises :class:`StorageError`."""
     check_folder(folder, kind, force=force, resume=resume)
-    opened = ResultFolder(folder, kind)
+    opened = ResultFolder(folder, kind, made=not folder.exists())
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -293,9 +302,15 @@ def read_whole(folder: Path, read: Callable[[Path], T]) -> T:
 
 def _home(folder: Path) -> tuple[Path, Listed] | None:
     """The folder of results that this one is, or lies in, and its list."""
-    for path in (folder, *folder.absolute().parents[:2]):
-        if (listed := listing.read(path)) is not None:
-            return path, listed
+    for path in (folder.absolute(), *folder.absolute().parents[:2]):
+        with suppress(StorageError):  # of somebody else's; what is read has digests of its own
+            listed = listing.read(path)
+            beginning = (
+                "" if path == folder.absolute() else f"{folder.absolute().relative_to(path).as_posix()}/"
+            )
+            known = () if listed is None else (*listed.names, *(listed.commit.new if listed.commit else ()))
+            if listed is not None and (not beginning or any(name.startswith(beginning) for name in known)):
+                return path, listed
     return None
 
 
@@ -305,6 +320,7 @@ def _copy(home: Path, commit: Commit, folder: Path, place: Path) -> None:
     Raises :class:`StorageError` where that is more than results have, or no files.
     """
     left = _MOST
+    check_links(home, [commit.staging, *(f"{commit.staging}/{name}" for name in commit.new), *commit.new])
     for name in commit.new:
         path, waiting = home / name, home / commit.staging / name
         if folder.absolute() in path.absolute().parents:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from m2ib.errors import M2IBError, StorageError
 
@@ -25,6 +25,9 @@ def write_whole(path: Path, content: str | bytes) -> None:
     try:
         target = Path(os.path.realpath(path))  # a link stays one
         if target.exists() and not target.is_file():  # a terminal, a pipe; of a folder the error is told
+            target.write_bytes(data)
+            return
+        if target.is_file() and not os.access(target.parent, os.W_OK):  # nothing can be made beside it
             target.write_bytes(data)
             return
     except (OSError, ValueError) as error:
@@ -46,6 +49,16 @@ def replace_file(path: Path, beside: Path, data: bytes, sync: bool) -> None:
             beside.unlink(missing_ok=True)
     except (OSError, ValueError) as error:
         raise StorageError(f"cannot write {str(path)!r}: {reason(error)}") from error
+
+
+def check_links(folder: Path, names: Iterable[str]) -> None:
+    """Raises :class:`StorageError` where a name would lead elsewhere by a link."""
+    for name in names:
+        for part in (PurePosixPath(name), *PurePosixPath(name).parents):
+            if str(part) != "." and (folder / part).is_symlink():
+                raise StorageError(
+                    f"{str(folder / name)!r} is reached by a link, and is left alone; move it away"
+                )
 
 
 def files_in(folder: Path) -> list[str]:

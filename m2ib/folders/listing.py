@@ -21,11 +21,12 @@ _MOST = 1 << 24  # bytes of a list
 
 @dataclass(frozen=True)
 class Commit:
-    """What is decided: the files of ``staging`` take the place of their namesakes, and the old ones go."""
+    """What is decided: the new files, in ``staging``, take the place of those of ours that are replaced, and the old ones go."""
 
     staging: str
     new: tuple[str, ...]
     old: tuple[str, ...]
+    replaced: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ def read(folder: Path) -> Listed | None:
             raise ValueError
         commit = row.pop("commit")
         if commit is not None:
-            commit = Commit(_staging(commit["staging"]), _names(commit["new"]), _names(commit["old"]))
+            names = (_names(commit[name]) for name in ("new", "old", "replaced"))
+            commit = Commit(_staging(commit["staging"]), *names)
         staging = tuple(map(_staging, row.pop("staging")))
         listed = Listed(row.pop("kind"), _names(row.pop("names")), staging, commit, row.pop("version"))
         if row or not isinstance(listed.kind, str) or not isinstance(listed.version, int):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from m2ib.registry.foreign import renderer_code
 from m2ib.renderers.fonts import readable
 from m2ib.renderers.names import contrasted, ensemble, shortened
 from m2ib.renderers.plotting import in_own_style
@@ -26,7 +27,8 @@ def draw(explanation: AttributionPair) -> Figure:
     words = max(len(attribution.words) for attribution in explanation)
     figure = Figure(figsize=(10, min(max(4.2, 1 + 0.2 * words), _TALLEST)), layout="constrained")
     for axes, attribution in zip(figure.subplots(1, 2), explanation, strict=True):
-        attribution.renderer.draw(attribution, axes)
+        with renderer_code(attribution.renderer):
+            attribution.renderer.draw(attribution, axes)
         [(title, families)] = readable([_title(attribution)])
         axes.set_title(title, fontsize=10, fontfamily=families, parse_math=False)
     to = " to the mean" if any(map(ensemble, explanation)) else ""
@@ -47,7 +49,8 @@ def draw_methods(explanations: Sequence[AttributionPair]) -> Figure:
     for column, explanation in enumerate(explanations):
         for row, attribution in enumerate(explanation):
             axes = cells[row, column]
-            attribution.renderer.draw(attribution, axes)
+            with renderer_code(attribution.renderer):
+                attribution.renderer.draw(attribution, axes)
             title = f"{attribution.method}, {attribution.modality}"
             axes.set_title(title, fontsize=10, parse_math=False)
     figure.suptitle(f"cosine similarity {explanations[0].similarity:.3f}", fontsize=11)

@@ -11,6 +11,7 @@ from markupsafe import Markup
 from m2ib.contract.attribution import Attribution, Outlining
 from m2ib.errors import InputError
 from m2ib.page.templates import template
+from m2ib.registry.foreign import renderer_code
 from m2ib.renderers.drawing import heat_pixels
 from m2ib.renderers.media import png_url
 
@@ -58,7 +59,8 @@ def render_overview(
 def _picture(attribution: Attribution, ident: str) -> Markup:
     if not isinstance(attribution.renderer, Outlining):
         raise InputError(f"overview: {attribution.modality!r} cannot be shown without its map")
-    return attribution.renderer.picture(attribution, ident)
+    with renderer_code(attribution.renderer):
+        return attribution.renderer.picture(attribution, ident)
 
 
 def _thumbnail(attribution: Attribution) -> str:

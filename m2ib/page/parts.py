@@ -10,15 +10,18 @@ from markupsafe import Markup
 
 from m2ib.contract.attribution import Attribution, AttributionPair, Curve
 from m2ib.registry.discovery import list_methods
+from m2ib.registry.foreign import renderer_code
 from m2ib.renderers.formatting import format_number
 from m2ib.renderers.names import contrasted, ensemble, file_name
 
 
 def attribution_values(attribution: Attribution, ident: str) -> dict[str, Any]:
     """What the templates show of an attribution; ``ident`` is unique on the page."""
+    with renderer_code(attribution.renderer):
+        fragment = Markup(attribution.renderer.fragment(attribution, ident))
     return {
         "modality": attribution.modality,
-        "fragment": Markup(attribution.renderer.fragment(attribution, ident)),
+        "fragment": fragment,
         "script": attribution.renderer.script,
         "name": file_name(attribution),
         "heard": attribution.origin.get("heard", ""),

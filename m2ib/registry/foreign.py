@@ -6,7 +6,7 @@ import signal
 import threading
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import wraps
 from types import FrameType
@@ -36,6 +36,11 @@ def plugin_code(who: str) -> Iterator[None]:
             raise PluginError(f"{who} failed: {described(error)}") from error
         if interrupts:
             raise KeyboardInterrupt
+
+
+def renderer_code(renderer: Any) -> AbstractContextManager[None]:
+    """:func:`plugin_code` of a renderer's calls."""
+    return plugin_code(f"renderer {getattr(renderer, 'name', renderer)!r:.80}")
 
 
 @contextmanager

@@ -14,9 +14,10 @@ import numpy as np
 from m2ib.contract.attribution import Attribution, AttributionPair, Curve
 from m2ib.contract.layout import Layout
 from m2ib.contract.schema import parsed, read_json
-from m2ib.errors import M2IBError, StorageError
+from m2ib.errors import M2IBError, PluginError, StorageError
 from m2ib.folders import read_whole
 from m2ib.paths import is_text
+from m2ib.registry.foreign import renderer_code
 from m2ib.renderers import renderer_named
 from m2ib.renderers.view_storage import read_arrays, stored_bytes
 from m2ib.results.storage import ARRAYS, FORMAT, MANIFEST
@@ -134,9 +135,13 @@ def _attribution(row: _Row, number: int, arrays: dict[str, np.ndarray], folder: 
         raise ValueError(f"{ARRAYS} lacks '{number}.grid'")
     renderer = renderer_named(row.renderer)
     try:
-        view = renderer.restore(row.view, folder)
-    except FileNotFoundError:
-        raise
+        with renderer_code(renderer):
+            view = renderer.restore(row.view, folder)
+    except PluginError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise ValueError(f"{where}, which the renderer {row.renderer!r:.60} shows: {_said(cause)}") from error
     except Exception as error:
         raise ValueError(f"{where}, which the renderer {row.renderer!r:.60} shows: {_said(error)}") from error
     found = Attribution(

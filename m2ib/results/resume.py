@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from itertools import chain
+from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -17,13 +20,29 @@ from m2ib.contract.inputs import Inputs
 from m2ib.contract.model import Model
 
 WEIGHTS = "weights"
+_LONGEST = 4096  # of a path
+_SMALL = 2**25  # bytes of what is no weights
 _digests: WeakKeyDictionary[nn.Module, tuple[int, str]] = WeakKeyDictionary()  # with the state of the weights
 
 
 def model_facts(model: Model) -> dict[str, Any]:
-    """Where the model came from, its weights, and on what kind of device and in which dtype it runs; JSON-able."""
+    """Where the model came from, its weights and the small files beside them, and on what kind of device and in which dtype it runs; JSON-able."""
     place = {"device": model.device.type, "dtype": str(model.dtype).removeprefix("torch.")}
-    return {**model.origin, **place, WEIGHTS: weights_digest(model.module)}
+    files = [_files_digest(Path(value)) for value in model.origin.values() if isinstance(value, str)]
+    whole = hashlib.sha256(json.dumps([weights_digest(model.module), *files]).encode()).hexdigest()
+    return {**model.origin, **place, WEIGHTS: whole}
+
+
+def _files_digest(folder: Path) -> str:
+    """SHA-256 of what lies in a checkpoint's folder beside its weights: descriptions, tokenizers; "" where there is none."""
+    if len(str(folder)) > _LONGEST or not os.path.isdir(folder):
+        return ""
+    found = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.stat().st_size <= _SMALL:
+            found.update(f"{path.name} {path.stat().st_size} ".encode("utf-8", "surrogateescape"))
+            found.update(path.read_bytes())
+    return found.hexdigest()
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from m2ib.contract.attribution import AttributionPair
-from m2ib.errors import StorageError
+from m2ib.contract.attribution import Attribution, AttributionPair
+from m2ib.errors import PluginError, StorageError
 from m2ib.folders import open_folder
+from m2ib.registry.foreign import renderer_code
 
 KIND = "explanation"
 FORMAT = 2
@@ -51,7 +54,7 @@ def write(explanation: AttributionPair, folder: Path) -> None:
                     "full": attribution.full,
                     "layout": asdict(attribution.layout),
                     "renderer": attribution.renderer.name,
-                    "view": attribution.renderer.store(attribution.view, folder, str(number)),
+                    "view": _stored(attribution, folder, str(number)),
                 }
             )
         (folder / ARRAYS).write_bytes(safetensors.numpy.save(arrays))  # with the user's own file mode
@@ -66,6 +69,17 @@ def write(explanation: AttributionPair, folder: Path) -> None:
         (folder / MANIFEST).write_bytes(text.encode("utf-8", "backslashreplace"))  # as JSON escapes
     except SafetensorError as error:
         raise StorageError(f"cannot write the explanation into {str(folder)!r}: {error}") from error
+
+
+def _stored(attribution: Attribution, folder: Path, stem: str) -> Mapping[str, Any]:
+    """What the renderer writes of the view. A full disk is no fault of its."""
+    try:
+        with renderer_code(attribution.renderer):
+            return attribution.renderer.store(attribution.view, folder, stem)
+    except PluginError as error:
+        if isinstance(error.__cause__, OSError):
+            raise error.__cause__ from None
+        raise
 
 
 def _digest(path: Path) -> str:

@@ -9,9 +9,10 @@ from itertools import islice
 
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs, Row
-from m2ib.errors import InputError
+from m2ib.errors import InputError, PluginError
 from m2ib.evaluation.prepared import prepared
 from m2ib.evaluation.resume import content_of
+from m2ib.registry.foreign import plugin_code
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ def split(model: Model, pairs: Pairs, tuning: int, held_out: int) -> Split:
     left_out = 0
     for place, pair in enumerate(pairs):
         try:
-            contents.append(content_of(prepared(model, place, pair)))
-        except InputError as error:
+            with plugin_code("the model"):
+                contents.append(content_of(prepared(model, place, pair)))
+        except (InputError, PluginError) as error:
             left_out += 1
             reason = reason or f"{pair.id}: {error}"
         else:

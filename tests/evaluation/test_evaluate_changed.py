@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -109,7 +110,7 @@ def darken(world: World) -> None:
 
 
 PAIR = "evaluate: the pair 'p3' has changed since; what has changed is computed again"
-ALL = "evaluate: the model's weights have changed since; everything is computed again"
+ALL = "evaluate: the model's weights or files have changed since; everything is computed again"
 WAY = (
     "evaluate: the pair 'p0' has changed since: the model makes inputs ready in another way; what has changed is "
     "computed again"
@@ -187,3 +188,35 @@ def test_a_pair_that_is_gone_takes_nothing_with_it(world: World, tmp_path: Path)
     )
     (world.folder / "3.bmp").write_bytes(held)
     assert figures(world.evaluate(tmp_path / "out")) == figures(before)
+
+
+def test_a_description_that_has_changed_in_its_folder(tmp_path: Path) -> None:
+    """The weights are the same, and what is made of them is not."""
+    from toy import save_clip_with_words
+
+    folder = save_clip_with_words(tmp_path / "clip")
+    pictures = [np.random.default_rng(number).random((64, 64, 3)) for number in range(3)]
+
+    def rows() -> Iterator[Row]:
+        for number, picture in enumerate(pictures):
+            yield Row(
+                f"{number}", lambda n=number, p=picture: Pair(str(n), (("image", p), ("text", "a dog")))
+            )  # type: ignore[misc]
+
+    def run(out: Path) -> Results:
+        model = m2ib.load_model("clip", checkpoint=folder, device="cpu")
+        study = Study(("gradcam",), ("drop",), seeds=(0,), batch_size=1, controls=False)
+        return read_results(
+            evaluate(model, Pairs("p", ("image", "text"), rows), study, out, show_progress=False)
+        )
+
+    before = run(tmp_path / "out")
+    assert figures(run(tmp_path / "out")) == figures(before)
+    config = json.loads((folder / "config.json").read_text())
+    for part in ("vision_config", "text_config"):
+        config[part]["hidden_act"] = "gelu" if config[part].get("hidden_act") != "gelu" else "relu"
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.warns(m2ib.M2IBWarning, match="the model's weights or files have changed since"):
+        found = run(tmp_path / "out")
+    assert figures(found) == figures(run(tmp_path / "anew"))
+    assert figures(found) != figures(before)

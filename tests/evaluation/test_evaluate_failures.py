@@ -75,7 +75,7 @@ def over_black(act: Callable[[], object]) -> Callable[[m2ib.Encoder], m2ib.Encod
         own = encoder.embed
 
         def embed(pixels: Tensor) -> Tensor:
-            if not pixels.any():
+            if (pixels == 0).flatten(1).all(1).any():
                 act()
             return own(pixels)
 
@@ -211,3 +211,28 @@ def test_warnings_that_are_errors_end_it(tmp_path: Path) -> None:
 
     with pytest.raises(m2ib.M2IBWarning, match="toy: look here"):
         run(toy_model(image=warned), tmp_path)
+
+
+def test_a_model_that_fails_over_what_a_metric_makes_is_a_row(tmp_path: Path) -> None:
+    """Blank pictures are what deletion ends with."""
+
+    def refuse() -> None:
+        raise ValueError("a blank picture")
+
+    study = replace(STUDY, metrics=("drop", "deletion"), methods=("gradcam",))
+    results = run(toy_model(image=over_black(refuse)), tmp_path, study, black=None)
+    assert {key[3] for key in results.failures} == {"0", "1", "2"}
+    (reason,) = {said[0] for said in results.failures.values()}
+    assert reason == ("the model, over what a metric makes of an input, failed: ValueError: a blank picture")
+
+
+def test_a_pair_over_which_the_model_failed_is_tried_again(tmp_path: Path) -> None:
+    def starved() -> None:
+        raise MemoryError
+
+    first = run(toy_model(image=over_black(starved)), tmp_path)
+    assert first.notes == [("1", "the model failed: MemoryError")]
+    later = run(toy_model(), tmp_path)
+    assert not later.notes
+    for method in (*STUDY.methods,):
+        assert scored(later, method) == {"0", "1", "2"}

@@ -316,3 +316,27 @@ def test_raw_values_are_not_scaled_or_changed(explanation: m2ib.Explanation) -> 
         settings: Any = attribution.settings
         assert settings["beta"] == 0.1
         json.dumps(dict(settings) | dict(attribution.origin))
+
+
+@pytest.mark.parametrize("call", ["store", "fragment", "draw"])
+def test_a_renderer_that_ends_the_process_is_told(
+    explanation: m2ib.Explanation, tmp_path: Path, call: str
+) -> None:
+    class Odd(ImageRenderer):
+        name = "odd"
+
+    def end(*args: Any) -> None:
+        raise SystemExit(0)
+
+    setattr(Odd, call, end)
+    first, second = explanation
+    odd = dataclasses.replace(explanation, attributions=(dataclasses.replace(first, renderer=Odd()), second))
+    act = {
+        "store": lambda: odd.save(tmp_path / "out"),
+        "fragment": lambda: odd.to_html(tmp_path / "page.html"),
+        "draw": odd.figure,
+    }[call]
+    with pytest.raises(m2ib.PluginError) as caught:
+        act()
+    assert str(caught.value) == "renderer 'odd' failed: SystemExit: 0"
+    assert not list(tmp_path.iterdir())

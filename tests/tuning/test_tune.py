@@ -458,7 +458,7 @@ def test_what_has_changed_is_told_and_searched_again(tmp_path: Path) -> None:
     search, model = replace(SEARCH, pairs=2, held_out=1, seeds=(0,)), toy_model()
     before = tune(model, toys(3), search, tmp_path / "one", show_progress=False)
     for number, (pairs, what) in enumerate(
-        ((toys(3, salt=1), "the pairs"), (toys(3, salt=1), "the model's weights"))
+        ((toys(3, salt=1), "the pairs"), (toys(3, salt=1), "the model's weights or files"))
     ):
         if number:
             with torch.no_grad():

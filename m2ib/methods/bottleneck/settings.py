@@ -24,11 +24,18 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """Settings that go together, by name. An encoder's own ``presets`` stand over these, and what is given over both."""
 
 
+_MOST_SHIFTS = 1024
+
+
 def _checked_shifts(value: Any, encoder: Encoder) -> ShiftCounts:
     several = isinstance(value, Sequence) and not isinstance(value, str)
     counts = tuple(integer("shifts", each, encoder.modality) for each in (value if several else [value]))
     if not counts or min(counts) < 1:
         raise SettingError(f"shifts for {encoder.modality}: {value!r} is out of range; it must be >= 1")
+    if max(counts, default=0) > _MOST_SHIFTS:
+        raise SettingError(
+            f"shifts for {encoder.modality}: {value!r:.60} is out of range; it must be <= {_MOST_SHIFTS}"
+        )
     shifts = counts if several else counts[0]
     if math.prod(counts) == 1:
         return 1

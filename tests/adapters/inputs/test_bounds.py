@@ -317,6 +317,8 @@ def test_lists_in_lists_in_an_architecture(tmp_path: Path) -> None:
 
 def test_numbers_that_are_no_sizes_may_be_large() -> None:
     check_described({"rope_theta": 10**7, "model_max_length": 10**30, "pad_token_id": 10**9}, "a model")
+    check_described({"max_pixels": 12845056, "total_size": 10**12, "created": 1700000000}, "a model")
+    check_described({"max_size": -1, "min_length": -1, "window_length": -1}, "a model")
     with pytest.raises(m2ib.CheckpointError, match="has hidden_size=10000000, more than"):
         check_described({"text": {"hidden_size": 10**7}}, "a model")
     with pytest.raises(m2ib.CheckpointError, match=r"^a model has num_attention_heads=-4, which is no size$"):
