@@ -86,6 +86,9 @@ class ChunkWork:
         if name == ORACLE:
             chunk = chunk.known(place)
         plan = self.plan(name, seed, place)
+        run = {(place, each, seed, pair.pair.id) for each in (name, name + SHUFFLED) for pair in chunk.pairs}
+        if again := run & {*self.store.failures()}:
+            self.store.forget_failures(again)
         first, scored = study.seeds[0], {}
         if plan.method.draws or seed == first:
             made = self._maps(chunk, place, plan, (name, seed))
@@ -98,23 +101,15 @@ class ChunkWork:
         whole = chunk.whole and len(made) == len(chunk.pairs)
         for number, (grid, seconds) in sorted(made.items()):
             each, target = chunk.pairs[number], chunk.embeddings[1 - place][number]
-            try:
-                with plugin_code("the model, over what a metric makes of an input,"):
-                    if each.pair.id in scored:
-                        own = {k: v for k, v in scored[each.pair.id].items() if k in PER_MAP}
-                        records = [
-                            MapRecord(place, name, seed, each.pair.id, each.number, grid, own, seconds)
-                        ]
-                    else:
-                        records = [self._scored(each, place, name, seed, grid, target, seconds)]
-                    if study.controls and not spec.control:
-                        moved = self._shuffled(each, place, seed, grid)
-                        control = name + SHUFFLED
-                        records.append(self._scored(each, place, control, seed, moved, target, float("nan")))
-                found += records
-            except M2IBError as error:
-                self.store.fail((place, name, seed, each.pair.id), str(error))
-                whole = False
+            if each.pair.id in scored:
+                own = {k: v for k, v in scored[each.pair.id].items() if k in PER_MAP}
+                found.append(MapRecord(place, name, seed, each.pair.id, each.number, grid, own, seconds))
+            else:
+                found.append(self._scored(each, place, name, seed, grid, target, seconds))
+            if study.controls and not spec.control:
+                moved = self._shuffled(each, place, seed, grid)
+                found.append(self._scored(each, place, name + SHUFFLED, seed, moved, target, float("nan")))
+        whole = whole and not run & {*self.store.failures()}
         return found, whole
 
     def _shuffled(self, each: PreparedPair, place: int, seed: int, grid: np.ndarray) -> np.ndarray:
@@ -140,7 +135,6 @@ class ChunkWork:
             seconds = (time.perf_counter() - began) / len(members)
             for number, made in zip(members, maps, strict=True):
                 map_of = (place, *run, chunk.pairs[number].pair.id)
-                self.store.forget_failures([map_of])
                 if isinstance(made, M2IBError):
                     self.store.fail(map_of, str(made))
                     continue
@@ -184,7 +178,20 @@ class ChunkWork:
         degraded = Degraded(self.model, modality, item, self.model.collate(modality, [item]), target)
         metrics = [metric for metric in study.metrics if metric in PER_MAP]
         more = {"curve_steps": study.curve_steps, "seed": _stable(each.pair.id)}
-        scores = scores_of(grid, metrics, degraded, each.truths[place], **more)
+        map_of = (place, name, seed, each.pair.id)
+
+        def measured(those: Sequence[str]) -> dict[str, float]:
+            """All of them at once, and where that fails each alone."""
+            try:
+                with plugin_code("the model, over what a metric makes of an input,"):
+                    return scores_of(grid, those, degraded, each.truths[place], **more)
+            except M2IBError as error:
+                if len(those) == 1:
+                    self.store.fail(map_of, f"{those[0]}: {error}")
+                    return {those[0]: float("nan")}
+            return {name: value for metric in those for name, value in measured([metric]).items()}
+
+        scores = measured(metrics)
         if "cosine" in metrics:
             own = self.embed([each], place)[0]
             scores["cosine"] = float(own @ target.to(own))

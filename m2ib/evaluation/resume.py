@@ -54,10 +54,11 @@ def check_same_study(
     known = store.fact("asked")
     with sound(store.path):
         differs = differences(known, asked, ("model", "data", "study", "versions"), _MAY_GROW)
-    trained = differs == [f"model {WEIGHTS}"]
-    if differs and not trained:
+    others = [each for each in differs if each != f"model {WEIGHTS}"]
+    trained = bool(differs) and not others
+    if others:
         raise StorageError(
-            f"the folder holds an evaluation with another {', '.join(differs)}: use another folder, or begin anew "
+            f"the folder holds an evaluation with another {', '.join(others)}: use another folder, or begin anew "
             "with --force"
         )
     if trained:

@@ -220,10 +220,15 @@ def test_a_model_that_fails_over_what_a_metric_makes_is_a_row(tmp_path: Path) ->
         raise ValueError("a blank picture")
 
     study = replace(STUDY, metrics=("drop", "deletion"), methods=("gradcam",))
-    results = run(toy_model(image=over_black(refuse)), tmp_path, study, black=None)
+    results = run(toy_model(image=over_black(refuse)), tmp_path / "out", study, black=None)
     assert {key[3] for key in results.failures} == {"0", "1", "2"}
-    (reason,) = {said[0] for said in results.failures.values()}
-    assert reason == ("the model, over what a metric makes of an input, failed: ValueError: a blank picture")
+    (reason,) = {said for each in results.failures.values() for said in each}
+    assert reason == (
+        "deletion: the model, over what a metric makes of an input, failed: ValueError: a blank picture"
+    )
+    whole = run(toy_model(), tmp_path / "whole", study, black=None)
+    found, wanted = (each.tables[0].cells["gradcam", "drop"].samples for each in (results, whole))
+    assert found == wanted
 
 
 def test_a_pair_over_which_the_model_failed_is_tried_again(tmp_path: Path) -> None:
