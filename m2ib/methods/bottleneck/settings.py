@@ -24,7 +24,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 """Settings that go together, by name. An encoder's own ``presets`` stand over these, and what is given over both."""
 
 
-_MOST_SHIFTS = 1024
+_MOST_SHIFTS = 10**6
 
 
 def _checked_shifts(value: Any, encoder: Encoder) -> ShiftCounts:
