@@ -70,7 +70,7 @@ WEIGHTS = Bound(2**33, "weights")
 
 _MADE = re.compile(  # by which tensors are made
     r"heads$|layers$|width$|dim$|dims$|channels$|features$|embeddings$|context_length$|bins$"
-    r"|(hidden|intermediate|vocab|patch|kernel|embed|image|latent|type_vocab)_size$"
+    r"|(hidden|intermediate|vocab|patch|kernel|embed|image|feature|latent|type_vocab)_size$"
 )
 _LAYERS = re.compile(r"layers?(_|$)|depths?(_|$)|blocks?(_|$)")
 _SIDES = ("image_size", "size", "crop_size", "pad_size", "height", "shortest_edge", "longest_edge", "pixels")

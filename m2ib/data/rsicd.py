@@ -15,7 +15,7 @@ from typing import Any
 from m2ib.data.cells import existing, id_in, text_in
 from m2ib.data.files import called, folder_of, load_json, path_of
 from m2ib.data.pairs import Pair, Pairs, Row
-from m2ib.errors import InputError, SettingError, did_you_mean
+from m2ib.errors import InputError, SettingError, did_you_mean, shortened
 
 _EVERY = "all"
 
@@ -41,7 +41,7 @@ def open_rsicd(captions: Any, images: Any, *, split: str = "test", sentences: st
     if split not in (_EVERY, *splits):
         raise SettingError(
             f"{called(path)} has no split {split!r}{did_you_mean(split, splits)} "
-            f"It has {', '.join(splits) or 'none'}; {_EVERY!r} takes every image"
+            f"It has {shortened(', '.join(splits)) or 'none'}; {_EVERY!r} takes every image"
         )
     if sentences not in (_EVERY, "first"):
         raise SettingError(f"data: sentences={sentences!r} is unknown; it is {_EVERY!r} or 'first'")

@@ -331,3 +331,12 @@ def test_what_is_not_rsicd(tmp_path: Path, content: str, reason: str) -> None:
     with pytest.raises(InputError) as caught:
         open_pairs("rsicd", captions=path, images=tmp_path)
     assert str(caught.value).startswith(f"data {str(path)!r} {reason}")
+
+
+def test_a_split_of_any_name_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    row = {"filename": "a.tif", "split": "\n\r\x1b[31m", "sentences": [{"raw": "a plane"}]}
+    (tmp_path / "c.json").write_text(json.dumps({"images": [row]}))
+    with pytest.raises(SettingError) as caught:
+        open_pairs("rsicd", captions=tmp_path / "c.json", images=tmp_path / "images", split="test")
+    assert str(caught.value).isprintable()
