@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from m2ib.errors import StorageError
+from m2ib.errors import StorageError, one_line
 from m2ib.folders import sound
 from m2ib.paths import printable
 
@@ -140,7 +140,7 @@ class Store:
         try:
             yield
         except sqlite3.Error as error:
-            raise StorageError(f"cannot {doing} {str(self.path)!r}: {error}") from error
+            raise StorageError(f"cannot {doing} {str(self.path)!r}: {one_line(error)}") from error
 
     def _read(self, command: str, values: Sequence[Any] = ()) -> list[Any]:
         with self._told("read"):

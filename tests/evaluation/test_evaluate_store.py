@@ -129,3 +129,12 @@ def test_a_folder_without_results(tmp_path: Path) -> None:
         read_results(tmp_path)
     with pytest.raises(StorageError, match="cannot use"):
         Store(tmp_path / "nowhere")
+
+
+def test_a_text_that_is_none_is_refused_on_one_line(tmp_path: Path) -> None:
+    with Store(tmp_path) as store:
+        store.note("bad pair", "a", "why")
+        store._connection.execute("UPDATE notes SET text = CAST(x'ff0a0aff' AS TEXT)")
+        with pytest.raises(StorageError, match=r"^cannot read .*Could not decode to UTF-8") as caught:
+            store.notes("bad pair")
+    assert str(caught.value).isprintable()
