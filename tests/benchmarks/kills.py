@@ -64,35 +64,36 @@ class Tally:
         print(f"  {text}", flush=True)
 
 
-def killed(work: Callable[[], object], longest: float, earliest: float = 0) -> bool:
-    """Do the work in a fork; whether it was killed before it came to its end, which is between so many seconds from now."""
+def forked(work: Callable[[], object]) -> int:
+    """Begin the work in a fork, which says nothing and never comes back; its number."""
     child = os.fork()
     if child == 0:
-        with (
-            open(os.devnull, "w") as nowhere,
-            contextlib.redirect_stdout(nowhere),
-            contextlib.redirect_stderr(nowhere),
-        ):
-            work()
-        os._exit(0)
+        status = 1
+        try:
+            with (
+                open(os.devnull, "w") as nowhere,
+                contextlib.redirect_stdout(nowhere),
+                contextlib.redirect_stderr(nowhere),
+            ):
+                work()
+            status = 0
+        finally:
+            os._exit(status)
+    return child
+
+
+def killed(work: Callable[[], object], longest: float, earliest: float = 0) -> bool:
+    """Do the work in a fork; whether it was killed before it came to its end, which is between so many seconds from now."""
+    child = forked(work)
     time.sleep(random.uniform(earliest, longest))
     os.kill(child, signal.SIGKILL)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
 
 
 def seconds(work: Callable[[], object]) -> float:
     """How long it takes in a fork."""
     begun = time.perf_counter()
-    child = os.fork()
-    if child == 0:
-        with (
-            open(os.devnull, "w") as nowhere,
-            contextlib.redirect_stdout(nowhere),
-            contextlib.redirect_stderr(nowhere),
-        ):
-            work()
-        os._exit(0)
-    if os.waitpid(child, 0)[1] != 0:
+    if os.waitpid(forked(work), 0)[1] != 0:
         raise SystemExit("the command does not work when it is left alone")
     return time.perf_counter() - begun
 
