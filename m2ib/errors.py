@@ -61,19 +61,17 @@ def did_you_mean(name: object, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else "."
 
 
-def in_one_line(error: BaseException, longest: int = _LONGEST) -> str:
-    """What an exception of somebody else's says, in one line of a readable length, whatever its class makes of ``str``."""
+def one_line(error: BaseException, *, kind: bool = False, longest: int = _LONGEST) -> str:
+    """What an exception of somebody else's says, in one line of a readable length, whatever its class makes of ``str``.
+
+    kind  with its class before it, as at the end of a traceback; one that says nothing has its class anyway
+    """
+    name = type(error).__name__
     try:
-        text = str(error)
+        text = shortened(str(error), longest)
     except BaseException:  # its own code, as anything else of a plugin's
-        return "(its message cannot be shown)"
-    return shortened(text, longest)
-
-
-def described(error: BaseException) -> str:
-    """Its class and what it says, as at the end of a traceback, in one line."""
-    text = in_one_line(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+        text = "(its message cannot be shown)"
+    return f"{name}: {text}" if kind and text else text or name
 
 
 def shortened(text: str, longest: int = _LONGEST) -> str:
@@ -81,12 +79,6 @@ def shortened(text: str, longest: int = _LONGEST) -> str:
     line = " ".join(text[: 8 * longest].split())
     line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in line)
     return line if len(line) <= longest else f"{line[: longest - 4]} ..."
-
-
-def one_line(error: BaseException, *, kind: bool = False) -> str:
-    """What a library's exception says, on one line of reasonable length; its class where it says nothing, or ``kind``."""
-    said = in_one_line(error)
-    return f"{type(error).__name__} {said}".rstrip() if kind or not said else said
 
 
 @contextmanager

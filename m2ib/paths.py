@@ -8,6 +8,7 @@ import stat
 from os import PathLike
 from pathlib import Path
 
+LONGEST_PATH = 4096  # characters
 _URL = re.compile(
     r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE
 )  # a drive has one letter; a Path keeps one slash

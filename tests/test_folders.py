@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from m2ib.errors import StorageError
-from m2ib.folders import MARKER, ResultFolder, check_folder, open_folder, read_whole, write_whole
+from m2ib.folders import MARKER, ResultFolder, check_folder, listing, open_folder, read_whole, write_whole
 
 OLD = {"a.txt": "old", "sub/b.txt": "old", "gone.txt": "old"}
 NEW = {"a.txt": "new", "sub/b.txt": "new", "more/c.txt": "new"}
@@ -85,10 +85,10 @@ def test_killed_at_every_touch_of_a_file(tmp_path: Path) -> None:
         assert read in (OLD, NEW)
         assert there(folder) == stands | {"mine.txt": "mine"}  # reading writes nothing
         seen.add("new" if read == NEW else "old")
-        opened = open_folder(folder, "test", force=True)  # whoever comes next finishes it
+        open_folder(folder, "test", force=True)  # whoever comes next finishes it
         assert there(folder) == read | {"mine.txt": "mine"}
         assert not list(folder.glob(".m2ib-*/*"))
-        assert set(opened.names) == set(read)
+        assert set(listing.read(folder).names) == set(read)
         put(folder, {"a.txt": "last"})
         assert there(folder) == {"a.txt": "last", "mine.txt": "mine"}
         assert {path.name for path in folder.iterdir()} == {"a.txt", "mine.txt", MARKER}

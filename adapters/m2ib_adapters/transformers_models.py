@@ -73,6 +73,11 @@ def from_transformers(
         wrong = _named(report, computed, "missing_keys", "mismatched_keys")
     if wrong:
         raise CheckpointError(f"{who} {_lacks(wrong, 'its config.json')}{found}")
+    if more := _within(module, _named(report, computed, "unexpected_keys")):
+        warn(
+            f"{who} holds {len(more)} weights that its config.json does not describe, and that are left out, first "
+            f"{', '.join(more[:3])}; this may not be the model that was saved"
+        )
     return module, place
 
 
@@ -97,8 +102,7 @@ def from_weights(
     if wrong := _named(report, computed, "missing_keys", "mismatched_keys"):
         raise CheckpointError(f"{who} {_lacks(wrong, described)}{found}")
     left = _named(report, computed, "unexpected_keys")
-    parts = {name for name, _ in module.named_children()}
-    if more := [name for name in left if name.partition(".")[0] in parts]:
+    if more := _within(module, left):
         raise CheckpointError(
             f"{who} holds {len(more)} weights that {described} does not describe, first {', '.join(more[:3])}; give "
             "the config of the model that it was saved from"
@@ -211,6 +215,12 @@ def _named(report: Mapping[str, Any], computed: tuple[str, ...], *lists: str) ->
     """Names of weights in these lists of transformers' report: missing, of another shape (with both), unexpected."""
     names = {key if isinstance(key, str) else key[0] for name in lists for key in report[name]}
     return [name for name in sorted(names) if not name.endswith(computed)]
+
+
+def _within(module: Any, names: list[str]) -> list[str]:
+    """Those of weights that would lie in one of its parts."""
+    parts = {name for name, _ in module.named_children()}
+    return [name for name in names if name.partition(".")[0] in parts]
 
 
 def _lacks(wrong: list[str], described: str) -> str:

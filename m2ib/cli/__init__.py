@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from m2ib.cli import adapters, benchmark, check, demo, evaluate, explain, methods, new_plugin, tune
 from m2ib.cli.output import results, say
-from m2ib.errors import M2IBError, M2IBWarning, SettingError, described, in_one_line, shortened
+from m2ib.errors import M2IBError, M2IBWarning, SettingError, one_line, shortened
 
 _LONGEST = 2000  # characters of a line
 
@@ -100,7 +100,7 @@ def _ended(command: Callable[[], int | None]) -> int:
         if _traced():
             traceback.print_exc()
         where = "this was not foreseen; with M2IB_TRACEBACK=1 it is shown where it comes from"
-        return _tell(f"{described(error)} ({where})", 70)
+        return _tell(f"{one_line(error, kind=True)} ({where})", 70)
 
 
 def _somewhere() -> bool:
@@ -118,7 +118,7 @@ def _traced() -> bool:
 def _fail(error: M2IBError) -> int:
     if _traced():
         traceback.print_exc()
-    return _tell(in_one_line(error, _LONGEST), 2)
+    return _tell(one_line(error, longest=_LONGEST), 2)
 
 
 def _tell(message: str, code: int) -> int:

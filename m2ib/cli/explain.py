@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from m2ib.cli.config import READER, read_config, read_inputs
 from m2ib.cli.options import AS_WRITTEN, add_command, as_yaml, path_of
 from m2ib.cli.output import say
-from m2ib.errors import SettingError
+from m2ib.errors import PluginError, SettingError
 from m2ib.paths import is_text
 
 if TYPE_CHECKING:
@@ -65,26 +65,33 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 def write_report(
     explanations: Sequence[Explanation], folder: Path, title: str | None, *, force: bool
 ) -> Path:
-    """Numbers, figure and page of one pair by one method, or by several: a folder of numbers for each, one page."""
+    """Numbers, figure and page of one pair by one method, or by several: a folder of numbers for each, one page.
+
+    Where a renderer cannot draw them the numbers are kept. Raises :class:`PluginError` then.
+    """
     from m2ib.folders import open_folder
     from m2ib.page.explanation import write_comparison
     from m2ib.page.figure import draw_methods
     from m2ib.renderers.plotting import write as write_picture
     from m2ib.results.storage import KIND, write
 
+    several, undrawn = len(explanations) > 1, None
     with open_folder(folder, KIND, force=force).replacing(all=True) as place:
-        if len(explanations) == 1:
-            (explanation,) = explanations
-            write(explanation, place)
-            write_picture(explanation.figure(), place / "figure.png", 150)
-            explanation.to_html(place / "index.html", title=title)
-        else:
-            for explanation in explanations:
-                inside = place / explanation[0].method.replace(":", "-")
-                inside.mkdir()
-                write(explanation, inside)
-            write_picture(draw_methods(explanations), place / "figure.png", 150)
-            write_comparison(explanations, place / "index.html", title=title)
+        for explanation in explanations:
+            inside = place / explanation[0].method.replace(":", "-") if several else place
+            inside.mkdir(exist_ok=True)
+            write(explanation, inside)
+        try:
+            figure = draw_methods(explanations) if several else explanations[0].figure()
+            write_picture(figure, place / "figure.png", 150)
+            if several:
+                write_comparison(explanations, place / "index.html", title=title)
+            else:
+                explanations[0].to_html(place / "index.html", title=title)
+        except PluginError as error:
+            undrawn = error
+    if undrawn is not None:
+        raise PluginError(f"{undrawn}; the numbers are kept in {str(folder)!r}") from undrawn
     return folder / "index.html"
 
 

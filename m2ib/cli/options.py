@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from m2ib.cli.output import console, say
 from m2ib.cli.values import escaped, parsed_value, parsed_word, read_file
-from m2ib.errors import SettingError, did_you_mean, in_one_line, shortened
+from m2ib.errors import SettingError, did_you_mean, one_line, shortened
 from m2ib.paths import is_name, local_path
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ class Reader:
             ) from error
         except Exception as error:  # whatever else it makes of what was given
             raise SettingError(
-                f"{where}: {', '.join(map(repr, new)):.80} cannot be used: {in_one_line(error)}"
+                f"{where}: {', '.join(map(repr, new)):.80} cannot be used: {one_line(error)}"
             ) from error
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from m2ib.errors import SettingError, in_one_line
+from m2ib.errors import SettingError, one_line
 from m2ib.paths import file_fault
 
 MOST_BYTES = 1 << 20
@@ -48,7 +48,7 @@ def read_file(path: Path) -> DictConfig:
     except SettingError:
         raise
     except Exception as error:  # whatever the two libraries make of a stranger's file
-        raise SettingError(f"{who} is not YAML: {in_one_line(error)}") from error
+        raise SettingError(f"{who} is not YAML: {one_line(error)}") from error
     if not isinstance(found, DictConfig):
         raise SettingError(f"{who} holds a list; it must be a mapping of options")
     return found
@@ -76,7 +76,7 @@ def parsed_words(words: Sequence[str], who: str) -> dict[str, Any]:
         found = OmegaConf.to_container(OmegaConf.merge({}, *parsed), resolve=True)
     except Exception as error:
         raise SettingError(
-            f"{who}: {' '.join(words)!r:.200} do not go together: {in_one_line(error)}"
+            f"{who}: {' '.join(words)!r:.200} do not go together: {one_line(error)}"
         ) from error
     assert isinstance(found, dict)
     return {str(name): value for name, value in found.items()}

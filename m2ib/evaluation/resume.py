@@ -25,11 +25,10 @@ from m2ib.evaluation.store import Store
 from m2ib.evaluation.study import ResolvedStudy
 from m2ib.folders import sound
 from m2ib.notices import warn
-from m2ib.paths import local_path
+from m2ib.paths import LONGEST_PATH, local_path
 from m2ib.registry.foreign import plugin_code
 from m2ib.results.resume import WEIGHTS, differences, digest, model_facts, version_facts
 
-_LONGEST = 4096  # of a path
 _MAY_GROW = ("methods", "seeds")  # what is there stays true when others are asked for
 
 
@@ -188,7 +187,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
         return ["bytes", hashlib.sha256(value).hexdigest()]
     if isinstance(value, str):  # a text, or how somebody names a file
-        return ["str", value, *(_looks(local_path(value)) if len(value) < _LONGEST else [])]
+        return ["str", value, *(_looks(local_path(value)) if len(value) < LONGEST_PATH else [])]
     if isinstance(value, PathLike):
         return ["path", Path(value).name, *_looks(local_path(value), inside=True)]
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:

@@ -87,11 +87,6 @@ class ResultFolder:
         self.kind = kind
         self._made = made  # the folder itself
 
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The files and folders that are ours, as POSIX paths from here."""
-        return self._listed().names
-
     def own(self, *names: str) -> None:
         """List files, or folders of results, that are going to be written here.
 

@@ -17,7 +17,7 @@ from typing import Any, Generic, TypeVar, overload
 import pluggy
 
 from m2ib.contract.settings import Setting
-from m2ib.errors import AdapterError, InputError, M2IBError, PluginError, described
+from m2ib.errors import AdapterError, InputError, M2IBError, PluginError, one_line
 from m2ib.registry import hookspecs
 from m2ib.registry.foreign import guard, guarded_method, guarded_setting, plugin_code, warnings_are_no_errors
 from m2ib.registry.installed import OWN, OWN_POINTS, installed, is_our_name, origin_of
@@ -210,7 +210,7 @@ class Registry:
                     registry.add_plugin(point.load(), origin=origin, entry_point=point.name)
             except M2IBError as error:  # whatever a stranger's module does must not stop us
                 cause = error.__cause__ if isinstance(error, PluginError) else None
-                failure = PluginFailure(origin, point.name, described(cause or error))
+                failure = PluginFailure(origin, point.name, one_line(cause or error, kind=True))
                 if strict:
                     raise AdapterError(str(failure)) from error
                 registry._failures.append(failure)

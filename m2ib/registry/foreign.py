@@ -13,7 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from m2ib.contract.settings import Setting
-from m2ib.errors import M2IBError, PluginError, described
+from m2ib.errors import M2IBError, PluginError, one_line
 
 if TYPE_CHECKING:
     from m2ib.methods.base import Batch, Method, PreparedBatch
@@ -33,7 +33,7 @@ def plugin_code(who: str) -> Iterator[None]:
                 raise KeyboardInterrupt from error
             if isinstance(error, M2IBError):
                 raise
-            raise PluginError(f"{who} failed: {described(error)}") from error
+            raise PluginError(f"{who} failed: {one_line(error, kind=True)}") from error
         if interrupts:
             raise KeyboardInterrupt
 

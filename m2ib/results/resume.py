@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from m2ib.activations.reference import state_of
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.model import Model
+from m2ib.paths import LONGEST_PATH
 
 WEIGHTS = "weights"
-_LONGEST = 4096  # of a path
 _SMALL = 2**25  # bytes of what is no weights
 _digests: WeakKeyDictionary[nn.Module, tuple[int, str]] = WeakKeyDictionary()  # with the state of the weights
 
@@ -35,7 +35,7 @@ def model_facts(model: Model) -> dict[str, Any]:
 
 def _files_digest(folder: Path) -> str:
     """SHA-256 of what lies in a checkpoint's folder beside its weights: descriptions, tokenizers; "" where there is none."""
-    if len(str(folder)) > _LONGEST or not os.path.isdir(folder):
+    if len(str(folder)) > LONGEST_PATH or not os.path.isdir(folder):
         return ""
     found = hashlib.sha256()
     for path in sorted(folder.iterdir()):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from m2ib.contract.model import Model
-from m2ib.errors import AdapterError, M2IBWarning, PluginError, SettingError, described
+from m2ib.errors import AdapterError, M2IBWarning, PluginError, SettingError, one_line
 from m2ib.loading import load_model
 from m2ib.progress import progress
 from m2ib.registry.discovery import Registered, default_registry
@@ -157,7 +157,7 @@ def _load(name: str, **how: Any) -> tuple[Model | None, Result]:
             raise
         return None, Result("model", "load", str(error))
     except PluginError as error:
-        return None, Result("model", "load", f"raised {described(error.__cause__ or error)}")
+        return None, Result("model", "load", f"raised {one_line(error.__cause__ or error, kind=True)}")
 
 
 def _more(

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from m2ib.errors import M2IBError, PluginError, described
+from m2ib.errors import M2IBError, PluginError, one_line
 from m2ib.registry.foreign import plugin_code
 
 
@@ -84,7 +84,7 @@ def run_check(modality: str, name: str, check: Callable[[], None]) -> Result:
             return Result(modality, name, applies=False)
         if isinstance(finding, (CheckFailed, M2IBError)):
             return Result(modality, name, str(finding).removeprefix(f"{modality}: "))
-        return Result(modality, name, f"raised {described(finding)}")
+        return Result(modality, name, f"raised {one_line(finding, kind=True)}")
     return Result(modality, name)
 
 

@@ -198,6 +198,17 @@ def test_config_is_of_a_file_of_weights(folder: Path, tmp_path: Path) -> None:
         m2ib.load_model("clip", checkpoint=tmp_path / "weights.pt", config=folder, device="cpu")
 
 
+def test_a_folder_whose_config_describes_less_than_its_weights(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "cut")
+    config = json.loads((tmp_path / "cut" / "config.json").read_text())
+    config["vision_config"]["num_hidden_layers"] -= 1
+    (tmp_path / "cut" / "config.json").write_text(json.dumps(config))
+    with pytest.warns(
+        m2ib.M2IBWarning, match="weights that its config.json does not describe, .* first vision_model"
+    ):
+        m2ib.load_model("clip", checkpoint=tmp_path / "cut", device="cpu")
+
+
 @pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing", "ignore:.*without processor=")
 def test_a_peft_folder_is_merged_into_its_base(folder: Path, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft")

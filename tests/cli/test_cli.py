@@ -171,11 +171,11 @@ CHECKPOINTS: dict[str, tuple[Callable[[Path], Path], str]] = {
     "no JSON": (broken("ck", cut("config.json", 9)), "is not a valid JSON file"),
     "truncated weights": (
         broken("ck", cut("model.safetensors", 5000)),
-        "cannot be loaded: SafetensorError Error while deserializing",
+        "cannot be loaded: SafetensorError: Error while deserializing",
     ),
     "empty weights": (
         broken("ck", cut("model.safetensors", 0)),
-        "cannot be loaded: SafetensorError Error while deserializing header",
+        "cannot be loaded: SafetensorError: Error while deserializing header",
     ),
     "no weights": (
         broken("ck", lambda f: (f / "model.safetensors").unlink()),

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 import m2ib
+from m2ib.cli.explain import write_report
 from m2ib.contract.attribution import Attribution, Curve
 from m2ib.contract.layout import Token
 from m2ib.folders import open_folder
@@ -340,3 +341,33 @@ def test_a_renderer_that_ends_the_process_is_told(
         act()
     assert str(caught.value) == "renderer 'odd' failed: SystemExit: 0"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("call", ["fragment", "draw"])
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_report_that_cannot_be_drawn_keeps_its_numbers(
+    explanation: m2ib.Explanation, tmp_path: Path, call: str, count: int
+) -> None:
+    class Undrawn(ImageRenderer):
+        pass
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError("no pencil")
+
+    setattr(Undrawn, call, fail)
+    first, second = explanation
+    names, made = ("one", "two")[:count], []
+    for name in names:
+        sides = [dataclasses.replace(each, method=name) for each in (first, second)]
+        sides[0] = dataclasses.replace(sides[0], renderer=Undrawn())
+        made.append(dataclasses.replace(explanation, attributions=tuple(sides)))
+    folder = tmp_path / "out"
+    with pytest.raises(m2ib.PluginError) as caught:
+        write_report(made, folder, None, force=False)
+    assert str(caught.value) == (
+        f"renderer 'image' failed: RuntimeError: no pencil; the numbers are kept in {str(folder)!r}"
+    )
+    for name in names:
+        loaded = m2ib.load_explanation(folder / name if count > 1 else folder)
+        assert np.array_equal(loaded["image"].grid, first.grid)
+    assert not (folder / "index.html").exists()

@@ -81,7 +81,7 @@ def test_what_is_no_exception_is_one_line() -> None:
     with (
         pytest.raises(
             m2ib.InputError,
-            match=r"^image 'x' is damaged and cannot be decoded: Panic \(its message cannot be shown\)$",
+            match=r"^image 'x' is damaged and cannot be decoded: Panic: \(its message cannot be shown\)$",
         ),
         decoding("image 'x'"),
     ):
