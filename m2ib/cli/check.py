@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from m2ib.cli.options import AS_WRITTEN, Reader, add_command, as_yaml, path_of
+from m2ib.cli.options import AS_WRITTEN, Reader, add_command, as_yaml, flag_of, path_of
 from m2ib.cli.output import console, say
 from m2ib.cli.values import with_options
 from m2ib.errors import M2IBError, SettingError, StorageError, did_you_mean
@@ -125,15 +125,12 @@ def _split(rest: Sequence[str], adapter: str, takes: Sequence[str]) -> tuple[dic
                 )
             overrides.append(word)
             continue
-        name, equals, value = word[2:].partition("=")
+        name = word[2:].partition("=")[0]
         if name not in takes:
             hint = did_you_mean(f"--{name}", [f"--{known}" for known in (*takes, *READER.flags)])
             flags = ", ".join(f"--{modality}" for modality in takes)
             raise SettingError(f"options: --{name} is unknown{hint} The adapter {adapter!r} takes {flags}")
-        following = value if equals else next(words, None)
-        if following is None:
-            raise SettingError(f"options: --{name} needs a value")
-        given.setdefault(name, []).append(with_options(name, following))
+        given.setdefault(name, []).append(with_options(*flag_of(word, words)))
     return given, overrides
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from m2ib.cli.options import ModelConfig, Reader
+from m2ib.cli.options import ModelConfig, Reader, flag_of
 from m2ib.cli.values import with_options
 from m2ib.errors import SettingError
 from m2ib.methods.bottleneck.settings import SETTINGS
@@ -94,10 +94,7 @@ def _split(rest: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
     words = iter(rest)
     for word in words:
         if word.startswith("--") and len(word) > 2:
-            name, equals, value = word[2:].partition("=")
-            following = value if equals else next(words, None)
-            if following is None:
-                raise SettingError(f"options: --{name} needs a value")
+            name, following = flag_of(word, words)
             if name in (ALSO, AGAINST):
                 if not inputs:
                     raise SettingError(

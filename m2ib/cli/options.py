@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,6 +210,17 @@ class Reader:
 def as_yaml(config: Any) -> str:
     """YAML that :meth:`Reader.read` reads back."""
     return OmegaConf.to_yaml(OmegaConf.create(escaped(dataclasses.asdict(config))))
+
+
+def flag_of(word: str, rest: Iterator[str]) -> tuple[str, str]:
+    """Name and value of ``--name=value``, or of ``--name`` and the word that follows. Raises :class:`SettingError`."""
+    name, equals, value = word[2:].partition("=")
+    following = value if equals else next(rest, "--")
+    if not equals and following.startswith("--"):
+        raise SettingError(
+            f"options: --{name} needs a value; one that begins with -- is written --{name}=VALUE"
+        )
+    return name, following
 
 
 def key_values(rest: Sequence[str], command: str) -> list[str]:

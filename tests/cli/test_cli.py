@@ -246,6 +246,10 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "one input": (("--text", "a dog"), "inputs: need two, got 1; the model 'clip' takes --image, --text"),
     "no inputs": ((), "inputs: need two, got 0; the model 'clip' takes --image, --text"),
     "no value": (("--image", "dog.png", "--text"), "options: --text needs a value"),
+    "another flag for a value": (
+        ("--image", "--text", "a dog"),
+        "options: --image needs a value; one that begins with -- is written --image=VALUE",
+    ),
     "unknown modality": (
         ("--audio", "x.wav", "--text", "a dog"),
         "options: --audio is unknown. The model 'clip' takes --image, --text",
