@@ -453,6 +453,12 @@ def test_a_map_smoothed_beyond_measure_is_flat() -> None:
     np.testing.assert_allclose(smoothed(grid, [1e12, 1e300]), np.full((3, 4), grid.mean()), rtol=1e-3)
 
 
+def test_the_narrowest_gaussian_reaches_no_neighbour() -> None:
+    grid = np.arange(12.0).reshape(3, 4)
+    np.testing.assert_array_equal(smoothed(grid, [5e-324, 0.124]), grid)
+    assert (smoothed(grid, [0.0, 0.13]) != grid).any()
+
+
 @pytest.mark.parametrize(("shifts", "counts"), [(1, (1, 1)), ((1, 4), (1, 4)), (4, (2, 2))])
 def test_a_smooth_map_is_the_same_map_smoothed(
     clip64: m2ib.Model, shifts: Any, counts: tuple[int, int]

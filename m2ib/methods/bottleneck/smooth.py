@@ -11,6 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_NARROWEST = (
+    0.125  # cells; scipy ends a Gaussian at 4 standard deviations, and a narrower one reaches no neighbour
+)
+
 
 def smoothed(grid: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
     """``grid`` (..., R_1, R_2, ...) with its last axes convolved with Gaussians; the same shape and dtype.
@@ -25,7 +29,7 @@ def smoothed(grid: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
 
     smooth = grid.astype(np.float64, copy=False)
     for place, sigma in enumerate(sigmas):
-        if sigma > 0:
+        if sigma >= _NARROWEST:
             axis = place - len(sigmas)
             widest = 16.0 * grid.shape[axis]  # flat by then, and the Gaussian is held in memory
             smooth = gaussian_filter1d(smooth, min(sigma, widest), axis=axis, mode="reflect")
