@@ -7,6 +7,7 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -42,7 +43,7 @@ OTHERS: tuple[Any, ...] = (None, [], {}, [[]], [None], {"": None}, [0] * 3, {"a"
 def value(rng: Random) -> Any:
     """Of any kind but the right one, mostly."""
     made = rng.choice((NUMBERS, NUMBERS, TEXTS, OTHERS))
-    return rng.choice(made)
+    return deepcopy(rng.choice(made))
 
 
 def _nodes(tree: Any, found: list[tuple[Any, Any]]) -> list[tuple[Any, Any]]:
