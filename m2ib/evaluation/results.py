@@ -67,7 +67,7 @@ class Results:
 
     asked     model, data and study; JSON-able
     tables    one for each side
-    pairs     how many were read
+    pairs     how many could be used
     notes     bad rows and pairs: (place, reason)
     settings  of each method by side and method
     cases     the worst ones, see ``cases.py``

@@ -118,7 +118,8 @@ class _Evaluation:
             with self.store.whole():
                 for bad in self.pairs.bad:
                     self.store.note("bad row", bad.place, bad.reason)
-                self.store.set_fact("pairs", seen)
+                unused = [*self.store.notes("bad pair"), *self.store.notes(UNEMBEDDED)]
+                self.store.set_fact("pairs", seen - len({name for name, _ in unused}))
         if not self.store.scores():
             raise InputError(f"evaluate: no pair of {self.pairs.name!r} can be used: {self._first_reason()}")
         self._finish(runs)

@@ -247,6 +247,7 @@ def test_a_bad_pair_that_is_mended_comes_in(tmp_path: Path) -> None:
     ):
         later = run(toy_model(image=picky), toy_pairs(4), replace(study, metrics=CONFIDENCE), tmp_path)
     for found, pairs in ((first, "023"), (again, "023"), (later, "0123")):
+        assert found.pairs == len(pairs)
         assert not {note[0] for note in found.notes} & {*pairs}
         for table in found.tables:
             for cell in table.cells.values():

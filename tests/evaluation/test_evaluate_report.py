@@ -157,7 +157,7 @@ def test_markdown(whole: Path) -> None:
     ]
     assert re.search(r"^\| \*uniform\* \| 0\.00 ± 0\.00 \| 0\.00 ± 0\.00 \| ", "\n".join(lines), re.MULTILINE)
     assert len({line.count("|") for line in lines[2:9]}) == 1
-    assert any(line.startswith("4 pairs, 2 seeds. Means, ± the standard error over seeds.") for line in lines)
+    assert any(line.startswith("3 pairs, 2 seeds. Means, ± the standard error over seeds.") for line in lines)
     assert lines[-1] == "- 1 bad row was left out: see bad-rows.csv"
 
 
