@@ -11,9 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_NARROWEST = (
-    0.125  # cells; scipy ends a Gaussian at 4 standard deviations, and a narrower one reaches no neighbour
-)
+_NARROWEST = 0.125  # cells; scipy ends a Gaussian at 4 deviations, and a narrower one reaches no neighbour
 
 
 def smoothed(grid: np.ndarray, sigmas: Sequence[float]) -> np.ndarray:
