@@ -78,8 +78,10 @@ def write_report(
     several, undrawn = len(explanations) > 1, None
     with open_folder(folder, KIND, force=force).replacing(all=True) as place:
         for explanation in explanations:
-            inside = place / explanation[0].method.replace(":", "-") if several else place
-            inside.mkdir(exist_ok=True)
+            inside = place
+            if several:
+                inside = place / explanation[0].method.replace(":", "-")
+                inside.mkdir()
             write(explanation, inside)
         try:
             figure = draw_methods(explanations) if several else explanations[0].figure()

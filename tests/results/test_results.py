@@ -371,3 +371,17 @@ def test_a_report_that_cannot_be_drawn_keeps_its_numbers(
         loaded = m2ib.load_explanation(folder / name if count > 1 else folder)
         assert np.array_equal(loaded["image"].grid, first.grid)
     assert not (folder / "index.html").exists()
+
+
+def test_methods_whose_folders_would_be_one_are_refused(
+    explanation: m2ib.Explanation, tmp_path: Path
+) -> None:
+    made = [
+        dataclasses.replace(
+            explanation, attributions=tuple(dataclasses.replace(each, method=name) for each in explanation)
+        )
+        for name in ("slate:flat", "slate-flat")
+    ]
+    with pytest.raises(m2ib.StorageError, match=r"cannot write into .*: File exists"):
+        write_report(made, tmp_path / "out", None, force=False)
+    assert not list(tmp_path.iterdir())
