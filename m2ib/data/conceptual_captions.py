@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from m2ib.data.cells import existing, text_in, utf8
 from m2ib.data.files import called, counted, folder_of, lines, path_of
-from m2ib.data.pairs import Pair, Pairs, Row
+from m2ib.data.pairs import Pair, Pairs, Row, count_rows
 from m2ib.errors import InputError, SettingError
 
 FILENAME = "{row:08d}.jpg"
@@ -48,7 +48,8 @@ def open_conceptual_captions(captions: Any, images: Any, *, filename: Any = FILE
             + (f"it begins with {chr(9).join(seen[0])!r:.60}" if seen else "it is empty")
         )
     rows = partial(_rows, path, folder, filename)
-    return Pairs("Conceptual Captions", ("image", "text"), rows, numbered=True)
+    total = partial(count_rows, rows)
+    return Pairs("Conceptual Captions", ("image", "text"), rows, numbered=True, total=total)
 
 
 def _rows(path: Path, folder: Path, filename: str) -> Iterator[Row]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from m2ib.data.cells import boxes_in, existing, id_in
-from m2ib.data.columns import InputColumn, check_boxes, chosen_columns, modalities_of
+from m2ib.data.columns import InputColumn, InputColumns, check_boxes, chosen_columns, modalities_of
 from m2ib.data.files import called, folder_of, listed
 from m2ib.data.pairs import Pair, Pairs, Row
 from m2ib.errors import InputError, SettingError, decoding, did_you_mean
@@ -68,20 +68,35 @@ def from_datasets(
         if getattr(features.get(column), "decode", False):
             raw = raw.cast_column(column, dataclasses.replace(features[column], decode=False))
     dtypes = {column: _dtype(features.get(column)) for column in wanted}
-
-    def read(record: Mapping[str, Any], number: int) -> Pair:
-        first, second = ((at.modality, _raw(record.get(at.name), at, dtypes[at.name])) for at in inputs)
-        identity = str(number) if id_column is None else id_in(record.get(id_column))
-        boxes = () if boxes_column is None else boxes_in(record.get(boxes_column))
-        return Pair(identity, (first, second), boxes)
-
-    def rows() -> Iterator[Row]:
-        for number, record in enumerate(raw):
-            yield Row(f"row {number}", partial(read, record, number))
-
+    read = partial(_pair, inputs, dtypes, id_column, boxes_column)
     name = name or getattr(getattr(dataset, "info", None), "dataset_name", None) or "dataset"
     located, numbered = boxes_column is not None, id_column is None
-    return Pairs(name, modalities_of(inputs), rows, located=located, numbered=numbered)
+    rows, total = partial(_rows, raw, read), partial(_length, raw)
+    return Pairs(name, modalities_of(inputs), rows, located=located, numbered=numbered, total=total)
+
+
+def _rows(records: Any, read: Callable[..., Pair]) -> Iterator[Row]:
+    for number, record in enumerate(records):
+        yield Row(f"row {number}", partial(read, record, number))
+
+
+def _pair(
+    inputs: InputColumns,
+    dtypes: Mapping[str, Any],
+    id_column: Name,
+    boxes_column: Name,
+    record: Mapping[str, Any],
+    number: int,
+) -> Pair:
+    first, second = ((at.modality, _raw(record.get(at.name), at, dtypes[at.name])) for at in inputs)
+    identity = str(number) if id_column is None else id_in(record.get(id_column))
+    boxes = () if boxes_column is None else boxes_in(record.get(boxes_column))
+    return Pair(identity, (first, second), boxes)
+
+
+def _length(records: Any) -> int | None:
+    """Of a data set; None of one that is streamed."""
+    return len(records) if hasattr(records, "__len__") else None
 
 
 def open_huggingface(

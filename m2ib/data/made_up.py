@@ -39,7 +39,14 @@ def open_scenes(*, modality: str = "image", count: int = 100, seed: int = 0, spl
 
     scene_seeds(split, seed, max(count, 2), LOCALISE)
     rows = partial(_rows, modality, count, seed, split)
-    return Pairs(f"scenes: {modality}", (modality, "text"), rows, located=True, numbered=True)
+    return Pairs(
+        f"scenes: {modality}",
+        (modality, "text"),
+        rows,
+        located=True,
+        numbered=True,
+        total=partial(int, count),
+    )
 
 
 def _rows(modality: str, count: int, seed: int, split: str) -> Iterator[Row]:

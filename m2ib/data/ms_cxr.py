@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from m2ib.data.boxes import scaled
 from m2ib.data.cells import box_of, existing, text_in
 from m2ib.data.files import DataTable, called, cells_of, folder_of, load_json, open_table, path_of
-from m2ib.data.pairs import Pair, Pairs, Row
+from m2ib.data.pairs import Pair, Pairs, Row, count_rows
 from m2ib.errors import InputError, decoding
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ def open_ms_cxr(boxes: Any, images: Any) -> Pairs:
         table = open_table(path)
         table.require(_COLUMNS)
         read = partial(_in_table, table)
-    return Pairs("MS-CXR", ("image", "text"), partial(_rows, read, root), located=True)
+    rows = partial(_rows, read, root)
+    return Pairs("MS-CXR", ("image", "text"), rows, located=True, total=partial(count_rows, rows))
 
 
 def _annotations(found: Iterable[tuple[str, Any]], made: Callable[[Any], _Annotation]) -> _Found:
@@ -84,10 +85,11 @@ def _annotations(found: Iterable[tuple[str, Any]], made: Callable[[Any], _Annota
 
 
 def _in_table(table: DataTable) -> _Found:
-    return _annotations(table.rows(), lambda cells: _of_line(cells_of(cells)))
+    return _annotations(table.rows(), _of_line)
 
 
-def _of_line(cells: dict[str, str]) -> _Annotation:
+def _of_line(line: dict[str, str] | InputError) -> _Annotation:
+    cells = cells_of(line)
     return _Annotation(
         text_in(cells["path"], "path"),
         text_in(cells["label_text"], "label_text").strip(),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from m2ib.data.seen import SeenIds
 from m2ib.errors import InputError, SettingError
 from m2ib.paths import printable
 
@@ -66,6 +67,15 @@ class Row:
     read: Callable[[], Pair]
 
 
+def _unknown() -> None:
+    return None
+
+
+def count_rows(rows: Callable[[], Iterable[Row]]) -> int:
+    """How many rows there are, for a format whose rows are gone through without reading an input."""
+    return sum(1 for _ in rows())
+
+
 class Pairs:
     """Pairs in a fixed order, each read when it is asked for. Iterating again begins anew.
 
@@ -83,10 +93,14 @@ class Pairs:
         *,
         located: bool = False,
         numbered: bool = False,
+        total: Callable[[], int | None] = _unknown,
     ) -> None:
         """
         rows      gives all rows from the first one, as often as it is called
         numbered  the ids are numbers of rows: no two can be the same
+        total     gives the number of rows, or None
+
+        They can be pickled where ``rows`` and ``total`` can.
         """
         self.name = printable(name)
         self.modalities = modalities
@@ -94,19 +108,33 @@ class Pairs:
         self.bad: list[BadRow] = []
         self._rows = rows
         self._numbered = numbered
+        self._total = total
         self._listed: set[str] = set()
 
     def __iter__(self) -> Iterator[Pair]:
-        places: dict[str, str] = {}  # by id
-        for row in self._rows():
-            try:
-                pair = row.read()
-                if not self._numbered and places.setdefault(pair.id, row.place) != row.place:
-                    raise InputError(f"its id {pair.id!r} is that of {places[pair.id]}")
-            except InputError as error:
-                self._list(row.place, str(error))
+        for place, found in self.each():
+            if isinstance(found, InputError):
+                self._list(place, str(found))
             else:
-                yield pair
+                yield found
+
+    def each(self) -> Iterator[tuple[str, Pair | InputError]]:
+        """("line 12", the pair, or why it is none) of every row, in order; ``bad`` stays as it is."""
+        seen = SeenIds()
+        for row in self._rows():
+            found: Pair | InputError
+            try:
+                found = row.read()
+                first = None if self._numbered else seen.before(found.id, row.place)
+                if first is not None:
+                    raise InputError(f"its id {found.id!r} is that of {first or 'an earlier row'}")
+            except InputError as error:
+                found = error.with_traceback(None)
+            yield row.place, found
+
+    def total(self) -> int | None:
+        """How many rows there are, bad ones too; None where only reading the inputs would tell."""
+        return self._total()
 
     def __repr__(self) -> str:
         return f"Pairs({self.name!r}, {' and '.join(self.modalities)})"
@@ -128,6 +156,23 @@ class _Part(Pairs):
 
     def __iter__(self) -> Iterator[Pair]:
         yield from islice(self._whole, *self._range)
+
+    def each(self) -> Iterator[tuple[str, Pair | InputError]]:
+        """The rows after the last pair of those that are skipped, to its own last one: parts that follow share none."""
+        start, stop = self._range
+        pairs = 0  # so far
+        for place, found in self._whole.each() if stop is None or stop > start else ():
+            if pairs >= start:
+                yield place, found
+            pairs += not isinstance(found, InputError)
+            if pairs == stop:
+                return
+
+    def total(self) -> int | None:
+        """Which rows are bad decides where a part ends: known where it cannot end before the last one."""
+        start, stop = self._range
+        rows = self._whole.total()
+        return rows if rows is not None and start == 0 and (stop is None or rows <= stop) else None
 
 
 def take(pairs: Pairs, limit: int | None, *, skip: int = 0) -> Pairs:

@@ -24,7 +24,7 @@ from typing import Any
 from m2ib.data.cells import boxes_in, id_in, utf8
 from m2ib.data.columns import InputColumns, check_boxes, chosen_columns, modalities_of, named_columns
 from m2ib.data.files import called, cells_of, lines, listed, open_table, path_of
-from m2ib.data.pairs import Pair, Pairs, Row
+from m2ib.data.pairs import Pair, Pairs, Row, count_rows
 from m2ib.errors import InputError
 
 _TABS = (".tsv", ".tab")
@@ -65,7 +65,8 @@ def _pairs(
     if located:
         check_boxes(inputs, called(path))
     rows = partial(rows, inputs, path.parent)
-    return Pairs(path.stem, modalities_of(inputs), rows, located=located, numbered=numbered)
+    total = partial(count_rows, rows)
+    return Pairs(path.stem, modalities_of(inputs), rows, located=located, numbered=numbered, total=total)
 
 
 def _rows(found: Callable[[], Any], cells_in: Callable[[Any], Any], *where: Any) -> Iterator[Row]:

@@ -31,7 +31,7 @@ from m2ib.data.files import (
     open_table,
     path_of,
 )
-from m2ib.data.pairs import Pair, Pairs, Row
+from m2ib.data.pairs import Pair, Pairs, Row, count_rows
 from m2ib.errors import InputError
 
 _LINKS = "dlinks.txt"
@@ -63,7 +63,8 @@ def open_roco(captions: Any, images: Any = None) -> Pairs:
             )
         name, rows = "ROCO", partial(_text_rows, path)
     folder = folder_of(path.parent / "images" if images is None else images, "images")
-    return Pairs(name, ("image", "text"), partial(rows, folder))
+    read = partial(rows, folder)
+    return Pairs(name, ("image", "text"), read, total=partial(count_rows, read))
 
 
 def _text_rows(path: Path, folder: Path) -> Iterator[Row]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from m2ib.data.cells import existing, id_in, text_in
 from m2ib.data.files import called, folder_of, load_json, path_of
-from m2ib.data.pairs import Pair, Pairs, Row
+from m2ib.data.pairs import Pair, Pairs, Row, count_rows
 from m2ib.errors import InputError, SettingError, did_you_mean, shortened
 
 _EVERY = "all"
@@ -46,7 +46,8 @@ def open_rsicd(captions: Any, images: Any, *, split: str = "test", sentences: st
     if sentences not in (_EVERY, "first"):
         raise SettingError(f"data: sentences={sentences!r} is unknown; it is {_EVERY!r} or 'first'")
     name = "RSICD" if split == _EVERY else f"RSICD {split}"
-    return Pairs(name, ("image", "text"), partial(_rows, entries, folder, split, sentences))
+    rows = partial(_rows, entries, folder, split, sentences)
+    return Pairs(name, ("image", "text"), rows, total=partial(count_rows, rows))
 
 
 def _split(entry: Any) -> Any:

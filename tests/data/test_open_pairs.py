@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
 
 from m2ib.data import FORMATS, BadRow, Pair, Pairs, Row, open_pairs, take
+from m2ib.data.seen import SeenIds
 from m2ib.errors import InputError, SettingError
 
 
@@ -118,6 +122,63 @@ def test_a_part() -> None:
     assert list(take(pairs, 0)) == []
     assert list(take(pairs, 5, skip=99)) == []
     assert [row.place for row in part.bad] == ["row 2", "row 5", "row 8"]
+
+
+@pytest.mark.parametrize("cuts", [(0, 3, 5), (0, 2), (0, 1, 7), (0, 0, 4)])
+def test_parts_that_follow_each_other_share_no_row(cuts: tuple[int, ...]) -> None:
+    pairs, _ = counting()
+    whole = [(place, str(getattr(found, "id", found))) for place, found in pairs.each()]
+    rows = []
+    for start, stop in pairwise((*cuts, None)):
+        part = take(pairs, None if stop is None else stop - start, skip=start)
+        found = list(part.each())
+        assert [f.id for _, f in found if isinstance(f, Pair)] == [pair.id for pair in part]
+        rows += [(place, str(getattr(each, "id", each))) for place, each in found]
+    assert rows == whole
+
+
+def test_how_many_rows_a_part_has() -> None:
+    rows, _ = counting()
+    whole = Pairs(rows.name, rows.modalities, rows._rows, total=lambda: 10)
+    assert (rows.total(), take(rows, None).total()) == (None, None)
+    assert [take(whole, n).total() for n in (None, 10, 9)] == [10, 10, None]
+    assert [len(list(take(whole, n).each())) for n in (None, 10)] == [10, 10]
+    assert take(whole, None, skip=1).total() is None
+
+
+def test_ids_that_were_there_before() -> None:
+    def rows() -> Iterator[Row]:
+        for place, name in (
+            ("line 1", "a"),
+            ("line 02", "b"),
+            ("line 3", "a"),
+            ("line 4", "b"),
+            ("line 5", "a"),
+        ):
+            yield Row(place, lambda name=name: Pair(name, (("text", "a"), ("text", "b"))))  # type: ignore[misc]
+
+    pairs = Pairs("twice", ("text", "text"), rows)
+    assert [pair.id for pair in pairs] == ["a", "b"]
+    assert [str(row) for row in pairs.bad] == [
+        "line 3: its id 'a' is that of line 1",
+        "line 4: its id 'b' is that of an earlier row",
+        "line 5: its id 'a' is that of line 1",
+    ]
+
+
+def test_many_ids_take_little_memory() -> None:
+    ids, known = SeenIds(), {}
+    rng = Random(0)
+    tracemalloc.start()
+    for number in range(40_000):
+        identity, place = f"pair-{rng.randrange(30_000)}", f"{'ab'[number % 2]}.tar: line {number}"
+        first = ids.before(identity, place)
+        assert first == known.get(hash(identity))
+        known.setdefault(hash(identity), place)
+    known.clear()
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size < 40_000 * 40
 
 
 @pytest.mark.parametrize(("limit", "skip"), [(-1, 0), (True, 0), (1.5, 0), (3, -2), (3, None)])
