@@ -1,5 +1,5 @@
 from .adapting import adapt
-from .api import Options, contrast, embedding, ensemble, explain, explain_many, good_layers
+from .api import Options, contrast, embedding, ensemble, explain, good_layers
 from .contract.attribution import Attribution
 from .contract.degradation import Degradation, Fading, Replacing
 from .contract.encoder import (
@@ -17,6 +17,8 @@ from .contract.layout import Axis, Layout, Token
 from .contract.model import Model
 from .contract.regions import Box, Region
 from .contract.settings import Setting
+from .corpus.engine import Failed
+from .corpus.explain import explain_many
 from .data.boxes import read_boxes
 from .errors import (
     AdapterError,
@@ -24,6 +26,7 @@ from .errors import (
     InputError,
     M2IBError,
     M2IBWarning,
+    OutOfMemoryError,
     PluginError,
     SettingError,
     StorageError,
@@ -51,6 +54,7 @@ __all__ = [
     "Encoder",
     "Explanation",
     "Fading",
+    "Failed",
     "FitSettings",
     "InputError",
     "Inputs",
@@ -62,6 +66,7 @@ __all__ = [
     "MethodSpec",
     "Model",
     "Options",
+    "OutOfMemoryError",
     "PluginError",
     "Region",
     "Registry",

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import inspect
-import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from numbers import Integral
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
-
-from torch.utils.data import DataLoader
 
 from m2ib.activations.reach import reaching_layers
 from m2ib.contract.model import Model
 from m2ib.contract.targets import Contrast, Embedding, Ensemble, members_of
-from m2ib.data.loader import loaded_pairs
-from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
+from m2ib.errors import InputError, SettingError, did_you_mean
 from m2ib.methods.bottleneck.settings import Granularity, Noise, Readout, ShiftCounts
-from m2ib.pipeline import Plan, PreparedInputs, explain_batch, plan_of, prepare
+from m2ib.pipeline import Plan, explain_batch, plan_of, prepare
 from m2ib.progress import progress
 from m2ib.promises import leaves_nothing, promise
 from m2ib.registry.discovery import check_model, default_registry
@@ -124,7 +119,7 @@ class Options(TypedDict, total=False):
     fast: bool
 
 
-def _shows_options(function: F) -> F:
+def shows_options(function: F) -> F:
     """With the keywords of :class:`Options` in its signature, for ``help`` and whatever completes at run time."""
     shown = inspect.signature(function)
     first = [each for each in shown.parameters.values() if each.kind is not each.VAR_KEYWORD]
@@ -150,7 +145,7 @@ def explain(
 def explain(
     model: Model, *pair: tuple[str, Any], show_progress: bool = True, **inputs_and_options: Any
 ) -> Explanation: ...
-@_shows_options
+@shows_options
 @leaves_nothing
 def explain(
     model: Model, *pair: tuple[str, Any], show_progress: bool = True, **inputs_and_options: Any
@@ -172,104 +167,21 @@ def explain(
     options = {name: given.pop(name) for name in Options.__annotations__ if name in given}
     known = default_registry().methods.find(options.get("method", METHOD)).spec.setting_names
     options |= {name: given.pop(name) for name in known if name in given and name not in model.modalities}
-    plan = _plan(**options)
+    plan = plan_for(**options)
     for name in given:
         if name not in model.modalities and len(pair) + len(given) > 2:  # a misspelt setting, then
             hint = did_you_mean(name, [*Options.__annotations__, *known])
             raise SettingError(
                 f"explain: {name!r} is unknown{hint} The model takes {', '.join(model.modalities)}"
             )
-    sides = prepare(model, _pair([*pair, *given.items()]), plan)
+    sides = prepare(model, pair_of([*pair, *given.items()]), plan)
     with progress("explain", show=show_progress) as bar:
         promise(bar.close)
         (explanation,) = explain_batch(model, [sides], plan, bar.steps)
     return explanation
 
 
-@_shows_options
-def explain_many(
-    model: Model,
-    pairs: Iterable[Any],
-    *,
-    batch_size: int = 16,
-    show_progress: bool = True,
-    **options: Unpack[Options],
-) -> Iterator[Explanation]:
-    """Explain many pairs, ``batch_size`` at a time, in order and lazily; the results are those of ``explain``.
-
-    pairs    an iterable of ``(("image", x), ("text", y))`` or of dicts ``{"image": x, "text": y}``; or a torch
-             ``DataLoader`` of such, whose batches are taken apart
-
-    The other keywords are those of :func:`explain`, for all pairs.
-
-    A pair that cannot be used raises :class:`InputError` naming its position, after all pairs before it
-    have been given out.
-    """
-    check_model(model, "explain_many")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
-        raise SettingError(f"batch_size: {batch_size!r} is out of range; it must be a whole number >= 1")
-    if isinstance(pairs, Mapping):
-        raise InputError(
-            "explain_many: pairs are an iterable of pairs, not a dict; give a list of dicts, or a DataLoader"
-        )
-    if isinstance(pairs, DataLoader):
-        pairs = loaded_pairs(pairs)
-    return _explain_stream(model, pairs, int(batch_size), _plan(**options), show_progress)
-
-
-def _explain_stream(
-    model: Model, pairs: Iterable[Any], batch_size: int, plan: Plan, show_progress: bool
-) -> Iterator[Explanation]:
-    total = len(pairs) if isinstance(pairs, Sequence) else None
-    numbered = enumerate(pairs)
-    with progress("explain", total=total, show=show_progress) as bar:
-        while chunk := list(itertools.islice(numbered, batch_size)):
-            ready: list[PreparedInputs] = []
-            failure: M2IBError | None = None
-            for number, pair in chunk:
-                try:
-                    ready.append(prepare(model, _pair(_items(pair)), plan))
-                except M2IBError as error:
-                    failure = _numbered(error, number)
-                    break
-            try:
-                done: Iterable[Explanation] = explain_batch(model, ready, plan, lambda total: lambda: None)
-            except M2IBError:  # one of them: find out which, and give out those before it
-                done = _one_by_one(model, ready, plan, [number for number, _ in chunk])
-            for explanation in done:
-                bar.advance()
-                yield explanation
-            if failure is not None:
-                raise failure
-
-
-def _one_by_one(
-    model: Model, pairs: Sequence[PreparedInputs], plan: Plan, numbers: Sequence[int]
-) -> Iterator[Explanation]:
-    for number, pair in zip(numbers, pairs, strict=False):
-        try:
-            yield from explain_batch(model, [pair], plan, lambda total: lambda: None)
-        except M2IBError as error:
-            raise _numbered(error, number) from error
-
-
-def _numbered(error: M2IBError, number: int) -> M2IBError:
-    numbered = type(error)(f"pair {number}: {error}")
-    numbered.__cause__ = error
-    return numbered
-
-
-def _items(pair: Any) -> list[Any]:
-    if isinstance(pair, Mapping):
-        return list(pair.items())
-    if isinstance(pair, (list, tuple)):
-        return list(pair)
-    raise InputError(
-        f"explain: a pair is ((modality, raw), (modality, raw)) or a dict of two, not {pair!r:.80}"
-    )
-
-
-def _plan(
+def plan_for(
     *,
     method: str = METHOD,
     truncate: bool = False,
@@ -289,7 +201,7 @@ def _plan(
     return plan_of(method, {**named, **(settings or {})}, truncate=truncate, fast=fast, reference=reference)
 
 
-def _pair(items: Sequence[Any]) -> list[tuple[str, Any]]:
+def pair_of(items: Sequence[Any]) -> list[tuple[str, Any]]:
     """The two (modality, raw) of a call."""
     for item in items:
         if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)):

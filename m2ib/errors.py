@@ -44,6 +44,10 @@ class StorageError(M2IBError, OSError):
     """A result cannot be written or read."""
 
 
+class OutOfMemoryError(M2IBError, MemoryError):
+    """There is not the memory for what was asked, here or on the device."""
+
+
 class M2IBWarning(UserWarning):
     """Something that runs, but that a careful reader of the result has to know."""
 

@@ -23,6 +23,7 @@ from m2ib.contract.model import Model
 from m2ib.contract.settings import Setting, resolve
 from m2ib.contract.targets import Contrast, Embedding, PreparedInput, members_of, targets_of
 from m2ib.errors import AdapterError, InputError, SettingError, did_you_mean
+from m2ib.execution.memory import memory_told
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
 from m2ib.notices import collected_warnings, warn
 from m2ib.promises import leaves_nothing
@@ -104,8 +105,14 @@ def plan_of(
     )
 
 
-def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedInputs:
-    """Settings checked before anything is read, then both inputs made ready."""
+def prepare(
+    model: Model, pair: Sequence[tuple[str, Any]], plan: Plan, made: dict[Any, Item] | None = None
+) -> PreparedInputs:
+    """Settings checked before anything is read, then both inputs made ready.
+
+    made  what was made ready before, filled meanwhile: an input that comes again is the same item
+    """
+    made = {} if made is None else made
     modalities = tuple(modality for modality, _ in pair)
     vectors = [isinstance(raw, Embedding) for _, raw in pair]
     if all(vectors):
@@ -116,8 +123,14 @@ def prepare(model: Model, pair: list[tuple[str, Any]], plan: Plan) -> PreparedIn
         else:
             plan.settings(model, modality, modalities)
 
+    def item(modality: str, raw: Any) -> Item:
+        key = (modality, raw if isinstance(raw, (str, Path)) else id(raw))
+        if key not in made:
+            made[key] = model.item(modality, raw, truncate=plan.truncate)
+        return made[key]
+
     def items(modality: str, raw: Any) -> tuple[Item, ...]:
-        return tuple(model.item(modality, each, truncate=plan.truncate) for each in members_of(raw))
+        return tuple(item(modality, each) for each in members_of(raw))
 
     def side(modality: str, raw: Any) -> PreparedInput:
         if isinstance(raw, Embedding):
@@ -143,7 +156,8 @@ def explain_batch(
     groups: dict[Any, list[int]] = {}
     for number, pair in enumerate(pairs):
         groups.setdefault(tuple(_group_key(model, side) for side in pair), []).append(number)
-    with model.running():
+    several = f"explain: {len(pairs)} pairs at once" if len(pairs) > 1 else "explain"
+    with memory_told(several), model.running():
         for members in groups.values():
             group = _explain_group(model, [pairs[n] for n in members], plan, steps)
             results.update(zip(members, group, strict=True))

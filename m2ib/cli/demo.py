@@ -81,7 +81,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
 
 def _photos(parsed: argparse.Namespace) -> None:
-    from m2ib.api import contrast, explain_many
+    from m2ib.api import contrast
+    from m2ib.corpus.explain import explain_many
     from m2ib.errors import AdapterError
     from m2ib.folders import check_folder, open_folder
     from m2ib.loading import load_model

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from m2ib.api import explain_many
 from m2ib.cli.options import path_of
 from m2ib.cli.output import say
+from m2ib.corpus.explain import explain_many
 from m2ib.errors import SettingError
 from m2ib.evaluation.raster import lay
 from m2ib.folders import check_folder, open_folder

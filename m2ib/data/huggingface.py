@@ -45,9 +45,9 @@ def from_datasets(
     Raises :class:`InputError` and :class:`SettingError`.
     """
     who = "data" if name is None else f"data {name!r}"
-    if isinstance(dataset, Mapping) and dataset and all(map(_usable, dataset.values())):
+    if isinstance(dataset, Mapping) and dataset and all(map(is_dataset, dataset.values())):
         raise InputError(f"{who}: it has the splits {listed(list(dataset))}; give one of them")
-    if isinstance(dataset, Mapping) or not _usable(dataset):
+    if isinstance(dataset, Mapping) or not is_dataset(dataset):
         raise InputError(f"{who}: it is a {type(dataset).__name__}; give a datasets.Dataset")
     inputs = chosen_columns(columns)
     others = [column for column in (id_column, boxes_column) if column is not None]
@@ -88,7 +88,7 @@ def _pair(
     record: Mapping[str, Any],
     number: int,
 ) -> Pair:
-    first, second = ((at.modality, _raw(record.get(at.name), at, dtypes[at.name])) for at in inputs)
+    first, second = ((at.modality, raw_of(record.get(at.name), at, dtypes[at.name])) for at in inputs)
     identity = str(number) if id_column is None else id_in(record.get(id_column))
     boxes = () if boxes_column is None else boxes_in(record.get(boxes_column))
     return Pair(identity, (first, second), boxes)
@@ -134,11 +134,12 @@ def open_huggingface(
     return from_datasets(dataset, columns, name=name, id_column=id_column, boxes_column=boxes_column)
 
 
-def _usable(dataset: Any) -> bool:
+def is_dataset(dataset: Any) -> bool:
+    """Whether it is a ``datasets.Dataset`` or ``IterableDataset``."""
     return all(hasattr(dataset, name) for name in ("__iter__", "select_columns", "cast_column"))
 
 
-def _raw(value: Any, column: InputColumn, dtype: Any) -> Any:
+def raw_of(value: Any, column: InputColumn, dtype: Any = None) -> Any:
     """One input, as ``m2ib.explain`` takes it."""
     if column.inline or value is None or isinstance(value, str):
         return column.raw(value, _HERE)

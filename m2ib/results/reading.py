@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.contract.attribution import Attribution, AttributionPair, Curve
+from m2ib.contract.attribution import Attribution, AttributionPair, Curve, Renderer
 from m2ib.contract.layout import Layout
 from m2ib.contract.schema import parsed, read_json
 from m2ib.errors import M2IBError, PluginError, StorageError
@@ -26,8 +26,8 @@ _LONGEST_MANIFEST = 2**23  # bytes
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One attribution as the manifest has it; its arrays are elsewhere."""
+class StoredAttribution:
+    """One attribution as it is described in JSON; its arrays are elsewhere."""
 
     modality: str
     method: str
@@ -48,7 +48,7 @@ class _Manifest:
     format: int
     similarity: float
     provenance: Mapping[str, Any]
-    attributions: tuple[_Row, _Row]
+    attributions: tuple[StoredAttribution, StoredAttribution]
     files: Mapping[str, str]
 
 
@@ -107,11 +107,11 @@ def _read(place: Path, folder: Path) -> tuple[tuple[Attribution, Attribution], f
         ) from error
     except Exception as error:  # whatever decoders and renderers of plugins say of a damaged file
         raise StorageError(
-            f"the explanation in {str(folder)!r} is damaged: {_said(error)}; save it again"
+            f"the explanation in {str(folder)!r} is damaged: {said(error)}; save it again"
         ) from error
 
 
-def _said(error: Exception) -> str:
+def said(error: Exception) -> str:
     """On one line, not too long."""
     if isinstance(error, RecursionError):
         return "its manifest has too many mappings and lists in each other"
@@ -123,33 +123,47 @@ def _said(error: Exception) -> str:
     )
 
 
-def _attribution(row: _Row, number: int, arrays: dict[str, np.ndarray], folder: Path) -> Attribution:
+def _attribution(
+    row: StoredAttribution, number: int, arrays: dict[str, np.ndarray], folder: Path
+) -> Attribution:
     """``arrays`` loses what belongs to it."""
-    where = f"manifest.attributions[{number}]"
+    grid = arrays.pop(f"{number}.grid", None)
+    if grid is None:
+        raise ValueError(f"{ARRAYS} lacks '{number}.grid'")
+    more = {name: arrays.pop(f"{number}.{name}", None) for name in ("capacity", "against")}
+    return rebuilt(row, f"manifest.attributions[{number}]", grid, **more, folder=folder)
+
+
+def rebuilt(
+    row: StoredAttribution,
+    where: str,
+    grid: np.ndarray,
+    *,
+    capacity: np.ndarray | None = None,
+    against: np.ndarray | None = None,
+    folder: Path | None = None,
+    view: Any = None,
+) -> Attribution:
+    """The attribution that a description and arrays are of.
+
+    where   in messages
+    folder  of what the renderer stored of the view, which ``row`` names; None where ``view`` is given
+
+    Raises ValueError and OSError for what does not belong together, and :class:`M2IBError`.
+    """
     for name, kind in _NAMED.items():
         parsed(kind, row.origin.get(name, []), f"{where}.origin.{name}")
     if "sha256" in row.origin:
         parsed(str, row.origin.get("source"), f"{where}.origin.source")
-    grid = arrays.pop(f"{number}.grid", None)
-    if grid is None:
-        raise ValueError(f"{ARRAYS} lacks '{number}.grid'")
     renderer = renderer_named(row.renderer)
-    try:
-        with renderer_code(renderer):
-            view = renderer.restore(row.view, folder)
-    except PluginError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise error.__cause__ from None
-        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-        raise ValueError(f"{where}, which the renderer {row.renderer!r:.60} shows: {_said(cause)}") from error
-    except Exception as error:
-        raise ValueError(f"{where}, which the renderer {row.renderer!r:.60} shows: {_said(error)}") from error
+    if folder is not None:
+        view = _view(row, where, renderer, folder)
     found = Attribution(
         modality=row.modality,
         method=row.method,
         grid=grid,
-        capacity=arrays.pop(f"{number}.capacity", None),
-        against=arrays.pop(f"{number}.against", None),
+        capacity=capacity,
+        against=against,
         layout=row.layout,
         curve=row.curve,
         settings=row.settings,
@@ -163,3 +177,16 @@ def _attribution(row: _Row, number: int, arrays: dict[str, np.ndarray], folder: 
     )
     found.check()
     return found
+
+
+def _view(row: StoredAttribution, where: str, renderer: Renderer, folder: Path) -> Any:
+    try:
+        with renderer_code(renderer):
+            return renderer.restore(row.view, folder)
+    except PluginError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise error.__cause__ from None
+        cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
+        raise ValueError(f"{where}, which the renderer {row.renderer!r:.60} shows: {said(cause)}") from error
+    except Exception as error:
+        raise ValueError(f"{where}, which the renderer {row.renderer!r:.60} shows: {said(error)}") from error

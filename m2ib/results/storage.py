@@ -41,22 +41,7 @@ def write(explanation: AttributionPair, folder: Path) -> None:
                 value = getattr(attribution, name)
                 if value is not None:
                     arrays[f"{number}.{name}"] = np.ascontiguousarray(value)
-            rows.append(
-                {
-                    "modality": attribution.modality,
-                    "method": attribution.method,
-                    "settings": dict(attribution.settings),
-                    "origin": dict(attribution.origin),
-                    "curve": None if attribution.curve is None else asdict(attribution.curve),
-                    "unit": attribution.unit,
-                    "additive": attribution.additive,
-                    "warnings": list(attribution.warnings),
-                    "full": attribution.full,
-                    "layout": asdict(attribution.layout),
-                    "renderer": attribution.renderer.name,
-                    "view": _stored(attribution, folder, str(number)),
-                }
-            )
+            rows.append({**described(attribution), "view": stored_view(attribution, folder, str(number))})
         (folder / ARRAYS).write_bytes(safetensors.numpy.save(arrays))  # with the user's own file mode
         manifest = {
             "format": FORMAT,
@@ -71,7 +56,24 @@ def write(explanation: AttributionPair, folder: Path) -> None:
         raise StorageError(f"cannot write the explanation into {str(folder)!r}: {error}") from error
 
 
-def _stored(attribution: Attribution, folder: Path, stem: str) -> Mapping[str, Any]:
+def described(attribution: Attribution) -> dict[str, Any]:
+    """All of it that is no array and no view; JSON-able."""
+    return {
+        "modality": attribution.modality,
+        "method": attribution.method,
+        "settings": dict(attribution.settings),
+        "origin": dict(attribution.origin),
+        "curve": None if attribution.curve is None else asdict(attribution.curve),
+        "unit": attribution.unit,
+        "additive": attribution.additive,
+        "warnings": list(attribution.warnings),
+        "full": attribution.full,
+        "layout": asdict(attribution.layout),
+        "renderer": attribution.renderer.name,
+    }
+
+
+def stored_view(attribution: Attribution, folder: Path, stem: str) -> Mapping[str, Any]:
     """What the renderer writes of the view. A full disk is no fault of its."""
     try:
         with renderer_code(attribution.renderer):

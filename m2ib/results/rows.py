@@ -1,0 +1,213 @@
+"""An explanation as a row of a table, and back.
+
+A row has columns for people, and for each side (``_1``, ``_2``) one of JSON, ``side``, with what else an
+:class:`~m2ib.contract.attribution.Attribution` is made of. Grids are float16; ``scale`` is what they are multiplied by, 1 but where float16
+could not hold the values. What the renderers show is not in the row: it is read again out of the inputs' own files, or kept once for
+each input in a table of views.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from m2ib.contract.attribution import Attribution, AttributionPair
+from m2ib.contract.schema import parsed, read_json
+from m2ib.paths import printable
+from m2ib.results.reading import StoredAttribution, rebuilt
+from m2ib.results.storage import described, stored_view
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Row = dict[str, Any]
+LARGE = 2**14  # cells of a map; a larger one lies beside
+_LEAST, _MOST = 2.0**-4, 60_000.0  # of a map's greatest value, for float16
+_SIDES = (1, 2)
+
+
+@dataclass(frozen=True)
+class KeptView:
+    """What a renderer stored of an input.
+
+    key    SHA-256 of the rest
+    view   JSON
+    files  (name, content)
+    """
+
+    key: str
+    renderer: str
+    view: str
+    files: tuple[tuple[str, bytes], ...]
+
+
+def schema() -> pa.Schema:
+    """Of the rows."""
+    import pyarrow as pa
+
+    word = pa.struct([("word", pa.string()), ("value", pa.float32())])
+    fields = [
+        ("id", pa.string()),
+        ("number", pa.int64()),
+        ("key", pa.int64()),
+        ("method", pa.string()),
+        *((f"modality_{n}", pa.string()) for n in _SIDES),
+        *((f"input_{n}", pa.string()) for n in _SIDES),
+        ("similarity", pa.float64()),
+        ("unit", pa.string()),
+    ]
+    for n in _SIDES:
+        fields += [
+            (f"grid_{n}", pa.list_(pa.float16())),
+            (f"shape_{n}", pa.list_(pa.int32())),
+            (f"scale_{n}", pa.float32()),
+            (f"against_{n}", pa.list_(pa.float32())),
+            (f"tokens_{n}", pa.list_(pa.string())),
+            (f"words_{n}", pa.list_(word)),
+            (f"layer_{n}", pa.int32()),
+        ]
+    fields += [
+        ("warnings", pa.list_(pa.string())),
+        ("error", pa.string()),
+        ("error_kind", pa.string()),
+        ("seconds", pa.float32()),
+        *((f"side_{n}", pa.string()) for n in _SIDES),
+        *((f"view_{n}", pa.string()) for n in _SIDES),
+        ("provenance", pa.string()),
+        ("arrays", pa.string()),
+    ]
+    return pa.schema(fields)
+
+
+def view_schema() -> pa.Schema:
+    """Of the table of views."""
+    import pyarrow as pa
+
+    file = pa.struct([("name", pa.string()), ("content", pa.binary())])
+    return pa.schema(
+        [("key", pa.string()), ("renderer", pa.string()), ("view", pa.string()), ("files", pa.list_(file))]
+    )
+
+
+def explained(
+    explanation: AttributionPair, raws: tuple[Any, Any], known: Mapping[str, Any], *, keep: bool
+) -> tuple[Row, dict[str, np.ndarray], list[KeptView]]:
+    """An explanation as (the columns that are its own, maps that lie beside by column, views that are kept).
+
+    raws   the two raw inputs
+    known  of its provenance, what stands elsewhere
+    keep   views of inputs that have a file of their own too
+    """
+    row: Row = {
+        "similarity": explanation.similarity,
+        "unit": explanation[0].unit,
+        "warnings": list(dict.fromkeys(said for each in explanation for said in each.warnings)),
+        "provenance": _json({k: v for k, v in explanation.provenance.items() if known.get(k) != v}),
+    }
+    beside: dict[str, np.ndarray] = {}
+    views: list[KeptView] = []
+    for n, (side, raw) in enumerate(zip(explanation, raws, strict=True), 1):
+        row[f"modality_{n}"], row[f"input_{n}"] = side.modality, name_of(raw, side)
+        if side.grid.size > LARGE:
+            beside[f"grid_{n}"] = np.ascontiguousarray(side.grid, np.float32)
+            scale = 1.0
+        else:
+            scale = scale_of(side.grid)
+            row[f"grid_{n}"] = (side.grid / scale).astype(np.float16).reshape(-1)
+        row[f"shape_{n}"], row[f"scale_{n}"] = list(side.grid.shape), scale
+        if side.against is not None:
+            row[f"against_{n}"] = side.against.astype(np.float32).reshape(-1)
+        row[f"tokens_{n}"] = list(map(printable, side.tokens)) or None
+        words = [{"word": printable(word), "value": value} for word, value in side.words]
+        row[f"words_{n}"] = words or None
+        row[f"layer_{n}"] = side.settings.get("layer")
+        about = described(side)
+        if not has_file(raw, side) or keep:
+            kept = _view_of(side)
+            if kept.files:
+                views.append(kept)
+                row[f"view_{n}"] = kept.key
+            about["view"] = json.loads(kept.view)
+        row[f"side_{n}"] = _json(about)
+    return row, beside, views
+
+
+def has_file(raw: Any, side: Attribution) -> bool:
+    """Whether an input can be read again from where it was."""
+    return isinstance(raw, (str, os.PathLike)) and not side.layout.tokens
+
+
+def name_of(raw: Any, side: Attribution) -> str:
+    """An input in one line: a path, a text, or what kind of thing it was."""
+    if isinstance(raw, (str, os.PathLike)):
+        return printable(os.fspath(raw))
+    if side.layout.tokens and isinstance(side.view, Mapping):
+        return printable(str(side.view.get("text", "")))
+    return printable(str(side.origin.get("source", "")))
+
+
+def scale_of(grid: np.ndarray) -> float:
+    """A power of two by which float16 holds the values; 1 where it holds them as they are."""
+    most = float(np.abs(grid).max(initial=0.0))
+    if most == 0 or _LEAST <= most <= _MOST:
+        return 1.0
+    return 2.0 ** (math.floor(math.log2(most)) - 10)
+
+
+def _view_of(side: Attribution) -> KeptView:
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        view = _json(stored_view(side, folder, "view"))
+        files = tuple((path.name, path.read_bytes()) for path in sorted(folder.iterdir()))
+    found = hashlib.sha256(f"{side.renderer.name} {view}".encode())
+    for name, content in files:
+        found.update(f" {name} {len(content)} ".encode() + content)
+    return KeptView(found.hexdigest()[:32], side.renderer.name, view, files)
+
+
+def _json(value: Any) -> str:
+    """Short; half a character is spelled out."""
+    return printable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def needs_view(row: Row, n: int) -> bool:
+    """Whether a side is shown by what its input's own file holds."""
+    return "view" not in read_json(row[f"side_{n}"].encode())
+
+
+def attribution(
+    row: Row, n: int, grid: np.ndarray | None, view: Any, files: Mapping[str, bytes] | None
+) -> Attribution:
+    """One side of a row.
+
+    grid   that lies beside; None where it is in the row
+    view   read again; None where the row or ``files`` has it
+    files  of the kept view
+
+    Raises ValueError for what does not belong together, and OSError.
+    """
+    content = read_json(row[f"side_{n}"].encode())
+    lacking = "view" not in content
+    described: StoredAttribution = parsed(StoredAttribution, {"view": {}, **content}, f"side_{n}")
+    shape = tuple(row[f"shape_{n}"])
+    if grid is None:
+        grid = np.asarray(row[f"grid_{n}"], np.float64).reshape(shape) * row[f"scale_{n}"]
+    if grid.shape != shape:
+        raise ValueError(f"grid_{n} has the shape {grid.shape}, shape_{n} is {shape}")
+    against = row[f"against_{n}"]
+    against = None if against is None else np.asarray(against, np.float32).reshape(shape)
+    if lacking:
+        return rebuilt(described, f"side_{n}", grid.astype(np.float32), against=against, view=view)
+    with TemporaryDirectory() as place:
+        for name, data in (files or {}).items():
+            (Path(place) / Path(name).name).write_bytes(data)
+        return rebuilt(described, f"side_{n}", grid.astype(np.float32), against=against, folder=Path(place))
