@@ -1,3 +1,4 @@
+from . import results as results
 from .adapting import adapt
 from .api import Options, contrast, embedding, ensemble, explain, good_layers
 from .contract.attribution import Attribution
@@ -19,6 +20,7 @@ from .contract.regions import Box, Region
 from .contract.settings import Setting
 from .corpus.engine import Failed
 from .corpus.explain import explain_many
+from .corpus.run import run
 from .data.boxes import read_boxes
 from .errors import (
     AdapterError,
@@ -92,6 +94,8 @@ __all__ = [
     "read_boxes",
     "read_first",
     "read_sequence_first",
+    "results",
+    "run",
     "warn",
     "write_first",
     "write_page",

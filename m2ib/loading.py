@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -130,4 +132,15 @@ def load_model(
         raise AdapterError(f"adapter {info.name!r}: load brought no encoder for {', '.join(missing)}")
     own = {name: value for name, value in model.origin.items() if name != "adapter"}
     origin = {"adapter": info.name, "distribution": info.origin, **own}
-    return Model(model.module, model.encoders, place, precision, origin)
+    given = {"checkpoint": checkpoint, "dtype": str(precision).removeprefix("torch."), **options}
+    recipe = _recipe({"name": info.qualified_name, **{k: v for k, v in given.items() if v is not None}})
+    return Model(model.module, model.encoders, place, precision, origin, recipe)
+
+
+def _recipe(given: Mapping[str, Any]) -> dict[str, Any] | None:
+    """In JSON, paths as text; None where there is more, as a module in memory."""
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(given, default=os.fspath))
+    except TypeError:
+        return None
+    return found

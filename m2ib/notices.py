@@ -36,3 +36,12 @@ def collected_warnings() -> Iterator[list[str]]:
         promise(partial(_kept.set, _kept.get()))
         _kept.set(messages)
         yield messages
+
+
+@contextmanager
+def ignored_warnings() -> Iterator[None]:
+    """Inside, :func:`warn` issues nothing, unless warnings are errors: for what keeps them elsewhere."""
+    with warnings.catch_warnings():
+        if not any(action == "error" for action, *_ in warnings.filters):
+            warnings.simplefilter("ignore", M2IBWarning)
+        yield

@@ -208,8 +208,7 @@ def _explain_group(
         for rows in ((columns[n], targets[n], prepared[n].embedding.to(targets[n].dtype)) for n in (0, 1))
     ]
     similarities = cosine_similarity(anchors[0], anchors[1].to(anchors[0].device), dim=-1).tolist()
-    provenance = {**version_facts(), **model.origin}
-    provenance |= {"device": str(model.device), "dtype": str(model.dtype).removeprefix("torch.")}
+    provenance = provenance_of(model)
     used = zip(modalities, (each.reference for each in prepared), strict=True)
     references = {modality: dict(reference) for modality, reference in used if reference is not None}
     if references:
@@ -225,6 +224,12 @@ def _explain_group(
         known = {**provenance, "usual": compared} if compared else provenance
         explanations.append(Explanation((first, second), similarities[number], known))
     return explanations
+
+
+def provenance_of(model: Model) -> dict[str, Any]:
+    """Of everything that a model explains."""
+    place = {"device": str(model.device), "dtype": str(model.dtype).removeprefix("torch.")}
+    return {**version_facts(), **model.origin, **place}
 
 
 def _usual(

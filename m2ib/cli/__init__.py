@@ -15,7 +15,7 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from m2ib.cli import adapters, benchmark, check, demo, evaluate, explain, methods, new_plugin, tune
+from m2ib.cli import adapters, benchmark, check, demo, evaluate, explain, methods, new_plugin, run, tune
 from m2ib.cli.output import results, say
 from m2ib.errors import M2IBError, M2IBWarning, SettingError, one_line, shortened
 
@@ -24,6 +24,7 @@ _LONGEST = 2000  # characters of a line
 _COMMANDS = {
     "demo": demo,
     "explain": explain,
+    "run": run,
     "evaluate": evaluate,
     "tune": tune,
     "benchmark": benchmark,

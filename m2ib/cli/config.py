@@ -23,7 +23,7 @@ SETTING_HELP = {each.name: f"{each.help}: {each.kind}" for each in SETTINGS}
 """What is said of the settings of m2ib, each of which is an option of its own; other methods' are in ``settings``."""
 
 
-def _with_settings(config: type[C]) -> type[C]:
+def with_settings(config: type[C]) -> type[C]:
     """With an option for each setting of m2ib, null by default, before ``reference``."""
     fields = list(config.__annotations__.items())
     at = [name for name, _ in fields].index("reference")
@@ -34,7 +34,7 @@ def _with_settings(config: type[C]) -> type[C]:
 
 
 @dataclass
-@_with_settings
+@with_settings
 class ExplainConfig(ModelConfig):
     """All options of ``m2ib explain``. A setting that is null comes from the preset, the adapter or the method.
 

@@ -137,7 +137,7 @@ class Reader:
             more["help"] = self.help.get(name, "").replace("%", "%%") or None
             parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=name.upper(), **more)
         for name in self.switches:
-            parser.add_argument(f"--{name}", action="store_true", default=None)
+            parser.add_argument(f"--{name.replace('_', '-')}", dest=name, action="store_true", default=None)
 
     def config_of(self, parsed: argparse.Namespace, overrides: Sequence[str]) -> Any:
         """What :meth:`read` gives, as a configuration; None where it was only to be shown, and was."""

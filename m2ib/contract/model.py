@@ -36,6 +36,7 @@ class Model:
     device    where the module and its inputs are
     dtype     of the weights and of floating-point inputs
     origin    which adapter, checkpoint and versions; JSON-able, becomes part of the provenance
+    recipe    what ``load_model`` was given, where that is JSON-able: it gives this model again; None otherwise
     """
 
     module: nn.Module
@@ -43,6 +44,7 @@ class Model:
     device: torch.device
     dtype: torch.dtype
     origin: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] | None = None
 
     @property
     def modalities(self) -> tuple[str, ...]:

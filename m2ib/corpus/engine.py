@@ -11,7 +11,8 @@ is :class:`Failed`. For want of memory it is halved too, and the chunks that fol
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -60,7 +61,7 @@ class Failed:
 class Backend(Protocol):
     """Where chunks are worked on."""
 
-    def map(self, job: Job, chunks: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    def map(self, job: Job, chunks: Iterable[Sequence[Any]]) -> Generator[Sequence[Any]]:
         """The results in the chunks' order; few more chunks are taken than are worked on."""
         ...
 
@@ -68,12 +69,12 @@ class Backend(Protocol):
 class Here:
     """In this process, one chunk after the other."""
 
-    def map(self, job: Job, chunks: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    def map(self, job: Job, chunks: Iterable[Sequence[Any]]) -> Generator[Sequence[Any]]:
         yield from map(job, chunks)
 
 
-def stream(chunks: Iterable[Sequence[R]], job: Job, backend: Backend) -> Iterator[tuple[R, Any]]:
-    """Each row with its result, or :class:`Failed`."""
+def stream(chunks: Iterable[Sequence[R]], job: Job, backend: Backend) -> Generator[list[tuple[R, Any]]]:
+    """Of each chunk, its rows with their results, or :class:`Failed`."""
     taken: list[Sequence[R]] = []
 
     def kept() -> Iterator[Sequence[R]]:
@@ -81,8 +82,9 @@ def stream(chunks: Iterable[Sequence[R]], job: Job, backend: Backend) -> Iterato
             taken.append(chunk)
             yield chunk
 
-    for found in backend.map(job, kept()):
-        yield from zip(taken.pop(0), found, strict=True)
+    with closing(backend.map(job, kept())) as results:
+        for found in results:
+            yield [*zip(taken.pop(0), found, strict=True)]
 
 
 def chunks_of(rows: Iterable[R], size: int) -> Iterator[list[R]]:
@@ -98,9 +100,7 @@ class Halving:
     caught  what is a row's own failure; anything else goes on. A warning that was made an error always does
     """
 
-    def __init__(
-        self, job: Callable[[Sequence[R]], Sequence[S]], caught: type[Exception] = Exception
-    ) -> None:
+    def __init__(self, job: Job, caught: type[Exception] = Exception) -> None:
         self._job = job
         self._caught = caught
         self._most: int | None = None  # what memory has sufficed for

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -149,8 +150,7 @@ def explain_many(
     """
     check_model(model, "explain_many")
     size = whole_number("batch_size", batch_size)
-    if errors not in _ERRORS:
-        raise SettingError(f"errors: {errors!r:.60} is unknown; it is {' or '.join(map(repr, _ERRORS))}")
+    check_errors(errors)
     backend = backend_for(workers, ray, model)
     job = ExplainPairs(model, [options], raises=errors == "raise")
     _ = job.plans  # what is wrong with them shows now
@@ -168,9 +168,16 @@ def _explanations(
     show_progress: bool,
 ) -> Iterator[Explanation | Failed]:
     with progress("explain", total=total, show=show_progress) as bar:
-        for row, result in stream(chunks_of(rows, size), job, backend):
+        results = itertools.chain.from_iterable(stream(chunks_of(rows, size), job, backend))
+        for row, result in results:
             found = result if isinstance(result, Failed) else result[0].explanation
             if isinstance(found, Failed) and errors == "raise":
                 raise found.raised(row.name)
             bar.advance()
             yield found
+
+
+def check_errors(given: Any) -> None:
+    """Raises :class:`SettingError`."""
+    if given not in _ERRORS:
+        raise SettingError(f"errors: {given!r:.60} is unknown; it is {' or '.join(map(repr, _ERRORS))}")

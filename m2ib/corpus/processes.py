@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +36,7 @@ class Processes:
     def __init__(self, count: int) -> None:
         self._count = count
 
-    def map(self, job: Job, chunks: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    def map(self, job: Job, chunks: Iterable[Sequence[Any]]) -> Generator[Sequence[Any]]:
         threads = threads_each(self._count)
         with TemporaryDirectory(prefix="m2ib-") as folder, ThreadPoolExecutor(self._count) as pool:
             path = Path(folder) / "job"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,7 +43,7 @@ class RayData:
         self._actors = actors
         self._gpus = gpus
 
-    def map(self, job: Job, chunks: Iterable[Sequence[Any]]) -> Iterator[Sequence[Any]]:
+    def map(self, job: Job, chunks: Iterable[Sequence[Any]]) -> Generator[Sequence[Any]]:
         import ray
         from ray.util.queue import Queue
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -16,6 +16,7 @@ from m2ib.data.formats import open_pairs
 from m2ib.data.huggingface import from_datasets, is_dataset, raw_of
 from m2ib.data.loader import loaded_pairs
 from m2ib.data.pairs import Pair, Pairs
+from m2ib.data.seen import SeenIds
 from m2ib.errors import InputError, M2IBError
 
 Inputs = tuple[tuple[str, Any], tuple[str, Any]]
@@ -27,19 +28,21 @@ class PairRow:
 
     number  of it, from 0, the bad ones counted
     id      the pair's own, or its number; of a row that gives no pair, its place
+    place   in the data: "line 12", "row 3", ...
     inputs  ((modality, raw), (modality, raw)); None where there are none
     fault   why
     """
 
     number: int
     id: str
+    place: str
     inputs: Inputs | None
     fault: M2IBError | None = None
 
     @property
     def name(self) -> str:
         """In messages."""
-        return f"pair {self.number}" + ("" if self.id == str(self.number) else f" ({self.id})")
+        return f"pair {self.number}" + ("" if self.id in (str(self.number), self.place) else f" ({self.id})")
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,9 @@ def rows_of(given: Any, who: str) -> PairRows:
 def _of_pairs(pairs: Pairs) -> Iterator[PairRow]:
     for number, (place, found) in enumerate(pairs.each()):
         if isinstance(found, Pair):
-            yield PairRow(number, found.id, found.inputs)
+            yield PairRow(number, found.id, place, found.inputs)
         else:
-            yield PairRow(number, place, None, found)
+            yield PairRow(number, place, place, None, found)
 
 
 def _records(given: Any) -> tuple[list[str], Iterator[Mapping[str, Any]]] | None:
@@ -114,30 +117,38 @@ def _records(given: Any) -> tuple[list[str], Iterator[Mapping[str, Any]]] | None
 
 def _of_table(names: Sequence[str], records: Iterable[Mapping[str, Any]], who: str) -> Iterator[PairRow]:
     columns = named_columns(names, who)
-    for number, record in enumerate(records):
-        name = str(number)
-        try:
-            name = id_in(record["id"]) if "id" in names else name
-            first, second = ((each.modality, raw_of(record[each.name], each)) for each in columns)
-            yield PairRow(number, name, (first, second))
-        except M2IBError as error:
-            yield PairRow(number, f"row {number}" if name == str(number) else name, None, error)
+
+    def read(record: Mapping[str, Any], name: str) -> Pair:
+        first, second = ((each.modality, raw_of(record[each.name], each)) for each in columns)
+        return Pair(id_in(record["id"]) if "id" in names else name, (first, second))
+
+    yield from _read(records, read)
 
 
 def _plain(pairs: Iterable[Any]) -> Iterator[PairRow]:
-    for number, given in enumerate(pairs):
-        name = str(number)
+    def read(given: Any, name: str) -> Pair:
+        if isinstance(given, Pair):
+            return given
+        if isinstance(given, Mapping) and len(given) == 3 and "id" in given:
+            name, given = id_in(given["id"]), {key: value for key, value in given.items() if key != "id"}
+        first, second = pair_of(_items(given))
+        return Pair(name, (first, second))
+
+    yield from _read(pairs, read)
+
+
+def _read(given: Iterable[Any], read: Callable[[Any, str], Pair]) -> Iterator[PairRow]:
+    """Each, or why it is none; an id that comes twice is the first one's."""
+    seen = SeenIds()
+    for number, each in enumerate(given):
+        place = f"row {number}"
         try:
-            if isinstance(given, Pair):
-                yield PairRow(number, given.id, given.inputs)
-                continue
-            if isinstance(given, Mapping) and len(given) == 3 and "id" in given:
-                name = id_in(given["id"])
-                given = {key: value for key, value in given.items() if key != "id"}
-            first, second = pair_of(_items(given))
-            yield PairRow(number, name, (first, second))
+            pair = read(each, str(number))
+            if (first := seen.before(pair.id, place)) is not None:
+                raise InputError(f"its id {pair.id!r} is that of {first or 'an earlier row'}")
+            yield PairRow(number, pair.id, place, pair.inputs)
         except M2IBError as error:
-            yield PairRow(number, name, None, error)
+            yield PairRow(number, place, place, None, error.with_traceback(None))
 
 
 def _items(pair: Any) -> list[Any]:

@@ -8,14 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from os import PathLike
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
-from torch import Tensor
 
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pair, Pairs
@@ -25,9 +20,8 @@ from m2ib.evaluation.store import Store
 from m2ib.evaluation.study import ResolvedStudy
 from m2ib.folders import sound
 from m2ib.notices import warn
-from m2ib.paths import LONGEST_PATH, local_path
 from m2ib.registry.foreign import plugin_code
-from m2ib.results.resume import WEIGHTS, differences, digest, model_facts, version_facts
+from m2ib.results.resume import WEIGHTS, differences, digest, model_facts, plain, version_facts
 
 _MAY_GROW = ("methods", "seeds")  # what is there stays true when others are asked for
 
@@ -162,7 +156,7 @@ class PairCheck:
 def key_of(pair: Pair) -> str | None:
     """See :class:`KnownPair`."""
     try:
-        return _hash([_plain(raw) for _, raw in pair.inputs], _known_of(pair))
+        return _hash([plain(raw) for _, raw in pair.inputs], _known_of(pair))
     except TypeError:
         return None
 
@@ -173,42 +167,8 @@ def content_of(ready: PreparedPair) -> str:
 
 
 def _known_of(pair: Pair) -> list[Any]:
-    return [_plain(each) for each in (pair.boxes, pair.regions, pair.others, pair.filler, pair.along)]
+    return [plain(each) for each in (pair.boxes, pair.regions, pair.others, pair.filler, pair.along)]
 
 
 def _hash(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    """JSON-able, another one for another value. Raises TypeError for what it does not know."""
-    if value is None or isinstance(value, (bool, int, float)):
-        return value
-    if isinstance(value, bytes):
-        return ["bytes", hashlib.sha256(value).hexdigest()]
-    if isinstance(value, str):  # a text, or how somebody names a file
-        return ["str", value, *(_looks(local_path(value)) if len(value) < LONGEST_PATH else [])]
-    if isinstance(value, PathLike):
-        return ["path", Path(value).name, *_looks(local_path(value), inside=True)]
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        return ["array", value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
-    if isinstance(value, Tensor):
-        return ["tensor", digest([value])]
-    if isinstance(value, Mapping):
-        return ["dict", [[_plain(name), _plain(each)] for name, each in value.items()]]
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    if is_dataclass(value):
-        return [type(value).__name__, *(_plain(getattr(value, field.name)) for field in fields(value))]
-    raise TypeError(type(value).__name__)
-
-
-def _looks(path: Path, *, inside: bool = False) -> list[Any]:
-    """Size and times of a file, or of all files in a folder; nothing where there is none of this name."""
-    try:
-        if inside and path.is_dir():
-            return [[each.name, *_looks(each)] for each in sorted(path.rglob("*"))]
-        found = path.stat()
-    except (OSError, ValueError):
-        return []
-    return [found.st_size, found.st_mtime_ns, found.st_ctime_ns]

@@ -6,21 +6,26 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import chain
+from os import PathLike
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from m2ib.activations.reference import state_of
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.model import Model
-from m2ib.paths import LONGEST_PATH
+from m2ib.paths import LONGEST_PATH, local_path
 
 WEIGHTS = "weights"
+_NAMES = ("adapter", "distribution")  # whatever folders are called so
 _SMALL = 2**25  # bytes of what is no weights
 _digests: WeakKeyDictionary[nn.Module, tuple[int, str]] = WeakKeyDictionary()  # with the state of the weights
 
@@ -28,7 +33,8 @@ _digests: WeakKeyDictionary[nn.Module, tuple[int, str]] = WeakKeyDictionary()  #
 def model_facts(model: Model) -> dict[str, Any]:
     """Where the model came from, its weights and the small files beside them, and on what kind of device and in which dtype it runs; JSON-able."""
     place = {"device": model.device.type, "dtype": str(model.dtype).removeprefix("torch.")}
-    files = [_files_digest(Path(value)) for value in model.origin.values() if isinstance(value, str)]
+    given = [value for name, value in model.origin.items() if name not in _NAMES and isinstance(value, str)]
+    files = [_files_digest(Path(value)) for value in given]
     whole = hashlib.sha256(json.dumps([weights_digest(model.module), *files]).encode()).hexdigest()
     return {**model.origin, **place, WEIGHTS: whole}
 
@@ -102,3 +108,41 @@ def differences(
         for name in sorted({*known[group], *asked[group]})
         if known[group].get(name) != asked[group].get(name) and name not in may_differ
     ]
+
+
+def plain(value: Any, *, times: bool = True) -> Any:
+    """JSON-able, another one for another value. Raises TypeError for what it does not know.
+
+    times  whether another time of a file makes another value, or its name and size alone
+    """
+    inner = partial(plain, times=times)
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    if isinstance(value, bytes):
+        return ["bytes", hashlib.sha256(value).hexdigest()]
+    if isinstance(value, str):  # a text, or how somebody names a file
+        return ["str", value, *(_looks(local_path(value), times) if len(value) < LONGEST_PATH else [])]
+    if isinstance(value, PathLike):
+        return ["path", Path(value).name, *_looks(local_path(value), times, inside=True)]
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        return ["array", value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).hexdigest()]
+    if isinstance(value, Tensor):
+        return ["tensor", digest([value])]
+    if isinstance(value, Mapping):
+        return ["dict", [[inner(name), inner(each)] for name, each in value.items()]]
+    if isinstance(value, (list, tuple)):
+        return [inner(each) for each in value]
+    if is_dataclass(value):
+        return [type(value).__name__, *(inner(getattr(value, field.name)) for field in fields(value))]
+    raise TypeError(type(value).__name__)
+
+
+def _looks(path: Path, times: bool, *, inside: bool = False) -> list[Any]:
+    """Size, and times, of a file, or of all files in a folder; nothing where there is none of this name."""
+    try:
+        if inside and path.is_dir():
+            return [[each.name, *_looks(each, times)] for each in sorted(path.rglob("*"))]
+        found = path.stat()
+    except (OSError, ValueError):
+        return []
+    return [found.st_size, *((found.st_mtime_ns, found.st_ctime_ns) if times else ())]

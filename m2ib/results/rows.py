@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Row = dict[str, Any]
+MANIFEST, ROWS, VIEWS, ARRAYS = "run.json", "rows", "views", "arrays"  # in a run's folder
 LARGE = 2**14  # cells of a map; a larger one lies beside
 _LEAST, _MOST = 2.0**-4, 60_000.0  # of a map's greatest value, for float16
 _SIDES = (1, 2)
@@ -146,10 +147,12 @@ def has_file(raw: Any, side: Attribution) -> bool:
     return isinstance(raw, (str, os.PathLike)) and not side.layout.tokens
 
 
-def name_of(raw: Any, side: Attribution) -> str:
+def name_of(raw: Any, side: Attribution | None = None) -> str:
     """An input in one line: a path, a text, or what kind of thing it was."""
     if isinstance(raw, (str, os.PathLike)):
         return printable(os.fspath(raw))
+    if side is None:
+        return type(raw).__name__
     if side.layout.tokens and isinstance(side.view, Mapping):
         return printable(str(side.view.get("text", "")))
     return printable(str(side.origin.get("source", "")))
@@ -179,9 +182,9 @@ def _json(value: Any) -> str:
     return printable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-def needs_view(row: Row, n: int) -> bool:
-    """Whether a side is shown by what its input's own file holds."""
-    return "view" not in read_json(row[f"side_{n}"].encode())
+def has_view(row: Row, n: int) -> bool:
+    """Whether what is shown of a side was kept, and need not be read again."""
+    return "view" in read_json(row[f"side_{n}"].encode())
 
 
 def attribution(

@@ -1,0 +1,267 @@
+"""``m2ib.run``: many pairs explained into a folder of Parquet shards, which grows where it was cut off."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Unpack
+
+import numpy as np
+
+from m2ib.api import METHOD, Options, shows_options
+from m2ib.contract.model import Model
+from m2ib.corpus.backends import backend_for, whole_number
+from m2ib.corpus.engine import Failed, chunks_of, stream
+from m2ib.corpus.explain import Errors, ExplainPairs, check_errors
+from m2ib.corpus.rows import PairRow, rows_of
+from m2ib.corpus.shards import Part, Shards, Written, hash_of, open_shards
+from m2ib.errors import SettingError, did_you_mean
+from m2ib.notices import ignored_warnings
+from m2ib.paths import local_path, printable
+from m2ib.pipeline import provenance_of
+from m2ib.progress import Bar, progress
+from m2ib.registry.discovery import Registered, check_model, default_registry
+from m2ib.registry.specs import MethodSpec
+from m2ib.results.resume import model_facts, plain, version_facts
+from m2ib.results.rows import Row, explained, name_of
+from m2ib.results.table import ResultTable, require_arrow
+from m2ib.results.table import open as open_results
+
+BATCH, BATCH_ON_DEVICE = 16, 64  # pairs of a chunk
+_PREPARING = ("numpy", "pillow", "scipy")  # besides what adapters use and tell themselves
+_SHARED = ("seed", "truncate", "fast")  # options that every method takes
+
+
+@shows_options
+def run(
+    model: Model,
+    pairs: Any,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    ray: str | None = None,
+    batch_size: int | None = None,
+    limit: int | None = None,
+    shard: str | tuple[int, int] | None = None,
+    errors: Errors = "keep",
+    retry_errors: bool = False,
+    keep_inputs: bool = False,
+    force: bool = False,
+    show_progress: bool = True,
+    **options: Unpack[Options],
+) -> ResultTable:
+    """Explain many pairs into ``folder``; what is done there already is not done again.
+
+    pairs    whatever :func:`m2ib.explain_many` takes
+    workers  so many processes of this machine, each with a model of its own; 1: this one
+    ray      the address of a Ray cluster, "local" for one that is begun here; ``workers`` of its actors
+    batch_size   pairs worked on together; None: 16, on a device 64. Fewer where memory does not suffice
+    limit    the first so many rows of the data; None: all
+    shard    "3/16": the third of sixteen runs that share the pairs, and may share the folder
+    errors   "keep": a pair that cannot be explained is a row with an error. "raise": it ends the run
+    retry_errors  pairs whose row has an error are tried again
+    keep_inputs   keep what is shown of files too, so that pages need neither them nor the model
+    force    begin anew over the results of another run
+    method   one name, or several with commas between; of the settings each takes those it has
+
+    The other keywords are those of :func:`m2ib.explain`. A pair is the same as before where its id, its texts and the names and sizes of
+    its files are; one that has changed is explained again.
+
+    Gives the table, as :func:`m2ib.results.open` does. Raises :class:`SettingError`, :class:`InputError` for what are no pairs,
+    :class:`StorageError` for the folder of another run, and with ``errors="raise"`` a pair's own error.
+    """
+    check_model(model, "run")
+    require_arrow("run")
+    size = whole_number(
+        "batch_size", batch_size or (BATCH if model.device.type == "cpu" else BATCH_ON_DEVICE)
+    )
+    limit = None if limit is None else whole_number("limit", limit, 0)
+    check_errors(errors)
+    part = Part.of(shard)
+    backend = backend_for(workers, ray, model)
+    calls = calls_of(options)
+    work = ExplainPairs(model, list(calls.values()))
+    _ = work.plans  # what is wrong with them shows now
+    found = rows_of(pairs, "run")
+    total = found.total if limit is None or found.total is None else min(found.total, limit)
+    about = {"data": found.name, "provenance": provenance_of(model), "recipe": model.recipe}
+    opened = open_shards(local_path(folder), asked_of(model, calls), about, part, force=force)
+    with ExitStack() as stack:
+        shards = stack.enter_context(opened)
+        bar = stack.enter_context(progress("run", total=total, show=show_progress, told=show_progress))
+        rows = itertools.islice(found.rows, limit)
+        chunks = _todo(chunks_of(rows, size), shards, part, retry_errors, bar)
+        job = WriteRows(work, tuple(calls), provenance_of(model), keep_inputs)
+        try:
+            for chunk in stack.enter_context(closing(stream(chunks, job, backend))):
+                for row, written in chunk:
+                    if errors == "raise" and isinstance(fault := _fault(written), Failed):
+                        raise fault.raised(row.name)
+                    if isinstance(written, Failed):  # of a worker that died
+                        written = Written([failed_row(row, name, written) for name in calls], {}, [])
+                    shards.add(written, (row.id, row.place))
+                    bar.advance(failed=any(each["error"] is not None for each in written.rows))
+                bar.log()
+                shards.flush_if_due()
+        finally:
+            shards.flush()
+    return open_results(folder)
+
+
+def _fault(written: Any) -> Failed | None:
+    if isinstance(written, Failed):
+        return written
+    return next(
+        (Failed(each["error_kind"], each["error"]) for each in written.rows if each["error"] is not None),
+        None,
+    )
+
+
+def _todo(
+    chunks: Iterable[Sequence[PairRow]], shards: Shards, part: Part, retry_errors: bool, bar: Bar
+) -> Iterator[list[PairRow]]:
+    """What is left of each chunk of this part: chunks are the same in every run, so that results are."""
+    for number, chunk in enumerate(chunks):
+        todo = []
+        if number % part.total == part.number - 1:
+            for row in chunk:
+                known = shards.known.look(row.id)
+                if known is None or (retry_errors and known[1]) or (known[0] and known[0] != key_of(row)):
+                    todo.append(row)
+        for _ in range(len(chunk) - len(todo)):
+            bar.advance(skipped=True)
+        if todo:
+            yield todo
+
+
+def key_of(row: PairRow) -> int:
+    """What a result belongs to: texts, names and sizes of files, numbers of arrays, in 63 bits; 0 where that cannot be told."""
+    try:
+        told = [[modality, plain(raw, times=False)] for modality, raw in row.inputs or ()]
+    except TypeError:
+        return 0
+    return hash_of(json.dumps(told)) >> 1 or 1
+
+
+def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By method, the options that are its own.
+
+    Raises :class:`SettingError` for an unknown method, and for a setting that none of them has.
+    """
+    methods = default_registry().methods
+    given = dict(options)
+    named = given.pop("method", None) or METHOD
+    names = [each.strip() for each in named.split(",")] if isinstance(named, str) else [*named]
+    found: dict[str, Registered[MethodSpec]] = {
+        methods.called(each): each for each in map(methods.find, names)
+    }
+    if not found:
+        raise SettingError("run: give at least one method, as in method='m2ib' or method='m2ib,gradcam'")
+    settings = given.pop("settings", None) or {}
+    reference = given.pop("reference", None)
+    shared = {name: given.pop(name) for name in _SHARED if name in given}
+    settings = {**{name: value for name, value in given.items() if value is not None}, **settings}
+    known = {name for info in found.values() for name in info.spec.setting_names}
+    for name in settings:
+        if name not in known:
+            raise SettingError(
+                f"settings: {name!r} is none of {', '.join(found)}{did_you_mean(name, known)} There is "
+                f"{', '.join(sorted(known)) or 'none'}"
+            )
+    return {
+        name: {
+            **shared,
+            "method": info.qualified_name,
+            "settings": {each: value for each, value in settings.items() if each in info.spec.setting_names},
+            "reference": reference if "standardize" in info.spec.setting_names else None,
+        }
+        for name, info in found.items()
+    }
+
+
+def asked_of(model: Model, calls: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Everything that changes a result."""
+
+    def told(value: Any) -> Any:
+        try:
+            return plain(value)
+        except TypeError:
+            raise SettingError(
+                f"run: what a result belongs to cannot be told of a {type(value).__name__} among the options; give paths or arrays"
+            ) from None
+
+    every = [dict(options) for options in calls.values()]
+    methods = {
+        name: {"settings": each.pop("settings"), "reference": told(each.pop("reference"))}
+        for name, each in zip(calls, every, strict=True)
+    }
+    shared = {name: value for name, value in every[0].items() if name != "method"}
+    return {
+        "model": model_facts(model),
+        "methods": methods,
+        "options": {"seed": 0, "truncate": False, "fast": True, **shared},
+        "versions": {**version_facts(), **{name: version(name) for name in _PREPARING}},
+    }
+
+
+@dataclass(frozen=True)
+class WriteRows:
+    """A job: rows to what is written of them.
+
+    names  of the methods
+    known  provenance that stands in the manifest
+    """
+
+    work: ExplainPairs
+    names: tuple[str, ...]
+    known: Mapping[str, Any]
+    keep_inputs: bool
+
+    def __call__(self, rows: Sequence[PairRow]) -> list[Written]:
+        with ignored_warnings():  # they stand in the rows
+            found = self.work(rows)
+        return [self._written(row, each) for row, each in zip(rows, found, strict=True)]
+
+    def _written(self, row: PairRow, found: Sequence[Any]) -> Written:
+        made: list[Row] = []
+        arrays: dict[str, np.ndarray] = {}
+        views = []
+        for name, (explanation, seconds) in zip(self.names, found, strict=True):
+            if isinstance(explanation, Failed):
+                made.append({**failed_row(row, name, explanation), "seconds": seconds})
+                continue
+            assert row.inputs is not None
+            raws = row.inputs[0][1], row.inputs[1][1]
+            own, beside, kept = explained(explanation, raws, self.known, keep=self.keep_inputs)
+            views += kept
+            arrays |= {f"{row.number}.{name}.{column}": array for column, array in beside.items()}
+            about = {
+                "error": None,
+                "error_kind": None,
+                "seconds": seconds,
+                "arrays": "yes" if beside else None,
+            }
+            made.append({**own, **_named(row, name), **about})
+        return Written(made, arrays, views)
+
+
+def _named(row: PairRow, method: str) -> Row:
+    return {"id": row.id, "number": row.number, "key": key_of(row), "method": method}
+
+
+def failed_row(row: PairRow, method: str, failed: Failed) -> Row:
+    """Of a pair that could not be explained."""
+    made: Row = {
+        **_named(row, method),
+        "error": printable(failed.message),
+        "error_kind": failed.kind,
+        "seconds": None,
+    }
+    for n, (modality, raw) in enumerate(row.inputs or (), 1):
+        made[f"modality_{n}"], made[f"input_{n}"] = modality, name_of(raw)
+    return made
