@@ -22,6 +22,7 @@ from .corpus.engine import Failed
 from .corpus.explain import explain_many
 from .corpus.run import run
 from .data.boxes import read_boxes
+from .data.formats import open_pairs
 from .errors import (
     AdapterError,
     CheckpointError,
@@ -91,6 +92,7 @@ __all__ = [
     "list_renderers",
     "load_explanation",
     "load_model",
+    "open_pairs",
     "read_boxes",
     "read_first",
     "read_sequence_first",

@@ -129,4 +129,4 @@ class Halving:
                 return [Failed.of(error)]
         if short:
             free_memory()  # outside of the handler, whose frames held it
-        return [*self._tried(rows[:half]), *self._tried(rows[half:])]
+        return [*self(rows[:half]), *self(rows[half:])]

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -54,17 +54,30 @@ class Processes:
                     idle.put(mine)
 
             waiting: deque[Future[Sequence[Any]]] = deque()
+            fault: list[Exception] = []
+
+            def submitted() -> Iterator[None]:
+                try:
+                    for chunk in chunks:
+                        waiting.append(pool.submit(carried_out, chunk))
+                        yield
+                except Exception as error:  # what was taken before comes first
+                    fault.append(error)
+
             try:
-                for chunk in chunks:
-                    waiting.append(pool.submit(carried_out, chunk))
+                for _ in submitted():
                     while waiting and (waiting[0].done() or len(waiting) > _AHEAD * self._count):
                         yield waiting.popleft().result()
                 while waiting:
                     yield waiting.popleft().result()
             finally:
-                pool.shutdown(wait=False, cancel_futures=True)
                 for each in workers:
-                    each.end()
+                    each.kill()
+                pool.shutdown(cancel_futures=True)
+                for each in workers:
+                    each.close()
+            if fault:
+                raise fault[0]
 
 
 class Worker:
@@ -108,8 +121,7 @@ class Worker:
             send(process.stdin, chunk)
             return receive(process.stdout), 0
         except (EOFError, OSError):
-            self._process = None
-            return None, process.wait()
+            return None, self.close()
 
     def _begun(self) -> subprocess.Popen[bytes]:
         """Raises :class:`PluginError` for one that cannot begin."""
@@ -123,6 +135,8 @@ class Worker:
             process_group=None if os.name == "nt" else 0,  # the user's Ctrl-C is for the one who ends them
         )
         self._process = process
+        if self._ended:  # meanwhile
+            process.kill()
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -130,24 +144,32 @@ class Worker:
             said = receive(process.stdout)
         except (EOFError, OSError):
             raise PluginError(
-                f"a worker cannot begin: it ended with {process.wait()} while it loaded the model; try with fewer workers"
+                f"a worker cannot begin: it ended with {self.close()} while it loaded the model; try with fewer workers"
             ) from None
         if said is not None:
+            self.close()
             raise PluginError(
                 f"a worker cannot begin: {said}; what a job needs must be importable, and picklable"
             )
         return process
 
-    def end(self) -> None:
-        self._ended = True
+    def close(self) -> int:
+        """Let the process come to its end; its exit code."""
         process, self._process = self._process, None
-        if process is not None:
-            process.kill()
-            process.wait()
-            for stream in (process.stdin, process.stdout):
-                assert stream is not None
-                with suppress(OSError):  # what was not sent any more
-                    stream.close()
+        if process is None:
+            return 0
+        assert process.stdin is not None
+        with suppress(OSError):  # what was not sent any more
+            process.stdin.close()
+        with process:
+            pass
+        return process.returncode
+
+    def kill(self) -> None:
+        """No answer comes any more; whoever waits for one is told."""
+        self._ended = True
+        if self._process is not None:
+            self._process.kill()
 
 
 def threads_each(count: int) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -48,8 +49,8 @@ class RayData:
         from ray.util.queue import Queue
 
         with ExitStack() as stack:
-            stack.enter_context(self._cluster())
             stack.enter_context(_quiet_data())
+            stack.enter_context(self._cluster())
             queue = Queue(_AHEAD * self._actors, actor_options={"num_cpus": 0})
             stack.callback(queue.shutdown, force=True)
             sizes: list[int] = []
@@ -169,22 +170,37 @@ def _source(queue: Any) -> Any:
 
 @contextmanager
 def _quiet_data() -> Iterator[None]:
-    """Ray Data in order, a block a chunk, without bars; as before outside."""
+    """Ray Data in order, a block a chunk, without bars and what it says to itself; as before outside."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"ray(\.|$)")
+        with _in_order():
+            yield
+
+
+@contextmanager
+def _in_order() -> Iterator[None]:
     import ray.data
 
-    context = ray.data.DataContext.get_current()
-    before = ray.data.DataContext.get_current().copy()
-    context.execution_options.preserve_order = True
-    context.target_max_block_size = 1  # bytes: whole rows are never cut, so each is a block of its own
-    context.enable_progress_bars = False
-    context.max_errored_blocks = -1  # told by their numbers
+    context: Any = ray.data.DataContext.get_current()
+    wanted = {
+        "target_max_block_size": 1,  # bytes: whole rows are never cut, so each is a block of its own
+        "enable_progress_bars": False,
+        "max_errored_blocks": -1,  # told by their numbers
+    }
+    before = {name: getattr(context, name) for name in wanted}
+    in_order = context.execution_options.preserve_order
     loggers = [logging.getLogger(name) for name in ("ray", "ray.data")]
     levels = [each.level for each in loggers]
     for each in loggers:
         each.setLevel(logging.ERROR)
     try:
+        context.execution_options.preserve_order = True
+        for name, value in wanted.items():
+            setattr(context, name, value)
         yield
     finally:
+        context.execution_options.preserve_order = in_order
+        for name, value in before.items():
+            setattr(context, name, value)
         for each, level in zip(loggers, levels, strict=True):
             each.setLevel(level)
-        ray.data.DataContext._set_current(before)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,11 +156,11 @@ class ResultTable:
             "median(seconds), sum(seconds)",
             "",
         )
-        errors = self._query(
+        errors = self._all(
             "select error_kind, count(*), arg_min(error, number)",
             "and error is not null group by 1 order by 2 desc, 1",
-        ).fetchall()
-        methods = self._query("select method, count(*)", "group by 1 order by 1").fetchall()
+        )
+        methods = self._all("select method, count(*)", "group by 1 order by 1")
         return Summary(
             rows=one[0],
             explained=one[1],
@@ -176,8 +177,13 @@ class ResultTable:
         return order + ("" if self.most is None else f" limit {self.most}")
 
     def _one(self, select: str, end: str) -> tuple[Any, ...]:
-        (found,) = self._query(select, end).fetchall()
-        return tuple(found)
+        (found,) = self._all(select, end)
+        return found
+
+    def _all(self, select: str, end: str) -> list[tuple[Any, ...]]:
+        relation = self._query(select, end)
+        with self._asking():
+            return [tuple(row) for row in relation.fetchall()]
 
     def _query(self, select: str, end: str, values: list[str] | None = None) -> duckdb.DuckDBPyRelation:
         import duckdb
@@ -189,14 +195,26 @@ class ResultTable:
         if not files:
             connection.register("rows", schema().empty_table())
         condition = " and ".join(f"({each})" for each in self.clauses) or "true"
-        try:
+        with self._asking():
             return connection.sql(f"{select} from {source} where {condition} {end}", params=values or None)
-        except duckdb.IOException as error:
-            raise StorageError(f"{str(self.folder)!r} cannot be read: {one_line(error)}") from error
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """DuckDB's errors as ours: over what was asked, or over what is there."""
+        import duckdb
+
+        asked = " and ".join([*self.clauses, self.order]).removesuffix(" and ")
+        try:
+            yield
+        except (duckdb.ProgrammingError, duckdb.DataError) as error:
+            if not asked:
+                raise StorageError(self._unreadable(error)) from error
+            raise SettingError(f"results: {asked!r:.80} cannot be asked: {one_line(error)}") from error
         except duckdb.Error as error:
-            raise SettingError(
-                f"results: {' and '.join(self.clauses) or end!r:.80} cannot be asked: {one_line(error)}"
-            ) from error
+            raise StorageError(self._unreadable(error)) from error
+
+    def _unreadable(self, error: Exception) -> str:
+        return f"{str(self.folder / ROWS)!r} cannot be read: {one_line(error)}"
 
     def _explained(self, row: Row, model: Model | None) -> Explanation:
         if row["error"] is not None:

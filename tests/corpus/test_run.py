@@ -1,0 +1,246 @@
+"""A run: what stands in its rows, and that it goes on with what is there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas
+import polars
+import pyarrow
+import pytest
+import torch
+from PIL import Image
+
+import m2ib
+from toy import toy_model
+from toy_pairs import FEW, WORDS, model, pairs, pictures, table
+
+ASKED: list[int] = []
+
+
+def counted() -> m2ib.Model:
+    """The toy model, which notes each text that it embeds."""
+
+    def noting(encoder: m2ib.Encoder) -> m2ib.Encoder:
+        def prepare(raw: Any, *, truncate: bool = False) -> m2ib.Item:
+            ASKED.append(1)
+            assert encoder.prepare is not None
+            if raw == "bad":
+                raise m2ib.InputError("text: it is bad")
+            return encoder.prepare(raw)
+
+        return replace(encoder, prepare=prepare)
+
+    return toy_model(text=noting)
+
+
+def explained(folder: Path, given: Any, **more: Any) -> int:
+    """Run, and tell how many texts were made ready."""
+    ASKED.clear()
+    m2ib.run(counted(), given, folder, **{**FEW, **more})
+    return len(ASKED)
+
+
+def test_rows_hold_what_explain_gives(tmp_path: Path) -> None:
+    given = pairs(7)
+    found = m2ib.run(model(), given, tmp_path / "r", batch_size=3, method="m2ib,gradcam", **FEW)
+    assert len(found) == 14
+    for pair in given:
+        alone = m2ib.explain(model(), image=pair["image"], text=pair["text"], **FEW)
+        row, back = found.row(pair["id"], "m2ib"), found.explanation(pair["id"], "m2ib")
+        assert row["similarity"] == pytest.approx(alone.similarity, abs=1e-6)
+        assert (row["unit"], row["error"], row["layer_1"]) == ("nats", None, 1)
+        assert row["tokens_2"] == list(alone["text"].tokens)
+        assert [each["word"] for each in row["words_2"]] == pair["text"].split()
+        assert row["seconds"] > 0
+        for mine, theirs in zip(back, alone, strict=True):
+            assert mine.grid.shape == theirs.grid.shape
+            np.testing.assert_allclose(mine.grid, theirs.grid, rtol=2e-3, atol=1e-3 * theirs.grid.max())
+            assert (mine.settings, mine.layout, mine.origin) == (
+                theirs.settings,
+                theirs.layout,
+                theirs.origin,
+            )
+            assert mine.curve is not None
+            np.testing.assert_allclose(mine.curve.fit, theirs.curve.fit, atol=1e-5)  # type: ignore[union-attr]
+        assert np.array_equal(back["image"].view.pixels, alone["image"].view.pixels)
+        assert back.to_html(tmp_path / "page.html").stat().st_size > 1000
+
+
+def test_the_same_from_one_worker_or_two_and_any_way_there(tmp_path: Path) -> None:
+    given, one = pairs(11), torch.get_num_threads()
+    torch.set_num_threads(2)
+    m2ib.run(model(), given, tmp_path / "one", batch_size=2, **FEW)
+    m2ib.run(model(), given, tmp_path / "two", batch_size=2, workers=2, **FEW)
+    torch.set_num_threads(one)
+    for shard in ("2/2", "1/2"):
+        m2ib.run(model(), given, tmp_path / "halves", batch_size=2, shard=shard, **FEW)
+    m2ib.run(model(), given[:5], tmp_path / "grown", batch_size=2, **FEW)
+    m2ib.run(model(), given, tmp_path / "grown", batch_size=2, limit=8, **FEW)
+    assert len(table(tmp_path / "grown")) == 8
+    m2ib.run(model(), iter(given), tmp_path / "grown", batch_size=2, **FEW)
+    wanted = table(tmp_path / "one")
+    assert len(wanted) == 11
+    for name in ("two", "halves"):
+        assert table(tmp_path / name) == wanted
+    for mine, theirs in zip(
+        table(tmp_path / "grown"), wanted, strict=True
+    ):  # chunks were others where it grew
+        np.testing.assert_allclose(mine["grid_1"], theirs["grid_1"], rtol=2e-3)
+
+
+def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
+    given = [*pairs(5), {"id": "x", "image": pictures(1)[0], "text": "bad"}]
+    assert explained(tmp_path / "r", given) == 6
+    whole = table(tmp_path / "r")
+    assert [row["error"] for row in whole] == [None] * 5 + ["text: it is bad"]
+    assert whole[5]["error_kind"] == "InputError"
+    assert explained(tmp_path / "r", given) == 0
+    assert explained(tmp_path / "r", given, retry_errors=True) == 1
+    assert table(tmp_path / "r") == whole
+    given[5] = {**given[5], "text": "a dog"}  # repaired
+    given[2] = {**given[2], "text": "another text"}
+    assert explained(tmp_path / "r", given) == 2
+    now = table(tmp_path / "r")
+    assert [row["id"] for row in now] == [row["id"] for row in whole]
+    assert [row["error"] for row in now] == [None] * 6
+    assert now[2]["input_2"] == "another text"
+    assert [each for n, each in enumerate(now) if n not in (2, 5)] == [
+        each for n, each in enumerate(whole) if n not in (2, 5)
+    ]
+
+
+def test_errors_may_end_a_run(tmp_path: Path) -> None:
+    given = pairs(5)
+    given[3] = {**given[3], "text": "bad"}
+    with pytest.raises(m2ib.InputError, match=r"^pair 3 \(p3\): text: it is bad$"):
+        m2ib.run(counted(), given, tmp_path / "r", batch_size=2, errors="raise", **FEW)
+    assert [row["id"] for row in table(tmp_path / "r")] == ["p0", "p1", "p2"]
+
+
+def test_what_people_have_as_pairs(tmp_path: Path) -> None:
+    """Files, tables of three libraries, data sets: the same rows."""
+    from datasets import Dataset
+
+    photo = m2ib.load_model("photo", device="cpu", size=64)
+    rows = []
+    for number, words in enumerate(WORDS[:2]):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(np.full((40, 40, 3), 60 * number, np.uint8)).save(path)
+        rows.append({"id": f"p{number}", "image": str(path), "text": words})
+    columns = {name: [row[name] for row in rows] for name in rows[0]}
+    pandas.DataFrame(rows).to_csv(tmp_path / "pairs.csv", index=False)
+    tables: dict[str, Any] = {
+        "dicts": rows,
+        "csv": tmp_path / "pairs.csv",
+        "pairs": m2ib.open_pairs(tmp_path / "pairs.csv"),
+        "pandas": pandas.DataFrame(rows),
+        "polars": polars.DataFrame(rows),
+        "arrow": pyarrow.table(columns),
+        "datasets": Dataset.from_list(rows),
+    }
+    for name, given in tables.items():
+        m2ib.run(photo, given, tmp_path / name, **FEW)
+        mine = table(tmp_path / name)
+        assert [(row["id"], row["input_1"], row["input_2"], row["error"]) for row in mine] == [
+            (row["id"], row["image"], row["text"], None) for row in rows
+        ]
+        assert [row["grid_1"] for row in mine] == [row["grid_1"] for row in table(tmp_path / "dicts")]
+        (first, _) = m2ib.explain_many(photo, given, **FEW)
+        assert first.similarity == pytest.approx(mine[0]["similarity"], abs=1e-6)
+
+
+def test_what_is_no_pairs_is_refused(tmp_path: Path) -> None:
+    for given, said in (
+        ({"image": 1, "text": 2}, "run: pairs are an iterable of pairs, not a dict"),
+        (7, "run: pairs are an iterable of pairs, not a int"),
+        (pandas.DataFrame({"a": [1], "text": ["x"]}), "run needs two columns that are named by a modality"),
+    ):
+        with pytest.raises(m2ib.InputError, match=said):
+            m2ib.run(model(), given, tmp_path / "r", **FEW)
+
+
+def test_rows_that_give_no_pair(tmp_path: Path) -> None:
+    """A missing file, a picture that is none, no text, an id that comes twice."""
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG nothing")
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    lines = [
+        "id,image,text",
+        "a,a.png,a dog",
+        "b,none.png,a dog",
+        "c,broken.png,a dog",
+        "d,a.png,",
+        "a,a.png,a cat",
+    ]
+    (tmp_path / "pairs.csv").write_text("\n".join(lines))
+    photo = m2ib.load_model("photo", device="cpu", size=64)
+    found = m2ib.run(photo, tmp_path / "pairs.csv", tmp_path / "r", **FEW)
+    rows = table(tmp_path / "r")
+    assert [(row["id"], row["error"] is None) for row in rows] == [
+        ("a", True),
+        ("line 3", False),
+        ("c", False),
+        ("line 5", False),
+        ("line 6", False),
+    ]
+    assert [row["error"] for row in rows[1:]] == [
+        f"there is no image {str(tmp_path / 'none.png')!r}",
+        rows[2]["error"],
+        "its text is empty",
+        "its id 'a' is that of line 2",
+    ]
+    assert "broken.png" in rows[2]["error"]
+    assert found.summary().errors["InputError"][0] == 4
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "none.png")  # there now
+    m2ib.run(photo, tmp_path / "pairs.csv", tmp_path / "r", **FEW)
+    assert [row["id"] for row in table(tmp_path / "r")] == ["a", "b", "c", "line 5", "line 6"]
+
+
+def test_another_runs_folder_is_left_alone(tmp_path: Path) -> None:
+    m2ib.run(model(), pairs(2), tmp_path / "r", **FEW)
+    before = {path: path.read_bytes() for path in (tmp_path / "r").rglob("*") if path.is_file()}
+    other = toy_model()
+    with torch.no_grad():
+        other.module.image_head.weight.add_(1)
+    for changed, more, said in (
+        (model(), {"steps": 3}, "methods m2ib"),
+        (model(), {"seed": 1}, "options seed"),
+        (other, {}, "model weights"),
+    ):
+        with pytest.raises(m2ib.StorageError) as caught:
+            m2ib.run(changed, pairs(2), tmp_path / "r", **{**FEW, **more})
+        mine, theirs = m2ib.results.open(tmp_path / "r").manifest["fingerprint"], str(caught.value)
+        assert f"holds another run: its fingerprint is {mine}, this one's " in theirs
+        assert f"for another {said}; use another folder, or begin anew with --force" in theirs
+    assert {path: path.read_bytes() for path in before} == before
+    (tmp_path / "r" / "mine.txt").write_text("of the user")
+    m2ib.run(model(), pairs(1), tmp_path / "r", force=True, **{**FEW, "steps": 3})
+    assert len(table(tmp_path / "r")) == 1
+    assert (tmp_path / "r" / "mine.txt").read_text() == "of the user"
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "rows").touch()
+    with pytest.raises(m2ib.StorageError, match="exists and is not empty"):
+        m2ib.run(model(), pairs(1), tmp_path / "theirs", **FEW)
+
+
+def test_values_that_float16_does_not_hold(tmp_path: Path) -> None:
+    from m2ib.results.rows import scale_of
+
+    for values in (np.array([1e-7, 3e-9]), np.array([1e9, -5.0]), np.array([0.0]), np.array([5e4, 1.0])):
+        scale = scale_of(values)
+        back = (values / scale).astype(np.float16).astype(np.float64) * scale
+        np.testing.assert_allclose(back, values, rtol=1e-3, atol=1e-3 * abs(values).max())
+    assert scale_of(np.array([100.0, 1e-3])) == 1
+
+
+def test_large_maps_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("m2ib.results.rows.LARGE", 8)
+    found = m2ib.run(model(), pairs(2), tmp_path / "r", **FEW)
+    row = found.row("p1")
+    assert row["grid_1"] is None
+    assert row["arrays"] == "arrays/part-000000.safetensors"
+    alone = m2ib.explain(model(), image=pairs(2)[1]["image"], text=pairs(2)[1]["text"], **FEW)
+    np.testing.assert_allclose(found["p1"]["image"].grid, alone["image"].grid, rtol=1e-5)
