@@ -271,7 +271,7 @@ def explain_side(
     """
     settings = plan.settings(model, modality, (modality,))
     batch = Batch(model, modality, items, inputs, plan.references, plan.fast)
-    with model.running():
+    with memory_told(f"{modality}: {len(items)} at once"), model.running():
         return plan.prepare(batch, settings).maps(targets, lambda: None)
 
 

@@ -34,6 +34,8 @@ class EvaluateConfig(ModelConfig):
     settings of the methods, by name or by method
     paper    whose figures stand beside: conceptual-captions or ms-cxr
     roar     of the fine-tuning, for the metric roar
+    workers, ray
+             processes of this machine, or actors of a Ray cluster, that make maps and scores
     The others are those of :class:`m2ib.evaluation.study.Study`.
     """
 
@@ -50,6 +52,8 @@ class EvaluateConfig(ModelConfig):
     sanity_pairs: int = 8
     sanity_stages: int = 6
     roar: dict[str, Any] = field(default_factory=dict)
+    workers: int = 1
+    ray: str | None = None
     paper: str | None = None
     out: str = "m2ib-evaluation"
     force: bool = False
@@ -101,7 +105,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     opened = open_folder(folder, KIND, force=config.force, resume=True)
     if config.force:
         opened.discard()
-    evaluate(model, pairs, study, folder)
+    evaluate(model, pairs, study, folder, workers=config.workers, ray=config.ray)
     results = read_results(folder, paper=config.paper)
     page = save(results)
     show(results, console())

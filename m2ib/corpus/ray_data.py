@@ -73,6 +73,8 @@ class RayData:
                 for number, found in self._results(ray.put(cloudpickle.dumps(job)), queue):
                     for lost in sizes[given:number]:
                         yield _lost(lost)
+                    if isinstance(found, Exception):
+                        raise found
                     yield found
                     given = number + 1
             except ray.exceptions.RayError as error:

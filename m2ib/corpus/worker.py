@@ -64,14 +64,14 @@ def main() -> None:
         try:
             found: Any = job(chunk)
         except Exception as error:
-            found = _portable(error)
+            found = portable(error)
         try:
             send(answers, found)
         except BrokenPipeError:
             return
 
 
-def _portable(error: Exception) -> Exception:
+def portable(error: Exception) -> Exception:
     """Itself, where it comes whole through a pickle."""
     import pickle
 

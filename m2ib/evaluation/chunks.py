@@ -1,11 +1,11 @@
-"""Pairs that are worked on together: their embeddings, and the maps and scores of one method and seed."""
+"""Pairs that are worked on together, as one task of the engine: their embeddings, and the maps and scores of each method and seed."""
 
 from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,18 +13,78 @@ from torch import Tensor
 
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
+from m2ib.data.pairs import Pair
 from m2ib.errors import M2IBError
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
 from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings
+from m2ib.evaluation.resume import CheckedPairs, KnownPair, looked_at
 from m2ib.evaluation.scoring import scores_of
-from m2ib.evaluation.store import UNEMBEDDED, MapRecord, Store
+from m2ib.evaluation.store import MapOf, MapRecord
 from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy
 from m2ib.methods.base import Map
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.registry.foreign import plugin_code
 
 PER_MAP = tuple(name for name in MEASURES if name not in ("rank-correlation", "sanity", "roar"))
+Run = tuple[int, str, int]
+"""(place, method, seed)."""
+Made = tuple[np.ndarray, dict[str, float]]
+"""A map and its scores."""
+
+
+@dataclass(frozen=True)
+class ChunkTask:
+    """A chunk of pairs, and what is still to be done with it.
+
+    rows   (number in the data, pair)
+    todo   runs that are not done, and all of them
+    known  what is known of these pairs; None for a new chunk
+    look   whether it has to be looked whether they are as they were
+    bad    ids of those that cannot be used
+    made   by place and method, maps and scores by pair that another seed gives too
+    """
+
+    number: int
+    rows: Sequence[tuple[int, Pair]]
+    todo: Sequence[Run]
+    every: Sequence[Run]
+    known: Sequence[KnownPair] | None
+    look: bool
+    bad: frozenset[str] = frozenset()
+    made: Mapping[tuple[int, str], Mapping[str, Made]] = field(default_factory=dict)
+
+
+@dataclass
+class ChunkFound:
+    """What became of a chunk.
+
+    checked     whether the pairs are as they were, where it was looked
+    unembedded  (id, why) of those that have no embedding
+    maps        by run, with their scores, and those of its control
+    pairs       by run, how many it had to explain
+    warnings    of maps and their inputs
+    failures    why a map or a score could not be made
+    """
+
+    checked: CheckedPairs | None = None
+    unembedded: list[tuple[str, str]] = field(default_factory=list)
+    maps: dict[Run, list[MapRecord]] = field(default_factory=dict)
+    pairs: dict[Run, int] = field(default_factory=dict)
+    warnings: list[tuple[MapOf, str]] = field(default_factory=list)
+    failures: list[tuple[MapOf, str]] = field(default_factory=list)
+
+    def whole(self, run: Run) -> bool:
+        """Whether all maps of a run could be made, and all their scores."""
+        place, name, seed = run
+        failed = {of[:3] for of, _ in self.failures} & {
+            (place, each, seed) for each in (name, name + SHUFFLED)
+        }
+        return (
+            not self.unembedded
+            and not failed
+            and sum(each.method == name for each in self.maps[run]) == self.pairs[run]
+        )
 
 
 @dataclass(frozen=True)
@@ -33,18 +93,17 @@ class Chunk:
 
     pairs: Sequence[PreparedPair]
     embeddings: tuple[Tensor, Tensor]
-    whole: bool = True  # whether all pairs have embeddings
 
     def known(self, place: int) -> Chunk:
         """Those of which it is known where the evidence is."""
         numbers = [number for number, each in enumerate(self.pairs) if each.truths[place] is not None]
         one, other = self.embeddings
-        return Chunk([self.pairs[number] for number in numbers], (one[numbers], other[numbers]), self.whole)
+        return Chunk([self.pairs[number] for number in numbers], (one[numbers], other[numbers]))
 
 
 @dataclass(frozen=True)
-class ChunkWork:
-    """What is done with each chunk. What cannot be made is noted in the store.
+class EvaluateChunks:
+    """A job of the engine.
 
     modalities  of the pairs
     """
@@ -52,65 +111,86 @@ class ChunkWork:
     model: Model
     modalities: tuple[str, str]
     checked: ResolvedStudy
-    store: Store
+
+    def __call__(self, tasks: Sequence[ChunkTask]) -> list[ChunkFound]:
+        with self.model.running():
+            return [self._found(task) for task in tasks]
 
     def plan(self, name: str, seed: int, place: int) -> Plan:
         given = self.checked.given(name, seed, self.modalities[place])
         return plan_of(name, given, info=self.checked.methods[name])
 
-    def chunk(self, ready: Sequence[PreparedPair]) -> Chunk:
+    def embed(self, ready: Sequence[PreparedPair], place: int) -> Tensor:
+        return embeddings(self.model, self.modalities[place], place, ready)
+
+    def _found(self, task: ChunkTask) -> ChunkFound:
+        checked, ready = looked_at(self.model, task.rows, task.known, task.bad, look=task.look)
+        todo, known = task.todo, task.made
+        if checked is not None and checked.changed:
+            todo, known = task.every, {}
+        found = ChunkFound(checked)
+        if not todo:
+            return found
+        chunk = self._chunk(ready, found)
+        for place, name in dict.fromkeys((place, name) for place, name, _ in todo):
+            seeds = [seed for where, who, seed in todo if (where, who) == (place, name)]
+            of = chunk.known(place) if name == ORACLE else chunk
+            self._method(of, place, name, seeds, known.get((place, name), {}), found)
+        return found
+
+    def _chunk(self, ready: Sequence[PreparedPair], found: ChunkFound) -> Chunk:
         """With their embeddings; a pair without one is noted and left out."""
-        kept, rows, failed = [], [], []
+        kept, rows = [], []
         for each in ready:
             try:
                 with plugin_code("the model"):
                     rows.append([self.embed([each], place) for place in (0, 1)])
                 kept.append(each)
             except M2IBError as error:
-                failed.append((each.pair.id, str(error)))
+                found.unembedded.append((each.pair.id, str(error)))
         first, second = (
             (torch.cat(side) for side in zip(*rows, strict=True)) if rows else (torch.zeros(0, 1),) * 2
         )
-        with self.store.whole():
-            self.store.forget_notes(UNEMBEDDED, [each.pair.id for each in ready])
-            for name, reason in failed:
-                self.store.note(UNEMBEDDED, name, reason)
-        return Chunk(kept, (first, second), not failed)
+        return Chunk(kept, (first, second))
 
-    def embed(self, ready: Sequence[PreparedPair], place: int) -> Tensor:
-        return embeddings(self.model, self.modalities[place], place, ready)
+    def _method(
+        self,
+        chunk: Chunk,
+        place: int,
+        name: str,
+        seeds: Sequence[int],
+        known: Mapping[str, Made],
+        found: ChunkFound,
+    ) -> None:
+        """The maps of one method and their scores, and those of its control, for each seed.
 
-    def work(self, chunk: Chunk, place: int, name: str, seed: int) -> tuple[list[MapRecord], bool]:
-        """The maps of one method and their scores, and those of its control; and whether all could be made."""
-        study, spec = self.checked.study, self.checked.methods[name].spec
-        if name == ORACLE:
-            chunk = chunk.known(place)
-        plan = self.plan(name, seed, place)
-        run = {(place, each, seed, pair.pair.id) for each in (name, name + SHUFFLED) for pair in chunk.pairs}
-        if again := run & {*self.store.failures()}:
-            self.store.forget_failures(again)
-        first, scored = study.seeds[0], {}
-        if plan.method.draws or seed == first:
-            made = self._maps(chunk, place, plan, (name, seed))
-        else:  # the seed changes nothing
-            known = self.store.grids(place, name, first)
-            ids = [each.pair.id for each in chunk.pairs]
-            made = {number: (known[pair], float("nan")) for number, pair in enumerate(ids) if pair in known}
-            scored = self.store.scores_of(place, name, first)
-        found: list[MapRecord] = []
-        whole = chunk.whole and len(made) == len(chunk.pairs)
-        for number, (grid, seconds) in sorted(made.items()):
-            each, target = chunk.pairs[number], chunk.embeddings[1 - place][number]
-            if each.pair.id in scored:
-                own = {k: v for k, v in scored[each.pair.id].items() if k in PER_MAP}
-                found.append(MapRecord(place, name, seed, each.pair.id, each.number, grid, own, seconds))
-            else:
-                found.append(self._scored(each, place, name, seed, grid, target, seconds))
-            if study.controls and not spec.control:
-                moved = self._shuffled(each, place, seed, grid)
-                found.append(self._scored(each, place, name + SHUFFLED, seed, moved, target, float("nan")))
-        whole = whole and not run & {*self.store.failures()}
-        return found, whole
+        known  by pair, what was made before, where the seed changes nothing
+        """
+        study, control = self.checked.study, self.checked.methods[name].spec.control
+        draws = self.plan(name, seeds[0], place).method.draws
+        before = {n: known[each.pair.id] for n, each in enumerate(chunk.pairs) if each.pair.id in known}
+        made = {number: (grid, float("nan")) for number, (grid, _) in before.items()}
+        scored = {number: scores for number, (_, scores) in before.items()}
+        for seed in seeds:
+            if draws or (seed == seeds[0] and not known):
+                made = self._maps(chunk, place, self.plan(name, seed, place), (name, seed), found)
+                scored = {}
+            if not draws and seed != study.seeds[0]:  # the seed changes nothing
+                made = {number: (grid, float("nan")) for number, (grid, _) in made.items()}
+            records: list[MapRecord] = []
+            found.maps[place, name, seed] = records
+            found.pairs[place, name, seed] = len(chunk.pairs)
+            for number, (grid, seconds) in sorted(made.items()):
+                each, target = chunk.pairs[number], chunk.embeddings[1 - place][number]
+                map_of = (place, name, seed, each.pair.id)
+                if number not in scored:
+                    scored[number] = self._scores(each, map_of, grid, target, seconds, found)
+                records.append(_record(each, map_of, grid, scored[number], seconds))
+                if study.controls and not control:
+                    map_of = (place, name + SHUFFLED, seed, each.pair.id)
+                    moved = self._shuffled(each, place, seed, grid)
+                    scores = self._scores(each, map_of, moved, target, float("nan"), found)
+                    records.append(_record(each, map_of, moved, scores, float("nan")))
 
     def _shuffled(self, each: PreparedPair, place: int, seed: int, grid: np.ndarray) -> np.ndarray:
         random = np.random.default_rng((seed, _stable(each.pair.id)))
@@ -118,7 +198,7 @@ class ChunkWork:
         return shuffled(grid, hideable, random)
 
     def _maps(
-        self, chunk: Chunk, place: int, plan: Plan, run: tuple[str, int]
+        self, chunk: Chunk, place: int, plan: Plan, run: tuple[str, int], found: ChunkFound
     ) -> dict[int, tuple[np.ndarray, float]]:
         """(grid, seconds) by the pairs' numbers, made in batches of one shape.
 
@@ -126,26 +206,24 @@ class ChunkWork:
         """
         modality = self.modalities[place]
         every = [each.items[place] for each in chunk.pairs]
-        found: dict[int, tuple[np.ndarray, float]] = {}
+        made: dict[int, tuple[np.ndarray, float]] = {}
         for members in by_shape(self.model.encoder(modality), every):
             items = [every[number] for number in members]
             targets = chunk.embeddings[1 - place][members]
             began = time.perf_counter()
             maps = self._explained(modality, items, targets, plan)
             seconds = (time.perf_counter() - began) / len(members)
-            for number, made in zip(members, maps, strict=True):
+            for number, each in zip(members, maps, strict=True):
                 map_of = (place, *run, chunk.pairs[number].pair.id)
-                if isinstance(made, M2IBError):
-                    self.store.fail(map_of, str(made))
+                if isinstance(each, M2IBError):
+                    found.failures.append((map_of, str(each)))
                     continue
-                truth = chunk.pairs[number].truths[place] if plan.name == ORACLE else None
-                grid = made.grid if truth is None else truth.cells(made.grid.shape)
-                found[number] = np.asarray(grid, dtype=np.float64), seconds
-                for text in dict.fromkeys(
-                    (*every[number].origin.get("warnings", ()), *made.warnings, *made.remarks)
-                ):
-                    self.store.warn(map_of, text)
-        return found
+                truth = chunk.pairs[number].truths[place] if run[0] == ORACLE else None
+                grid = each.grid if truth is None else truth.cells(each.grid.shape)
+                made[number] = np.asarray(grid, dtype=np.float64), seconds
+                said = (*every[number].origin.get("warnings", ()), *each.warnings, *each.remarks)
+                found.warnings += [(map_of, text) for text in dict.fromkeys(said)]
+        return made
 
     def _explained(
         self, modality: str, items: Sequence[Item], targets: Tensor, plan: Plan
@@ -163,22 +241,20 @@ class ChunkWork:
         ones = zip(items, targets.split(1), strict=True)
         return [row for item, target in ones for row in self._explained(modality, [item], target, plan)]
 
-    def _scored(
+    def _scores(
         self,
         each: PreparedPair,
-        place: int,
-        name: str,
-        seed: int,
+        map_of: MapOf,
         grid: np.ndarray,
         target: Tensor,
         seconds: float,
-    ) -> MapRecord:
-        study, modality = self.checked.study, self.modalities[place]
-        item = each.items[place]
+        found: ChunkFound,
+    ) -> dict[str, float]:
+        study, place = self.checked.study, map_of[0]
+        modality, item = self.modalities[place], each.items[place]
         degraded = Degraded(self.model, modality, item, self.model.collate(modality, [item]), target)
         metrics = [metric for metric in study.metrics if metric in PER_MAP]
         more = {"curve_steps": study.curve_steps, "seed": _stable(each.pair.id)}
-        map_of = (place, name, seed, each.pair.id)
 
         def measured(those: Sequence[str]) -> dict[str, float]:
             """All of them at once, and where that fails each alone."""
@@ -187,7 +263,7 @@ class ChunkWork:
                     return scores_of(grid, those, degraded, each.truths[place], **more)
             except M2IBError as error:
                 if len(those) == 1:
-                    self.store.fail(map_of, f"{those[0]}: {error}")
+                    found.failures.append((map_of, f"{those[0]}: {error}"))
                     return {those[0]: float("nan")}
             return {name: value for metric in those for name, value in measured([metric]).items()}
 
@@ -197,7 +273,13 @@ class ChunkWork:
             scores["cosine"] = float(own @ target.to(own))
         if "seconds" in metrics:
             scores["seconds"] = seconds
-        return MapRecord(place, name, seed, each.pair.id, each.number, grid, scores, seconds)
+        return scores
+
+
+def _record(
+    each: PreparedPair, map_of: MapOf, grid: np.ndarray, scores: dict[str, float], seconds: float
+) -> MapRecord:
+    return MapRecord(*map_of, each.number, grid, scores, seconds)
 
 
 def _stable(name: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,15 +79,77 @@ class KnownPair:
     content: str | None
 
 
+@dataclass(frozen=True)
+class CheckedPairs:
+    """What a look at a chunk's pairs found.
+
+    now      of each pair, in their order
+    reasons  why a pair cannot be used, by id
+    changed  ids of those that are not as they were
+    alike    whether those that look as they did are
+    """
+
+    now: Sequence[KnownPair]
+    reasons: Mapping[str, str]
+    changed: Sequence[str]
+    alike: bool
+
+
+def looked_at(
+    model: Model,
+    rows: Sequence[tuple[int, Pair]],
+    known: Sequence[KnownPair] | None,
+    bad: Collection[str],
+    *,
+    look: bool,
+) -> tuple[CheckedPairs | None, list[PreparedPair]]:
+    """A chunk's pairs that can be used, and where it was asked whether they are as they were.
+
+    known  what is known of them
+    bad    ids of those that could not be used before
+
+    Raises :class:`StorageError` for a pair that could be used and cannot any more.
+    """
+    if not look:
+        return None, [prepared(model, number, pair) for number, pair in rows if pair.id not in bad]
+    found: dict[str, PreparedPair] = {}
+    reasons: dict[str, str] = {}
+    for number, pair in rows:
+        try:
+            with plugin_code("the model"):
+                found[pair.id] = prepared(model, number, pair)
+        except (InputError, PluginError) as error:
+            reasons[pair.id] = str(error)
+    for each in known or ():
+        if each.content is not None and each.id in reasons:
+            raise StorageError(
+                f"the pair {each.id!r} could be used when this evaluation began, and cannot now: {reasons[each.id]}; "
+                "bring it back, or begin anew with --force"
+            )
+    contents = {name: content_of(each) for name, each in found.items()}
+    now = [KnownPair(pair.id, key_of(pair), contents.get(pair.id)) for _, pair in rows]
+    changed = [each.id for each in known or () if each.content != contents.get(each.id)]
+    alike = not same_keys(known, now) & {*changed}
+    return CheckedPairs(now, reasons, changed, alike), list(found.values())
+
+
+def same_keys(known: Sequence[KnownPair] | None, now: Sequence[KnownPair]) -> set[str]:
+    """Ids of the pairs that look as they did."""
+    return {
+        old.id
+        for old, new in zip(known or (), now, strict=False)
+        if new.key is not None and new.key == old.key
+    }
+
+
 class PairCheck:
     """Whether pairs are those that the results in a folder were made of. What was made of others is forgotten."""
 
-    def __init__(self, model: Model, store: Store, forget: Forget) -> None:
-        self._model = model
+    def __init__(self, store: Store, forget: Forget) -> None:
         self._store = store
         self._forget = forget
         self._told = False
-        self._alike = True  # whether inputs are made ready as they were
+        self.alike = True  # whether inputs are made ready as they were
 
     def known(self, number: int, rows: Sequence[tuple[int, Pair]]) -> list[KnownPair] | None:
         """Those of a chunk; None for a new one. Raises :class:`StorageError` where other ones were there."""
@@ -105,52 +167,33 @@ class PairCheck:
             )
         return known
 
-    def usable(self, number: int, rows: Sequence[tuple[int, Pair]]) -> list[PreparedPair] | None:
-        """The pairs that can be used, where it had to be looked whether they are as they were; else None.
+    def must_look(
+        self, number: int, rows: Sequence[tuple[int, Pair]], known: Sequence[KnownPair] | None
+    ) -> bool:
+        """Whether pairs may not be as they were. The first chunk is always looked at: it tells whether inputs are still made ready in
+        the same way."""
+        now = [KnownPair(pair.id, key_of(pair), None) for _, pair in rows]
+        return number == 0 or not self.alike or len(same_keys(known, now)) < len(rows)
 
-        The first chunk is always looked at: it tells whether inputs are still made ready in the same way. Raises
-        :class:`StorageError`, also for a pair that could be used and cannot any more.
-        """
-        known = self.known(number, rows)
-        keys = [key_of(pair) for _, pair in rows]
-        same = {
-            old.id for old, key in zip(known or (), keys, strict=False) if key is not None and key == old.key
-        }
-        if number and self._alike and len(same) == len(rows):
-            return None
-        found: dict[str, PreparedPair] = {}
-        reasons: dict[str, str] = {}
-        for place, pair in rows:
-            try:
-                with plugin_code("the model"):
-                    found[pair.id] = prepared(self._model, place, pair)
-            except (InputError, PluginError) as error:
-                reasons[pair.id] = str(error)
-        for each in known or ():
-            if each.content is not None and each.id in reasons:
-                raise StorageError(
-                    f"the pair {each.id!r} could be used when this evaluation began, and cannot now: {reasons[each.id]}; "
-                    "bring it back, or begin anew with --force"
-                )
-        contents = {name: content_of(each) for name, each in found.items()}
-        changed = [each.id for each in known or () if each.content != contents.get(each.id)]
-        self._alike = self._alike and not same & {*changed}
+    def settle(self, number: int, checked: CheckedPairs) -> None:
+        """Keep what a look found; what has changed since is forgotten."""
+        self.alike = self.alike and checked.alike
+        changed = checked.changed
         if changed:
             self._forget()
         with self._store.whole():
             if changed:
                 self._store.forget(number, changed)
-            for name, reason in reasons.items():
+            for name, reason in checked.reasons.items():
                 self._store.note("bad pair", name, reason)
-            now = [(pair.id, key, contents.get(pair.id)) for (_, pair), key in zip(rows, keys, strict=True)]
+            now = [(each.id, each.key, each.content) for each in checked.now]
             self._store.set_fact(f"pairs {number}", now)
         if changed and not self._told:
             self._told = True
-            why = "" if self._alike else ": the model makes inputs ready in another way"
+            why = "" if self.alike else ": the model makes inputs ready in another way"
             warn(
                 f"evaluate: the pair {changed[0]!r} has changed since{why}; what has changed is computed again"
             )
-        return list(found.values())
 
 
 def key_of(pair: Pair) -> str | None:

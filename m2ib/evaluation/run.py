@@ -18,16 +18,18 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from m2ib.contract.model import Model
+from m2ib.corpus.backends import backend_for
+from m2ib.corpus.engine import Backend, Failed, chunks_of, stream
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError, M2IBError, SettingError, StorageError
 from m2ib.evaluation.cases import find_cases, to_plain
-from m2ib.evaluation.chunks import ChunkWork
+from m2ib.evaluation.chunks import PER_MAP, ChunkFound, ChunkTask, EvaluateChunks, Made, Run
 from m2ib.evaluation.prepared import PreparedPair, by_shape, prepared
 from m2ib.evaluation.results import read_tables
-from m2ib.evaluation.resume import PairCheck, check_same_study
+from m2ib.evaluation.resume import PairCheck, check_same_study, looked_at
 from m2ib.evaluation.slow_measures import ROAR, roar_of, sanity_of, sanity_summary
 from m2ib.evaluation.store import FILES, KIND, UNEMBEDDED, Score, Store
-from m2ib.evaluation.study import ORACLE, ResolvedStudy, Study, check
+from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy, Study, check
 from m2ib.folders import ResultFolder, open_folder
 from m2ib.metrics import rank_correlation
 from m2ib.notices import warn
@@ -46,12 +48,15 @@ def evaluate(
     study: Study,
     folder: str | Path,
     *,
+    workers: int = 1,
+    ray: str | None = None,
     originals: Path | None = None,
     show_progress: bool = True,
     title: str = "evaluate",
 ) -> Path:
     """Evaluate methods on pairs; what is found is kept in ``folder``, and what is there already is not done again.
 
+    workers, ray  where maps and scores are made, as for :func:`m2ib.run`
     originals  a folder for ROAR+'s trainings on whole pairs, to share them between evaluations of the same pairs
     title      of the progress bar
 
@@ -61,12 +66,14 @@ def evaluate(
     another evaluation, and :class:`InputError` where no pair can be used or ``model`` is none.
     """
     check_model(model, "evaluate")
+    backend = backend_for(workers, ray, model)
     checked = check(study, pairs)
     opened = open_folder(local_path(folder), KIND, force=True)
     opened.own(*FILES)
     with Store(opened.path) as store, progress(title, show=show_progress) as bar:
         check_same_study(store, model, pairs, checked, partial(opened.discard, f"{ROAR}/"))
-        _Evaluation(model, pairs, checked, store, bar, opened, originals and local_path(originals)).run()
+        kept = originals and local_path(originals)
+        _Evaluation(model, pairs, checked, store, bar, opened, kept, backend).run()
     return opened.path
 
 
@@ -79,10 +86,11 @@ class _Evaluation:
     bar: Bar
     folder: ResultFolder
     originals: Path | None
+    backend: Backend
 
     @cached_property
-    def work(self) -> ChunkWork:
-        return ChunkWork(self.model, self.pairs.modalities, self.checked, self.store)
+    def work(self) -> EvaluateChunks:
+        return EvaluateChunks(self.model, self.pairs.modalities, self.checked)
 
     def run(self) -> None:
         study = self.checked.study
@@ -93,43 +101,98 @@ class _Evaluation:
                 + "; ".join(why for _, why in self.store.notes("undefined"))
             )
         advance = self.bar.steps(len(runs) * (study.limit or 0))
-        seen = chunks = 0
-        looks = PairCheck(self.model, self.store, partial(self.folder.discard, f"{ROAR}/"))
-        with self.model.running():
-            for number, rows in enumerate(_chunks(self.pairs, study.limit, study.batch_size)):
-                ready = looks.usable(number, rows)
-                todo = [run for run in runs if not self.store.is_done(_unit(number, *run))]
-                chunk = self.work.chunk(self._ready_of(rows) if ready is None else ready) if todo else None
-                for place, name, seed in todo:
-                    assert chunk is not None
-                    found, whole = (
-                        self.work.work(chunk, place, name, seed) if chunk.pairs else ([], chunk.whole)
-                    )
-                    with self.store.whole():
-                        self.store.add(found)
-                        if whole:  # what failed is tried again when the evaluation goes on
-                            self.store.set_done(_unit(number, place, name, seed))
-                for _ in range(len(runs) * len(rows)):
+        looks = PairCheck(self.store, partial(self.folder.discard, f"{ROAR}/"))
+        alike = None
+        while (
+            alike != looks.alike
+        ):  # where inputs turn out to be made ready in another way, all are looked at
+            alike, sizes = looks.alike, list[int]()
+            chunks = ([task] for task in self._tasks(runs, looks, sizes))
+            for ((task, found),) in stream(chunks, self.work, self.backend):
+                self._keep(task, found, looks)
+                for _ in range(len(runs) * len(task.rows)):
                     advance()
-                seen += len(rows)
-                chunks += 1
-            looks.known(chunks, [])
-            self.store.set_fact(f"pairs {chunks}", [])  # there are no more of them
-            with self.store.whole():
-                for bad in self.pairs.bad:
-                    self.store.note("bad row", bad.place, bad.reason)
-                unused = [*self.store.notes("bad pair"), *self.store.notes(UNEMBEDDED)]
-                self.store.set_fact("pairs", seen - len({name for name, _ in unused}))
+        looks.known(len(sizes), [])
+        self.store.set_fact(f"pairs {len(sizes)}", [])  # there are no more of them
+        with self.store.whole():
+            for bad in self.pairs.bad:
+                self.store.note("bad row", bad.place, bad.reason)
+            unused = [*self.store.notes("bad pair"), *self.store.notes(UNEMBEDDED)]
+            self.store.set_fact("pairs", sum(sizes) - len({name for name, _ in unused}))
         if not self.store.scores():
             raise InputError(f"evaluate: no pair of {self.pairs.name!r} can be used: {self._first_reason()}")
         self._finish(runs)
+
+    def _tasks(self, runs: Sequence[Run], looks: PairCheck, sizes: list[int]) -> Iterator[ChunkTask]:
+        """What is still to be done; ``sizes`` gets those of all chunks."""
+        study = self.checked.study
+        numbered = enumerate(itertools.islice(iter(self.pairs), study.limit))
+        for number, rows in enumerate(chunks_of(numbered, study.batch_size)):
+            sizes.append(len(rows))
+            known = looks.known(number, rows)
+            look = looks.must_look(number, rows, known)
+            if look and not number:  # what it tells of all others is known before they are begun
+                checked, _ = looked_at(self.model, rows, known, (), look=True)
+                assert checked is not None
+                looks.settle(number, checked)
+                look = False
+            todo = [run for run in runs if not self.store.is_done(_unit(number, *run))]
+            bad = frozenset(name for name, _ in self.store.notes("bad pair"))
+            yield ChunkTask(number, rows, todo, runs, known, look, bad, self._made(rows, todo))
+
+    def _made(
+        self, rows: Sequence[tuple[int, Pair]], todo: Sequence[Run]
+    ) -> dict[tuple[int, str], dict[str, Made]]:
+        """What the first seed gave, of methods that give the same with any."""
+        first = self.checked.study.seeds[0]
+        found = {}
+        for place, name in dict.fromkeys((place, name) for place, name, seed in todo if seed != first):
+            if self.work.plan(name, first, place).method.draws or (place, name, first) in todo:
+                continue
+            grids, scores = self.store.grids(place, name, first), self.store.scores_of(place, name, first)
+            found[place, name] = {
+                pair.id: (grids[pair.id], {k: v for k, v in scores[pair.id].items() if k in PER_MAP})
+                for _, pair in rows
+                if pair.id in scores and pair.id in grids
+            }
+        return found
+
+    def _keep(self, task: ChunkTask, found: ChunkFound | Failed, looks: PairCheck) -> None:
+        """Into the store, each run in one transaction; what failed is tried again when the evaluation goes on."""
+        ids = [pair.id for _, pair in task.rows]
+        if isinstance(found, Failed):  # of a worker that died
+            with self.store.whole():
+                for (place, name, seed), pair in itertools.product(task.todo, ids):
+                    self.store.fail((place, name, seed, pair), found.message)
+            return
+        if found.checked is not None:
+            looks.settle(task.number, found.checked)
+        if found.maps:
+            with self.store.whole():
+                self.store.forget_notes(UNEMBEDDED, ids)
+                for name, reason in found.unembedded:
+                    self.store.note(UNEMBEDDED, name, reason)
+        for run, maps in found.maps.items():
+            place, name, seed = run
+            again = {(place, each, seed, pair) for each in (name, name + SHUFFLED) for pair in ids}
+            with self.store.whole():
+                self.store.forget_failures(again & {*self.store.failures()})
+                for map_of, text in found.warnings:
+                    if map_of in again:
+                        self.store.warn(map_of, text)
+                for map_of, text in found.failures:
+                    if map_of in again:
+                        self.store.fail(map_of, text)
+                self.store.add(maps)
+                if found.whole(run):
+                    self.store.set_done(_unit(task.number, *run))
 
     def _first_reason(self) -> str:
         reasons = [*self.store.notes("bad row"), *self.store.notes("bad pair"), *self.store.notes(UNEMBEDDED)]
         failed = [(place[1], why[0]) for place, why in self.store.failures().items()]
         return ": ".join([*failed, *reasons][0]) if failed or reasons else "it has none"
 
-    def _runs(self) -> list[tuple[int, str, int]]:
+    def _runs(self) -> list[Run]:
         """(place, method, seed) of everything that is defined; what is not is noted."""
         runs = []
         modalities = self.pairs.modalities
@@ -149,12 +212,7 @@ class _Evaluation:
                 runs += [(place, name, seed) for seed in self.checked.study.seeds]
         return runs
 
-    def _ready_of(self, rows: Sequence[tuple[int, Pair]]) -> list[PreparedPair]:
-        """The pairs that could be used before."""
-        bad = {name for name, _ in self.store.notes("bad pair")}
-        return [prepared(self.model, place, pair) for place, pair in rows if pair.id not in bad]
-
-    def _finish(self, runs: Sequence[tuple[int, str, int]]) -> None:
+    def _finish(self, runs: Sequence[Run]) -> None:
         """What is about all maps of a method at once."""
         if "rank-correlation" in self.checked.study.metrics:
             with self.store.whole():
@@ -220,7 +278,7 @@ class _Evaluation:
         usable = (prepared(self.model, number, pair) for number, pair in numbered if pair.id not in bad)
         return list(itertools.islice(usable, count))
 
-    def _agreement(self, runs: Sequence[tuple[int, str, int]]) -> None:
+    def _agreement(self, runs: Sequence[Run]) -> None:
         """Each seed's maps with the next seed's."""
         seeds = self.checked.study.seeds
         for place, name in dict.fromkeys((place, name) for place, name, _ in runs):
@@ -240,12 +298,6 @@ class _Evaluation:
                     for pair, grid in grids[seed].items()
                     if pair in grids[following]
                 )
-
-
-def _chunks(pairs: Pairs, limit: int | None, size: int) -> Iterator[list[tuple[int, Pair]]]:
-    numbered = enumerate(itertools.islice(iter(pairs), limit))
-    while rows := list(itertools.islice(numbered, size)):
-        yield rows
 
 
 def _unit(chunk: int, place: int, name: str, seed: int) -> str:

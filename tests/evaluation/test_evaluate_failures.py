@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +24,10 @@ from m2ib.evaluation.files import save
 from m2ib.evaluation.report import remarks
 from m2ib.evaluation.results import Results, read_results
 from m2ib.evaluation.run import evaluate
+from m2ib.evaluation.store import Score, Store
 from m2ib.evaluation.study import Study
 from m2ib.registry.discovery import Registry
-from toy import toy_model
+from toy import prepare_image, toy_model
 
 STUDY = Study(
     ("saliency", "gradcam"), ("drop",), seeds=(0, 1), batch_size=3, controls=False, sides=("image",)
@@ -241,3 +245,35 @@ def test_a_pair_over_which_the_model_failed_is_tried_again(tmp_path: Path) -> No
     assert not later.notes
     for method in (*STUDY.methods,):
         assert scored(later, method) == {"0", "1", "2"}
+
+
+def test_workers_give_the_figures_of_one_process(tmp_path: Path) -> None:
+    """Also where one dies over a chunk: what it had to do is noted, and done when the evaluation goes on."""
+    mark, given, mine = tmp_path / "deadly", pairs(black=None), os.getpid()
+    last = [pair.inputs[0][1] for pair in given][-1]
+
+    def deadly(encoder: m2ib.Encoder) -> m2ib.Encoder:
+        def prepare(raw: Any, *, truncate: bool = False) -> m2ib.Item:
+            if mark.exists() and os.getpid() != mine and np.array_equal(raw, last):
+                os.kill(os.getpid(), signal.SIGKILL)
+            return prepare_image(raw)
+
+        return replace(encoder, prepare=prepare)
+
+    model = toy_model(image=deadly)
+    study = Study(("m2ib", "gradcam"), ("drop",), (0, 1), {"steps": 2, "samples": 2}, batch_size=1)
+
+    def found(name: str, workers: int) -> list[Score]:
+        evaluate(model, given, study, tmp_path / name, workers=workers, show_progress=False)
+        with Store(tmp_path / name) as store:
+            return store.scores()
+
+    whole = found("one", 1)
+    mark.touch()
+    assert found("two", 2) == [score for score in whole if score.pair != "2"]
+    why = {said for texts in read_results(tmp_path / "two").failures.values() for said in texts}
+    (said,) = why
+    assert said.startswith("the process that worked on it was ended by signal 9, 2 times")
+    mark.unlink()
+    assert found("two", 2) == whole
+    assert read_results(tmp_path / "two").failures == {}
