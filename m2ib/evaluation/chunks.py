@@ -23,9 +23,12 @@ from m2ib.evaluation.scoring import scores_of
 from m2ib.evaluation.store import MapOf, MapRecord
 from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy
 from m2ib.methods.base import Map
+from m2ib.metrics import rank_correlation
 from m2ib.pipeline import Plan, explain_side, plan_of
 from m2ib.registry.foreign import plugin_code
 
+MISMATCHED = "mismatched"
+_SAME = 0.999  # cosine of embeddings that are no two partners
 PER_MAP = tuple(name for name in MEASURES if name not in ("rank-correlation", "sanity", "roar"))
 Run = tuple[int, str, int]
 """(place, method, seed)."""
@@ -106,11 +109,13 @@ class EvaluateChunks:
     """A job of the engine.
 
     modalities  of the pairs
+    others      for each side, embeddings (M, D) of other pairs' inputs there, for the metric "mismatched"
     """
 
     model: Model
     modalities: tuple[str, str]
     checked: ResolvedStudy
+    others: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, tasks: Sequence[ChunkTask]) -> list[ChunkFound]:
         with self.model.running():
@@ -177,6 +182,9 @@ class EvaluateChunks:
                 scored = {}
             if not draws and seed != study.seeds[0]:  # the seed changes nothing
                 made = {number: (grid, float("nan")) for number, (grid, _) in made.items()}
+            stay: Mapping[int, float] = {}
+            if MISMATCHED in study.metrics and not control and not scored:
+                stay = self._stay(chunk, place, self.plan(name, seed, place), made, seed, found)
             records: list[MapRecord] = []
             found.maps[place, name, seed] = records
             found.pairs[place, name, seed] = len(chunk.pairs)
@@ -185,12 +193,47 @@ class EvaluateChunks:
                 map_of = (place, name, seed, each.pair.id)
                 if number not in scored:
                     scored[number] = self._scores(each, map_of, grid, target, seconds, found)
+                    scored[number] |= {MISMATCHED: stay[number]} if number in stay else {}
                 records.append(_record(each, map_of, grid, scored[number], seconds))
                 if study.controls and not control:
                     map_of = (place, name + SHUFFLED, seed, each.pair.id)
                     moved = self._shuffled(each, place, seed, grid)
                     scores = self._scores(each, map_of, moved, target, float("nan"), found)
                     records.append(_record(each, map_of, moved, scores, float("nan")))
+
+    def _stay(
+        self,
+        chunk: Chunk,
+        place: int,
+        plan: Plan,
+        made: Mapping[int, tuple[np.ndarray, float]],
+        seed: int,
+        found: ChunkFound,
+    ) -> dict[int, float]:
+        """How much of each map is the same, as a rank correlation, when the input is explained against another pair's partner."""
+        assert self.others is not None
+        others = self.others[1 - place]  # (M, D)
+        targets, stay = {}, dict.fromkeys(made, float("nan"))
+        for number in made:
+            own = chunk.embeddings[1 - place][number]  # (D,)
+            there = [row for row, cosine in enumerate((others @ own.to(others)).tolist()) if cosine < _SAME]
+            if there:
+                targets[number] = others[there[_stable(chunk.pairs[number].pair.id) % len(there)]]
+        for members in by_shape(
+            self.model.encoder(self.modalities[place]), [chunk.pairs[n].items[place] for n in targets]
+        ):
+            numbers = [[*targets][member] for member in members]
+            items = [chunk.pairs[number].items[place] for number in numbers]
+            rows = torch.stack([targets[number] for number in numbers])
+            for number, each in zip(
+                numbers, self._explained(self.modalities[place], items, rows, plan), strict=True
+            ):
+                if isinstance(each, M2IBError):
+                    map_of = (place, plan.name, seed, chunk.pairs[number].pair.id)
+                    found.failures.append((map_of, f"{MISMATCHED}: {each}"))
+                else:
+                    stay[number] = rank_correlation(made[number][0], np.asarray(each.grid, np.float64))
+        return stay
 
     def _shuffled(self, each: PreparedPair, place: int, seed: int, grid: np.ndarray) -> np.ndarray:
         random = np.random.default_rng((seed, _stable(each.pair.id)))

@@ -55,6 +55,7 @@ MEASURES: Mapping[str, Measure] = {
     "peak": Measure("highest value", "", "", extra=True),
     "seconds": Measure("seconds", "", "lower", extra=True),
     "rank-correlation": Measure("agreement of seeds", "", "higher"),
+    "mismatched": Measure("stays with another's partner", "", "lower", extra=True),
     "sanity": Measure("agreement with random weights", "", "lower"),
     "roar": _of("roar", "ROAR+", extra=True),
     "mass": Measure("mean mass", "", ""),

@@ -17,14 +17,17 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from m2ib.contract.model import Model
 from m2ib.corpus.backends import backend_for
 from m2ib.corpus.engine import Backend, Failed, chunks_of, stream
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError, M2IBError, SettingError, StorageError
 from m2ib.evaluation.cases import find_cases, to_plain
-from m2ib.evaluation.chunks import PER_MAP, ChunkFound, ChunkTask, EvaluateChunks, Made, Run
-from m2ib.evaluation.prepared import PreparedPair, by_shape, prepared
+from m2ib.evaluation.chunks import MISMATCHED, PER_MAP, ChunkFound, ChunkTask, EvaluateChunks, Made, Run
+from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings, prepared
 from m2ib.evaluation.results import read_tables
 from m2ib.evaluation.resume import PairCheck, check_same_study, looked_at
 from m2ib.evaluation.slow_measures import ROAR, roar_of, sanity_of, sanity_summary
@@ -39,6 +42,8 @@ from m2ib.progress import Bar, progress
 from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import check_model
 from m2ib.registry.foreign import plugin_code
+
+_PARTNERS = 32  # pairs whose inputs stand in for a partner
 
 
 @leaves_nothing
@@ -90,7 +95,27 @@ class _Evaluation:
 
     @cached_property
     def work(self) -> EvaluateChunks:
-        return EvaluateChunks(self.model, self.pairs.modalities, self.checked)
+        others = self._others() if MISMATCHED in self.checked.study.metrics else None
+        return EvaluateChunks(self.model, self.pairs.modalities, self.checked, others)
+
+    def _others(self) -> tuple[Tensor, Tensor]:
+        """For each side, the embeddings of the first few inputs that can be used: partners for other pairs than theirs."""
+        found: list[list[Tensor]] = [[], []]
+        rows = enumerate(
+            itertools.islice(iter(self.pairs), min(_PARTNERS, self.checked.study.limit or _PARTNERS))
+        )
+        with self.model.running():
+            for number, pair in rows:
+                try:
+                    with plugin_code("the model"):
+                        ready = [prepared(self.model, number, pair)]
+                        both = [embeddings(self.model, self.pairs.modalities[at], at, ready) for at in (0, 1)]
+                except M2IBError:
+                    continue
+                for side, each in zip(found, both, strict=True):
+                    side.append(each)
+        first, second = (torch.cat(side) if side else torch.zeros(0, 1) for side in found)
+        return first, second
 
     def run(self) -> None:
         study = self.checked.study

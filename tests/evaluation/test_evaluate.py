@@ -23,6 +23,7 @@ from m2ib.evaluation.results import Results, read_results
 from m2ib.evaluation.run import evaluate
 from m2ib.evaluation.store import FILE, Store
 from m2ib.evaluation.study import Study, check
+from m2ib.metrics import rank_correlation
 from m2ib.pipeline import explain_side
 from m2ib.renderers import Box
 from naive_degrading import multiplied, replaced, similarity
@@ -264,6 +265,36 @@ def test_pairs_of_several_shapes_share_a_chunk(toy: m2ib.Model, tmp_path: Path) 
             for pair, grid in together.grids(side, name, seed).items():
                 np.testing.assert_allclose(grid, grids.pop(pair), rtol=1e-4, atol=1e-6)
             assert not grids
+
+
+def test_against_another_pairs_partner(toy: m2ib.Model, tmp_path: Path) -> None:
+    """The figure is one of those that a loop over all other partners gives, whatever the batches, and 1 is of the input alone."""
+    study = study_of("saliency", "random", seeds=(0,), metrics=("mismatched",), controls=False)
+    found = run(toy, toy_pairs(6, bad=[4]), study, tmp_path / "2")
+    pairs = [pair for pair in toy_pairs(6, bad=[4]) if pair.id != "4"]
+    for place, table in enumerate(found.tables):
+        samples = table.cells["saliency", "mismatched"].samples
+        assert set(samples) == {pair.id for pair in pairs}
+        for pair in pairs:
+            maps = {}
+            for other in pairs:
+                sides = [*pair.inputs]
+                sides[1 - place] = other.inputs[1 - place]
+                maps[other.id] = m2ib.explain(toy, *sides, method="saliency")[place].grid
+            own = maps.pop(pair.id)
+            possible = [rank_correlation(own, each) for each in maps.values()]
+            assert min(abs(samples[pair.id] - each) for each in possible) < 1e-6
+        assert ("random", "mismatched") not in table.cells
+    again = run(toy, toy_pairs(6, bad=[4]), replace(study, batch_size=5), tmp_path / "5")
+    for one, other in zip(found.tables, again.tables, strict=True):
+        mine, theirs = (each.cells["saliency", "mismatched"].samples for each in (one, other))
+        assert {pair: round(value, 6) for pair, value in mine.items()} == {
+            pair: round(value, 6) for pair, value in theirs.items()
+        }
+    alone = run(
+        toy, toy_pairs(1), study_of("saliency", seeds=(0,), metrics=("drop", "mismatched")), tmp_path / "1"
+    )
+    assert ("saliency", "mismatched") not in alone.tables[0].cells  # there is no other
 
 
 def test_one_side_alone(toy: m2ib.Model, tmp_path: Path) -> None:
