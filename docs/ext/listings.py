@@ -39,6 +39,8 @@ def help_of(command: str) -> str:
 def config_of(command: str) -> str:
     """The options of a command that a YAML file may hold, with their defaults, in the words of whoever takes them."""
     from m2ib.api import Options
+    from m2ib.corpus.explain import explain_many
+    from m2ib.corpus.run import run
     from m2ib.evaluation.study import Study
     from m2ib.loading import load_model
     from m2ib.tuning.search import Search
@@ -48,6 +50,7 @@ def config_of(command: str) -> str:
     config = module.READER.config
     takers = {
         "explain": (Options,),
+        "run": (run, explain_many, Options),
         "evaluate": (Study,),
         "tune": (Search, Study),
         "check": (),

@@ -49,6 +49,7 @@ def pictures(folder: Path) -> None:
     pets.paste(espresso.resize((300, 300)), (300, 0))
     for name in ("pets", "dog", "a"):
         pets.save(folder / f"{name}.jpg")
+    (folder / "pairs.csv").write_text("image,text\ncat.jpg,a tabby cat\nespresso.jpg,a cup of coffee\n")
     drawn = scene(seed=13)
     Image.fromarray(drawn.image).save(folder / "scene.png")
     pages = [Image.fromarray(np.asarray(drawn.image).mean(-1).astype(np.uint16) * 16) for _ in range(3)]
