@@ -15,7 +15,19 @@ from contextlib import suppress
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from m2ib.cli import adapters, benchmark, check, demo, evaluate, explain, methods, new_plugin, run, tune
+from m2ib.cli import (
+    adapters,
+    benchmark,
+    check,
+    demo,
+    evaluate,
+    explain,
+    methods,
+    new_plugin,
+    run,
+    tune,
+)
+from m2ib.cli import results as results_command
 from m2ib.cli.output import results, say
 from m2ib.errors import M2IBError, M2IBWarning, SettingError, one_line, shortened
 
@@ -25,6 +37,7 @@ _COMMANDS = {
     "demo": demo,
     "explain": explain,
     "run": run,
+    "results": results_command,
     "evaluate": evaluate,
     "tune": tune,
     "benchmark": benchmark,

@@ -43,10 +43,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.folders import check_folder
     from m2ib.results.storage import ARRAYS, KIND, MANIFEST
 
-    if config.title is not None and not is_text(config.title):
-        raise SettingError(
-            f"title: {config.title!r:.80} holds half a character (a lone surrogate); decode it anew"
-        )
+    check_title(config.title)
     pair = read_inputs(config)
     methods = check_methods(config, [modality for modality, _ in pair])
     folder = path_of("out", config.out)
@@ -60,6 +57,12 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     page = write_report(explanations, folder, config.title, force=config.force)
     say(f"cosine similarity {explanations[0].similarity:.4f}")
     say(page.resolve())
+
+
+def check_title(title: str | None) -> None:
+    """Raises :class:`SettingError` for one that no page can hold."""
+    if title is not None and not is_text(title):
+        raise SettingError(f"title: {title!r:.80} holds half a character (a lone surrogate); decode it anew")
 
 
 def write_report(

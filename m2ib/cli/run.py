@@ -7,18 +7,14 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from m2ib.cli.config import SETTING_HELP, with_settings
 from m2ib.cli.evaluate import pairs_of
 from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values, path_of
-from m2ib.cli.output import console, say
+from m2ib.cli.output import say
+from m2ib.cli.tables import show_summary
 from m2ib.errors import InputError
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from m2ib.results.table import ResultTable
 
 _EXAMPLES = """every option may also stand in a YAML file (--config) or be written as key=value:
 
@@ -133,31 +129,9 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if summary.rows and not summary.explained:
         kind, (_, said) = next(iter(summary.errors.items()))
         raise InputError(f"run: no pair of {summary.rows} could be explained: {kind}: {said}")
-    show(table, console())
+    show_summary(table)
     say(folder.resolve())
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
-
-
-def show(table: ResultTable, console: Console) -> None:
-    """What there is, in a few lines."""
-    from rich.table import Table
-
-    summary = table.summary()
-    shown = Table(show_header=False, box=None, pad_edge=False)
-    by = ", ".join(f"{count:,} by {name}" for name, count in summary.methods.items())
-    shown.add_row("rows", f"{summary.rows:,}" + (f" ({by})" if by else ""))
-    shown.add_row("explained", f"{summary.explained:,}, {summary.warned:,} with warnings")
-    for kind, (count, said) in summary.errors.items():
-        shown.add_row("errors", f"{count:,} {kind}, as: {said}")
-    if summary.similarity is not None:
-        least, low, median, high, greatest = summary.similarity
-        shown.add_row(
-            "similarity",
-            f"{least:.3f} to {greatest:.3f}, median {median:.3f}, half of them in {low:.3f} to {high:.3f}",
-        )
-    if summary.seconds is not None:
-        shown.add_row("seconds", f"{summary.seconds[0]:.3g} a row (median), {summary.seconds[1]:,.0f} in all")
-    console.print(shown)

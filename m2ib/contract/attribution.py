@@ -138,6 +138,15 @@ class Rastered(Protocol):
 
 
 @runtime_checkable
+class Sketching(Protocol):
+    """What a renderer does besides that can show a map in little, without numbers and knobs."""
+
+    def sketch(self, attribution: Attribution, longest: int) -> Markup:
+        """The input with its map as HTML; pictures of so many pixels at most along their longer side."""
+        ...
+
+
+@runtime_checkable
 class Checking(Protocol):
     """What a renderer does besides that knows which grids and layouts its views go with."""
 

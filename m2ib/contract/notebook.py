@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 _HEIGHT = 560  # pixels, until the frame has measured itself
 # What a notebook may do with a frame: lay it out at once, later, or hidden.
-_FIT = """(() => {
+FIT = """(() => {
   const fit = () => { try { if (document.body.offsetHeight) frameElement.style.height = document.body.offsetHeight + "px"; } catch {} };
   new ResizeObserver(fit).observe(document.body); fit();
 })();"""
@@ -40,7 +40,7 @@ def framed(title: str, sides: Sequence[Side]) -> str:
     title  in plain text, shown as well where frames are taken out (a notebook that is not trusted)
     """
     style = files("m2ib.page").joinpath("page.css").read_text(encoding="utf-8")
-    scripts = dict.fromkeys([*(side.script for side in sides), _FIT])
+    scripts = dict.fromkeys([*(side.script for side in sides), FIT])
     document = Markup(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
         '<style>{style}</style></head><body><div class="sides">{sides}</div><script>{script}</script></body></html>'

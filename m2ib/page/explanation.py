@@ -67,7 +67,7 @@ def write_page(
 ) -> Path:
     """Write :func:`render_page` to ``path`` and give the path back. Raises :class:`StorageError`."""
     text = render_page(explanations, title=title, notes=notes, remarks=remarks, overview=overview)
-    return _written(local_path(path), text)
+    return write_html(local_path(path), text)
 
 
 def write_comparison(
@@ -79,10 +79,11 @@ def write_comparison(
 
     Gives the path back. Raises :class:`InputError` for explanations of different pairs, and :class:`StorageError`.
     """
-    return _written(local_path(path), render_comparison(explanations, title=title))
+    return write_html(local_path(path), render_comparison(explanations, title=title))
 
 
-def _written(path: Path, text: str) -> Path:
+def write_html(path: Path, text: str) -> Path:
+    """A page. Gives the path back. Raises :class:`StorageError`."""
     if is_url(path):
         raise StorageError(
             f"cannot write the page {str(path)!r}: it is a URL, and nothing is sent; name a file here"

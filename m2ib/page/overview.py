@@ -46,7 +46,7 @@ def render_overview(
     kinds  what is there
     """
     views = [(modality, _picture(attribution, f"view-{modality}")) for modality, attribution in shown.items()]
-    pictured = {key: (each, _thumbnail(each.attribution)) for key, each in maps.items()}
+    pictured = {key: (each, thumbnail(each.attribution)) for key, each in maps.items()}
     rows = [(modality, [pictured[modality, other] for other in shown]) for modality in shown]
     chosen = [each for each in maps.values() if each.several]
     return Markup(
@@ -63,7 +63,7 @@ def _picture(attribution: Attribution, ident: str) -> Markup:
         return attribution.renderer.picture(attribution, ident)
 
 
-def _thumbnail(attribution: Attribution) -> str:
+def thumbnail(attribution: Attribution) -> str:
     """The map as a small picture: pictures as they are, hertz rising upwards, texts and motion from left to right."""
     scores = attribution.scores
     if attribution.layout.tokens:

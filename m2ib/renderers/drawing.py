@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from m2ib.renderers.plotting import library
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.image import AxesImage
 
     from m2ib.contract.attribution import Attribution
@@ -34,16 +36,13 @@ def draw_heat(
     blank  there is white paper and no picture behind it
     place  further arguments of ``imshow``
     """
-    from matplotlib.colors import LinearSegmentedColormap
-
     bare = np.isnan(shown)
     filled = np.where(bare, np.nanmin(shown), shown)
     opacity = np.full(filled.shape, 0.75)
     unit = attribution.unit or attribution.method
     if attribution.against is not None:
         most = float(np.abs(filled).max()) or 1.0
-        both_ways = LinearSegmentedColormap.from_list("both ways", _BOTH_WAYS)
-        colours: dict[str, Any] = {"cmap": both_ways, "vmin": -most, "vmax": most}
+        colours: dict[str, Any] = {"cmap": _both_ways(), "vmin": -most, "vmax": most}
         label = f"{unit} per position:\nfor this one, less for the other"
     else:
         low, high = heat_range(attribution, filled)
@@ -53,6 +52,42 @@ def draw_heat(
     heat = axes.imshow(filled, alpha=np.where(bare, 0.0, opacity), **colours, **place)
     axes.figure.colorbar(heat, ax=axes, fraction=0.046, pad=0.02).set_label(label)
     return heat
+
+
+def blended(
+    attribution: Attribution, picture: np.ndarray, maps: Sequence[np.ndarray], seen: np.ndarray
+) -> np.ndarray:
+    """A picture (height, width, 3) uint8 under heat, as a page shows it; of a contrast in two hues, by each side's lead.
+
+    maps  (height, width) of the grid, and of ``against`` where there is one
+    seen  bool (height, width): what the model looks at; the rest lies under grey
+    """
+    steps = np.linspace(0, 1, 256)
+    if len(maps) == 1:
+        low, high = heat_range(attribution, attribution.grid)
+        levels = (maps[0] - low) / ((high - low) or 1.0)
+        colours = library().colormaps["inferno"](0.1 + 0.9 * steps)[:, :3]
+        opacity = 0.12 + 0.95 * steps
+    else:
+        lead = maps[0] - maps[1]
+        levels = 0.5 + lead / (float(np.abs(lead).max()) or 1.0) / 2
+        colours = _both_ways()(steps)[:, :3]
+        opacity = 1.4 * np.abs(2 * steps - 1) ** 0.7
+    opacity = _STRENGTH * opacity.clip(0, 1)
+    colours, opacity = np.append(colours, [[0.5] * 3], 0), np.append(opacity, _UNSEEN)
+    place = np.where(seen, np.rint(levels.clip(0, 1) * 255), 256).astype(np.intp)  # (height, width)
+    heat = (255 * colours * opacity[:, None]).astype(np.float32)
+    shown = picture * (1 - opacity).astype(np.float32)[place][..., None] + heat[place]
+    return np.asarray(np.rint(shown), np.uint8)
+
+
+_STRENGTH, _UNSEEN = 0.75, 0.55  # opacity of heat on a page, and of the grey over what is not seen
+
+
+def _both_ways() -> LinearSegmentedColormap:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("both ways", _BOTH_WAYS)
 
 
 def annotate_below(axes: Axes, text: str) -> None:

@@ -47,10 +47,14 @@ class ImageView:
 
     @classmethod
     def of(
-        cls, image: Image.Image, region: tuple[float, float, float, float], size: tuple[int, int]
+        cls,
+        image: Image.Image,
+        region: tuple[float, float, float, float],
+        size: tuple[int, int],
+        longest: int = _LONGEST_VIEW,
     ) -> ImageView:
-        """A view of an RGB image, made smaller where it is large; ``region`` in pixels of ``image``."""
-        factor = min(1.0, _LONGEST_VIEW / max(image.size))
+        """A view of an RGB image, made smaller where it is larger than ``longest``; ``region`` in pixels of ``image``."""
+        factor = min(1.0, longest / max(image.size))
         ratio = (1.0, 1.0)
         if factor < 1:
             width, height = (max(1, round(side * factor)) for side in image.size)
@@ -59,6 +63,12 @@ class ImageView:
             region = (left * ratio[0], top * ratio[1], right * ratio[0], bottom * ratio[1])
             image = image.resize((width, height), Image.Resampling.BICUBIC)
         return cls(np.asarray(image.convert("RGB")), region, size, ratio)
+
+    def reduced(self, longest: int) -> ImageView:
+        """The same with so many pixels at most along its longer side."""
+        made = ImageView.of(Image.fromarray(self.pixels), self.region, self.size, longest)
+        across, down = self.scale[0] * made.scale[0], self.scale[1] * made.scale[1]
+        return replace(self, pixels=made.pixels, region=made.region, scale=(across, down))
 
     def with_boxes(self, boxes: Iterable[Box]) -> ImageView:
         """The same view with these boxes in place of its own.

@@ -18,10 +18,10 @@ def data_url(content: bytes, kind: str) -> str:
     return f"data:{kind};base64," + base64.b64encode(content).decode("ascii")
 
 
-def jpeg_url(pixels: np.ndarray) -> str:
+def jpeg_url(pixels: np.ndarray, quality: int = 88) -> str:
     """(height, width, 3) uint8: a photograph."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=88)
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
     return data_url(buffer.getvalue(), "image/jpeg")
 
 

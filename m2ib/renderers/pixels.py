@@ -6,12 +6,14 @@ from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from markupsafe import Markup
+from PIL import Image
 
 from m2ib.contract.layout import Axis, axes_at
 from m2ib.contract.regions import Region
 from m2ib.contract.schema import bounded, require
 from m2ib.renderers.base import OutliningRenderer, check_places, check_region, check_seen, seen_size
-from m2ib.renderers.drawing import draw_heat, grey, shown_grid
+from m2ib.renderers.drawing import blended, draw_heat, grey, shown_grid
 from m2ib.renderers.interpolation import resample
 from m2ib.renderers.media import MOST_PIXELS, jpeg_url
 from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
@@ -139,6 +141,31 @@ class PixelRenderer(OutliningRenderer):
             axes.append(Axis(name, "px", tuple((start, end) for start, end in spans.tolist())))
             size.append(round(length / scale))
         return tuple(size), tuple(axes)
+
+    def overlay(self, attribution: Attribution, size: tuple[int, int]) -> np.ndarray:
+        """The picture under its map as (rows, columns, 3) uint8 of this size; what the model does not see is greyed."""
+        pixels = self.pixels(attribution.view)
+        picture = Image.fromarray(pixels if self.coloured(attribution) else grey(pixels))
+        y, x, (left, top, right, bottom) = self._placed(attribution)
+        down, across = size[0] / pixels.shape[0], size[1] / pixels.shape[1]
+        rows, columns = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+        seen = ((rows >= top * down) & (rows < bottom * down))[:, None] & (
+            (columns >= left * across) & (columns < right * across)
+        )
+        maps = [
+            resample(each, y * down, x * across, size)
+            for each in (attribution.grid, attribution.against)
+            if each is not None
+        ]
+        shown = np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC))
+        return blended(attribution, shown, maps, seen)
+
+    def sketch(self, attribution: Attribution, longest: int) -> Markup:
+        height, width = self.pixels(attribution.view).shape[:2]
+        share = min(1.0, longest / max(height, width))
+        rows, columns = max(1, round(height * share)), max(1, round(width * share))
+        picture = jpeg_url(self.overlay(attribution, (rows, columns)), 80)
+        return image_tag(picture, f"heatmap over {self.label(attribution.view)}", columns, rows)
 
     def alt(self, view: Any) -> str:
         """The picture to those who do not see it."""

@@ -103,6 +103,12 @@ class TextRenderer:
             rows=rows,
         )
 
+    def sketch(self, attribution: Attribution, longest: int) -> Markup:
+        shown = heat_of(attribution, np.array([value for _, value in attribution.words]))
+        span = Markup('<span class="word{}" style="--value:{:.3f}">{}</span>')
+        words = zip(_classes(attribution), shown, attribution.words, strict=True)
+        return _sentence(attribution, [span.format(kind, shade, word) for kind, shade, (word, _) in words])
+
     def raster(self, attribution: Attribution) -> tuple[tuple[int, ...], tuple[Axis, ...]]:
         """The text's characters, and where its tokens lie, without special ones; each on one character at least."""
         length = len(attribution.view["text"])

@@ -13,16 +13,19 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m2ib.contract.attribution import Attribution, AttributionPair
+from m2ib.contract.attribution import Attribution, AttributionPair, Rastered
+from m2ib.contract.layout import Axis, axes_at
 from m2ib.contract.schema import parsed, read_json
+from m2ib.contract.words import placed_words
 from m2ib.paths import printable
+from m2ib.registry.foreign import renderer_code
 from m2ib.results.reading import StoredAttribution, rebuilt
 from m2ib.results.storage import described, stored_view
 
@@ -138,8 +141,20 @@ def explained(
                 views.append(kept)
                 row[f"view_{n}"] = kept.key
             about["view"] = json.loads(kept.view)
+        if (raster := _raster(side)) is not None:
+            about["raster"] = raster
         row[f"side_{n}"] = _json(about)
     return row, beside, views
+
+
+def _raster(side: Attribution) -> dict[str, Any] | None:
+    """The size of a raw picture, and where the cells lie in it where the layout does not say; None of what is none."""
+    if side.layout.tokens or not isinstance(side.renderer, Rastered):
+        return None
+    with renderer_code(side.renderer):
+        size, axes = side.renderer.raster(side)
+    known, wanted = ([(each.name, each.unit, len(each.spans)) for each in both] for both in (side.axes, axes))
+    return {"size": [*size], "axes": [] if known == wanted else [asdict(axis) for axis in axes]}
 
 
 def has_file(raw: Any, side: Attribution) -> bool:
@@ -182,35 +197,95 @@ def _json(value: Any) -> str:
     return printable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
-def has_view(row: Row, n: int) -> bool:
-    """Whether what is shown of a side was kept, and need not be read again."""
-    return "view" in read_json(row[f"side_{n}"].encode())
+@dataclass(frozen=True, eq=False)
+class RowSide:
+    """One side of a row: all but what is shown of it.
+
+    stored   what it is described by; its ``view`` is {} where what is shown was not kept
+    kept     whether it was
+    grid     and ``against``, in float32
+    raster   (rows, columns) of the raw picture; () of what is none
+    axes     where the grid's cells lie in the raw input; () where that is unknown
+    input    its path, its text, or what kind of thing it was
+    view     the key of the view that was kept apart; None where there is none
+    """
+
+    stored: StoredAttribution
+    kept: bool
+    grid: np.ndarray
+    against: np.ndarray | None
+    raster: tuple[int, ...]
+    axes: tuple[Axis, ...]
+    input: str
+    view: str | None
+
+    @property
+    def text(self) -> str | None:
+        """Of a text; None of anything else."""
+        text = self.stored.view.get("text") if self.stored.layout.tokens else None
+        return text if isinstance(text, str) else None
+
+    @property
+    def words(self) -> list[tuple[int, int, float]]:
+        """(start, end, value) of a text's words, as :attr:`m2ib.Attribution.placed_words`; [] of anything else."""
+        tokens, mean = self.stored.layout.tokens, not self.stored.additive
+        return [] if self.text is None else placed_words(self.text, tokens, self.grid, mean=mean)
+
+    @property
+    def file(self) -> Path | None:
+        """The file that it was read from; None of what came from none."""
+        origin = self.stored.origin
+        named = "sha256" in origin and origin["source"] != origin.get("given_as")
+        return Path(origin["source"]) if named else None
 
 
-def attribution(
-    row: Row, n: int, grid: np.ndarray | None, view: Any, files: Mapping[str, bytes] | None
-) -> Attribution:
+@dataclass(frozen=True)
+class _Raster:
+    size: tuple[int, ...]
+    axes: tuple[Axis, ...]
+
+
+def side_of(row: Row, n: int, beside: np.ndarray | None) -> RowSide:
     """One side of a row.
 
-    grid   that lies beside; None where it is in the row
-    view   read again; None where the row or ``files`` has it
-    files  of the kept view
+    beside  the grid where it is not in the row
 
-    Raises ValueError for what does not belong together, and OSError.
+    Raises ValueError for what does not belong together.
     """
     content = read_json(row[f"side_{n}"].encode())
-    lacking = "view" not in content
-    described: StoredAttribution = parsed(StoredAttribution, {"view": {}, **content}, f"side_{n}")
+    raster: _Raster = parsed(_Raster, content.pop("raster", {"size": [], "axes": []}), f"side_{n}.raster")
+    stored: StoredAttribution = parsed(StoredAttribution, {"view": {}, **content}, f"side_{n}")
     shape = tuple(row[f"shape_{n}"])
+    grid = beside
     if grid is None:
         grid = np.asarray(row[f"grid_{n}"], np.float64).reshape(shape) * row[f"scale_{n}"]
     if grid.shape != shape:
         raise ValueError(f"grid_{n} has the shape {grid.shape}, shape_{n} is {shape}")
     against = row[f"against_{n}"]
-    against = None if against is None else np.asarray(against, np.float32).reshape(shape)
-    if lacking:
-        return rebuilt(described, f"side_{n}", grid.astype(np.float32), against=against, view=view)
+    return RowSide(
+        stored,
+        "view" in content,
+        grid.astype(np.float32),
+        None if against is None else np.asarray(against, np.float32).reshape(shape),
+        raster.size,
+        raster.axes or axes_at(stored.layout.axes, shape),
+        row[f"input_{n}"],
+        row[f"view_{n}"],
+    )
+
+
+def attribution(side: RowSide, n: int, view: Any, files: Mapping[str, bytes] | None) -> Attribution:
+    """The ``n``-th side of a row with what is shown of it.
+
+    view   read again; None where ``side`` or ``files`` has it
+    files  of the kept view
+
+    Raises ValueError for what does not belong together, and OSError.
+    """
+    given = side.stored, f"side_{n}", side.grid
+    if view is not None:
+        return rebuilt(*given, against=side.against, view=view)
     with TemporaryDirectory() as place:
         for name, data in (files or {}).items():
             (Path(place) / Path(name).name).write_bytes(data)
-        return rebuilt(described, f"side_{n}", grid.astype(np.float32), against=against, folder=Path(place))
+        return rebuilt(*given, against=side.against, folder=Path(place))

@@ -1,0 +1,151 @@
+"""Rows in Parquet shards, asked by DuckDB: in bounded memory, whatever is asked."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from m2ib.errors import OutOfMemoryError, SettingError, StorageError, one_line
+from m2ib.folders import sound
+from m2ib.results.rows import ROWS, schema
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+_MEMORY, _THREADS = "512MB", 4
+_READ = 64  # rows that are given at once
+_SORTED, _TAKEN = (
+    1024,
+    2**15,
+)  # rows that DuckDB sorts whole, and more of them that are looked up by their places at once
+SHARD = "filename"  # a column besides those of the rows
+
+
+def require_arrow(who: str) -> None:
+    """Raises :class:`SettingError` naming what to install where what tables are made by is missing."""
+    try:
+        import duckdb  # noqa: F401
+        import pyarrow.parquet  # noqa: F401
+    except ImportError as error:
+        raise SettingError(
+            f"{who}: it needs {error.name or 'pyarrow'}, which cannot be imported: pip install 'm2ib[run]'"
+        ) from error
+
+
+@contextmanager
+def asking(folder: Path, said: str) -> Iterator[None]:
+    """What DuckDB raises inside, as ours.
+
+    said  what was asked, in messages
+
+    Raises :class:`StorageError` for a damaged shard, :class:`OutOfMemoryError`, and :class:`SettingError` for the rest.
+    """
+    import duckdb
+
+    try:
+        yield
+    except duckdb.OutOfMemoryException as error:
+        raise OutOfMemoryError(
+            f"results: {said} needs more memory than {_MEMORY}; ask for fewer columns or rows"
+        ) from error
+    except duckdb.Error as error:
+        _check_shards(folder)
+        what = one_line(Exception(str(error).split("\nLINE")[0]))
+        if type(error) in (duckdb.Error, duckdb.IOException):  # of what it read
+            raise StorageError(f"{str(folder)!r} cannot be read: {what}") from error
+        raise SettingError(f"results: {said} cannot be asked: {what}") from error
+
+
+def shards(folder: Path) -> list[Path]:
+    """Of a run's folder, in order."""
+    return sorted((folder / ROWS).glob("*.parquet"))
+
+
+def ask(
+    folder: Path, select: str, condition: str = "", end: str = "", values: Sequence[Any] = ()
+) -> duckdb.DuckDBPyRelation:
+    """``select ... from the rows where condition end``, nothing of it read yet. Raises as DuckDB does."""
+    import duckdb
+
+    connection = duckdb.connect(
+        config={
+            "memory_limit": _MEMORY,
+            "threads": min(_THREADS, os.cpu_count() or 1),
+            "temp_directory": str(Path(tempfile.gettempdir()) / f"m2ib-duckdb-{os.getpid()}"),
+            "autoinstall_known_extensions": "false",
+        }
+    )
+    files = ", ".join("'{}'".format(str(path).replace("'", "''")) for path in shards(folder))
+    source = f"read_parquet([{files}], {SHARD}=true, file_row_number=true)"
+    if not files:
+        connection.register("empty", schema().empty_table())
+        source = f"(select *, '' as {SHARD}, 0 as file_row_number from empty)"
+    return connection.sql(
+        f"select {select} from {source} where {condition or 'true'} {end}", params=[*values] or None
+    )
+
+
+def batches(
+    folder: Path, columns: Sequence[str], condition: str, order: str, most: int | None
+) -> Iterator[pa.RecordBatch]:
+    """The rows, a few at a time. Raises as DuckDB does.
+
+    columns  all where there are none, and which shard
+    order    SQL; "": as they lie there
+    most     the first so many; None: all
+    """
+    end = (f"order by {order} " if order else "") + ("" if most is None else f"limit {most}")
+    if order and (most is None or most > _SORTED):
+        yield from _by_place(folder, columns, condition, end)
+        return
+    names = ", ".join(f'"{each}"' for each in columns) or "* exclude (file_row_number)"
+    yield from ask(folder, names, condition, end).to_arrow_reader(_READ)
+
+
+def _by_place(folder: Path, columns: Sequence[str], condition: str, end: str) -> Iterator[pa.RecordBatch]:
+    """Sorted rows, of which no more than their places are kept, and the rest of some thousands at a time."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    files, names = shards(folder), pa.array(map(str, shards(folder)))
+    found = [
+        np.stack([pc.index_in(batch[0], names).to_numpy(), batch[1].to_numpy()]).astype(np.int32)
+        for batch in ask(folder, f"{SHARD}, file_row_number", condition, end).to_arrow_reader(2**16)
+    ]
+    places = np.concatenate([np.zeros((2, 0), np.int32), *found], 1)  # (2, rows): the shard, and where in it
+    for start in range(0, places.shape[1], _TAKEN):
+        shard, row = places[:, start : start + _TAKEN]
+        parts, order = [], []
+        for number in np.unique(shard).tolist():
+            mine = np.flatnonzero(shard == number)
+            with sound(files[number]):
+                table = pq.read_table(files[number], columns=[*columns] or None, partitioning=None)
+            table = table.take(pa.array(row[mine]))
+            if not columns:
+                table = table.append_column(SHARD, pa.array([str(files[number])] * len(mine)))
+            parts.append(table)
+            order.append(mine)
+        place = np.argsort(np.concatenate(order))
+        yield from pa.concat_tables(parts).take(pa.array(place)).to_batches(_READ)
+
+
+def _check_shards(folder: Path) -> None:
+    """Raises :class:`StorageError` for one that is no Parquet file, or was cut off."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for path in shards(folder):
+        try:
+            pq.read_metadata(path)
+        except (OSError, pa.ArrowException) as error:
+            raise StorageError(
+                f"{str(path)!r} is damaged ({one_line(error)}); bring it back, or begin anew with --force"
+            ) from error

@@ -1,0 +1,98 @@
+"""Explanations out of a run's rows, and out of what lies beside them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from m2ib.contract.attribution import Attribution
+from m2ib.errors import InputError, StorageError, one_line
+from m2ib.folders import sound
+from m2ib.registry.foreign import plugin_code
+from m2ib.results.explanation import Explanation
+from m2ib.results.query import SHARD
+from m2ib.results.rows import ARRAYS, ROWS, Row, RowSide, attribution, side_of
+from m2ib.results.views import KeptViews
+
+if TYPE_CHECKING:
+    from m2ib.contract.model import Model
+
+
+class Restoring:
+    """Of the rows of one run's folder.
+
+    manifest  what was asked, of which model
+    """
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]) -> None:
+        self._folder, self._manifest = folder, manifest
+        self._views = KeptViews(folder)
+
+    def explained(self, row: Row, model: Model | Callable[[], Model] | None) -> Explanation:
+        """See :meth:`m2ib.results.ResultTable.explanation`."""
+        sides = self.sides(row)
+        shown = [self._shown(row, n, side, model) for n, side in enumerate(sides, 1)]
+        about = json.loads(row["provenance"] or "{}")
+        known = {**self._manifest.get("provenance", {}), **about}
+        return Explanation((shown[0], shown[1]), row["similarity"], known)
+
+    def sides(self, row: Row) -> tuple[RowSide, RowSide]:
+        """Raises :class:`InputError` for a row that has an error, and :class:`StorageError` for a damaged one."""
+        if row["error"] is not None:
+            raise InputError(f"results: the pair {row['id']!r:.80} has no explanation: {row['error']}")
+        with sound(self._folder / ROWS):
+            beside = self._arrays(row)
+            first, second = (side_of(row, n, beside.get(n)) for n in (1, 2))
+        return first, second
+
+    def kept_files(self, row: Row, side: RowSide) -> dict[str, bytes]:
+        """By name, what was kept of a side's input. Raises :class:`StorageError`."""
+        return {} if side.view is None else self._views.files(side.view, row.get(SHARD, ""))
+
+    def _shown(
+        self, row: Row, n: int, side: RowSide, model: Model | Callable[[], Model] | None
+    ) -> Attribution:
+        again = None if side.kept else self._view_again(row, n, side, model)
+        with sound(self._folder / ROWS):
+            return attribution(side, n, again, self.kept_files(row, side))
+
+    def _view_again(self, row: Row, n: int, side: RowSide, model: Model | Callable[[], Model] | None) -> Any:
+        modality, name = row[f"modality_{n}"], row[f"input_{n}"]
+        called = f"results: the {modality} {name!r:.120}"
+        if model is None:
+            raise InputError(
+                f"{called} was not kept, and what is shown of it is read again by the model; give model=, or run with "
+                "keep_inputs=True (--keep-inputs)"
+            )
+        reader = model() if callable(model) else model
+        with plugin_code("the model"):
+            item = reader.item(modality, name, truncate=bool(self._manifest["asked"]["options"]["truncate"]))
+        before, now = dict(side.stored.origin), json.loads(json.dumps(dict(item.origin)))
+        if now.get("sha256") != before.get("sha256"):
+            raise InputError(
+                f"{called} is not the file that was explained; bring that back, or explain it again"
+            )
+        for key, value in now.items():
+            if value != before.get(key):
+                raise InputError(
+                    f"{called} is read in another way than by the model that explained it: its {key} is {value!r:.60}, not "
+                    f"{before.get(key)!r:.60}; give that model"
+                )
+        return item.view
+
+    def _arrays(self, row: Row) -> dict[int, np.ndarray]:
+        """The grids that lie beside, by side."""
+        if row["arrays"] is None:
+            return {}
+        path = self._folder / ARRAYS / Path(row["arrays"]).name
+        names = {n: f"{row['number']}.{row['method']}.grid_{n}" for n in (1, 2) if row[f"grid_{n}"] is None}
+        try:
+            with safe_open(path, "numpy") as file:
+                return {n: file.get_tensor(name) for n, name in names.items()}
+        except (OSError, SafetensorError) as error:
+            raise StorageError(f"{str(path)!r} cannot be read: {one_line(error)}") from error
