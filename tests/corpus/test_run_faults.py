@@ -50,18 +50,24 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return table(folder)
 
 
-def workers() -> list[int]:
+def workers(parent: int) -> set[int]:
     """Processes that work on a run's chunks."""
-    found = []
+    found = set()
     for place in Path("/proc").iterdir():
-        if place.name.isdecimal():
-            try:
-                words = (place / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"m2ib.corpus.worker" in words:
-                found.append(int(place.name))
+        with suppress(OSError):
+            if place.name.isdecimal() and b"m2ib.corpus.worker" in (place / "cmdline").read_bytes():
+                status = (place / "status").read_text()
+                found |= {int(place.name)} if f"\nPPid:\t{parent}\n" in status else set()
     return found
+
+
+def running(numbers: set[int]) -> list[int]:
+    """Those that are workers still."""
+    return [
+        number
+        for number in numbers
+        if (place := Path(f"/proc/{number}/cmdline")).exists() and b"m2ib.corpus.worker" in place.read_bytes()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +102,7 @@ def test_killed_twenty_times(
     def shards() -> int:
         return len(list(folder.glob("rows/*.parquet")))
 
-    moments, done = random.Random(0), []
+    moments, done, theirs = random.Random(0), list[int](), set[int]()
     with runs:
         assert next_line() == "ready"
         for number in range(kills):
@@ -107,6 +113,7 @@ def test_killed_twenty_times(
             while shards() < wanted and time.monotonic() < until:
                 time.sleep(0.002)
             time.sleep(moments.uniform(0, 0.05))
+            theirs |= workers(child)
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
             ended = next_line()
@@ -122,10 +129,11 @@ def test_killed_twenty_times(
     assert len(set(done)) > 5
     assert table(folder) == whole
     assert not [path.name for path in folder.iterdir() if path.name.startswith(".m2ib-")]
+    assert bool(theirs) == ("workers" in more and "ray" not in more)
     until = time.monotonic() + 30
-    while workers() and time.monotonic() < until:  # they end when nobody asks any more
+    while running(theirs) and time.monotonic() < until:  # they end when nobody asks any more
         time.sleep(0.1)
-    assert not workers()
+    assert not running(theirs)
 
 
 def test_a_full_disk(tmp_path: Path, whole: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,16 +262,16 @@ def test_interrupted(number: signal.Signals, scenes_csv: Path, tmp_path: Path) -
     ]
     command = [sys.executable, "-m", "m2ib", *words, "steps=20"]
     several = [*command, "--workers", "2", "--out", str(tmp_path / "r")]
-    with subprocess.Popen(several, stderr=subprocess.PIPE, text=True) as running:
+    with subprocess.Popen(several, stderr=subprocess.PIPE, text=True) as command_line:
         until = time.monotonic() + 120
-        while len(workers()) < 2 and time.monotonic() < until:
+        while len(theirs := workers(command_line.pid)) < 2 and time.monotonic() < until:
             time.sleep(0.05)
         time.sleep(4)
-        running.send_signal(number)
-        _, said = running.communicate(timeout=60)
-    assert (running.returncode, said.splitlines()[-1]) == (130, "m2ib: error: interrupted")
+        command_line.send_signal(number)
+        _, said = command_line.communicate(timeout=60)
+    assert (command_line.returncode, said.splitlines()[-1]) == (130, "m2ib: error: interrupted")
     assert "Traceback" not in said
-    assert not workers()
+    assert not running(theirs)
     done = table(tmp_path / "r")
     assert len(done) < 12
     for name in ("r", "whole"):
