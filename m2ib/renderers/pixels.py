@@ -17,7 +17,7 @@ from m2ib.renderers.drawing import blended, draw_heat, grey, shown_grid
 from m2ib.renderers.interpolation import cell_weights, resample
 from m2ib.renderers.media import MOST_PIXELS, jpeg_url
 from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
-from m2ib.renderers.panels import Panel, Part, image_tag
+from m2ib.renderers.panels import Panel, Part, image_tag, sketch_tag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,8 +167,8 @@ class PixelRenderer(OutliningRenderer):
         height, width = self.pixels(attribution.view).shape[:2]
         share = min(1.0, longest / max(height, width))
         rows, columns = max(1, round(height * share)), max(1, round(width * share))
-        picture = jpeg_url(self.overlay(attribution, (rows, columns)), 80)
-        return image_tag(picture, f"heatmap over {self.label(attribution.view)}", columns, rows)
+        label = self.label(attribution.view)
+        return sketch_tag(self.overlay(attribution, (rows, columns)), label, longest, stretched=False)
 
     def alt(self, view: Any) -> str:
         """The picture to those who do not see it."""
