@@ -2,15 +2,4 @@
 
 import lazy_loader
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "coco": ["to_coco"],
-        "fiftyone": ["to_fiftyone"],
-        "huggingface": ["to_huggingface"],
-        "label_studio": ["to_label_studio"],
-        "loggers": ["log_mlflow", "log_tensorboard", "log_wandb"],
-        "png": ["to_png"],
-        "rows": ["Exported"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -39,13 +39,11 @@ def to_png(
     force: bool = False,
     show_progress: bool = True,
 ) -> Exported:
-    """Write a folder for each pair, called as its id, in which by the name of each input (``image``, or ``image_1`` and ``image_2``) there are:
+    """Write a folder for each pair, called as its id, with files by the name of each input: ``image``, or ``image_1`` and ``image_2``.
 
-    ``image.png``       of a picture: it with its heat, at its own size
-    ``image-map.png``   of a picture: the bare map at its own size in 16 bits, a cell's value at each of its pixels
-    ``image-map.json``  which values of the map those are
-    ``text.html``       of a text: its words, shaded; ``text.json`` has their values
-    ``audio.png``       of anything else: its figure
+    Of a picture: ``image.png``, it with its heat at its own size; ``image-map.png``, the bare map at that size in 16 bits, at each pixel its
+    cell's value; and ``image-map.json``, which values of the map those are. Of a text: ``text.html``, its words, shaded, and ``text.json``,
+    their values. Of anything else, as ``audio.png``, its figure.
 
     model  as in :meth:`m2ib.results.ResultTable.explanation`; without it pairs whose inputs were not kept are left out
 
