@@ -1,3 +1,4 @@
+from . import export as export
 from . import results as results
 from .adapting import adapt
 from .api import Options, contrast, embedding, ensemble, explain, good_layers
@@ -85,6 +86,7 @@ __all__ = [
     "ensemble",
     "explain",
     "explain_many",
+    "export",
     "good_layers",
     "hookimpl",
     "list_adapters",

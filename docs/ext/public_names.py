@@ -14,6 +14,8 @@ MODULES = (
     "m2ib.testing",
     "m2ib.data",
     "m2ib.scenes",
+    "m2ib.results",
+    "m2ib.export",
 )
 KIT = "m2ib_adapters.kit"
 

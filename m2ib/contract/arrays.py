@@ -25,8 +25,8 @@ def at_size(grid: np.ndarray, axes: Sequence[Axis], size: Sequence[int], *, dens
     """
     values = grid.astype(np.float64) if density or grid.dtype.kind != "f" else grid
     for number, (axis, length) in enumerate(zip(axes, size, strict=True)):
-        spans = np.sort(np.array(axis.spans, dtype=np.float64), 1)  # (cells, 2)
         if density:
+            spans = np.sort(np.array(axis.spans, dtype=np.float64), 1)  # (cells, 2)
             starts = np.arange(length)
             overlap = np.minimum(spans[:, 1:], starts + 1) - np.maximum(
                 spans[:, :1], starts
@@ -34,13 +34,20 @@ def at_size(grid: np.ndarray, axes: Sequence[Axis], size: Sequence[int], *, dens
             shares = overlap.clip(0) / np.maximum(spans[:, 1:] - spans[:, :1], 1e-12)
             values = np.moveaxis(np.tensordot(values, shares, (number, 0)), -1, number)
             continue
-        points = np.arange(length)[:, None] + 0.5  # (length, 1)
-        away = np.where((points >= spans[:, 0]) & (points < spans[:, 1]), abs(points - spans.mean(1)), np.inf)
-        values = np.take(values, away.argmin(1), number)
+        cells = cells_at(axis, length)
+        values = np.take(values, cells.clip(0), number)
         beyond = [1] * values.ndim
         beyond[number] = length
-        values = np.where(np.isinf(away.min(1)).reshape(beyond), np.nan, values)
+        values = np.where((cells < 0).reshape(beyond), np.nan, values)
     return values.astype(grid.dtype)
+
+
+def cells_at(axis: Axis, length: int) -> np.ndarray:
+    """(length,) the cell that the middle of each place lies in, the nearest where cells overlap; -1 where there is none."""
+    spans = np.sort(np.array(axis.spans, dtype=np.float64), 1)  # (cells, 2)
+    points = np.arange(length)[:, None] + 0.5  # (length, 1)
+    away = np.where((points >= spans[:, 0]) & (points < spans[:, 1]), abs(points - spans.mean(1)), np.inf)
+    return np.where(np.isinf(away.min(1)), -1, away.argmin(1))
 
 
 def data_array(

@@ -62,6 +62,9 @@ def _finite(text: str) -> float:
     return value if math.isfinite(value := float(text)) else _no_number(f"{text:.60}")
 
 
+_LEAVES: dict[type, set[type]] = {int: {int}, str: {str}, bool: {bool}, float: {float, int}}
+
+
 def parsed(kind: Any, value: Any, where: str) -> Any:
     """A value of JSON as this type: a dataclass, tuple, mapping, text, number, bool or one of them and None.
 
@@ -76,6 +79,8 @@ def parsed(kind: Any, value: Any, where: str) -> Any:
         (other,) = (each for each in inner if each is not NoneType)
         return None if value is None else parsed(other, value, where)
     if outer is tuple and isinstance(value, list):
+        if inner[1:] == (...,) and inner[0] in _LEAVES and {*map(type, value)} <= _LEAVES[inner[0]]:
+            return tuple(value)  # long, most of them
         kinds = inner[:1] * len(value) if inner[1:] == (...,) else inner
         if len(kinds) == len(value):
             both = zip(kinds, value, strict=True)

@@ -59,22 +59,21 @@ def blended(
 ) -> np.ndarray:
     """A picture (height, width, 3) uint8 under heat, as a page shows it; of a contrast in two hues, by each side's lead.
 
-    maps  (height, width) of the grid, and of ``against`` where there is one
-    seen  bool (height, width): what the model looks at; the rest lies under grey
+    picture  or a part of it
+    maps     (height, width) of the grid, and of ``against`` where there is one
+    seen     bool (height, width): what the model looks at; the rest lies under grey
     """
     steps = np.linspace(0, 1, 256)
-    if len(maps) == 1:
-        low, high = heat_range(attribution, attribution.grid)
+    grid, against = attribution.grid, attribution.against
+    if against is None:
+        low, high = heat_range(attribution, grid)
         levels = (maps[0] - low) / ((high - low) or 1.0)
-        colours = library().colormaps["inferno"](0.1 + 0.9 * steps)[:, :3]
-        opacity = 0.12 + 0.95 * steps
+        colours, opacity = library().colormaps["inferno"](0.1 + 0.9 * steps)[:, :3], 0.12 + 0.95 * steps
     else:
-        lead = maps[0] - maps[1]
-        levels = 0.5 + lead / (float(np.abs(lead).max()) or 1.0) / 2
-        colours = _both_ways()(steps)[:, :3]
-        opacity = 1.4 * np.abs(2 * steps - 1) ** 0.7
-    opacity = _STRENGTH * opacity.clip(0, 1)
-    colours, opacity = np.append(colours, [[0.5] * 3], 0), np.append(opacity, _UNSEEN)
+        levels = 0.5 + (maps[0] - maps[1]) / (float(np.abs(grid - against).max()) or 1.0) / 2
+        colours, opacity = _both_ways()(steps)[:, :3], 1.4 * np.abs(2 * steps - 1) ** 0.7
+    opacity = np.append(_STRENGTH * opacity.clip(0, 1), _UNSEEN)
+    colours = np.append(colours, [[0.5] * 3], 0)
     place = np.where(seen, np.rint(levels.clip(0, 1) * 255), 256).astype(np.intp)  # (height, width)
     heat = (255 * colours * opacity[:, None]).astype(np.float32)
     shown = picture * (1 - opacity).astype(np.float32)[place][..., None] + heat[place]

@@ -11,11 +11,11 @@ from markupsafe import Markup
 
 from m2ib.contract.schema import check_array, require
 from m2ib.renderers.base import HeatRenderer, check_places, check_region, check_seen
-from m2ib.renderers.drawing import annotate_below, draw_heat, grey, shown_grid
+from m2ib.renderers.drawing import annotate_below, blended, draw_heat, grey, shown_grid
 from m2ib.renderers.formatting import format_time
 from m2ib.renderers.interpolation import cell_centres, resample
 from m2ib.renderers.media import jpeg_url
-from m2ib.renderers.panels import Panel, Part, Region, heat_figure, image_tag
+from m2ib.renderers.panels import Panel, Part, Region, heat_figure, image_tag, maps_of, sketch_tag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,6 +123,16 @@ class FilmRenderer(HeatRenderer):
             under=Markup('<p class="hint">{}</p>').format(_sharing(view)),
         )
 
+    def sketch(self, attribution: Attribution, longest: int) -> Markup:
+        """The first frame of the clip in the middle."""
+        view: FilmView = attribution.view
+        moment = len(view.frames) // 2
+        frame = view.frames[moment, 0]
+        maps = [_mean_map(attribution, each, moment) for each in maps_of(attribution).values()]
+        shown = grey(frame) if attribution.against is not None else frame
+        pixels = blended(attribution, shown, [np.nan_to_num(each) for each in maps], ~np.isnan(maps[0]))
+        return sketch_tag(pixels, "the video", longest, stretched=False)
+
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The first frame of each moment (of at most six, from beginning to end), row by row."""
         view: FilmView = attribution.view
@@ -140,7 +150,9 @@ class FilmRenderer(HeatRenderer):
             top, left = n // columns * (height + 4 * gap), n % columns * (width + gap)
             frame = view.frames[moment, 0]
             paper[top : top + height, left : left + width] = grey(frame) if contrast else frame
-            heat[top : top + height, left : left + width] = _mean_map(attribution, int(moment))
+            heat[top : top + height, left : left + width] = _mean_map(
+                attribution, shown_grid(attribution), int(moment)
+            )
             time = format_time(view.times[moment, 0], whole, 2)
             axes.text(left, top + height + gap, time, fontsize=8, va="top")
         axes.imshow(paper)
@@ -162,11 +174,10 @@ def _sharing(view: FilmView) -> str:
     return "; ".join(said)
 
 
-def _mean_map(attribution: Attribution, moment: int) -> np.ndarray:
+def _mean_map(attribution: Attribution, grids: np.ndarray, moment: int) -> np.ndarray:
     """(height, width) of a frame: the mean of the maps that show it, NaN where none does."""
     view: FilmView = attribution.view
     height, width = view.frames.shape[2:4]
-    grids = shown_grid(attribution)
     grids = grids.reshape(-1, *grids.shape[-2:])  # (clips, rows, cols)
     total, count = np.zeros((height, width)), np.zeros((height, width))
     for grid, (at, (left, top, right, bottom)) in zip(grids, view.parts, strict=True):

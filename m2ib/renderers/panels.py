@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from markupsafe import Markup
+from PIL import Image
 
 from m2ib.renderers.formatting import flatness, rounded
 from m2ib.renderers.interpolation import cell_centres
+from m2ib.renderers.media import jpeg_url
 from m2ib.renderers.outlines import Outline, outlines_html, outlines_key
 
 if TYPE_CHECKING:
@@ -244,6 +246,18 @@ def note(text: str) -> Markup:
 def image_tag(source: str, alt: str, width: int, height: int) -> Markup:
     """An <img> of a data URL."""
     return Markup('<img alt="{}" src="{}" width="{}" height="{}">').format(alt, source, width, height)
+
+
+def sketch_tag(pixels: np.ndarray, label: str, longest: int, *, stretched: bool = True) -> Markup:
+    """A picture (height, width, 3) uint8 with its heat, for a card: of so many pixels at most along its longer side.
+
+    stretched  whether its sides may be shown as long as there is room
+    """
+    share = min(1.0, longest / max(pixels.shape))
+    size = tuple(max(1, round(side * share)) for side in pixels.shape[1::-1])
+    shown = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
+    tag = image_tag(jpeg_url(shown, 80), f"heatmap over {label}", *size)
+    return Markup('<div class="alone">{}</div>').format(tag) if stretched else tag
 
 
 def per_cent(place: float, whole: float) -> str:

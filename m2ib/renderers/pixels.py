@@ -14,10 +14,10 @@ from m2ib.contract.regions import Region
 from m2ib.contract.schema import bounded, require
 from m2ib.renderers.base import OutliningRenderer, check_places, check_region, check_seen, seen_size
 from m2ib.renderers.drawing import blended, draw_heat, grey, shown_grid
-from m2ib.renderers.interpolation import resample
+from m2ib.renderers.interpolation import cell_weights, resample
 from m2ib.renderers.media import MOST_PIXELS, jpeg_url
 from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
-from m2ib.renderers.panels import Panel, Part, image_tag
+from m2ib.renderers.panels import Panel, Part, image_tag, sketch_tag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _AXES = (("row", "px"), ("column", "px"))
+_STRIP = 256  # rows of a large picture that are worked on at once
 
 
 def input_axes(axes: tuple[Axis, ...], view: Any) -> tuple[Axis, ...]:
@@ -146,26 +147,28 @@ class PixelRenderer(OutliningRenderer):
         """The picture under its map as (rows, columns, 3) uint8 of this size; what the model does not see is greyed."""
         pixels = self.pixels(attribution.view)
         picture = Image.fromarray(pixels if self.coloured(attribution) else grey(pixels))
+        shown = np.array(picture.resize(size[::-1], Image.Resampling.BICUBIC))
         y, x, (left, top, right, bottom) = self._placed(attribution)
         down, across = size[0] / pixels.shape[0], size[1] / pixels.shape[1]
-        rows, columns = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
-        seen = ((rows >= top * down) & (rows < bottom * down))[:, None] & (
-            (columns >= left * across) & (columns < right * across)
+        rows, columns = cell_weights(y * down, size[0]), cell_weights(x * across, size[1])
+        high, wide = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+        high_in, wide_in = (
+            (high >= top * down) & (high < bottom * down),
+            (wide >= left * across) & (wide < right * across),
         )
-        maps = [
-            resample(each, y * down, x * across, size)
-            for each in (attribution.grid, attribution.against)
-            if each is not None
-        ]
-        shown = np.asarray(picture.resize(size[::-1], Image.Resampling.BICUBIC))
-        return blended(attribution, shown, maps, seen)
+        grids = [each for each in (attribution.grid, attribution.against) if each is not None]
+        for start in range(0, size[0], _STRIP):
+            part = slice(start, start + _STRIP)
+            maps = [rows[part] @ each @ columns.T for each in grids]
+            shown[part] = blended(attribution, shown[part], maps, high_in[part, None] & wide_in)
+        return shown
 
     def sketch(self, attribution: Attribution, longest: int) -> Markup:
         height, width = self.pixels(attribution.view).shape[:2]
         share = min(1.0, longest / max(height, width))
         rows, columns = max(1, round(height * share)), max(1, round(width * share))
-        picture = jpeg_url(self.overlay(attribution, (rows, columns)), 80)
-        return image_tag(picture, f"heatmap over {self.label(attribution.view)}", columns, rows)
+        label = self.label(attribution.view)
+        return sketch_tag(self.overlay(attribution, (rows, columns)), label, longest, stretched=False)
 
     def alt(self, view: Any) -> str:
         """The picture to those who do not see it."""

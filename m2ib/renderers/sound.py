@@ -11,10 +11,10 @@ from markupsafe import Markup
 from m2ib.contract.regions import check_axes
 from m2ib.contract.schema import require
 from m2ib.renderers.base import OutliningRenderer, check_places, scale
-from m2ib.renderers.drawing import draw_heat, shown_grid
+from m2ib.renderers.drawing import blended, draw_heat, shown_grid
 from m2ib.renderers.interpolation import resample
 from m2ib.renderers.outlines import draw_outlines
-from m2ib.renderers.panels import Panel, heat_figure
+from m2ib.renderers.panels import Panel, heat_figure, maps_of, sketch_tag
 from m2ib.renderers.sound_panels import (
     bands_of,
     clip_outlines,
@@ -72,6 +72,18 @@ class SoundRenderer(OutliningRenderer):
             under=player_with_hint(view) if audible else Markup(""),
             sound={"played": [list(part) for part in view.played]} if audible else None,
         )
+
+    def sketch(self, attribution: Attribution, longest: int) -> Markup:
+        """The clips' spectrograms side by side, without the waveform."""
+        view: SoundView = attribution.view
+        y, x, size = bands_of(attribution), frames_of(attribution), view.spectrogram.shape[1:]
+        grids = [each.reshape(-1, *each.shape[-2:]) for each in maps_of(attribution).values()]
+        clips = []
+        for clip, read in enumerate(view.frames):
+            maps = [resample(each[clip], y, x, size)[::-1] for each in grids]  # lowest band below
+            seen = np.broadcast_to(np.arange(size[1]) < read, size)
+            clips.append(blended(attribution, spectrogram_pixels(view, clip), maps, seen))
+        return sketch_tag(np.concatenate(clips, 1), self.label(view), longest)
 
     def panels(self, attribution: Attribution, ident: str) -> list[Panel]:
         return sound_panels(attribution)

@@ -11,12 +11,12 @@ from markupsafe import Markup
 from m2ib.contract.regions import Region, check_axes
 from m2ib.contract.schema import MOST, check_array, require
 from m2ib.renderers.base import OutliningRenderer, check_places, scale
-from m2ib.renderers.drawing import draw_heat, shown_grid
+from m2ib.renderers.drawing import blended, draw_heat, shown_grid
 from m2ib.renderers.formatting import format_short, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, cell_weights
-from m2ib.renderers.media import polyline_points
+from m2ib.renderers.media import png_url, polyline_points
 from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
-from m2ib.renderers.panels import Panel, Part, Ruler, maps_of, per_cent
+from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, maps_of, per_cent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,6 +134,28 @@ class TracesRenderer(OutliningRenderer):
                 caption=_smoothing(attribution),
             )
         ]
+
+    def sketch(self, attribution: Attribution, longest: int) -> Markup:
+        """The traces over a strip of heat."""
+        view: TracesView = attribution.view
+        first, last = _ends(view)
+        start, end = view.span
+        moments = first + (np.arange(longest) + 0.5) / longest * (last - first)
+        centres = (_moments(attribution) - first) / (last - first) * longest
+        weights = cell_weights(centres, longest)
+        maps = [(weights @ _soft(attribution, each))[None] for each in maps_of(attribution).values()]
+        seen = ((moments >= start) & (moments < end))[None]
+        heat = blended(attribution, np.full((1, longest, 3), 16, np.uint8), maps, seen)
+        line = Markup('<polyline class="ink" vector-effect="non-scaling-stroke" points="{}"/>')
+        points = [polyline_points(view.times - first, n + drop, 60) for n, drop in enumerate(_drops(view))]
+        return Markup(
+            '<div class="alone stage lines">{}<svg viewBox="0 0 {:.6g} {}" preserveAspectRatio="none">{}</svg></div>'
+        ).format(
+            image_tag(png_url(heat), "heat over the traces", longest, 1),
+            last - first,
+            len(view.names),
+            Markup("").join(map(line.format, points)),
+        )
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The traces one under the other, on the map as a background."""

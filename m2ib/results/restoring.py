@@ -36,7 +36,7 @@ class Restoring:
     def explained(self, row: Row, model: Model | Callable[[], Model] | None) -> Explanation:
         """See :meth:`m2ib.results.ResultTable.explanation`."""
         sides = self.sides(row)
-        shown = [self._shown(row, n, side, model) for n, side in enumerate(sides, 1)]
+        shown = [self.shown(row, n, side, model) for n, side in enumerate(sides, 1)]
         about = json.loads(row["provenance"] or "{}")
         known = {**self._manifest.get("provenance", {}), **about}
         return Explanation((shown[0], shown[1]), row["similarity"], known)
@@ -50,16 +50,14 @@ class Restoring:
             first, second = (side_of(row, n, beside.get(n)) for n in (1, 2))
         return first, second
 
-    def kept_files(self, row: Row, side: RowSide) -> dict[str, bytes]:
-        """By name, what was kept of a side's input. Raises :class:`StorageError`."""
-        return {} if side.view is None else self._views.files(side.view, row.get(SHARD, ""))
-
-    def _shown(
+    def shown(
         self, row: Row, n: int, side: RowSide, model: Model | Callable[[], Model] | None
     ) -> Attribution:
+        """The ``n``-th side of a row, from 1, with what is shown of it."""
         again = None if side.kept else self._view_again(row, n, side, model)
         with sound(self._folder / ROWS):
-            return attribution(side, n, again, self.kept_files(row, side))
+            kept = {} if side.view is None else self._views.files(side.view, row.get(SHARD, ""))
+            return attribution(side, n, again, kept)
 
     def _view_again(self, row: Row, n: int, side: RowSide, model: Model | Callable[[], Model] | None) -> Any:
         modality, name = row[f"modality_{n}"], row[f"input_{n}"]

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from m2ib.contract.attribution import Attribution
 from m2ib.errors import InputError, SettingError, StorageError, did_you_mean
 from m2ib.folders import sound
 from m2ib.page.cards import Card, write_cards
@@ -93,6 +94,14 @@ class ResultTable:
             found = [*batches(self.folder, names, self._condition, self.order, self.most)]
         return pa.Table.from_batches(found, None if found else pa.schema([schema().field(n) for n in names]))
 
+    def kinds(self) -> list[Row]:
+        """Each pair of modalities that was explained, and how many axes their maps have, as modality_1, axes_1, ...."""
+        wanted = ("modality_1", "modality_2", "len(shape_1)", "len(shape_2)")
+        found = self._fetch(", ".join(wanted), "group by all order by min(number)", "error is null")
+        return [
+            dict(zip(("modality_1", "modality_2", "axes_1", "axes_2"), each, strict=True)) for each in found
+        ]
+
     def row(self, id: str, method: str | None = None) -> Row:
         """One row. Raises :class:`InputError` where there is none, or one by each of several methods."""
         row = self._row(id, method)
@@ -143,9 +152,11 @@ class ResultTable:
         """Both sides of a row, without what is shown of them. Raises as :meth:`explanation` does."""
         return self._restoring.sides(row)
 
-    def kept_files(self, row: Row, side: RowSide) -> dict[str, bytes]:
-        """By name, what was kept of a side's input. Raises :class:`StorageError`."""
-        return self._restoring.kept_files(row, side)
+    def shown(
+        self, row: Row, n: int, side: RowSide, model: Model | Callable[[], Model] | None = None
+    ) -> Attribution:
+        """The ``n``-th side of a row, 1 or 2, with what is shown of it. Raises as :meth:`explanation` does."""
+        return self._restoring.shown(row, n, side, model)
 
     @cached_property
     def _restoring(self) -> Restoring:
