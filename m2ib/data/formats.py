@@ -8,6 +8,7 @@ from os import PathLike
 from types import MappingProxyType
 from typing import Any
 
+from m2ib.data.coco import open_coco
 from m2ib.data.conceptual_captions import open_conceptual_captions
 from m2ib.data.folder import open_folder
 from m2ib.data.huggingface import from_datasets, open_huggingface
@@ -88,6 +89,19 @@ _FORMATS = {
         },
         open_folder,
         ("path",),
+    ),
+    "coco": Format(
+        "COCO's instances, with masks of what is where, or captions",
+        {
+            "annotations": "the JSON of instances; or of captions, for pairs without regions",
+            "images": "the folder of the images",
+            "captions": "the JSON of captions, for pairs of them with the regions of the instances",
+            "template": "of a phrase, with {category}; 'a {category}' if left out, with an where that is right",
+            "categories": "those that are asked for, with commas between; all if left out",
+            "least": "the share of the image, from 0 to 1, that a category must cover to be asked for; 0 if left out",
+        },
+        open_coco,
+        ("annotations", "images"),
     ),
     "conceptual-captions": Format(
         "Conceptual Captions' TSV of captions and urls, with the downloaded images",

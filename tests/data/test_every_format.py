@@ -57,6 +57,17 @@ def one_folder(folder: Path) -> dict[str, Any]:
     return {"path": folder}
 
 
+def coco(folder: Path) -> dict[str, Any]:
+    square = {"category_id": 1, "bbox": [1, 1, 4, 4], "segmentation": [[1, 1, 5, 1, 5, 5, 1, 5]]}
+    content = {
+        "images": [{"id": n, "file_name": name} for n, name in enumerate(("a.png", "gone.png"))],
+        "categories": [{"id": 1, "name": "dog"}],
+        "annotations": [square | {"image_id": number} for number in range(2)],
+    }
+    (folder / "coco.json").write_text(json.dumps(content))
+    return {"annotations": folder / "coco.json", "images": folder}
+
+
 def conceptual_captions(folder: Path) -> dict[str, Any]:
     (folder / "c.tsv").write_text("one\thttp://x/a.png\ntwo\thttp://x/gone.png\n")
     return {"captions": folder / "c.tsv", "images": folder, "filename": "{name}"}
@@ -97,6 +108,7 @@ MADE: dict[str, tuple[Make, int, int]] = {  # rows, and bad ones among them
     "parquet": (parquet, 4, 2),
     "webdataset": (webdataset, 2, 1),
     "folder": (one_folder, 2, 1),
+    "coco": (coco, 2, 1),
     "conceptual-captions": (conceptual_captions, 2, 1),
     "ms-cxr": (ms_cxr, 3, 1),
     "roco": (roco, 2, 1),

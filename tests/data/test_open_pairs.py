@@ -19,7 +19,7 @@ from m2ib.data.seen import SeenIds
 from m2ib.errors import InputError, SettingError
 
 NAMES = [
-    "csv", "jsonl", "parquet", "webdataset", "folder", "conceptual-captions", "ms-cxr", "roco", "rsicd", "huggingface",
+    "csv", "jsonl", "parquet", "webdataset", "folder", "coco", "conceptual-captions", "ms-cxr", "roco", "rsicd", "huggingface",
     "scenes",
 ]  # fmt: skip
 
