@@ -12,7 +12,7 @@ LONGEST_PATH = 4096  # characters
 _URL = re.compile(
     r"[a-z][a-z0-9+.-]+:/|data:", re.IGNORECASE
 )  # a drive has one letter; a Path keeps one slash
-_WHOLE = 2**30  # bytes
+WHOLE = 2**30  # bytes that are read at once
 _NO_FILES = (
     (stat.S_ISDIR, "is a folder; name a file"),
     (stat.S_ISFIFO, "is a pipe, which may never end; give a file, or what it holds as bytes"),
@@ -56,6 +56,16 @@ def is_url(raw: str | PathLike[str]) -> bool:
     return _URL.match(text) is not None and not os.path.exists(text)
 
 
+def file_of(url: str) -> str | None:
+    """The path in a ``file:`` URL; None of another one."""
+    if not url.lower().startswith("file:"):
+        return None
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    return url2pathname(urlsplit(url).path)
+
+
 def url_fault(raw: str | PathLike[str]) -> str | None:
     """Why a URL is no path to read from, and the way out; None of anything else."""
     if not is_url(raw):
@@ -63,11 +73,8 @@ def url_fault(raw: str | PathLike[str]) -> str | None:
     text = os.fspath(raw)
     if text.lower().startswith("data:"):
         return "is a URL that holds its data itself; give the bytes, base64.b64decode(url.partition(',')[2])"
-    if text.lower().startswith("file:"):
-        from urllib.parse import urlsplit
-        from urllib.request import url2pathname
-
-        return f"is a URL; give the path, {url2pathname(urlsplit(text).path)!r}"
+    if (path := file_of(text)) is not None:
+        return f"is a URL; give the path, {path!r}"
     return "is a URL, and nothing is fetched; download it and give the path"
 
 
@@ -82,6 +89,6 @@ def file_fault(path: str | PathLike[str], *, whole: bool = False) -> str | None:
     found = os.stat(path)
     if not stat.S_ISREG(found.st_mode):
         return next((what for kind, what in _NO_FILES if kind(found.st_mode)), "is no file")
-    if whole and found.st_size > _WHOLE:
-        return f"has {found.st_size:,} bytes, more than the {_WHOLE:,} that are read at once; split it"
+    if whole and found.st_size > WHOLE:
+        return f"has {found.st_size:,} bytes, more than the {WHOLE:,} that are read at once; split it"
     return None

@@ -29,7 +29,7 @@ An evaluation that was cut off goes on where it was when the command is given ag
 class EvaluateConfig(ModelConfig):
     """All options of ``m2ib evaluate``.
 
-    data     a .csv or .jsonl file; or {format: NAME, ...} with the format's options
+    data     a .csv, .jsonl, .parquet or .tar file; or {format: NAME, ...} with the format's options
     options  the adapter's own
     settings of the methods, by name or by method
     paper    whose figures stand beside: conceptual-captions or ms-cxr
@@ -128,7 +128,7 @@ def pairs_of(data: Any, command: str) -> Pairs:
         data = {"format": data}
     if not isinstance(data, dict) or not data:
         raise SettingError(
-            f"{command}: data is a .csv or .jsonl file, or a format with its options, as in data.format=ms-cxr; "
+            f"{command}: data is a .csv, .jsonl, .parquet or .tar file, or a format with its options, as in data.format=ms-cxr; "
             f"the formats are {', '.join(FORMATS)}"
         )
     options = {str(key): value for key, value in data.items()}

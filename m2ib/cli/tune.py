@@ -45,7 +45,7 @@ is given again; --force begins anew.
 class TuneConfig(ModelConfig):
     """All options of ``m2ib tune``.
 
-    data     a .csv or .jsonl file; or {format: NAME, ...} with the format's options
+    data     a .csv, .jsonl, .parquet or .tar file; or {format: NAME, ...} with the format's options
     side     the modality to tune, or both of them with a comma between; null: both
     options  the adapter's own
     grid     {layer: [...], beta: [...], variance: [...]}, each a list or a dict of lists by modality

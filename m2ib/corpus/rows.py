@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import DataLoader
@@ -13,12 +14,14 @@ from m2ib.api import pair_of
 from m2ib.data.cells import id_in
 from m2ib.data.columns import named_columns
 from m2ib.data.formats import open_pairs
-from m2ib.data.huggingface import from_datasets, is_dataset, raw_of
+from m2ib.data.huggingface import from_datasets, is_dataset
 from m2ib.data.loader import loaded_pairs
+from m2ib.data.media import raw_of
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.data.seen import SeenIds
 from m2ib.errors import InputError, M2IBError
 
+_HERE = Path()
 Inputs = tuple[tuple[str, Any], tuple[str, Any]]
 
 
@@ -119,7 +122,7 @@ def _of_table(names: Sequence[str], records: Iterable[Mapping[str, Any]], who: s
     columns = named_columns(names, who)
 
     def read(record: Mapping[str, Any], name: str) -> Pair:
-        first, second = ((each.modality, raw_of(record[each.name], each)) for each in columns)
+        first, second = ((each.modality, raw_of(record[each.name], each, None, _HERE)) for each in columns)
         return Pair(id_in(record["id"]) if "id" in names else name, (first, second))
 
     yield from _read(records, read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Sequence
@@ -12,6 +13,14 @@ from m2ib.errors import InputError
 
 if TYPE_CHECKING:
     from m2ib.contract.regions import Box
+
+
+class NamedBytes(io.BytesIO):
+    """What a file holds, and its name: taken by every kind of input that comes in files, as that file would be."""
+
+    def __init__(self, content: bytes, name: str) -> None:
+        super().__init__(content)
+        self.name = name
 
 
 def utf8(text: str) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from m2ib.data.cells import existing, text_in
 from m2ib.data.files import listed
+from m2ib.data.remote import RemoteFolder
 from m2ib.errors import InputError, SettingError
-from m2ib.paths import local_path
+from m2ib.paths import local_path, url_fault
 from m2ib.registry.discovery import default_registry
 
 
@@ -24,17 +26,23 @@ class InputColumn:
     modality: str
     name: str
 
-    @property
+    @cached_property
     def inline(self) -> bool:
         return default_registry().modalities().get(self.modality, False)
 
-    def raw(self, cell: Any, folder: Path) -> Any:
-        """One input: what the cell holds, or the path of its file, a relative one from ``folder`` on."""
+    def raw(self, cell: Any, folder: Folder) -> Any:
+        """One input: what the cell holds, or its file, a relative path from ``folder`` on: where it is, or what it holds."""
+        text = text_in(cell, self.name)
         if self.inline:
-            return text_in(cell, self.name)
-        return existing((folder / local_path(text_in(cell, self.name)),), self.modality)
+            return text
+        if isinstance(folder, RemoteFolder):
+            return folder.read(text, self.modality)
+        if fault := url_fault(text):
+            raise InputError(f"its {self.name} {text!r:.200} {fault}")
+        return existing((folder / local_path(text),), self.modality)
 
 
+Folder = Path | RemoteFolder
 InputColumns = tuple[InputColumn, InputColumn]
 _OTHERS = ("id", "boxes")  # columns that hold no input
 

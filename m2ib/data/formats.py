@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from m2ib.data.coco import open_coco
 from m2ib.data.conceptual_captions import open_conceptual_captions
+from m2ib.data.folder import open_folder
 from m2ib.data.huggingface import from_datasets, open_huggingface
 from m2ib.data.made_up import open_scenes
 from m2ib.data.ms_cxr import open_ms_cxr
 from m2ib.data.pairs import Pairs
+from m2ib.data.parquet import SUFFIXES as PARQUET
+from m2ib.data.parquet import open_parquet
 from m2ib.data.plain import open_csv, open_jsonl
+from m2ib.data.remote import RemoteFile, is_remote
 from m2ib.data.roco import open_roco
 from m2ib.data.rsicd import open_rsicd
+from m2ib.data.webdataset import SUFFIXES as TARS
+from m2ib.data.webdataset import open_webdataset
 from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
 
 __all__ = ["FORMATS", "Format", "from_datasets", "open_pairs"]
@@ -39,6 +45,7 @@ class Format:
 
 
 _COLUMNS = "which column holds which modality, as in {'image': 'file', 'text': 'caption'} or 'image=file,text=caption'"
+_ENDINGS = "which endings are which modality, as in 'image=jpg;png,text=txt' or 'image=jpg,text=json.caption'"
 
 _FORMATS = {
     "csv": Format(
@@ -52,6 +59,49 @@ _FORMATS = {
         {"path": "the .jsonl file; paths in it begin in its folder", "columns": _COLUMNS},
         open_jsonl,
         ("path",),
+    ),
+    "parquet": Format(
+        "the same as Parquet, where media may stand in the cells as bytes",
+        {
+            "path": "a .parquet file, a folder of them, or a pattern; paths in one begin in its folder",
+            "columns": _COLUMNS,
+        },
+        open_parquet,
+        ("path",),
+    ),
+    "webdataset": Format(
+        "WebDataset's tar files, read as a stream",
+        {
+            "path": "a tar, compressed or not, a folder of them, or a pattern as shards/{00000..00009}.tar",
+            "columns": _ENDINGS,
+        },
+        open_webdataset,
+        ("path",),
+    ),
+    "folder": Format(
+        "a folder of files: those of one name, as a.jpg and a.txt, or every image with given texts",
+        {
+            "path": "the folder; those in it are gone through",
+            "columns": _ENDINGS,
+            "text": "one for all images",
+            "texts": "a file with one on each line, each for all images",
+            "modality": "of the files that texts are given for; image if left out",
+        },
+        open_folder,
+        ("path",),
+    ),
+    "coco": Format(
+        "COCO's instances, with masks of what is where, or captions",
+        {
+            "annotations": "the JSON of instances; or of captions, for pairs without regions",
+            "images": "the folder of the images",
+            "captions": "the JSON of captions, for pairs of them with the regions of the instances",
+            "template": "of a phrase, with {category}; 'a {category}' if left out, with an where that is right",
+            "categories": "those that are asked for, with commas between; all if left out",
+            "least": "the share of the image, from 0 to 1, that a category must cover to be asked for; 0 if left out",
+        },
+        open_coco,
+        ("annotations", "images"),
     ),
     "conceptual-captions": Format(
         "Conceptual Captions' TSV of captions and urls, with the downloaded images",
@@ -117,15 +167,21 @@ _FORMATS = {
 }
 FORMATS: Mapping[str, Format] = MappingProxyType(_FORMATS)
 
-_SUFFIXES = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
+_SUFFIXES = {
+    **dict.fromkeys((".csv", ".tsv", ".tab"), "csv"),
+    **dict.fromkeys((".jsonl", ".ndjson"), "jsonl"),
+    **dict.fromkeys(PARQUET, "parquet"),
+    **dict.fromkeys(TARS, "webdataset"),
+}
 
 
 def open_pairs(format_or_path: str | PathLike[str], **options: Any) -> Pairs:
-    """Pairs of a format, or those of a .csv, .tsv or .jsonl file.
+    """Pairs of a format, or those of a .csv, .tsv, .jsonl, .parquet or .tar file, or of what one of these is at a URL.
 
     options  those of the format, see :data:`FORMATS`; None is the same as left out
 
     >>> open_pairs("pairs.csv")
+    >>> open_pairs("s3://bucket/shards/{00000..00009}.tar")
     >>> open_pairs("ms-cxr", boxes="MS_CXR.csv", images="mimic-cxr-jpg/")
 
     Raises :class:`SettingError` for what is no format, an option that it does not have, and one that is missing;
@@ -133,8 +189,9 @@ def open_pairs(format_or_path: str | PathLike[str], **options: Any) -> Pairs:
     """
     name, given = str(format_or_path), {key: value for key, value in options.items() if value is not None}
     if name not in FORMATS:
-        suffix = Path(name).suffix.lower()
-        if suffix not in _SUFFIXES:
+        file = RemoteFile(name).name if is_remote(name) else name
+        suffix = next((each for each in _SUFFIXES if file.lower().endswith(each)), None)
+        if suffix is None:
             raise SettingError(
                 f"data: {name!r} is neither a format nor a file with the suffix {', '.join(_SUFFIXES)}"
                 f"{did_you_mean(name, FORMATS)} The formats are {', '.join(FORMATS)}"

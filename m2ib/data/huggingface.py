@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from importlib import import_module
@@ -12,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.data.cells import boxes_in, existing, id_in
-from m2ib.data.columns import InputColumn, InputColumns, check_boxes, chosen_columns, modalities_of
+from m2ib.data.cells import boxes_in, id_in
+from m2ib.data.columns import InputColumns, check_boxes, chosen_columns, modalities_of
 from m2ib.data.files import called, folder_of, listed
+from m2ib.data.media import raw_of
 from m2ib.data.pairs import Pair, Pairs, Row
-from m2ib.errors import InputError, SettingError, decoding, did_you_mean
+from m2ib.errors import InputError, SettingError, did_you_mean
 
 _HERE = Path()
-_MOST_SAMPLES = 2**28  # 1 GiB; silence takes next to nothing in the data set
 
 Name = str | None
 
@@ -88,7 +87,7 @@ def _pair(
     record: Mapping[str, Any],
     number: int,
 ) -> Pair:
-    first, second = ((at.modality, raw_of(record.get(at.name), at, dtypes[at.name])) for at in inputs)
+    first, second = ((at.modality, raw_of(record.get(at.name), at, dtypes[at.name], _HERE)) for at in inputs)
     identity = str(number) if id_column is None else id_in(record.get(id_column))
     boxes = () if boxes_column is None else boxes_in(record.get(boxes_column))
     return Pair(identity, (first, second), boxes)
@@ -137,66 +136,6 @@ def open_huggingface(
 def is_dataset(dataset: Any) -> bool:
     """Whether it is a ``datasets.Dataset`` or ``IterableDataset``."""
     return all(hasattr(dataset, name) for name in ("__iter__", "select_columns", "cast_column"))
-
-
-def raw_of(value: Any, column: InputColumn, dtype: Any = None) -> Any:
-    """One input, as ``m2ib.explain`` takes it."""
-    if column.inline or value is None or isinstance(value, str):
-        return column.raw(value, _HERE)
-    if isinstance(value, Mapping):
-        return _of_media(value, column)
-    if isinstance(value, (list, tuple)):
-        return _array(value, column.name, dtype)
-    return value
-
-
-def _of_media(value: Mapping[str, Any], column: InputColumn) -> Any:
-    """Of a sound or an image: bytes, a path, or samples and their rate."""
-    if value.get("array") is not None and value.get("sampling_rate"):
-        return _array(value["array"], column.name, np.float32), int(value["sampling_rate"])
-    if value.get("bytes"):
-        return _opened(value["bytes"], column)
-    if value.get("path"):
-        return existing((Path(value["path"]),), column.modality)
-    raise InputError(f"its {column.name} holds neither bytes nor a path")
-
-
-def _opened(content: bytes, column: InputColumn) -> Any:
-    """A sound as (waveform (channels, samples), rate); anything else as a PIL image, decoded when it is used."""
-    if column.modality == "audio":
-        try:
-            soundfile = import_module("soundfile")
-        except ImportError:
-            raise InputError(
-                f"its {column.name} is in the data set itself; reading that needs soundfile: pip install soundfile"
-            ) from None
-        with (
-            decoding(f"its {column.name}", "cannot be read"),
-            soundfile.SoundFile(io.BytesIO(content)) as sound,
-        ):
-            if sound.frames * sound.channels > _MOST_SAMPLES:
-                raise InputError(
-                    f"its {column.name} has {sound.frames * sound.channels:,} samples, more than the {_MOST_SAMPLES:,} that are "
-                    "held at once; cut it"
-                )
-            return sound.read(dtype="float32", always_2d=True).T, sound.samplerate
-    from PIL import Image, UnidentifiedImageError
-
-    with decoding(f"its {column.name}", "cannot be read"):
-        try:
-            return Image.open(io.BytesIO(content))
-        except UnidentifiedImageError:
-            raise InputError(f"its {column.name} is no image that can be read") from None
-
-
-def _array(value: Any, column: str, dtype: Any) -> np.ndarray:
-    try:
-        array = np.asarray(value, dtype)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"its {column} is no array: {error}") from None
-    if array.dtype.kind not in "biuf":
-        raise InputError(f"its {column} is no array of numbers: it holds {array.dtype}")
-    return array
 
 
 def _dtype(feature: Any) -> Any:

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from m2ib.data.boxes import scaled
 from m2ib.data.cells import box_of, existing, text_in
-from m2ib.data.files import DataTable, called, cells_of, folder_of, load_json, open_table, path_of
-from m2ib.data.pairs import Pair, Pairs, Row, count_rows
-from m2ib.errors import InputError, decoding
+from m2ib.data.files import DataTable, called, cells_of, folder_of, load_coco, open_table, path_of
+from m2ib.data.media import upright_size
+from m2ib.data.pairs import Pair, Pairs, Row, count_rows, refuse
+from m2ib.errors import InputError
 
 if TYPE_CHECKING:
     from m2ib.contract.regions import Box
@@ -28,7 +29,6 @@ _NUMBERS = ("x", "y", "w", "h")
 _SIZE = ("image_width", "image_height")
 _COLUMNS = ("dicom_id", "path", "label_text", *_NUMBERS, *_SIZE)
 _SUFFIXES = (".jpg", ".jpeg", ".png")
-_ORIENTATION = 0x0112  # of EXIF; from 5 on, the image lies on its side
 
 Size = tuple[float, float]
 """(width, height) in pixels."""
@@ -101,10 +101,7 @@ def _of_line(line: dict[str, str] | InputError) -> _Annotation:
 
 def _coco(path: Path) -> dict[str, Any]:
     """What the file holds. Raises :class:`InputError` for one of another format."""
-    content = load_json(path)
-    needed = ("images", "annotations")
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in needed):
-        raise InputError(f"{called(path)} is not COCO JSON: it lacks lists of images and annotations")
+    content = load_coco(path)
     found = content["annotations"]
     if found and not any(isinstance(each, dict) and "label_text" in each for each in found):
         raise InputError(f"{called(path)} is not MS-CXR's JSON: none of its annotations has a label_text")
@@ -153,14 +150,10 @@ def _rows(read: Callable[[], _Found], root: Path) -> Iterator[Row]:
                 boxes.append(_box(each))
             except InputError as error:
                 rest = f"; its pair of {len(group)} boxes is left out" if len(group) > 1 else ""
-                yield Row(where, partial(_refuse, InputError(f"{error}{rest}")))
+                yield Row(where, partial(refuse, f"{error}{rest}"))
                 break
         else:
             yield Row(place, partial(_pair, number, boxes, root))
-
-
-def _refuse(error: InputError) -> Pair:
-    raise error
 
 
 def _box(each: _Annotation | InputError) -> tuple[_Annotation, Box, Size]:
@@ -191,7 +184,7 @@ def _pair(number: int, boxes: list[tuple[_Annotation, Box, Size]], root: Path) -
     """Of the boxes of one phrase, the image's ``number``-th from 0."""
     first = boxes[0][0]
     image = existing(_candidates(root, first.path), "image")
-    width, height = _size(image)
+    width, height = upright_size(image)
     shown = tuple(scaled(box, width / size[0], height / size[1]) for _, box, size in boxes)
     return Pair(f"{_name(first.path)}#{number}", (("image", image), ("text", first.phrase)), shown)
 
@@ -211,13 +204,3 @@ def _stem(path: str) -> str:
 def _name(path: str) -> str:
     """Of an image, without folders and suffix: the dicom_id."""
     return _stem(path).rsplit("/", 1)[-1]
-
-
-def _size(path: Path) -> Size:
-    """Of an upright image, out of the file's header."""
-    from PIL import Image
-
-    with decoding(f"the image {str(path)!r}", "cannot be read"), Image.open(path) as image:
-        width, height = image.size
-        turned = image.getexif().get(_ORIENTATION, 1) >= 5
-    return (height, width) if turned else (width, height)

@@ -71,6 +71,11 @@ def _unknown() -> None:
     return None
 
 
+def refuse(reason: str) -> Pair:
+    """What reads a row that gives no pair. Raises :class:`InputError`."""
+    raise InputError(reason)
+
+
 def count_rows(rows: Callable[[], Iterable[Row]]) -> int:
     """How many rows there are, for a format whose rows are gone through without reading an input."""
     return sum(1 for _ in rows())

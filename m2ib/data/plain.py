@@ -18,12 +18,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from m2ib.data.cells import boxes_in, id_in, utf8
-from m2ib.data.columns import InputColumns, check_boxes, chosen_columns, modalities_of, named_columns
-from m2ib.data.files import called, cells_of, lines, listed, open_table, path_of
+from m2ib.data.columns import Folder, InputColumns, check_boxes, chosen_columns, modalities_of, named_columns
+from m2ib.data.files import Source, called, cells_of, lines, listed, open_table, source_of
 from m2ib.data.pairs import Pair, Pairs, Row, count_rows
 from m2ib.errors import InputError
 
@@ -37,7 +36,7 @@ def open_csv(path: Any, *, columns: Any = None) -> Pairs:
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
-    path = path_of(path, "path")
+    path = source_of(path, "path")
     chosen = None if columns is None else chosen_columns(columns)
     table = open_table(path, "\t" if path.suffix.lower() in _TABS else ",")
     inputs = chosen or named_columns(table.columns, called(path))
@@ -54,13 +53,13 @@ def open_jsonl(path: Any, *, columns: Any = None) -> Pairs:
     The file is gone through once, for a line that holds boxes. Raises :class:`InputError` and
     :class:`SettingError`.
     """
-    path = path_of(path, "path")
+    path = source_of(path, "path")
     inputs, located = _looked_through(path, None if columns is None else chosen_columns(columns))
     return _pairs(path, inputs, partial(_rows, partial(lines, path), _object), located, False)
 
 
 def _pairs(
-    path: Path, inputs: InputColumns, rows: Callable[..., Any], located: bool, numbered: bool
+    path: Source, inputs: InputColumns, rows: Callable[..., Any], located: bool, numbered: bool
 ) -> Pairs:
     if located:
         check_boxes(inputs, called(path))
@@ -76,7 +75,7 @@ def _rows(found: Callable[[], Any], cells_in: Callable[[Any], Any], *where: Any)
 
 
 def _pair(
-    cells_in: Callable[[Any], Any], content: Any, number: int, inputs: InputColumns, folder: Path
+    cells_in: Callable[[Any], Any], content: Any, number: int, inputs: InputColumns, folder: Folder
 ) -> Pair:
     cells = cells_in(content)
     for column in inputs:
@@ -100,7 +99,7 @@ def _object(line: str) -> dict[str, Any]:
     return content
 
 
-def _looked_through(path: Path, inputs: InputColumns | None) -> tuple[InputColumns, bool]:
+def _looked_through(path: Source, inputs: InputColumns | None) -> tuple[InputColumns, bool]:
     """The two inputs of a JSONL file's pairs, and whether one of its lines holds boxes."""
     who = called(path)
     malformed = lacking = None  # the first error of its kind

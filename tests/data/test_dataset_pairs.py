@@ -161,6 +161,18 @@ def test_arrays_and_sounds() -> None:
     assert bad(pairs)[0].startswith("row 0: its ragged is no array: ")
 
 
+def test_other_media_are_files() -> None:
+    """Each reader of its kind gets what its file would be; Pillow would not know them."""
+    film, scan = b"\x1aE\xdf\xa3 film", bytes(128) + b"DICM scan"
+    cells = [{"bytes": film, "path": "in/a.mkv"}, {"bytes": b"", "path": None}]
+    data = datasets.Dataset.from_dict({"film": cells, "scan": [scan, scan]})
+    pairs = from_datasets(data, {"video": "film", "image": "scan"})
+    (pair,) = pairs
+    (_, video), (_, image) = pair.inputs
+    assert (video.getvalue(), video.name, image.getvalue()) == (film, "in/a.mkv", scan)
+    assert bad(pairs) == ["row 1: its film holds neither bytes nor a path"]
+
+
 def test_a_data_set_that_is_streamed() -> None:
     def rows() -> Any:
         yield {"a": "one", "b": "two"}

@@ -18,15 +18,19 @@ from m2ib.data import FORMATS, BadRow, Pair, Pairs, Row, open_pairs, take
 from m2ib.data.seen import SeenIds
 from m2ib.errors import InputError, SettingError
 
+NAMES = [
+    "csv", "jsonl", "parquet", "webdataset", "folder", "coco", "conceptual-captions", "ms-cxr", "roco", "rsicd", "huggingface",
+    "scenes",
+]  # fmt: skip
+
 
 def test_importing_and_listing_cost_little() -> None:
     program = (
         "import sys, m2ib.data; print(list(m2ib.data.FORMATS)); "
-        "print([name for name in ('torch', 'datasets', 'PIL', 'matplotlib') if name in sys.modules])"
+        "print([name for name in ('torch', 'datasets', 'PIL', 'matplotlib', 'pyarrow', 'fsspec') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    names = ["csv", "jsonl", "conceptual-captions", "ms-cxr", "roco", "rsicd", "huggingface", "scenes"]
-    assert done.stdout == f"{names}\n[]\n"
+    assert done.stdout == f"{NAMES}\n[]\n"
 
 
 @pytest.mark.parametrize("name", list(FORMATS))
@@ -46,8 +50,8 @@ def test_formats_say_all_their_options(name: str) -> None:
         (
             "ms-cxt",
             {},
-            "data: 'ms-cxt' is neither a format nor a file with the suffix .csv, .tsv, .tab, .jsonl, .ndjson; did you "
-            "mean 'ms-cxr'? The formats are csv, jsonl, conceptual-captions, ms-cxr, roco, rsicd, huggingface, scenes",
+            "data: 'ms-cxt' is neither a format nor a file with the suffix .csv, .tsv, .tab, .jsonl, .ndjson, .parquet, .tar, "
+            ".tar.gz, .tgz, .tar.bz2, .tar.xz; did you mean 'ms-cxr'? The formats are " + ", ".join(NAMES),
         ),
         ("pairs.txt", {}, "data: 'pairs.txt' is neither a format nor a file with the suffix .csv"),
         (

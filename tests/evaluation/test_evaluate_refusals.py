@@ -104,7 +104,7 @@ EVALUATE = {
     ),
     "no data": (
         ("--model", "photo"),
-        "evaluate: data is a .csv or .jsonl file, or a format with its options, as",
+        "evaluate: data is a .csv, .jsonl, .parquet or .tar file, or a format with its options, as",
     ),
     "data without format": (
         ("--model", "photo", "data.count=3"),
@@ -112,8 +112,8 @@ EVALUATE = {
     ),
     "unknown data format": (
         ("--model", "photo", "--data", "scene"),
-        "data: 'scene' is neither a format nor a file with the suffix .csv, .tsv, .tab, .jsonl, .ndjson; did you mean "
-        "'scenes'? The formats are csv, ",
+        "data: 'scene' is neither a format nor a file with the suffix .csv, .tsv, .tab, .jsonl, .ndjson, .parquet, .tar, "
+        ".tar.gz, .tgz, .tar.bz2, .tar.xz; did you mean 'scenes'? The formats are csv, ",
     ),
     "unknown data option": (
         (*SCENES, "data.modalty=audio"),

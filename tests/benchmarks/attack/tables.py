@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import sqlite3
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -26,6 +29,34 @@ _COCO = {
     "images": [{"id": 1, "file_name": "files/a.png", "width": 40, "height": 48, "path": "files/a.png"}],
     "categories": [{"id": 7, "name": "bell"}],
     "annotations": [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [1, 2, 3, 4], "label_text": "a bell"}],
+}
+_INSTANCES = {
+    "images": [{"id": 1, "file_name": "a.png", "width": 40, "height": 48}],
+    "categories": [{"id": 7, "name": "bell"}, {"id": 8, "name": "owl"}],
+    "annotations": [
+        {
+            "id": 1,
+            "image_id": 1,
+            "category_id": 7,
+            "bbox": [1, 2, 3, 4],
+            "area": 9,
+            "segmentation": [[1, 2, 9, 2, 9, 9.5]],
+        },
+        {
+            "id": 2,
+            "image_id": 1,
+            "category_id": 7,
+            "iscrowd": 1,
+            "segmentation": {"size": [48, 40], "counts": [900, 20, 1000]},
+        },
+        {
+            "id": 3,
+            "image_id": 1,
+            "category_id": 8,
+            "segmentation": {"size": [48, 40], "counts": "e=?Q1000000000000000000000000000000000000000k>"},
+        },
+        {"id": 4, "image_id": 1, "caption": "a bell"},
+    ],
 }
 _RSICD = {
     "images": [
@@ -68,7 +99,10 @@ class Target:
 
     def attack(self, rng: Random, folder: Path) -> tuple[str, Callable[[], object]]:
         make = rng.choice(
-            (_jsonl, _csv, _csv, _rsicd, _coco, _ms_cxr, _captions, self._evaluation, self._evaluation)
+            (
+                *(_jsonl, _csv, _csv, _rsicd, _coco, _ms_cxr, _captions, self._evaluation, self._evaluation),
+                *(_instances, _instances, _tar, _parquet),
+            )
         )
         Image.new("RGB", (40, 48)).save(folder / "a.png")
         return make(rng, folder)
@@ -181,6 +215,61 @@ def _coco(rng: Random, folder: Path) -> tuple[str, Callable[[], object]]:
     if rng.random() < 0.5:
         return f"boxes.json as ms-cxr: {done}", lambda: _all("ms-cxr", boxes=str(path), images=str(folder))
     return f"boxes.json: {done}", lambda: read_boxes(path, rng.choice((None, "a", "a.png")), (40, 48))
+
+
+def _instances(rng: Random, folder: Path) -> tuple[str, Callable[[], object]]:
+    kept = _INSTANCES["annotations"][rng.choice((0, 3)) :][:3]  # objects, or a caption
+    done, text = tree(rng, _INSTANCES | {"annotations": kept}, rng.choice((1, 2)))
+    path = folder / "instances.json"
+    done += _written(rng, path, text.encode("utf-8", "surrogatepass"))
+    least = rng.choice((None, None, 0.001))
+    return f"coco: {done}", lambda: _all("coco", annotations=str(path), images=str(folder), least=least)
+
+
+def _tar(rng: Random, folder: Path) -> tuple[str, Callable[[], object]]:
+    path = folder / rng.choice(("s.tar", "s.tar.gz"))
+    done, text = tree(rng, {"caption": "a bell"}, rng.choice((0, 1)))
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz" if path.suffix == ".gz" else "w") as archive:
+        for number in range(2):
+            for ending, member in (
+                ("png", (folder / "a.png").read_bytes()),
+                ("json", text.encode("utf-8", "replace")),
+            ):
+                name = rng.choice((f"{number}.{ending}",) * 9 + (f"{rng.choice(TEXTS)}.{ending}",)).encode(
+                    "utf-8", "replace"
+                )
+                info = tarfile.TarInfo(name.decode().replace("\0", ""))
+                info.size = len(member)
+                info.type = rng.choice(
+                    (tarfile.REGTYPE,) * 9 + (tarfile.SYMTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE)
+                )
+                archive.addfile(info, io.BytesIO(member))
+    done += _written(rng, path, content.getvalue())
+    return f"{path.name}: {done}", lambda: _all(str(path), columns="image=png,text=json.caption")
+
+
+def _parquet(rng: Random, folder: Path) -> tuple[str, Callable[[], object]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    cell = rng.choice(
+        (
+            {"bytes": (folder / "a.png").read_bytes(), "path": "a.png"},
+            "a.png",
+            b"x",
+            [[1.5]],
+            *map(str, TEXTS[:4]),
+        )
+    )
+    content = io.BytesIO()
+    with contextlib.suppress(pyarrow.ArrowException, UnicodeError):  # what it cannot hold
+        pyarrow.parquet.write_table(
+            pyarrow.table({"image": [cell, cell], "text": ["a bell", "größe"]}), content
+        )
+    path = folder / "p.parquet"
+    done = _written(rng, path, content.getvalue())
+    return f"p.parquet: {cell!r:.20} {done}", lambda: _all(str(path))
 
 
 def _ms_cxr(rng: Random, folder: Path) -> tuple[str, Callable[[], object]]:
