@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -120,6 +121,8 @@ def plain(value: Any, *, times: bool = True) -> Any:
         return value
     if isinstance(value, bytes):
         return ["bytes", hashlib.sha256(value).hexdigest()]
+    if isinstance(value, io.BytesIO):
+        return ["bytes", hashlib.sha256(value.getbuffer()).hexdigest()]
     if isinstance(value, str):  # a text, or how somebody names a file
         return ["str", value, *(_looks(local_path(value), times) if len(value) < LONGEST_PATH else [])]
     if isinstance(value, PathLike):
