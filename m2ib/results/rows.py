@@ -24,7 +24,7 @@ from m2ib.contract.attribution import Attribution, AttributionPair, Rastered
 from m2ib.contract.layout import Axis, axes_at
 from m2ib.contract.schema import parsed, read_json
 from m2ib.contract.words import placed_words
-from m2ib.paths import printable
+from m2ib.paths import local_path, printable
 from m2ib.registry.foreign import renderer_code
 from m2ib.results.reading import StoredAttribution, rebuilt
 from m2ib.results.storage import described, stored_view
@@ -165,7 +165,8 @@ def has_file(raw: Any, side: Attribution) -> bool:
 def name_of(raw: Any, side: Attribution | None = None) -> str:
     """An input in one line: a path, a text, or what kind of thing it was."""
     if isinstance(raw, (str, os.PathLike)):
-        return printable(os.fspath(raw))
+        named = side is not None and has_file(raw, side)
+        return printable(os.path.abspath(local_path(raw)) if named else os.fspath(raw))
     if side is None:
         return type(raw).__name__
     if side.layout.tokens and isinstance(side.view, Mapping):
@@ -236,7 +237,7 @@ class RowSide:
         """The file that it was read from; None of what came from none."""
         origin = self.stored.origin
         named = "sha256" in origin and origin["source"] != origin.get("given_as")
-        return Path(origin["source"]) if named else None
+        return Path(self.input) if named else None
 
 
 @dataclass(frozen=True)

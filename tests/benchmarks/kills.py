@@ -1,6 +1,6 @@
 """SIGKILL at any moment: ``python tests/benchmarks/kills.py --kills 200`` kills what writes results, again and again, and looks
-what is left. Of ``save`` and ``explain --out --force`` that is the whole of the older or of the newer results; ``evaluate``
-and ``tune`` go on to the figures of a run that was left alone. The exit code is 1 where something was lost or mixed.
+what is left. Of ``save`` and ``explain --out --force`` that is the whole of the older or of the newer results; ``run`` (here, on two
+processes, on Ray), ``evaluate`` and ``tune`` go on to the figures of one that was left alone. The exit code is 1 where something was lost or mixed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 import m2ib
+import m2ib.corpus.shards
 from m2ib.cli import main
 
 PAIRS = ("--model", "imagebind-tiny", "--device", "cpu", "--data", "scenes")
@@ -46,6 +49,10 @@ EVALUATE = (
 TUNE = (
     *("tune", *PAIRS, "--side", "image", "--metric", "drop", "data.split=tune", "pairs=2", "held_out=2"),
     *("grid.layer=[2]", "grid.beta=[0.1,1]", "grid.variance=[1]", "settings.steps=2", "settings.samples=2"),
+)
+RUN = (
+    *("run", *PAIRS, "data.count=24", "batch_size=2", "settings.steps=2", "settings.samples=2"),
+    *("--method", "m2ib,gradcam"),
 )
 TEXTS = ("a tabby cat", "a cup of coffee")
 
@@ -225,9 +232,12 @@ def going_on(name: str, command: tuple[str, ...], place: Path, kills: int) -> Ta
     return tally
 
 
-def figures(folder: Path) -> dict[str, list[dict[str, str]]]:
+def figures(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """All tables without the times."""
     found = {}
+    if (folder / "rows").is_dir():
+        rows = pq.read_table(folder / "rows").drop_columns(["seconds"]).to_pylist()
+        found["rows"] = sorted(rows, key=lambda row: (row["number"], row["method"]))
     for path in sorted(folder.glob("*.csv")):
         with path.open(encoding="utf-8", newline="") as file:
             found[path.name] = [
@@ -242,12 +252,16 @@ def run() -> int:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     random.seed(given.seed)
-    each = -(-given.kills // 4)
+    each = -(-given.kills // 7)
+    m2ib.corpus.shards._PATIENCE = -1  # a shard after each batch
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         tallies = {
             "save": saving(place, each),
             "explain --out": explaining(place, each),
+            "run": going_on("run", RUN, place, each),
+            "run, processes": going_on("run 2", (*RUN, "--workers", "2"), place, each),
+            "run, Ray": going_on("run ray", (*RUN, "--workers", "2", "--ray", "local"), place, each),
             "evaluate": going_on("evaluate", EVALUATE, place, each),
             "tune": going_on("tune", TUNE, place, each),
         }

@@ -244,3 +244,16 @@ def test_large_maps_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert row["arrays"] == "arrays/part-000000.safetensors"
     alone = m2ib.explain(model(), image=pairs(2)[1]["image"], text=pairs(2)[1]["text"], **FEW)
     np.testing.assert_allclose(found["p1"]["image"].grid, alone["image"].grid, rtol=1e-5)
+
+
+def test_a_relative_path_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = m2ib.load_model("photo", device="cpu", size=64)
+    Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    (tmp_path / "pairs.csv").write_text("image,text\na.png,a dog\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    m2ib.run(photo, "pairs.csv", "r", **FEW)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    found = m2ib.results.open(tmp_path / "r")
+    assert found.row("0")["input_1"] == str(tmp_path / "a.png")
+    assert found.explanation("0", model=photo)["image"].view.pixels.shape == (40, 40, 3)
