@@ -43,6 +43,11 @@ class PairRow:
     fault: M2IBError | None = None
 
     @property
+    def ids(self) -> tuple[str, str]:
+        """What it may be known by: a row that gave no pair before is known by its place."""
+        return self.id, self.place
+
+    @property
     def name(self) -> str:
         """In messages."""
         return f"pair {self.number}" + ("" if self.id in (str(self.number), self.place) else f" ({self.id})")

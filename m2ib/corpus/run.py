@@ -77,9 +77,8 @@ def run(
     """
     check_model(model, "run")
     require_arrow("run")
-    size = whole_number(
-        "batch_size", batch_size or (BATCH if model.device.type == "cpu" else BATCH_ON_DEVICE)
-    )
+    usual = BATCH if model.device.type == "cpu" else BATCH_ON_DEVICE
+    size = whole_number("batch_size", usual if batch_size is None else batch_size)
     limit = None if limit is None else whole_number("limit", limit, 0)
     check_errors(errors)
     part = Part.of(shard)
@@ -99,13 +98,17 @@ def run(
         job = WriteRows(work, tuple(calls), provenance_of(model), keep_inputs)
         try:
             for chunk in stack.enter_context(closing(stream(chunks, job, backend))):
+                made: list[Written] = []
                 for row, written in chunk:
                     if errors == "raise" and isinstance(fault := _fault(written), Failed):
+                        shards.add(made)
                         raise fault.raised(row.name)
                     if isinstance(written, Failed):  # of a worker that died
-                        written = Written([failed_row(row, name, written) for name in calls], {}, [])
-                    shards.add(written, (row.id, row.place))
-                    bar.advance(failed=any(each["error"] is not None for each in written.rows))
+                        written = Written(row.ids, [failed_row(row, name, written) for name in calls])
+                    made.append(written)
+                shards.add(made)
+                for each in made:
+                    bar.advance(failed=any(row["error"] is not None for row in each.rows))
                 bar.log()
                 shards.flush_if_due()
         finally:
@@ -247,7 +250,7 @@ class WriteRows:
                 "arrays": "yes" if beside else None,
             }
             made.append({**own, **_named(row, name), **about})
-        return Written(made, arrays, views)
+        return Written(row.ids, made, arrays, views)
 
 
 def _named(row: PairRow, method: str) -> Row:

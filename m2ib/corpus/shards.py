@@ -19,7 +19,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,14 +117,16 @@ def hash_of(name: str) -> int:
 class Written:
     """What is written of one pair.
 
+    ids     of what is known of it, in whose place it comes
     rows    one for each method
     arrays  maps that lie beside, by the name that the rows give them
     views   that are kept
     """
 
+    ids: Sequence[str]
     rows: Sequence[Row]
-    arrays: Mapping[str, np.ndarray]
-    views: Sequence[KeptView]
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    views: Sequence[KeptView] = ()
 
 
 class Shards:
@@ -152,15 +154,16 @@ class Shards:
         self._replaced: dict[str, set[str]] = {}  # ids by shard
         self._bytes = 0
 
-    def add(self, written: Written, replaces: Sequence[str] = ()) -> None:
-        """What was found of a pair, in place of what is known of the ids that it replaces."""
-        self._waiting.append(written)
-        for name in replaces:
-            known = self.known.look(name)
-            if known is not None:
-                self._replaced.setdefault(known[2], set()).add(name)
-        self._bytes += sum(each.nbytes for each in written.arrays.values())
-        self._bytes += sum(len(content) for view in written.views for _, content in view.files)
+    def add(self, made: Sequence[Written]) -> None:
+        """What was found of the pairs of a chunk: all of it, for a chunk that is cut is another one when the run goes on."""
+        for written in made:
+            for name in written.ids:
+                known = self.known.look(name)
+                if known is not None:
+                    self._replaced.setdefault(known[2], set()).add(name)
+            self._bytes += sum(each.nbytes for each in written.arrays.values())
+            self._bytes += sum(len(content) for view in written.views for _, content in view.files)
+        self._waiting.extend(made)
 
     def flush_if_due(self) -> None:
         """Not too often: a kill costs ten seconds of work, or a hundredth of the run's."""
