@@ -6,6 +6,8 @@ Ray only schedules: results come to this process, in order. A chunk that Ray giv
 from __future__ import annotations
 
 import logging
+import signal
+import socket
 import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -114,8 +116,10 @@ class RayData:
         if self._address == LOCAL:
             more |= {"include_dashboard": False, "num_cpus": self._actors * threads_each(self._actors)}
         try:
-            ray.init(log_to_driver=False, configure_logging=False, **more)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+            _check_there(self._address)
+            with _own_signals():
+                ray.init(log_to_driver=False, configure_logging=False, **more)
+        except (OSError, RuntimeError, ValueError) as error:
             raise SettingError(
                 f"ray: there is no cluster at {self._address!r:.80}: {one_line(error)}; give its address, or {LOCAL!r} for one here"
             ) from error
@@ -123,6 +127,26 @@ class RayData:
             yield
         finally:
             ray.shutdown()
+
+
+def _check_there(address: str) -> None:
+    """Raises OSError where nobody listens at HOST:PORT: Ray would try for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """What the caller does at SIGTERM stays; Ray would put an exit in its place."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _lost(rows: int) -> list[Any]:

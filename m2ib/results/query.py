@@ -85,11 +85,20 @@ def ask(
     files = ", ".join("'{}'".format(str(path).replace("'", "''")) for path in shards(folder))
     source = f"read_parquet([{files}], {SHARD}=true, file_row_number=true)"
     if not files:
-        connection.register("empty", schema().empty_table())
+        connection.register("empty", _empty())
         source = f"(select *, '' as {SHARD}, 0 as file_row_number from empty)"
     return connection.sql(
         f"select {select} from {source} where {condition or 'true'} {end}", params=[*values] or None
     )
+
+
+def _empty() -> pa.Table:
+    """Of no rows; DuckDB takes no float16 but out of a file, where it makes float32 of it."""
+    import pyarrow as pa
+
+    halves, singles = pa.list_(pa.float16()), pa.list_(pa.float32())
+    fields = [field.with_type(singles) if field.type == halves else field for field in schema()]
+    return pa.schema(fields).empty_table()
 
 
 def batches(

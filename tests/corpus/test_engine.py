@@ -12,16 +12,16 @@ from typing import Any
 import pytest
 import torch
 
+import m2ib
 from m2ib.corpus.engine import Backend, Failed, Halving, Here, chunks_of, stream
 from m2ib.corpus.processes import Processes
+from m2ib.corpus.ray_data import RayData
 from m2ib.errors import InputError, OutOfMemoryError, PluginError
 from m2ib.execution.memory import memory_told
 
 
 def backend(name: str) -> Backend:
     if name == "ray":
-        from m2ib.corpus.ray_data import RayData
-
         return RayData("local", 2)
     return Here() if name == "here" else Processes(2)
 
@@ -186,3 +186,13 @@ def test_failures_say_where() -> None:
     told = Failed("ZeroDivisionError", "by zero").raised("pair 3")  # of another process
     assert isinstance(told, PluginError)
     assert str(told) == "pair 3: by zero"
+
+
+def test_a_cluster_that_is_not_there() -> None:
+    import ray
+
+    ray.shutdown()  # the last test here
+    with pytest.raises(
+        m2ib.SettingError, match=r"^ray: there is no cluster at '127.0.0.1:1': .*refused.*; give its address"
+    ):
+        results(range(3), doubled, RayData("127.0.0.1:1", 1))

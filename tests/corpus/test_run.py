@@ -113,6 +113,12 @@ def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_of_nothing(tmp_path: Path) -> None:
+    found = m2ib.run(model(), pairs(3), tmp_path / "r", limit=0, **FEW)
+    assert (len(found), list(found), found.summary().rows) == (0, [], 0)
+    assert found.to_arrow("id", "grid_1").num_rows == 0
+
+
 def test_errors_may_end_a_run(tmp_path: Path) -> None:
     given = pairs(5)
     given[3] = {**given[3], "text": "bad"}
