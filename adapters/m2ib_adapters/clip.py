@@ -25,10 +25,11 @@ from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, resized, unwrapped, weights_of
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
+from m2ib_adapters.towers.blocks import Block, mlp_of, norm_of, quick_gelu
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
-from m2ib_adapters.towers.pooled import PooledBlock, run_pooled
+from m2ib_adapters.towers.pooled import run_pooled
 from m2ib_adapters.towers.text import TextTower, text_encoder
 from m2ib_adapters.transformers_models import base_of, from_transformers, from_weights
 
@@ -123,19 +124,23 @@ def _openai_processor(side: int) -> Any:
     return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=side)
 
 
-def _pooled_block(block: Any) -> PooledBlock | None:
-    from transformers.models.clip.modeling_clip import CLIPAttention, CLIPEncoderLayer
+def _parts_of(block: Any) -> Block | None:
+    from transformers.activations import QuickGELUActivation
+    from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention, CLIPEncoderLayer
 
     if type(block) is not CLIPEncoderLayer or type(block.self_attn) is not CLIPAttention:
         return None
-    attention = block.self_attn
+    attention, mlp = block.self_attn, block.mlp
     linear = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
     if any(type(part) is not nn.Linear for part in linear):
         return None
+    if type(mlp) is CLIPMLP:
+        act = mlp.activation_fn
+        act = quick_gelu if type(act) is QuickGELUActivation else act
+        mlp = mlp_of(mlp, mlp.fc1, act, mlp.fc2)
     query, key, value, out = ((part.weight, part.bias) for part in linear)
-    return PooledBlock(
-        attention.num_heads, block.layer_norm1, query, key, value, out, block.layer_norm2, block.mlp
-    )
+    norm1, norm2 = norm_of(block.layer_norm1), norm_of(block.layer_norm2)
+    return Block(attention.num_heads, norm1, query, key, value, out, norm2, mlp)
 
 
 def _run_pooled(blocks: Sequence[nn.Module], z: Tensor, mask: Tensor | None, index: Tensor) -> Tensor:
@@ -143,9 +148,7 @@ def _run_pooled(blocks: Sequence[nn.Module], z: Tensor, mask: Tensor | None, ind
 
     mask  additive, for a causal encoder; None where every position sees all
     """
-    return run_pooled(
-        blocks, lambda block, x: block(x, mask), z, index, _pooled_block, causal=mask is not None
-    )
+    return run_pooled(blocks, lambda block, x: block(x, mask), z, index, _parts_of, causal=mask is not None)
 
 
 def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, repeat, repeat_inputs
 from m2ib.errors import AdapterError
 from m2ib.execution.context import hook, this_thread
+from m2ib.execution.products import linear_of, use_steady_weights
 from m2ib.promises import kept_promises, promise
 
 _WITHOUT_GRADIENT = "torch.ao.nn.quantized"
@@ -136,6 +138,9 @@ def record(encoder: Encoder, inputs: Inputs, layer: int) -> Recording:
 
     wanted = [-1] if layer == -1 else range(layer + 1)
     with torch.no_grad(), kept_promises():
+        for part in {part for block in encoder.blocks for part in block.module.modules()}:
+            if type(part) is nn.Linear and "forward" not in part.__dict__:
+                _replace_forward(part, partial(linear_of, part))
         for index in wanted:
             replace_value(encoder.layer(index), keep(index))
         embedding = encoder.embed(inputs)  # (N, D)
@@ -170,6 +175,7 @@ class Tail:
         self._promises = kept_promises()
         self._promises.__enter__()
         try:
+            use_steady_weights()
             if self._fast is None:
                 self._patch()
             return self

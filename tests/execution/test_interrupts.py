@@ -22,7 +22,7 @@ import m2ib
 import m2ib_adapters
 from m2ib import notices
 from m2ib.evaluation.weights import learning, preserved, redraw
-from m2ib.execution import context
+from m2ib.execution import context, products
 from m2ib.promises import leaves_nothing
 from tiny_clip import END, START
 from toy import EXAMPLES, prepare_image, toy_model
@@ -92,6 +92,7 @@ def world(module: nn.Module) -> dict[str, Any]:
         "filters": list(warnings.filters),
         "kept warnings": notices._kept.get(),
         "guarded": set(context._guarded),
+        "weights laid out": products._layouts.kept is not None,
     }
     for name, part in module.named_modules():
         tables = [value for key, value in vars(part).items() if "hooks" in key and hasattr(value, "keys")]

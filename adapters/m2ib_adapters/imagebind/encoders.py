@@ -11,14 +11,15 @@ from m2ib.contract import encoder as contract
 from m2ib.contract.degradation import Fading
 from m2ib.contract.encoder import Encoder, Layer, read_first
 from m2ib.contract.inputs import Inputs, Item
-from m2ib_adapters.imagebind.blocks import Attention, Block
+from m2ib_adapters.imagebind.blocks import Attention, Block, Mlp
 from m2ib_adapters.imagebind.network import CLIP_DIMENSIONS, ImageBind
 from m2ib_adapters.imagebind.preparations import InputPreparation, Preparations
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.tokens import Coder
+from m2ib_adapters.towers import blocks as parts
 from m2ib_adapters.towers.attention import first_position
 from m2ib_adapters.towers.layers import block_layers
-from m2ib_adapters.towers.pooled import PooledBlock, run_pooled
+from m2ib_adapters.towers.pooled import run_pooled
 from m2ib_adapters.towers.text import TextTower, text_encoder
 
 
@@ -129,14 +130,16 @@ def _run_pooled(module: ImageBind, name: str, z: Tensor, layer: int, index: Tens
     """The blocks after ``layer``, the last one for one position alone: (M, T, C), (M,) -> (M, C)."""
     blocks = module.blocks(name)[layer + 1 :]
     mask = module.mask(name, z.shape[1])
-    return run_pooled(
-        blocks, lambda block, x: block(x, mask), z, index, _pooled_block, causal=mask is not None
-    )
+    return run_pooled(blocks, lambda block, x: block(x, mask), z, index, _parts_of, causal=mask is not None)
 
 
-def _pooled_block(block: nn.Module) -> PooledBlock | None:
+def _parts_of(block: nn.Module) -> parts.Block | None:
     if type(block) is not Block or type(block.attn) is not Attention:
         return None
     if type(block.attn.out_proj) is not nn.Linear:
         return None
-    return PooledBlock.of_packed(block.attn, norm1=block.norm_1, norm2=block.norm_2, mlp=block.mlp)
+    mlp: Any = block.mlp
+    if type(mlp) is Mlp:
+        mlp = parts.mlp_of(mlp, mlp.fc1, mlp.act, mlp.fc2)
+    norms = {"norm1": parts.norm_of(block.norm_1), "norm2": parts.norm_of(block.norm_2)}
+    return parts.Block.of_packed(block.attn, **norms, mlp=mlp)

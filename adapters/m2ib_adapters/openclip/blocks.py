@@ -9,8 +9,8 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from m2ib.contract.encoder import Layer, read_sequence_first, write_sequence_first
 from m2ib_adapters.towers import pooled
+from m2ib_adapters.towers.blocks import Block, mlp_of, norm_of, quick_gelu
 from m2ib_adapters.towers.layers import block_layers
-from m2ib_adapters.towers.pooled import PooledBlock
 
 
 def transformer_layers(transformer: Any, prefix: str) -> tuple[Layer, ...]:
@@ -47,12 +47,11 @@ def run_pooled(transformer: Any, z: Tensor, layer: int, mask: Tensor | None, ind
         return block(x.transpose(0, 1), attn_mask=mask).transpose(0, 1)
 
     blocks = transformer.resblocks[layer + 1 :]
-    return pooled.run_pooled(blocks, run, z, index, _pooled_block, causal=mask is not None)
+    return pooled.run_pooled(blocks, run, z, index, _parts_of, causal=mask is not None)
 
 
-def _pooled_block(block: Any) -> PooledBlock | None:
-    """A plain block for one query."""
-    from open_clip.transformer import LayerScale, ResidualAttentionBlock
+def _parts_of(block: Any) -> Block | None:
+    from open_clip.transformer import LayerNorm, LayerScale, QuickGELU, ResidualAttentionBlock
 
     if type(block) is not ResidualAttentionBlock or type(block.attn) is not nn.MultiheadAttention:
         return None
@@ -68,11 +67,15 @@ def _pooled_block(block: Any) -> PooledBlock | None:
     )
     if not plain:
         return None
-    return PooledBlock.of_packed(
+    mlp: Any = block.mlp
+    if type(mlp) is nn.Sequential and list(dict(mlp.named_children())) == ["c_fc", "gelu", "c_proj"]:
+        act: Any = quick_gelu if type(mlp.gelu) is QuickGELU else mlp.gelu
+        mlp = mlp_of(mlp, mlp.c_fc, act, mlp.c_proj)
+    return Block.of_packed(
         attention,
-        norm1=block.ln_1,
-        norm2=block.ln_2,
-        mlp=block.mlp,
-        after_attention=block.ls_1,
-        after_mlp=block.ls_2,
+        norm1=norm_of(block.ln_1, LayerNorm),
+        norm2=norm_of(block.ln_2, LayerNorm),
+        mlp=mlp,
+        scale1=getattr(block.ls_1, "gamma", None),
+        scale2=getattr(block.ls_2, "gamma", None),
     )

@@ -8,12 +8,19 @@ With lambda = sigmoid(alpha), a the activation and eps ~ N(0, I)::
 
 KL is in nats. ``1 - lambda`` is ``sigmoid(-alpha)`` and its logarithm ``logsigmoid(-alpha)``: finite
 however far alpha runs.
+
+With dlambda/dalpha = lambda (1 - lambda) the derivatives are::
+
+    dz/dalpha    = lambda (1 - lambda) * (a - sigma * eps)
+    dKL_j/dalpha = lambda (1 - lambda) * (lambda a^2 - sigma^2 (1 - lambda) + 1 / (1 - lambda))
+                 = lambda (1 - lambda) * (lambda a^2 - sigma^2 (1 - lambda)) + lambda
+
+so that only the way from z to the embedding needs autograd.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -24,7 +31,21 @@ ALPHA_START = 5.0
 
 def mix(activation: Tensor, alpha: Tensor, noise: Tensor, variance: float) -> Tensor:
     """z of Eq. 5: all three tensors broadcast against each other; variance is sigma^2."""
-    return torch.sigmoid(alpha) * activation + math.sqrt(variance) * torch.sigmoid(-alpha) * noise
+    return torch.addcmul(
+        torch.sigmoid(alpha) * activation, math.sqrt(variance) * torch.sigmoid(-alpha), noise
+    )
+
+
+def mix_gradient(
+    gradient: Tensor, activation: Tensor, alpha: Tensor, noise: Tensor, variance: float
+) -> Tensor:
+    """dL/dalpha through z, of dL/dz ``gradient`` (N, S, *shape): the sum over the samples, (N, *shape).
+
+    activation (N, *shape), alpha (N, *shape) or with one channel, noise (N, S, *shape) or one for all N
+    """
+    slope = torch.sigmoid(alpha) * torch.sigmoid(-alpha)
+    moved = activation * gradient.sum(1) - math.sqrt(variance) * (gradient * noise).sum(1)
+    return slope * moved
 
 
 def kl_divergence(activation: Tensor, alpha: Tensor, variance: float) -> Tensor:
@@ -35,29 +56,7 @@ def kl_divergence(activation: Tensor, alpha: Tensor, variance: float) -> Tensor:
     return 0.5 * (spread + mean.square() - 1 - log_spread)
 
 
-def draw_noise(
-    generators: Sequence[torch.Generator],
-    samples: int,
-    shape: Sequence[int],
-    reads: Sequence[int | None],
-    dtype: torch.dtype,
-    *,
-    antithetic: bool = False,
-) -> Tensor:
-    """Standard-normal noise (N, samples, *shape), each item from its own CPU generator.
-
-    The noise contract: one draw of (samples, *a.shape[1:]) per step. An item that reads only its first
-    ``reads[i]`` positions draws for those alone, so that padding changes nothing; the rest is zero.
-
-    antithetic  one draw of (half the samples, rounded up, *a.shape[1:]): eps_1, -eps_1, eps_2, -eps_2, ...;
-                with an odd number of samples the last draw stands alone
-    """
-    draws = (samples + 1) // 2 if antithetic else samples
-    noise = torch.zeros(len(generators), samples, *shape, dtype=dtype, device="cpu")  # (N, S, *shape)
-    for row, generator, read in zip(noise, generators, reads, strict=True):
-        drawn = shape if read is None else (read, *shape[1:])
-        eps = torch.randn(draws, *drawn, generator=generator, dtype=dtype, device="cpu")  # (draws, *drawn)
-        if antithetic:
-            eps = torch.stack([eps, -eps], 1).flatten(0, 1)[:samples]  # (S, *drawn)
-        row[:, : drawn[0]] = eps
-    return noise
+def kl_gradient(activation: Tensor, alpha: Tensor, variance: float) -> Tensor:
+    """dKL_j/dalpha, elementwise."""
+    share, rest = torch.sigmoid(alpha), torch.sigmoid(-alpha)
+    return share * rest * (share * activation.square() - variance * rest) + share
