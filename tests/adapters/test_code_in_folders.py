@@ -211,6 +211,9 @@ NEVER_OF = {
 }  # whose load, loads and run are never called
 KNOWN = {
     ("m2ib/contract/model.py", "torch.load"),  # of bytes that the same class has just written
+    ("m2ib/corpus/processes.py", "subprocess.Popen"),  # this Python, with a module of ours
+    ("m2ib/corpus/worker.py", "pickle.loads"),  # of what the process that began it has written for it
+    ("m2ib/corpus/ray_data.py", "cloudpickle.loads"),  # likewise, by way of Ray
     ("adapters/m2ib_adapters/memory.py", "Embedding.from_pretrained"),  # torch's, of a tensor
     (
         "adapters/m2ib_adapters/transformers_models.py",
