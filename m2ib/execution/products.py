@@ -79,7 +79,7 @@ class _Product(torch.autograd.Function):
 
 def product_of(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """:func:`product` outside of any graph."""
-    if not _by_onednn(x):
+    if not _by_onednn(x, weight):
         return linear(x, weight, bias)
     rows = x.numel() // x.shape[-1]
     return _multiplied(x, _laid_out(weight, "forward", lambda each: _reordered(each, rows)), bias)
@@ -99,7 +99,7 @@ def gradient_of(gradient: Tensor, weight: Tensor) -> Tensor:
     To turn a weight round takes longer than all the products of a fit gain by it. But weights lie where a file's header
     happens to end, and from a place between two vectors they are read slowly.
     """
-    if not _by_onednn(gradient):
+    if not _by_onednn(gradient, weight):
         return gradient @ weight.detach()
     return _multiplied(gradient, _laid_out(weight, "backward", _aligned).t(), None)
 
@@ -118,8 +118,9 @@ def _multiplied(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return made
 
 
-def _by_onednn(x: Tensor) -> bool:
-    return x.device.type == "cpu" and _works(x.dtype)
+def _by_onednn(x: Tensor, weight: Tensor) -> bool:
+    """Not of weights of another class than torch's own, whose entries may be anything."""
+    return x.device.type == "cpu" and type(weight) in (Tensor, nn.Parameter) and _works(x.dtype)
 
 
 @cache
