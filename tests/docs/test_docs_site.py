@@ -60,9 +60,9 @@ def test_nothing_comes_from_elsewhere(site: Path) -> None:
 def test_the_reference_has_every_public_name(module: str, site: Path) -> None:
     name = module.rpartition(".")[2]
     text = (site / "reference" / f"{name}.html").read_text(encoding="utf-8")
-    missing = [
-        each for each in importlib.import_module(module).__all__ if f'id="{module}.{each}"' not in text
-    ]
+    home = importlib.import_module(module)
+    rooms = {each for each in home.__all__ if f"{module}.{each}" in MODULES}  # each has a page of its own
+    missing = [each for each in home.__all__ if f'id="{module}.{each}"' not in text and each not in rooms]
     assert missing == []
     assert "doc-symbol-module" not in text, "a module stands where a function of the same name should"
 

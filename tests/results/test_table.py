@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -319,8 +320,9 @@ def test_what_comes_from_a_row_is_text(model: m2ib.Model, tmp_path: Path) -> Non
 def test_a_contrast_is_in_two_hues(model: m2ib.Model, tmp_path: Path) -> None:
     drawn = next(each["image"] for each in pairs(tmp_path) if each["id"] == "array")
     explanation = m2ib.explain(model, image=drawn, text=m2ib.contrast("a cat", "a clock"), **FAST)
-    image = explanation["image"]
-    assert image.against is not None
+    grid, against = np.ones((8, 8), np.float32), np.ones((8, 8), np.float32)
+    grid[1, 2], against[5, 6] = 3, 3
+    image = replace(explanation["image"], grid=grid, against=against)
     shown = image.renderer.overlay(image, (112, 112)).astype(int)  # type: ignore[attr-defined]
     lead = image.grid - image.against
     rows_, columns = np.unravel_index([lead.argmax(), lead.argmin()], lead.shape)
