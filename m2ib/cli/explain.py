@@ -39,19 +39,21 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         say(as_yaml(config), end="")
         return
 
-    from m2ib.cli.comparison import check_methods, explain_each
+    from m2ib.api import explain
+    from m2ib.cli.comparison import check_methods
     from m2ib.folders import check_folder
     from m2ib.results.storage import ARRAYS, KIND, MANIFEST
 
     check_title(config.title)
     pair = read_inputs(config)
-    methods = check_methods(config, [modality for modality, _ in pair])
+    calls = check_methods(config, [modality for modality, _ in pair])
     folder = path_of("out", config.out)
     names = ("index.html", "figure.png", MANIFEST, ARRAYS)
     check_folder(folder, KIND, force=config.force, names=names)
     if config.boxes is not None:
         _check_boxes(config.boxes, pair)  # what is wrong with them shows before the model is loaded
-    explanations = explain_each(config.load(), pair, config, methods)
+    model = config.load()
+    explanations = [explain(model, *pair, **options) for options in calls.values()]
     if config.boxes is not None:
         explanations = [explanation.with_boxes(config.boxes) for explanation in explanations]
     page = write_report(explanations, folder, config.title, force=config.force)

@@ -90,19 +90,14 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config is None:
         return
 
-    from m2ib.corpus.run import calls_of
+    from m2ib.cli.comparison import check_methods, options_of
     from m2ib.corpus.run import run as run_pairs
     from m2ib.corpus.shards import KIND, Part
     from m2ib.folders import check_folder
 
-    settings = {name: getattr(config, name) for name in SETTING_HELP}
-    options: dict[str, Any] = {
-        name: getattr(config, name) for name in ("method", "seed", "reference", "truncate")
-    }
-    options = {**settings, **options, "settings": config.settings}
-    calls_of(options)  # what is wrong shows before the model is loaded
     Part.of(config.shard)
     pairs = pairs_of(config.data, "run")
+    check_methods(config, pairs.modalities)  # what is wrong shows before the model is loaded
     folder = path_of("out", config.out)
     check_folder(folder, KIND, force=config.force, resume=True)
     model = config.load()
@@ -121,7 +116,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
             retry_errors=config.retry_errors,
             keep_inputs=config.keep_inputs,
             force=config.force,
-            **options,
+            **options_of(config),
         )
     finally:
         signal.signal(signal.SIGTERM, before)

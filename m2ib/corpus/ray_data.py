@@ -11,7 +11,7 @@ import socket
 import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -66,7 +66,8 @@ class RayData:
                 except BaseException as error:
                     fault.append(error)
                 finally:
-                    queue.put(None)
+                    with suppress(Exception):  # where nobody listens any more
+                        queue.put(None)
 
             feeding = threading.Thread(target=feed, daemon=True)
             feeding.start()

@@ -83,13 +83,10 @@ def rows_of(given: Any, who: str) -> PairRows:
     if isinstance(given, DataLoader):
         return PairRows("DataLoader", None, _plain(loaded_pairs(given)))
     if is_dataset(given):
-        columns = named_columns(list(getattr(given, "column_names", None) or next(iter(given), {})), who)
-        names = [each.name for each in columns]
-        given = from_datasets(
-            given,
-            dict(zip(names, names, strict=True)),
-            id_column="id" if "id" in given.column_names else None,
-        )
+        there = list(getattr(given, "column_names", None) or next(iter(given), {}))
+        names = [each.name for each in named_columns(there, who)]
+        own = "id" if "id" in there else None
+        given = from_datasets(given, dict(zip(names, names, strict=True)), id_column=own)
     if isinstance(given, Pairs):
         return PairRows(given.name, given.total(), _of_pairs(given))
     if (table := _records(given)) is not None:

@@ -20,21 +20,21 @@ from m2ib.corpus.engine import Failed, chunks_of, stream
 from m2ib.corpus.explain import Errors, ExplainPairs, check_errors
 from m2ib.corpus.rows import PairRow, rows_of
 from m2ib.corpus.shards import Part, Shards, Written, hash_of, open_shards
-from m2ib.errors import SettingError, did_you_mean
+from m2ib.errors import SettingError
 from m2ib.notices import ignored_warnings
 from m2ib.paths import local_path, printable
 from m2ib.pipeline import provenance_of
 from m2ib.progress import Bar, progress
-from m2ib.registry.discovery import Registered, check_model, default_registry
-from m2ib.registry.specs import MethodSpec
+from m2ib.registry.calls import calls_of
+from m2ib.registry.discovery import check_model
+from m2ib.results.query import require_arrow
 from m2ib.results.resume import model_facts, plain, version_facts
 from m2ib.results.rows import Row, explained, name_of
-from m2ib.results.table import ResultTable, require_arrow
+from m2ib.results.table import ResultTable
 from m2ib.results.table import open as open_results
 
 BATCH, BATCH_ON_DEVICE = 16, 64  # pairs of a chunk
 _PREPARING = ("numpy", "pillow", "scipy")  # besides what adapters use and tell themselves
-_SHARED = ("seed", "truncate", "fast")  # options that every method takes
 
 
 @shows_options
@@ -83,7 +83,7 @@ def run(
     check_errors(errors)
     part = Part.of(shard)
     backend = backend_for(workers, ray, model)
-    calls = calls_of(options)
+    calls = calls_of({"method": METHOD, **options})
     work = ExplainPairs(model, list(calls.values()))
     _ = work.plans  # what is wrong with them shows now
     found = rows_of(pairs, "run")
@@ -104,7 +104,8 @@ def run(
                         shards.add(made)
                         raise fault.raised(row.name)
                     if isinstance(written, Failed):  # of a worker that died
-                        written = Written(row.ids, [failed_row(row, name, written) for name in calls])
+                        lost = {**_named(row), **_failure(row, written)}
+                        written = Written(row.ids, [{**lost, "method": name} for name in calls])
                     made.append(written)
                 shards.add(made)
                 for each in made:
@@ -151,42 +152,6 @@ def key_of(row: PairRow) -> int:
     return hash_of(json.dumps(told)) >> 1 or 1
 
 
-def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """By method, the options that are its own.
-
-    Raises :class:`SettingError` for an unknown method, and for a setting that none of them has.
-    """
-    methods = default_registry().methods
-    given = dict(options)
-    named = given.pop("method", None) or METHOD
-    names = [each.strip() for each in named.split(",")] if isinstance(named, str) else [*named]
-    found: dict[str, Registered[MethodSpec]] = {
-        methods.called(each): each for each in map(methods.find, names)
-    }
-    if not found:
-        raise SettingError("run: give at least one method, as in method='m2ib' or method='m2ib,gradcam'")
-    settings = given.pop("settings", None) or {}
-    reference = given.pop("reference", None)
-    shared = {name: given.pop(name) for name in _SHARED if name in given}
-    settings = {**{name: value for name, value in given.items() if value is not None}, **settings}
-    known = {name for info in found.values() for name in info.spec.setting_names}
-    for name in settings:
-        if name not in known:
-            raise SettingError(
-                f"settings: {name!r} is none of {', '.join(found)}{did_you_mean(name, known)} There is "
-                f"{', '.join(sorted(known)) or 'none'}"
-            )
-    return {
-        name: {
-            **shared,
-            "method": info.qualified_name,
-            "settings": {each: value for each, value in settings.items() if each in info.spec.setting_names},
-            "reference": reference if "standardize" in info.spec.setting_names else None,
-        }
-        for name, info in found.items()
-    }
-
-
 def asked_of(model: Model, calls: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Everything that changes a result."""
 
@@ -231,12 +196,13 @@ class WriteRows:
         return [self._written(row, each) for row, each in zip(rows, found, strict=True)]
 
     def _written(self, row: PairRow, found: Sequence[Any]) -> Written:
+        named = _named(row)
         made: list[Row] = []
         arrays: dict[str, np.ndarray] = {}
         views = []
         for name, (explanation, seconds) in zip(self.names, found, strict=True):
             if isinstance(explanation, Failed):
-                made.append({**failed_row(row, name, explanation), "seconds": seconds})
+                made.append({**named, **_failure(row, explanation), "method": name, "seconds": seconds})
                 continue
             assert row.inputs is not None
             raws = row.inputs[0][1], row.inputs[1][1]
@@ -249,22 +215,17 @@ class WriteRows:
                 "seconds": seconds,
                 "arrays": "yes" if beside else None,
             }
-            made.append({**own, **_named(row, name), **about})
+            made.append({**own, **named, "method": name, **about})
         return Written(row.ids, made, arrays, views)
 
 
-def _named(row: PairRow, method: str) -> Row:
-    return {"id": row.id, "number": row.number, "key": key_of(row), "method": method}
+def _named(row: PairRow) -> Row:
+    return {"id": row.id, "number": row.number, "key": key_of(row)}
 
 
-def failed_row(row: PairRow, method: str, failed: Failed) -> Row:
-    """Of a pair that could not be explained."""
-    made: Row = {
-        **_named(row, method),
-        "error": printable(failed.message),
-        "error_kind": failed.kind,
-        "seconds": None,
-    }
+def _failure(row: PairRow, failed: Failed) -> Row:
+    """The columns of a pair that could not be explained."""
+    made: Row = {"error": printable(failed.message), "error_kind": failed.kind, "seconds": None}
     for n, (modality, raw) in enumerate(row.inputs or (), 1):
         made[f"modality_{n}"], made[f"input_{n}"] = modality, name_of(raw)
     return made

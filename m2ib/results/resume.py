@@ -26,7 +26,7 @@ from m2ib.contract.model import Model
 from m2ib.paths import LONGEST_PATH, local_path
 
 WEIGHTS = "weights"
-_NAMES = ("adapter", "distribution")  # whatever folders are called so
+_NO_FILES = ("name", "dtype")  # of a recipe, whatever folders are called so
 _SMALL = 2**25  # bytes of what is no weights
 _digests: WeakKeyDictionary[nn.Module, tuple[int, str]] = WeakKeyDictionary()  # with the state of the weights
 
@@ -34,8 +34,8 @@ _digests: WeakKeyDictionary[nn.Module, tuple[int, str]] = WeakKeyDictionary()  #
 def model_facts(model: Model) -> dict[str, Any]:
     """Where the model came from, its weights and the small files beside them, and on what kind of device and in which dtype it runs; JSON-able."""
     place = {"device": model.device.type, "dtype": str(model.dtype).removeprefix("torch.")}
-    given = [value for name, value in model.origin.items() if name not in _NAMES and isinstance(value, str)]
-    files = [_files_digest(Path(value)) for value in given]
+    given = {name: value for name, value in (model.recipe or {}).items() if name not in _NO_FILES}
+    files = [_files_digest(Path(value)) for value in given.values() if isinstance(value, str)]
     whole = hashlib.sha256(json.dumps([weights_digest(model.module), *files]).encode()).hexdigest()
     return {**model.origin, **place, WEIGHTS: whole}
 

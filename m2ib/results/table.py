@@ -20,8 +20,7 @@ from m2ib.folders import sound
 from m2ib.page.cards import Card, write_cards
 from m2ib.paths import local_path
 from m2ib.results.explanation import Explanation
-from m2ib.results.query import SHARD, ask, asking, batches
-from m2ib.results.query import require_arrow as require_arrow
+from m2ib.results.query import SHARD, ask, asking, batches, require_arrow
 from m2ib.results.restoring import Restoring
 from m2ib.results.rows import MANIFEST, Row, RowSide, schema
 from m2ib.results.summary import Summary

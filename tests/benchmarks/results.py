@@ -31,7 +31,7 @@ _ASKED = """
 import json, resource, sys, time
 began = time.perf_counter()
 import m2ib.results
-from m2ib.results.table import require_arrow
+from m2ib.results.query import require_arrow
 require_arrow("results")
 imported = time.perf_counter()
 table = m2ib.results.open(sys.argv[1])

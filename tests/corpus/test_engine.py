@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
+import threading
+import time
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -79,6 +82,17 @@ def test_what_reads_the_rows_may_fail() -> None:
         assert [*next(chunks), *next(chunks)] == [(n, 2 * n) for n in range(6)]
         with pytest.raises(InputError, match="the disk is gone"):
             next(chunks)
+
+
+def test_rows_that_nobody_waits_for_any_more() -> None:
+    """Of rows without an end: what feeds Ray stops, and says nothing."""
+    chunks = stream(chunks_of(itertools.count(), 3), doubled, backend("ray"))
+    assert next(chunks) == [(0, 0), (1, 2), (2, 4)]
+    chunks.close()
+    until = time.monotonic() + 30
+    while any("feed" in each.name for each in threading.enumerate()) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not any("feed" in each.name for each in threading.enumerate())
 
 
 class Fragile:

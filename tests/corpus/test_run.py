@@ -263,3 +263,38 @@ def test_a_relative_path_is_found_from_elsewhere(tmp_path: Path, monkeypatch: py
     found = m2ib.results.open(tmp_path / "r")
     assert found.row("0")["input_1"] == str(tmp_path / "a.png")
     assert found.explanation("0", model=photo)["image"].view.pixels.shape == (40, 40, 3)
+
+
+def test_a_data_set_that_does_not_tell_its_columns(tmp_path: Path) -> None:
+    from datasets import IterableDataset
+
+    rows = [
+        {"id": "a", "text_1": "a dog", "text_2": "rain"},
+        {"id": "b", "text_1": "a cat", "text_2": "snow"},
+    ]
+    streamed = IterableDataset.from_generator(lambda: iter(rows))
+    assert streamed.column_names is None
+    m2ib.run(m2ib.load_model("photo", device="cpu", size=64), streamed, tmp_path / "r", **FEW)
+    assert [(row["id"], row["input_2"]) for row in table(tmp_path / "r")] == [("a", "rain"), ("b", "snow")]
+
+
+def test_a_setting_that_is_given_twice(tmp_path: Path) -> None:
+    with pytest.raises(
+        m2ib.SettingError, match=r"^settings: 'steps' is given twice, by itself and in settings$"
+    ):
+        m2ib.run(model(), pairs(1), tmp_path / "r", **FEW, settings={"steps": 3})
+    assert not (tmp_path / "r").exists()
+
+
+def test_folders_that_are_called_as_parts_of_a_model_are_none_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from m2ib.results.resume import model_facts
+
+    tiny = m2ib.load_model("imagebind-tiny", device="cpu")
+    before = model_facts(tiny)
+    for name in ("m2ib", "imagebind-tiny", "packaged", "float32"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(name)
+    monkeypatch.chdir(tmp_path)
+    assert model_facts(tiny) == before

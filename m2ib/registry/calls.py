@@ -1,0 +1,48 @@
+"""One pair by several methods: which they are, and of what was given each one's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from m2ib.errors import SettingError, did_you_mean
+from m2ib.registry.discovery import default_registry
+
+_SHARED = ("seed", "truncate", "fast")  # options that every method takes
+
+
+def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """By method, what :func:`m2ib.explain` is to be given.
+
+    options  its keywords; ``method`` one name, several with commas between, or a list of them. A setting that is None is not given
+
+    Raises :class:`SettingError` for an unknown method or none, for a setting that none of them has, and for one that is given twice.
+    """
+    methods, given = default_registry().methods, dict(options)
+    named = given.pop("method")
+    names = [each.strip() for each in named.split(",")] if isinstance(named, str) else [*named]
+    found = {methods.called(each): each for each in (methods.find(name) for name in names if name)}
+    if not found:
+        raise SettingError("method: none is given; as in --method m2ib or --method m2ib,gradcam")
+    settings, reference = given.pop("settings", None) or {}, given.pop("reference", None)
+    shared = {name: given.pop(name) for name in _SHARED if name in given}
+    given = {name: value for name, value in given.items() if value is not None}
+    if twice := sorted({*given} & {*settings}):
+        raise SettingError(f"settings: {twice[0]!r} is given twice, by itself and in settings")
+    settings = {**given, **settings}
+    known = {name for info in found.values() for name in info.spec.setting_names}
+    for name in settings:
+        if name not in known:
+            raise SettingError(
+                f"settings: {name!r} is none of {', '.join(found)}{did_you_mean(name, known)} There is "
+                f"{', '.join(sorted(known)) or 'none'}"
+            )
+    return {
+        name: {
+            **shared,
+            "method": info.qualified_name,
+            "settings": {each: value for each, value in settings.items() if each in info.spec.setting_names},
+            "reference": reference if "standardize" in info.spec.setting_names else None,
+        }
+        for name, info in found.items()
+    }
