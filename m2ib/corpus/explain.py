@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple, Unpack, overload
 
 from m2ib.api import Options, plan_for, shows_options
+from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.corpus.backends import backend_for, whole_number
 from m2ib.corpus.engine import Failed, Halving, chunks_of, stream
@@ -63,23 +64,20 @@ class ExplainPairs:
 
     def __call__(self, rows: Sequence[PairRow]) -> list[list[Found]]:
         """For each row what each method found."""
-        ready: list[PreparedInputs | Failed] = []
-        began = time.perf_counter()
-        made: dict[Any, Any] = {}
-        for row in rows:
-            ready.append(self._ready(row, made))
+        began, made = time.perf_counter(), dict[Any, Item]()
+        ready = [self._ready(row, made) for row in rows]
         shared = (time.perf_counter() - began) / max(1, len(rows)) / len(self.plans)
         found: list[list[Found]] = [[] for _ in rows]
-        good = [(number, each) for number, each in enumerate(ready) if not isinstance(each, Failed)]
+        good = [each for each in ready if not isinstance(each, Failed)]
         for explaining in self._explaining:
             began = time.perf_counter()
-            done = iter(explaining([each for _, each in good]) if good else [])
+            done = iter(explaining(good) if good else [])
             seconds = (time.perf_counter() - began) / max(1, len(good)) + shared
             for mine, each in zip(found, ready, strict=True):
                 mine.append(Found(each, shared) if isinstance(each, Failed) else Found(next(done), seconds))
         return found
 
-    def _ready(self, row: PairRow, made: dict[Any, Any]) -> PreparedInputs | Failed:
+    def _ready(self, row: PairRow, made: dict[Any, Item]) -> PreparedInputs | Failed:
         """Both inputs made ready, those that are the same in several rows once."""
         if row.inputs is None:
             assert row.fault is not None

@@ -17,19 +17,20 @@ from m2ib.api import METHOD, Options, shows_options
 from m2ib.contract.model import Model
 from m2ib.corpus.backends import backend_for, whole_number
 from m2ib.corpus.engine import Failed, chunks_of, stream
-from m2ib.corpus.explain import Errors, ExplainPairs, check_errors
+from m2ib.corpus.explain import Errors, ExplainPairs, Found, check_errors
 from m2ib.corpus.rows import PairRow, rows_of
 from m2ib.corpus.shards import Part, Shards, Written, hash_of, open_shards
-from m2ib.errors import SettingError
+from m2ib.errors import M2IBError, SettingError
 from m2ib.notices import ignored_warnings
 from m2ib.paths import local_path, printable
 from m2ib.pipeline import provenance_of
 from m2ib.progress import Bar, progress
 from m2ib.registry.calls import calls_of
 from m2ib.registry.discovery import check_model
+from m2ib.results.explanation import Explanation
 from m2ib.results.query import require_arrow
 from m2ib.results.resume import model_facts, plain, version_facts
-from m2ib.results.rows import Row, explained, name_of
+from m2ib.results.rows import KeptView, Row, explained, name_of
 from m2ib.results.table import ResultTable
 from m2ib.results.table import open as open_results
 
@@ -191,41 +192,45 @@ class WriteRows:
     keep_inputs: bool
 
     def __call__(self, rows: Sequence[PairRow]) -> list[Written]:
+        stored: dict[int, KeptView] = {}
         with ignored_warnings():  # they stand in the rows
             found = self.work(rows)
-        return [self._written(row, each) for row, each in zip(rows, found, strict=True)]
+            return [self._written(row, each, stored) for row, each in zip(rows, found, strict=True)]
 
-    def _written(self, row: PairRow, found: Sequence[Any]) -> Written:
+    def _written(self, row: PairRow, found: Sequence[Found], stored: dict[int, KeptView]) -> Written:
         named = _named(row)
         made: list[Row] = []
         arrays: dict[str, np.ndarray] = {}
-        views = []
+        views: list[KeptView] = []
         for name, (explanation, seconds) in zip(self.names, found, strict=True):
-            if isinstance(explanation, Failed):
-                made.append({**named, **_failure(row, explanation), "method": name, "seconds": seconds})
-                continue
-            assert row.inputs is not None
-            raws = row.inputs[0][1], row.inputs[1][1]
-            own, beside, kept = explained(explanation, raws, self.known, keep=self.keep_inputs)
-            views += kept
+            own, beside, kept = self._columns(row, explanation, stored)
+            about = {"method": name, "seconds": seconds, "arrays": "yes" if beside else None}
+            made.append({**named, **about, **own})
             arrays |= {f"{row.number}.{name}.{column}": array for column, array in beside.items()}
-            about = {
-                "error": None,
-                "error_kind": None,
-                "seconds": seconds,
-                "arrays": "yes" if beside else None,
-            }
-            made.append({**own, **named, "method": name, **about})
+            views += kept
         return Written(row.ids, made, arrays, views)
+
+    def _columns(
+        self, row: PairRow, explanation: Explanation | Failed, stored: dict[int, KeptView]
+    ) -> tuple[Row, dict[str, np.ndarray], list[KeptView]]:
+        """See :func:`m2ib.results.rows.explained`. What a renderer cannot store is a row with an error, as any other."""
+        if isinstance(explanation, Failed):
+            return _failure(row, explanation), {}, []
+        assert row.inputs is not None
+        raws = row.inputs[0][1], row.inputs[1][1]
+        try:
+            return explained(explanation, raws, self.known, stored, keep=self.keep_inputs)
+        except M2IBError as error:
+            return _failure(row, Failed.of(error)), {}, []
 
 
 def _named(row: PairRow) -> Row:
-    return {"id": row.id, "number": row.number, "key": key_of(row)}
+    return {"id": row.id, "number": row.number, "key": key_of(row), "error": None, "error_kind": None}
 
 
 def _failure(row: PairRow, failed: Failed) -> Row:
     """The columns of a pair that could not be explained."""
-    made: Row = {"error": printable(failed.message), "error_kind": failed.kind, "seconds": None}
+    made: Row = {"error": printable(failed.message), "error_kind": failed.kind}
     for n, (modality, raw) in enumerate(row.inputs or (), 1):
         made[f"modality_{n}"], made[f"input_{n}"] = modality, name_of(raw)
     return made

@@ -103,12 +103,18 @@ def view_schema() -> pa.Schema:
 
 
 def explained(
-    explanation: AttributionPair, raws: tuple[Any, Any], known: Mapping[str, Any], *, keep: bool
+    explanation: AttributionPair,
+    raws: tuple[Any, Any],
+    known: Mapping[str, Any],
+    made: dict[int, KeptView],
+    *,
+    keep: bool,
 ) -> tuple[Row, dict[str, np.ndarray], list[KeptView]]:
     """An explanation as (the columns that are its own, maps that lie beside by column, views that are kept).
 
     raws   the two raw inputs
     known  of its provenance, what stands elsewhere
+    made   by identity, what was stored of views before; filled meanwhile
     keep   views of inputs that have a file of their own too
     """
     row: Row = {
@@ -136,7 +142,7 @@ def explained(
         row[f"layer_{n}"] = side.settings.get("layer")
         about = described(side)
         if not has_file(raw, side) or keep:
-            kept = _view_of(side)
+            kept = made[id(side.view)] = made.get(id(side.view)) or _view_of(side)
             if kept.files:
                 views.append(kept)
                 row[f"view_{n}"] = kept.key

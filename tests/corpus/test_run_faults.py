@@ -12,12 +12,14 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 import m2ib
 from m2ib.corpus.shards import Part, open_shards
+from m2ib.renderers import ImageRenderer
 from toy import toy_model
 from toy_pairs import FEW, model, pairs, table
 
@@ -220,6 +222,31 @@ def test_every_tenth_input_is_bad(tmp_path: Path, whole: list[dict[str, Any]]) -
     assert [row["number"] for row in rows if row["error"] is not None] == [0, 10, 20, 30]
     good = [(row, other) for row, other in zip(rows, whole, strict=True) if row["error"] is None]
     assert all(row == other for row, other in good if row["number"] % 10 != 1)  # whose chunk is as it was
+
+
+class Picky(ImageRenderer):
+    """Stores no picture that is all black; counts those that it stores."""
+
+    stored: ClassVar[list[int]] = []
+
+    def store(self, view: Any, folder: Path, stem: str) -> Any:
+        if not view.pixels.any():
+            raise ValueError("it is black")
+        self.stored.append(1)
+        return super().store(view, folder, stem)
+
+
+def test_a_renderer_that_fails_over_one_picture(tmp_path: Path) -> None:
+    """Of two methods what is shown is stored once."""
+    given = pairs(4)
+    given[1] = {**given[1], "image": np.zeros((8, 8, 3))}
+    picky = toy_model(image=lambda encoder: replace(encoder, renderer=Picky()))
+    found = m2ib.run(picky, given, tmp_path / "r", method="m2ib,gradcam", **FEW)
+    rows = table(tmp_path / "r")
+    assert [row["id"] for row in rows if row["error"] is not None] == ["p1", "p1"]
+    assert rows[2]["error"] == "renderer 'image' failed: ValueError: it is black"
+    assert len(Picky.stored) == 3
+    assert found.explanation("p0", "gradcam")["image"].view.pixels.shape == (8, 8, 3)
 
 
 def test_a_clock_that_goes_back(
