@@ -15,6 +15,7 @@ def run() -> int:
     )  # else it is ignored, as in the background
     if ours:
         signal.signal(signal.SIGINT, _interrupt)
+        sys.unraisablehook = _dropped
     try:
         _give_stdout_to_results()
         from m2ib.cli import main
@@ -32,6 +33,13 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     _interrupted = True
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     raise KeyboardInterrupt
+
+
+def _dropped(unraisable: "sys.UnraisableHookArgs") -> None:
+    """An interrupt in a finaliser or a callback of a weak reference, where Python drops what is raised, ends the process at once."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)  # its default by now
+    sys.__unraisablehook__(unraisable)
 
 
 def _give_stdout_to_results() -> None:

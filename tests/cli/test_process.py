@@ -188,18 +188,27 @@ def _stdout_is_aside(process: int) -> bool:
 @pytest.mark.parametrize("times", [1, 2])
 def test_an_interrupt_at_any_moment_is_one_line_at_most(tmp_path: Path, seconds: float, times: int) -> None:
     words = ["explain", "--text", "a cat", "--text", "a bird", "--model", "imagebind-tiny", "steps=100000"]
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [*M2IB, *words, "--out", str(tmp_path / "out")],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    while not _stdout_is_aside(process.pid):
-        time.sleep(0.01)  # Python itself has started, and has put standard output aside
-    time.sleep(seconds)
-    for _ in range(times):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.01)
-    out, err = process.communicate(timeout=60)
+    ) as process:
+        try:
+            while not _stdout_is_aside(process.pid):
+                time.sleep(0.01)  # Python itself has started, and has put standard output aside
+            time.sleep(seconds)
+            for _ in range(times):
+                process.send_signal(signal.SIGINT)
+                time.sleep(0.01)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode in (130, -signal.SIGINT)  # a shell gives 130 for either
     assert (out, err) in (("", ""), ("", "m2ib: error: interrupted\n"))
+
+
+def test_an_interrupt_that_python_drops_is_not_lost() -> None:
+    code = "type('Dying', (), {'__del__': lambda self: __import__('signal').raise_signal(2)})(), __import__('time').sleep(60)"
+    done = failing(code)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
