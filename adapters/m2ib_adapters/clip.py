@@ -25,7 +25,7 @@ from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, resized, unwrapped, weights_of
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
-from m2ib_adapters.towers.blocks import Block, mlp_of, norm_of, quick_gelu
+from m2ib_adapters.towers.blocks import Block, Called, Part, mlp_of, norm_of, quick_gelu
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
@@ -134,13 +134,14 @@ def _parts_of(block: Any) -> Block | None:
     linear = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
     if any(type(part) is not nn.Linear for part in linear):
         return None
+    parts: Part = Called(mlp)
     if type(mlp) is CLIPMLP:
         act = mlp.activation_fn
         act = quick_gelu if type(act) is QuickGELUActivation else act
-        mlp = mlp_of(mlp, mlp.fc1, act, mlp.fc2)
+        parts = mlp_of(mlp, mlp.fc1, act, mlp.fc2)
     query, key, value, out = ((part.weight, part.bias) for part in linear)
     norm1, norm2 = norm_of(block.layer_norm1), norm_of(block.layer_norm2)
-    return Block(attention.num_heads, norm1, query, key, value, out, norm2, mlp)
+    return Block(attention.num_heads, norm1, query, key, value, out, norm2, parts)
 
 
 def _run_pooled(blocks: Sequence[nn.Module], z: Tensor, mask: Tensor | None, index: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ computed, what comes before is not, and no adapter has to rewrite its model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from m2ib.contract.encoder import Encoder, Layer
-from m2ib.contract.inputs import Inputs, repeat, repeat_inputs
+from m2ib.contract.inputs import Inputs, each_tensor, repeat, repeat_inputs
 from m2ib.errors import AdapterError
 from m2ib.execution.context import hook, this_thread
 from m2ib.execution.products import linear_of, use_steady_weights
@@ -94,6 +94,18 @@ class Recording:
     def activation(self) -> Tensor:
         """The activation at layer l: (N, positions..., channels) or channels at the layer's axis."""
         return self.encoder.layer(self.layer).read(self.outputs[self.layer])
+
+    def of(self, rows: Sequence[int]) -> Recording:
+        """These of the inputs, in this order; one may be there several times."""
+        if list(rows) == list(range(len(self.embedding))):
+            return self
+        index = torch.tensor(rows, device=self.embedding.device)
+        outputs = {}
+        for number, output in self.outputs.items():
+            layer = self.encoder.layer(number)
+            outputs[number] = layer.write(output, layer.read(output)[index])
+        inputs = each_tensor(self.inputs, lambda tensor: tensor[index.to(tensor.device)])
+        return Recording(self.encoder, inputs, self.layer, self.embedding[index], outputs)
 
 
 def cut_graph(encoder: Encoder, layer: int) -> AdapterError:
@@ -191,6 +203,17 @@ class Tail:
             return self._fast(activation, self._recording.layer, self._inputs)
         self._replacement = activation
         return self._encoder.embed(self._inputs)
+
+    def blind(self, activation: Tensor) -> Tensor | None:
+        """As a call, of a tail that looks at no number of the inputs: it gives this for any of them. None of any other."""
+        if self._fast is None:
+            return None
+        shapes = each_tensor(self._inputs, lambda tensor: tensor.to("meta"))
+        try:
+            embedding = self._fast(activation, self._recording.layer, shapes)
+        except Exception:  # whatever an adapter's tail raises for want of numbers
+            return None
+        return None if embedding.is_meta else embedding
 
     def _patch(self) -> None:
         """Skip the blocks up to the layer, and let them give what was recorded, or what is put in its place.

@@ -10,27 +10,27 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from m2ib.execution.half_precision import has_instructions
 from m2ib.promises import promise
 
 _VECTOR = 64  # bytes
+T = TypeVar("T")
 
 
-class _Layouts(threading.local):
-    """Of each thread: weights as they are laid out for a way, each beside itself; None where none are kept."""
+class _Steady(threading.local):
+    """Of each thread: what was made of weights while they are steady, by what it is; None while they are not."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[Any, ...], tuple[Tensor, Tensor]] | None = None
+        self.kept: dict[object, Any] | None = None
 
 
-_layouts = _Layouts()
+_steady = _Steady()
 
 
 def use_steady_weights() -> None:
@@ -38,49 +38,40 @@ def use_steady_weights() -> None:
 
     That takes a weight's bytes once more, and twice where it does not lie as a processor's vectors do.
     """
-    if _layouts.kept is None:
+    if _steady.kept is None:
         promise(_forget)
-        _layouts.kept = {}
+        _steady.kept = {}
 
 
 def _forget() -> None:
-    _layouts.kept = None
+    _steady.kept = None
+
+
+def once(key: object, make: Callable[[], T]) -> T:
+    """What ``make`` gives, made at every call, or only at the first one with this key while weights are steady."""
+    if _steady.kept is None:
+        return make()
+    if key not in _steady.kept:
+        _steady.kept[key] = make()
+    found: T = _steady.kept[key]
+    return found
 
 
 def _laid_out(weight: Tensor, way: str, lay: Callable[[Tensor], Tensor]) -> Tensor:
     weight = weight.detach()
-    if _layouts.kept is None:
+    if _steady.kept is None:
         return weight
     place = way, weight.data_ptr(), weight.shape, weight.stride(), weight.dtype
-    if place not in _layouts.kept:
-        _layouts.kept[place] = weight, lay(weight)
-    return _layouts.kept[place][1]
-
-
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """x (..., K), weight (N, K), bias (N,) -> (..., N), as torch's ``linear``; but only ``x`` gets a gradient."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        made: Tensor = _Product.apply(x, weight, bias)
-        return made
-    return product_of(x, weight.detach(), None if bias is None else bias.detach())
-
-
-class _Product(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.weight = weight
-        return product_of(x, weight, bias)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        return gradient_of(gradient, ctx.weight), None, None
+    return once(place, lambda: (lay(weight), weight))[
+        0
+    ]  # the weight itself, so that nothing else comes to lie there
 
 
 def product_of(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """:func:`product` outside of any graph."""
+    """x (..., K), weight (N, K), bias (N,) -> (..., N) as torch's ``linear``; outside of any graph."""
+    bias = None if bias is None else bias.detach()
     if not _by_onednn(x, weight):
-        return linear(x, weight, bias)
+        return linear(x, weight.detach(), bias)
     rows = x.numel() // x.shape[-1]
     return _multiplied(x, _laid_out(weight, "forward", lambda each: _reordered(each, rows)), bias)
 

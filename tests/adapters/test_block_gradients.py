@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention
 
 from m2ib_adapters.towers import heads as heads_module
-from m2ib_adapters.towers.blocks import Block, Mlp, Norm, quick_gelu, run_whole
+from m2ib_adapters.towers.blocks import Block, Called, mlp_of, norm_of, quick_gelu, run_whole
 from m2ib_adapters.towers.heads import Heads
+from m2ib_adapters.towers.pooled import run_one
 
 M, T, C, HEADS = 3, 5, 8, 2
 
@@ -50,62 +51,95 @@ def test_attention_and_its_gradient(
                 torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
 
 
-def block_of(activation: Any, *, extra: bool, scaled: bool, dtype: torch.dtype) -> Block:
+def block_of(activation: Any, *, named: bool, extra: bool, scaled: bool, dtype: torch.dtype) -> Block:
+    """``named``: with parts that have a gradient of their own; else they are just called."""
+
     def at(*shape: int, seed: int) -> Tensor:
         return draw(*shape, seed=seed, dtype=dtype) / shape[-1] ** 0.5
 
     linear = [(at(C, C, seed=seed), at(C, seed=seed + 10)) for seed in range(4)]
+    first, second = nn.Linear(C, 3 * C, bias=False, dtype=dtype), nn.Linear(3 * C, C, dtype=dtype)
+    norms = [nn.LayerNorm(C, dtype=dtype), nn.LayerNorm(C, elementwise_affine=False)]
+    with torch.no_grad():
+        for number, weight in enumerate([*first.parameters(), *second.parameters(), *norms[0].parameters()]):
+            weight.copy_(at(*weight.shape, seed=20 + number))
+    mlp = nn.Sequential(first, activation, second)
+    parts = [*map(norm_of, norms), mlp_of(mlp, *mlp)] if named else [Called(each) for each in (*norms, mlp)]
     return Block(
         HEADS,
-        Norm(1 + at(C, seed=20), at(C, seed=21), 1e-5),
+        parts[0],
         *linear[:3],
         (linear[3][0], None),
-        Norm(None, None, 1e-6),
-        Mlp((at(3 * C, C, seed=22), None), activation, (at(C, 3 * C, seed=23), at(C, seed=24))),
-        (at(C, seed=25), at(C, seed=26)) if extra else None,
-        at(C, seed=27) if scaled else None,
-        at(C, seed=28) if scaled else None,
+        *parts[1:],
+        (at(C, seed=30), at(C, seed=31)) if extra else None,
+        at(C, seed=32) if scaled else None,
+        at(C, seed=33) if scaled else None,
     )
 
 
-def plainly(block: Block, x: Tensor, activation: Any, causal: bool) -> Tensor:
-    """The block's formula, for autograd."""
+def plainly(block: Block, x: Tensor, causal: bool) -> Tensor:
+    """The block's formula for autograd, of a block whose parts are just called."""
 
     def linear(h: Tensor, pair: Any) -> Tensor:
         return nn.functional.linear(h, *pair)
 
-    mlp: Any = block.mlp
-    h = block.norm1(x)
-    mixed = attention(
-        linear(h, block.query), linear(h, block.key), linear(h, block.value), block.extra, causal
-    )
+    norm1, norm2, mlp = (part.module for part in (block.norm1, block.norm2, block.mlp))  # type: ignore[attr-defined]
+    h = norm1(x)
+    qkv = (linear(h, pair) for pair in (block.query, block.key, block.value))
     scale1, scale2 = (1 if scale is None else scale for scale in (block.scale1, block.scale2))
-    y = x + linear(mixed, block.out) * scale1
-    return y + linear(activation(linear(block.norm2(y), mlp.first)), mlp.second) * scale2
+    y = x + linear(attention(*qkv, block.extra, causal), block.out) * scale1
+    return y + mlp(norm2(y)) * scale2
 
 
+class QuickGelu(nn.Module):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.function(h)
+
+
+ACTIVATIONS = {
+    "gelu": (nn.GELU("tanh"), nn.GELU("tanh")),
+    "quick gelu": (QuickGelu(quick_gelu), QuickGelu(lambda h: h * torch.sigmoid(1.702 * h))),
+    "in place": (nn.ReLU(inplace=True), nn.ReLU()),
+}
+INDEX = torch.tensor([4, 0, 2])
+WAYS = {
+    "whole": lambda block, x, causal: run_whole(block, x, causal=causal),
+    "one": lambda block, x, causal: run_one(block, x, INDEX, causal=causal),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize(("extra", "scaled", "causal"), [(True, False, False), (False, True, True)])
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (nn.GELU("tanh"), lambda h: gelu(h, approximate="tanh")),
-        (quick_gelu, lambda h: h * torch.sigmoid(1.702 * h)),
-    ],
-)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(
     ("dtype", "error"), [(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 0.05)]
 )
-def test_a_whole_block_and_its_gradient(
-    ours: Any, theirs: Any, extra: bool, scaled: bool, causal: bool, dtype: torch.dtype, error: float
+def test_a_block_and_its_gradient(
+    way: str,
+    named: bool,
+    extra: bool,
+    scaled: bool,
+    causal: bool,
+    activation: str,
+    dtype: torch.dtype,
+    error: float,
 ) -> None:
-    block = block_of(ours, extra=extra, scaled=scaled, dtype=dtype)
-    exact = block_of(theirs, extra=extra, scaled=scaled, dtype=dtype)
-    exact = Block(*(_wide(getattr(exact, name)) for name in Block.__dataclass_fields__))
-    x, back = draw(M, T, C, seed=30, dtype=dtype), draw(M, T, C, seed=31, dtype=dtype)
+    ours, theirs = ACTIVATIONS[activation]
+    block = block_of(ours, named=named, extra=extra, scaled=scaled, dtype=dtype)
+    exact = _wide(block_of(theirs, named=False, extra=extra, scaled=scaled, dtype=dtype))
+    x = draw(M, T, C, seed=40, dtype=dtype)
     leaf = x.clone().requires_grad_()
-    z = run_whole(block, leaf, causal=causal)
+    z = WAYS[way](block, leaf, causal)
     wide = x.double().requires_grad_()
-    expected = plainly(exact, wide, theirs, causal)
+    expected = plainly(exact, wide, causal)
+    if way == "one":
+        expected = expected[torch.arange(M), INDEX]
+    back = draw(*z.shape, seed=41, dtype=dtype)
     (gradient,) = torch.autograd.grad(expected, wide, back.double())
     assert z.dtype == dtype
     assert _error(z.detach(), expected.detach()) < error
@@ -113,16 +147,16 @@ def test_a_whole_block_and_its_gradient(
         (found,) = torch.autograd.grad(z, leaf, back, retain_graph=True)
         assert _error(found, gradient) < error
     assert torch.equal(leaf, x)
-    assert torch.equal(run_whole(block, x, causal=causal), z)
+    assert torch.equal(WAYS[way](block, x, causal), z)
 
 
 def _wide(part: Any) -> Any:
     """In float64, whatever holds it."""
-    if isinstance(part, Tensor):
+    if isinstance(part, (Tensor, nn.Module)):
         return part.double()
     if isinstance(part, tuple):
         return tuple(map(_wide, part))
-    if isinstance(part, (Norm, Mlp)):
+    if isinstance(part, (Block, Called)):
         return type(part)(*(_wide(getattr(part, name)) for name in part.__dataclass_fields__))
     return part
 

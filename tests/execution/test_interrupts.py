@@ -92,7 +92,7 @@ def world(module: nn.Module) -> dict[str, Any]:
         "filters": list(warnings.filters),
         "kept warnings": notices._kept.get(),
         "guarded": set(context._guarded),
-        "weights laid out": products._layouts.kept is not None,
+        "weights laid out": products._steady.kept is not None,
     }
     for name, part in module.named_modules():
         tables = [value for key, value in vars(part).items() if "hooks" in key and hasattr(value, "keys")]

@@ -138,8 +138,8 @@ def _parts_of(block: nn.Module) -> parts.Block | None:
         return None
     if type(block.attn.out_proj) is not nn.Linear:
         return None
-    mlp: Any = block.mlp
-    if type(mlp) is Mlp:
-        mlp = parts.mlp_of(mlp, mlp.fc1, mlp.act, mlp.fc2)
+    mlp: parts.Part = parts.Called(block.mlp)
+    if type(block.mlp) is Mlp:
+        mlp = parts.mlp_of(block.mlp, block.mlp.fc1, block.mlp.act, block.mlp.fc2)
     norms = {"norm1": parts.norm_of(block.norm_1), "norm2": parts.norm_of(block.norm_2)}
     return parts.Block.of_packed(block.attn, **norms, mlp=mlp)

@@ -9,7 +9,7 @@ from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from m2ib.contract.encoder import Layer, read_sequence_first, write_sequence_first
 from m2ib_adapters.towers import pooled
-from m2ib_adapters.towers.blocks import Block, mlp_of, norm_of, quick_gelu
+from m2ib_adapters.towers.blocks import Block, Called, Part, mlp_of, norm_of, quick_gelu
 from m2ib_adapters.towers.layers import block_layers
 
 
@@ -51,7 +51,7 @@ def run_pooled(transformer: Any, z: Tensor, layer: int, mask: Tensor | None, ind
 
 
 def _parts_of(block: Any) -> Block | None:
-    from open_clip.transformer import LayerNorm, LayerScale, QuickGELU, ResidualAttentionBlock
+    from open_clip.transformer import LayerNorm, LayerNormFp32, LayerScale, QuickGELU, ResidualAttentionBlock
 
     if type(block) is not ResidualAttentionBlock or type(block.attn) is not nn.MultiheadAttention:
         return None
@@ -68,14 +68,15 @@ def _parts_of(block: Any) -> Block | None:
     if not plain:
         return None
     mlp: Any = block.mlp
+    parts: Part = Called(mlp)
     if type(mlp) is nn.Sequential and list(dict(mlp.named_children())) == ["c_fc", "gelu", "c_proj"]:
         act: Any = quick_gelu if type(mlp.gelu) is QuickGELU else mlp.gelu
-        mlp = mlp_of(mlp, mlp.c_fc, act, mlp.c_proj)
+        parts = mlp_of(mlp, mlp.c_fc, act, mlp.c_proj)
     return Block.of_packed(
         attention,
-        norm1=norm_of(block.ln_1, LayerNorm),
-        norm2=norm_of(block.ln_2, LayerNorm),
-        mlp=mlp,
+        norm1=norm_of(block.ln_1, LayerNorm, LayerNormFp32),
+        norm2=norm_of(block.ln_2, LayerNorm, LayerNormFp32),
+        mlp=parts,
         scale1=getattr(block.ls_1, "gamma", None),
         scale2=getattr(block.ls_2, "gamma", None),
     )

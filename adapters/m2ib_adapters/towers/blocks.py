@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import layer_norm, silu
+from torch.nn.functional import silu
 
-from m2ib.execution.products import gradient_of, product, product_of
+from m2ib.execution.products import gradient_of, product_of
 from m2ib_adapters.towers.heads import Heads
 
 Linear = tuple[Tensor, Tensor | None]
@@ -31,28 +31,52 @@ Linear = tuple[Tensor, Tensor | None]
 _QUICK = 1.702
 
 
+class Part(Protocol):
+    """What is done to each token on its own."""
+
+    def forward(self, x: Tensor, graph: bool) -> tuple[Tensor, Any]:
+        """What comes out, and what :meth:`backward` needs; that only with ``graph``."""
+
+    def backward(self, gradient: Tensor, kept: Any) -> Tensor:
+        """The gradient at x from that at what came out."""
+
+
+@dataclass(frozen=True)
+class Called:
+    """Any module; its gradient is autograd's."""
+
+    module: Callable[[Tensor], Tensor]
+
+    def forward(self, x: Tensor, graph: bool) -> tuple[Tensor, Any]:
+        x = x.detach().requires_grad_(graph)
+        with torch.set_grad_enabled(graph):
+            y = self.module(x.clone() if getattr(self.module, "inplace", False) else x)
+        return y.detach(), (x, y)
+
+    def backward(self, gradient: Tensor, kept: Any) -> Tensor:
+        x, y = kept
+        return torch.autograd.grad(y, x, gradient, retain_graph=True)[0]
+
+
 @dataclass(frozen=True)
 class Norm:
-    """A LayerNorm over the last axis."""
+    """A LayerNorm over the last axis, in its weight's dtype where that is the wider one."""
 
     weight: Tensor | None
     bias: Tensor | None
     eps: float
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
+    def forward(self, x: Tensor, graph: bool) -> tuple[Tensor, Any]:
+        wide = x if self.weight is None else x.to(torch.promote_types(x.dtype, self.weight.dtype))
+        y, mean, rstd = torch.native_layer_norm(wide, x.shape[-1:], self.weight, self.bias, self.eps)
+        return y.to(x.dtype), (wide, mean, rstd)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What comes out, and what :meth:`backward` needs."""
-        y, mean, rstd = torch.native_layer_norm(x, x.shape[-1:], self.weight, self.bias, self.eps)
-        return y, (x, mean, rstd)
-
-    def backward(self, gradient: Tensor, kept: tuple[Tensor, ...]) -> Tensor:
+    def backward(self, gradient: Tensor, kept: Any) -> Tensor:
         x, mean, rstd = kept
-        back = torch.ops.aten.native_layer_norm_backward
-        only_x = [True, False, False]
-        made: Tensor = back(gradient, x, x.shape[-1:], mean, rstd, self.weight, self.bias, only_x)[0]
-        return made
+        made: Tensor = torch.ops.aten.native_layer_norm_backward(
+            gradient.to(x.dtype), x, x.shape[-1:], mean, rstd, self.weight, self.bias, [True, False, False]
+        )[0]
+        return made.to(gradient.dtype)
 
 
 @dataclass(frozen=True)
@@ -63,38 +87,34 @@ class Mlp:
     activation: Callable[[Tensor], Tensor]
     second: Linear
 
-    def __call__(self, x: Tensor) -> Tensor:
-        return product(self.activation(product(x, *self.first)), *self.second)
+    def forward(self, x: Tensor, graph: bool) -> tuple[Tensor, Any]:
+        a, kept = Called(self.activation).forward(product_of(x, *self.first), graph)
+        return product_of(a, *self.second), kept
 
-    def forward(self, x: Tensor, *, graph: bool) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """What comes out, and what :meth:`backward` needs, where a ``graph`` is kept for it."""
-        h = product_of(x, *self.first)
-        with torch.set_grad_enabled(graph):
-            a = self.activation(h.requires_grad_(graph))
-        return product_of(a.detach(), *self.second), (h, a)
-
-    def backward(self, gradient: Tensor, kept: tuple[Tensor, ...]) -> Tensor:
-        h, a = kept
-        (dh,) = torch.autograd.grad(a, h, gradient_of(gradient, self.second[0]), retain_graph=True)
-        return gradient_of(dh, self.first[0])
+    def backward(self, gradient: Tensor, kept: Any) -> Tensor:
+        between = Called(self.activation).backward(gradient_of(gradient, self.second[0]), kept)
+        return gradient_of(between, self.first[0])
 
 
-def norm_of(norm: Any, *alike: type) -> Any:
-    """A :class:`Norm` of a LayerNorm, or of a module ``alike``; any other module as it is."""
-    if type(norm) not in (nn.LayerNorm, *alike):
-        return norm
-    return Norm(norm.weight, norm.bias, norm.eps)
+def norm_of(norm: Any, *alike: type) -> Part:
+    """Of a block; ``alike`` are further classes that do what torch's LayerNorm does, in its weight's dtype."""
+    if type(norm) in (nn.LayerNorm, *alike):
+        return Norm(norm.weight, norm.bias, norm.eps)
+    return Called(norm)
 
 
-def mlp_of(mlp: Any, first: Any, activation: Callable[[Tensor], Tensor], second: Any) -> Any:
-    """The :class:`Mlp` of these layers of a module ``mlp``; the module as it is where they are no plain ones."""
-    if type(first) is not nn.Linear or type(second) is not nn.Linear:
-        return mlp
-    return Mlp((first.weight, first.bias), activation, (second.weight, second.bias))
+def mlp_of(mlp: Any, first: Any, activation: Callable[[Tensor], Tensor], second: Any) -> Part:
+    """Of a block whose ``mlp`` is these three, one after the other."""
+    if type(first) is type(second) is nn.Linear:
+        return Mlp((first.weight, first.bias), activation, (second.weight, second.bias))
+    return Called(mlp)
 
 
 def quick_gelu(h: Tensor) -> Tensor:
-    """h * sigmoid(1.702 h): with u = 1.702 h it is silu(u) / 1.702, one kernel instead of three."""
+    """h * sigmoid(1.702 h) of an ``h`` that is used up.
+
+    With u = 1.702 h it is silu(u) / 1.702, one kernel instead of three.
+    """
     made: Tensor = _QuickGelu.apply(h)
     return made
 
@@ -120,19 +140,18 @@ class Block:
     """A pre-norm transformer block of C channels.
 
     query, key, value, out  (weight (C, C), bias (C,) or None)
-    norm1, norm2, mlp       :class:`Norm` and :class:`Mlp`, or whatever else does it: then the whole block is not run by its parts
     extra                   one more key and value, (C,) each, that every token attends to; or None
     scale1, scale2          (C,) what the branches are multiplied with before they are added (LayerScale), or None
     """
 
     heads: int
-    norm1: Callable[[Tensor], Tensor]
+    norm1: Part
     query: Linear
     key: Linear
     value: Linear
     out: Linear
-    norm2: Callable[[Tensor], Tensor]
-    mlp: Callable[[Tensor], Tensor]
+    norm2: Part
+    mlp: Part
     extra: tuple[Tensor, Tensor] | None = None
     scale1: Tensor | None = None
     scale2: Tensor | None = None
@@ -149,14 +168,27 @@ class Block:
             extra = attention.bias_k.flatten(), attention.bias_v.flatten()  # (C,) each
         return cls(attention.num_heads, query=query, key=key, value=value, out=out, extra=extra, **others)
 
-    @property
-    def known(self) -> bool:
-        """Whether every part is, so that :func:`run_whole` can run the block."""
-        return isinstance(self.norm1, Norm) and isinstance(self.norm2, Norm) and isinstance(self.mlp, Mlp)
+    def after_attention(self, x: Tensor, mixed: Tensor, graph: bool) -> tuple[Tensor, Any]:
+        """z of x and of what its attention found, (..., C) each; and what :meth:`before_attention` needs."""
+        y = scaled(product_of(mixed, *self.out), self.scale1).add_(x)
+        normed, norm = self.norm2.forward(y, graph)
+        z, mlp = self.mlp.forward(normed, graph)
+        return scaled(z, self.scale2) + y, (norm, mlp)
+
+    def before_attention(self, gradient: Tensor, kept: Any) -> tuple[Tensor, Tensor]:
+        """(dy, that at ``mixed``) from the gradient at z."""
+        norm, mlp = kept
+        branch = self.mlp.backward(scaled(gradient, self.scale2), mlp)
+        dy = self.norm2.backward(branch, norm) + gradient
+        return dy, gradient_of(scaled(dy, self.scale1), self.out[0])
+
+
+def scaled(branch: Tensor, scale: Tensor | None) -> Tensor:
+    return branch if scale is None else branch * scale
 
 
 def run_whole(block: Block, x: Tensor, *, causal: bool) -> Tensor:
-    """The output (M, T, C) of a :attr:`Block.known` block for x (M, T, C), on a processor.
+    """The block's output (M, T, C) for x (M, T, C).
 
     causal: a position reads only those up to itself.
     """
@@ -166,32 +198,19 @@ def run_whole(block: Block, x: Tensor, *, causal: bool) -> Tensor:
 
 class _Whole(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, block: Any, causal: bool) -> Tensor:
-        ctx.block = block
-        n, ctx.norm1 = block.norm1.forward(x)
-        q, k, v = (product_of(n, *linear) for linear in (block.query, block.key, block.value))
+    def forward(ctx: Any, x: Tensor, block: Block, causal: bool) -> Tensor:
+        ctx.block, graph = block, ctx.needs_input_grad[0]
+        h, ctx.norm = block.norm1.forward(x, graph)
+        q, k, v = (product_of(h, *linear) for linear in (block.query, block.key, block.value))
         ctx.heads = Heads(q, k, v, block.heads, block.extra, causal=causal)
-        y = product_of(ctx.heads.mixed(), *block.out)
-        y = _scaled(y, block.scale1).add_(x)
-        n, ctx.norm2 = block.norm2.forward(y)
-        z, ctx.mlp = block.mlp.forward(n, graph=ctx.needs_input_grad[0])
-        return _scaled(z, block.scale2).add_(y)
+        z, ctx.kept = block.after_attention(x, ctx.heads.mixed(), graph)
+        return z
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        block = ctx.block
-        scaled = gradient if block.scale2 is None else gradient * block.scale2
-        dy = block.norm2.backward(block.mlp.backward(scaled, ctx.mlp), ctx.norm2).add_(gradient)
-        scaled = dy if block.scale1 is None else dy * block.scale1
-        gradients = ctx.heads.gradients(gradient_of(scaled, block.out[0]))
-        query, key, value = (
-            gradient_of(each, linear[0])
-            for each, linear in zip(gradients, (block.query, block.key, block.value), strict=True)
-        )
-        dn = query.add_(key).add_(value)
-        return block.norm1.backward(dn, ctx.norm1).add_(dy), None, None
-
-
-def _scaled(branch: Tensor, scale: Tensor | None) -> Tensor:
-    return branch if scale is None else branch.mul_(scale)
+        block: Block = ctx.block
+        dy, mixed = block.before_attention(gradient, ctx.kept)
+        linear = block.query[0], block.key[0], block.value[0]
+        q, k, v = map(gradient_of, ctx.heads.gradients(mixed), linear)
+        return block.norm1.backward(q.add_(k).add_(v), ctx.norm) + dy, None, None

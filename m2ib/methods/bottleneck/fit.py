@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import torch
@@ -43,6 +44,18 @@ class Fit:
     remarks: tuple[str, ...] = ()
 
 
+@dataclass
+class Common:
+    """What fits on one recording with the same settings have in common, filled in by those that come first.
+
+    alone    by recorded input: the embeddings (S, D) of noise alone in its place
+    nowhere  what is said where positions lead nowhere
+    """
+
+    alone: dict[int, Tensor] = field(default_factory=dict)
+    nowhere: tuple[str, ...] | None = None
+
+
 def _read_mask(layouts: Sequence[Layout], activation: Tensor, channel_axis: int) -> Tensor | None:
     """1 where a position is read, (N, T, 1); None when all are."""
     length = activation.shape[1]
@@ -63,30 +76,34 @@ def fit_bottlenecks(
     targets: Tensor,
     settings: FitSettings,
     *,
+    rows: Sequence[int],
+    common: Common,
     statistics: Statistics | None = None,
     fast: bool = True,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Fit]:
-    """Minimise ``weight * mean_j KL_j - mean cos(target, tail(z))`` with Adam, for each input on its own.
+    """Minimise ``weight * mean_j KL_j - mean cos(target, tail(z))`` with Adam, N fits each on its own.
 
     The weight is beta where each element has a lambda of its own. Where C channels share one, it is beta / sqrt(C):
     the KL's gradients of a position's channels all have one sign and add up to C times one of them; those of the
     cosine, much of it the noise of few samples, have either sign and add up to about sqrt(C) of them.
     With this weight compression pulls as hard against the cosine as it does on a single element.
 
-    recording  N inputs run once up to the layer
-    layouts    what their positions are
+    recording  inputs run once up to the layer
+    layouts    N: what the positions of each fit's input are
     targets    (N, D) the other side's embeddings; any length, only their direction matters
+    rows       N: which of the recorded inputs each fit is about; several may be about one
     statistics of the layer: the bottleneck is put on the standardised activation, z mapped back before the tail
     fast       use the encoder's own tail where it has one
     advance    called after each step
 
-    The inputs of a batch do not touch each other: each has its own noise stream, its own mean over its
+    The fits do not touch each other: each has its own noise stream, its own mean over its
     own elements, and Adam works elementwise.
     """
     encoder = recording.encoder
     layer = encoder.layer(settings.layer)
-    activation = recording.activation.detach()  # (N, *shape)
+    recorded = recording.of(rows)
+    activation = recorded.activation.detach()  # (N, *shape)
     model_dtype = activation.dtype
     precision = torch.promote_types(model_dtype, torch.float32)
     original = activation.to(precision)
@@ -124,10 +141,32 @@ def fit_bottlenecks(
             z = z * std + mean
         return z if mask is None else torch.where(mask[:, None], z, original[:, None])
 
-    def cosine(z: Tensor) -> Tensor:
-        """(N,) mean over the samples of z (N * S, *shape)."""
-        out = tail(z).to(precision).unflatten(0, (count, settings.samples))  # (N, S, D)
+    def cosines(out: Tensor) -> Tensor:
+        """(N,) mean over the samples of embeddings (N, S, D)."""
         return cosine_similarity(out, targets, dim=-1).mean(1)
+
+    def embedded(tail: Tail, z: Tensor) -> Tensor:
+        """(N, S, *shape) as the tail takes it -> (N, S, D)."""
+        out: Tensor = tail(z.flatten(0, 1)).to(precision).unflatten(0, (-1, settings.samples))
+        return out
+
+    def noise_alone(noise: Tensor) -> Tensor:
+        """(N, S, D) of noise in place of z."""
+        places = {row: n for n, row in enumerate(rows) if row not in common.alone}
+        if places:
+            z = placed(math.sqrt(variance) * noise.expand(count, *noise.shape[1:])).to(model_dtype)
+            everyone = range(len(recording.embedding))
+            if mask is None and len(everyone) > 1:  # it may be the same for all of them
+                with Tail(recording.of([rows[0]]), settings.samples, fast=fast) as tail:
+                    out = tail.blind(z[0])
+                if out is not None:
+                    common.alone.update(dict.fromkeys(everyone, out.to(precision)))
+                    places.clear()
+        if places:
+            with Tail(recording.of(list(places)), settings.samples, fast=fast) as tail:
+                out = embedded(tail, z[list(places.values())])
+            common.alone.update(zip(places, out, strict=True))
+        return torch.stack([common.alone[row] for row in rows])
 
     def divergence() -> Tensor:
         """(N, *shape) nats."""
@@ -141,7 +180,7 @@ def fit_bottlenecks(
             (back,) = torch.autograd.grad(fit, z, torch.ones_like(fit), allow_unused=True)
         if back is None:
             raise cut_graph(encoder, settings.layer)
-        back = back.to(precision).unflatten(0, (count, settings.samples))  # (N, S, *shape)
+        back = back.to(precision)  # (N, S, *shape)
         if step == 0:
             nowhere.extend(unreached(back, layouts, channel_axis))
         if statistics is not None:
@@ -152,19 +191,19 @@ def fit_bottlenecks(
         whole = compression - mix_gradient(back, a, alpha, noise, variance)
         return whole.sum(channel_axis, keepdim=True) if shared else whole
 
-    nowhere = list[int]()
-    with torch.enable_grad(), Tail(recording, settings.samples, fast=fast) as tail, torch.no_grad():
-        for step, noise in enumerate(noise_of(settings, shape, lengths, precision, a.device)):
-            if len(lengths) > 1:
-                noise = noise[draw_of]  # (N, S, *shape)
-            if step == 0:
-                only = placed(math.sqrt(variance) * noise.expand(count, *noise.shape[1:]))
-                alone = cosine(only.flatten(0, 1).to(model_dtype))  # (N,)
-            z = placed(mix(a[:, None], alpha[:, None], noise, variance)).flatten(0, 1).to(model_dtype)
+    nowhere, draws = list[int](), noise_of(settings, shape, lengths, precision, a.device)
+    if len(lengths) > 1:
+        draws = (noise[draw_of] for noise in draws)  # (N, S, *shape) each
+    first = next(draws)
+    with torch.no_grad():
+        alone = cosines(noise_alone(first))  # (N,)
+    with torch.enable_grad(), Tail(recorded, settings.samples, fast=fast) as tail, torch.no_grad():
+        for step, noise in enumerate(chain([first], draws)):
+            z = placed(mix(a[:, None], alpha[:, None], noise, variance)).to(model_dtype)  # (N, S, *shape)
             # No one would see an update that comes after what is read out.
             moves = settings.readout == "final" or step == 0 or step < settings.steps - 1
             with torch.set_grad_enabled(moves):
-                fit = cosine(z.requires_grad_(moves))  # (N,)
+                fit = cosines(embedded(tail, z.requires_grad_(moves)))  # (N,)
             kl = divergence()
             information = (kl / elements).flatten(1).sum(1)  # (N,)
             history.append(torch.stack([fit, information, weight * information - fit]).detach())  # (3, N)
@@ -181,12 +220,13 @@ def fit_bottlenecks(
             f"lower lr ({settings.lr:g}), beta or variance{or_in_float32(model_dtype)}"
         )
     curves = torch.stack(history, -1).cpu().tolist()  # (3, N, steps)
-    warning = unreached_warning(recording, layouts, nowhere[0]) if nowhere else ()
+    if nowhere and common.nowhere is None:
+        common.nowhere = unreached_warning(recorded, layouts, nowhere[0])
     fits = []
-    for n, (rows, read, noise_alone) in enumerate(zip(capacity, reads, alone.cpu().tolist(), strict=True)):
-        cosines, nats, losses = (tuple(series[n]) for series in curves)
-        curve = Curve(cosines, nats, losses, noise_alone)
-        said = warning if n in nowhere else lost(encoder, curve, settings)
+    for n, (found, read, of_noise) in enumerate(zip(capacity, reads, alone.cpu().tolist(), strict=True)):
+        fitted, nats, losses = (tuple(series[n]) for series in curves)
+        curve = Curve(fitted, nats, losses, of_noise)
+        said = (common.nowhere or ()) if n in nowhere else lost(encoder, curve, settings)
         remarks = () if said else hardly_kept(encoder, curve)
-        fits.append(Fit(rows if read is None else rows[:read], curve, said, remarks))
+        fits.append(Fit(found if read is None else found[:read], curve, said, remarks))
     return fits

@@ -7,20 +7,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from m2ib.activations.capture import record
 from m2ib.activations.reference import References
 from m2ib.contract.attribution import Curve
 from m2ib.contract.degradation import holds_numbers
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
+from m2ib.execution.products import use_steady_weights
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch
 from m2ib.methods.bottleneck.fit import Fit, fit_bottlenecks
+from m2ib.methods.bottleneck.groups import every, in_groups, parts_of
 from m2ib.methods.bottleneck.settings import PRESETS, FitSettings, shifts_by_axis
 from m2ib.methods.bottleneck.shifts import Shifts
 from m2ib.methods.bottleneck.smooth import smoothed
 from m2ib.notices import warn
+from m2ib.promises import kept_promises
 
 
 def prepare(batch: Batch, settings: FitSettings) -> PreparedBatch:
@@ -35,30 +38,45 @@ def prepare(batch: Batch, settings: FitSettings) -> PreparedBatch:
             f"{batch.modality}: the preset {settings.preset!r} goes without shifts and smooth, for the encoder does not tell how "
             "far its cells are apart (Encoder.stride)"
         )
-    recording = record(encoder, shifts.apply(batch.inputs), settings.layer)  # of (N * shifts, ...)
-    embedding = recording.embedding[shifts.still :: shifts.number]  # (N, D) of those that are not moved
+    parts, each = parts_of(batch, shifts, settings.layer), shifts.number
+    rows = {  # of those that are not moved
+        place: part.recording.embedding[number * each + shifts.still]
+        for part in parts
+        for place, number in zip(part.places, part.numbers, strict=True)
+    }
+    embedding = torch.stack([rows[place] for place in range(len(batch))])  # (N, D)
     statistics = None
     if settings.standardize:
         statistics = batch.references.statistics(batch.model, batch.modality, settings.layer)
 
     def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
         """A fit for each input and shift, read as one map for each input, in nats."""
-        each = shifts.number
-        fits = fit_bottlenecks(
-            recording,
-            [layout for layout in batch.layouts for _ in range(each)],
-            targets.repeat_interleave(each, 0),  # (N * shifts, D)
-            settings,
-            statistics=statistics,
-            fast=batch.fast,
-            advance=advance,
-        )
-        channels = recording.activation.shape[encoder.layer(settings.layer).channel_axis]
+        fits: list[list[Fit]] = [[] for _ in batch.items]
+        groups = [(part, group) for part in parts for group in in_groups(part, each, settings.samples)]
+        advance = every(len(groups), advance)
+        with kept_promises():
+            use_steady_weights()
+            for part, group in groups:
+                places = [place for place, _ in group]
+                found = fit_bottlenecks(
+                    part.recording,
+                    [batch.layouts[place] for place in places],
+                    targets[places],
+                    settings,
+                    rows=[row for _, row in group],
+                    common=part.common,
+                    statistics=statistics,
+                    fast=batch.fast,
+                    advance=advance,
+                )
+                for place, fit in zip(places, found, strict=True):
+                    fits[place].append(fit)
+        channels = parts[0].recording.activation.shape[encoder.layer(settings.layer).channel_axis]
         full = channels * math.log(2) / each  # a bit for each channel of a whole cell
         sigmas = [settings.smooth * count for count in shifts.counts or (1,) * len(step or ())]
         return [
-            _joined(shifts, layout, fits[number * each : (number + 1) * each], sigmas, full)
-            for number, layout in enumerate(batch.layouts)
+            _joined(shifts, layout, of_input, sigmas, full)
+            for layout, of_input in zip(batch.layouts, fits, strict=True)
         ]
 
     return PreparedBatch(embedding, maps, None if statistics is None else statistics.source)
