@@ -85,6 +85,8 @@ class Options(TypedDict, total=False):
 
     method    "m2ib" (Wang et al. 2023), or any other of :func:`m2ib.list_methods`: "gradcam", "rise", "chefer", ...
     seed      of the noise; each side's generator starts from it
+    seeds     so many seeds, this one and those that follow: ``grid`` is the mean of their maps, ``by_seed`` has each, and
+              ``deviation`` tells how far they differ
     beta, variance, layer, steps, samples, lr, readout, granularity, standardize, shifts, smooth, noise
               see :class:`m2ib.FitSettings`: a value, or a dict by modality; None: the preset's, else the
               adapter's default (``layer``, ``beta``, ``variance``), else 10 steps of 10 samples, a learning
@@ -100,6 +102,7 @@ class Options(TypedDict, total=False):
 
     method: str
     seed: int
+    seeds: int
     beta: PerModality[float]
     variance: PerModality[float]
     layer: PerModality[int]
@@ -126,7 +129,7 @@ def shows_options(function: F) -> F:
     last = [
         each.replace(name="inputs") for each in shown.parameters.values() if each.name.startswith("inputs")
     ]
-    defaults = {"method": "m2ib", "seed": 0, "truncate": False, "fast": True}
+    defaults = {"method": "m2ib", "seed": 0, "seeds": 1, "truncate": False, "fast": True}
     options = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=kind.__forward_arg__
@@ -184,6 +187,7 @@ def explain(
 def plan_for(
     *,
     method: str = METHOD,
+    seeds: int = 1,
     truncate: bool = False,
     fast: bool = True,
     reference: Any = None,
@@ -198,7 +202,9 @@ def plan_for(
     twice = sorted(set(named) & set(settings or {}) - {"seed"})
     if twice:
         raise SettingError(f"settings: {twice[0]!r} is given twice, by itself and in settings")
-    return plan_of(method, {**named, **(settings or {})}, truncate=truncate, fast=fast, reference=reference)
+    return plan_of(
+        method, {**named, **(settings or {})}, truncate=truncate, fast=fast, reference=reference, seeds=seeds
+    )
 
 
 def pair_of(items: Sequence[Any]) -> list[tuple[str, Any]]:

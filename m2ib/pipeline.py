@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from m2ib.errors import AdapterError, InputError, SettingError, did_you_mean
 from m2ib.execution.memory import memory_told
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
 from m2ib.notices import collected_warnings, warn
+from m2ib.progress import every
 from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import MethodSpec
@@ -38,7 +40,7 @@ PreparedInputs = tuple[PreparedInput, PreparedInput]
 
 @dataclass(frozen=True)
 class Plan:
-    """The method and settings of a call, before a modality is known."""
+    """The method and settings of a call, before a modality is known; the maps are means over so many ``seeds``."""
 
     name: str
     method: Method
@@ -47,24 +49,31 @@ class Plan:
     truncate: bool = False
     fast: bool = True
     references: References = field(default_factory=References)
+    seeds: int = 1
 
     def settings(self, model: Model, modality: str, modalities: tuple[str, ...]) -> Any:
         """The method's, for one modality of a pair. Raises :class:`SettingError` where it is not defined."""
+        return self.by_seed(model, modality, modalities)[0]
+
+    def by_seed(self, model: Model, modality: str, modalities: tuple[str, ...]) -> list[Any]:
+        """:meth:`settings` of each seed, the one that is given and those that follow."""
         encoder = model.encoder(modality)
         reason = self.method.refuse(encoder)
         if reason is not None:
             raise refused(self.name, model, modality, reason)
-        settings = self.method.settings(**resolve(self.declared, encoder, modalities, self.given))
-        self.method.check(model, modality, settings, self.references)
-        return settings
+        resolved = resolve(self.declared, encoder, modalities, self.given)
+        seeds = range(resolved["seed"], resolved["seed"] + self.seeds)
+        found = [self.method.settings(**{**resolved, "seed": seed}) for seed in seeds]
+        self.method.check(model, modality, found[0], self.references)
+        return found
 
-    def prepare(self, batch: Batch, settings: Any) -> PreparedBatch:
+    def prepare(self, batch: Batch, by_seed: Sequence[Any]) -> PreparedBatch:
         """What the method makes of a batch, with its embeddings and all its maps checked.
 
         Raises :class:`InputError` for NaN, and :class:`AdapterError` for what are no maps of these inputs.
         """
         prepared, who = (
-            self.method.prepare(batch, settings),
+            _prepared(self.method, batch, by_seed),
             f"method {self.name!r}: the map of {batch.modality}",
         )
         batch.model.sound(batch.modality, prepared.embedding)
@@ -78,6 +87,22 @@ class Plan:
         return replace(prepared, maps=maps)
 
 
+def _prepared(method: Method, batch: Batch, by_seed: Sequence[Any]) -> PreparedBatch:
+    """With the mean maps of several seeds."""
+    if len(by_seed) == 1:
+        return method.prepare(batch, by_seed[0])
+    if method.prepare_seeds is not None:
+        return method.prepare_seeds(batch, by_seed)
+    each = [method.prepare(batch, settings) for settings in (by_seed if method.draws else by_seed[:1])]
+
+    def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+        step = every(len(each), advance)
+        found = [prepared.maps(targets, step) for prepared in each] * (len(by_seed) // len(each))
+        return [Map.of_seeds(of_input) for of_input in zip(*found, strict=True)]
+
+    return replace(each[0], maps=maps)
+
+
 def plan_of(
     method: str,
     given: Mapping[str, Any],
@@ -85,6 +110,7 @@ def plan_of(
     truncate: bool = False,
     fast: bool = True,
     reference: Any = None,
+    seeds: int = 1,
     info: Registered[MethodSpec] | None = None,
 ) -> Plan:
     """A method by name, with what the caller gave.
@@ -100,9 +126,11 @@ def plan_of(
                 f"settings: {name!r} is unknown{did_you_mean(name, known)} There are {', '.join(known) or 'none'}, "
                 f"those of the method {found.name!r}"
             )
-    return Plan(
-        methods.called(found), found.load(), found.declared(), given, truncate, fast, References(reference)
-    )
+    name, most = methods.called(found), 1000
+    if not isinstance(seeds, Integral) or isinstance(seeds, bool) or not 1 <= seeds <= most:
+        raise SettingError(f"seeds: {seeds!r:.40} is not possible; give a whole number from 1 to {most}")
+    references = References(reference)
+    return Plan(name, found.load(), found.declared(), given, truncate, fast, references, int(seeds))
 
 
 def prepare(
@@ -177,25 +205,25 @@ def _explain_group(
     modalities = tuple(side.modality for side in pairs[0])
     columns = [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
     settings = [
-        plan.settings(model, side.modality, modalities) if side.vector is None else None for side in pairs[0]
+        plan.by_seed(model, side.modality, modalities) if side.vector is None else [] for side in pairs[0]
     ]
     prepared: list[PreparedBatch] = []
     said: list[Sequence[str]] = []
-    for modality, column, setting in zip(modalities, columns, settings, strict=True):
-        if setting is None:
+    for modality, column, by_seed in zip(modalities, columns, settings, strict=True):
+        if not by_seed:
             prepared.append(_given(model, column))
             said.append(())
             continue
         items = [side.item for side in column]
         batch = Batch(model, modality, items, model.collate(modality, items), plan.references, plan.fast)
         with collected_warnings() as warned:
-            prepared.append(plan.prepare(batch, setting))
+            prepared.append(plan.prepare(batch, by_seed))
         said.append(warned)
     _check_sizes(modalities, prepared)
     targets = [
         targets_of(model, column, each.embedding) for column, each in zip(columns, prepared, strict=True)
     ]
-    advance = steps(sum(plan.method.steps(setting) for setting in settings if setting is not None))
+    advance = steps(sum(plan.method.steps(by_seed[0]) for by_seed in settings if by_seed))
     maps = [_with_warnings(prepared[n], targets[1 - n], advance, said[n]) for n in (0, 1)]
     against: list[Sequence[Map | None]] = [
         prepared[n].maps(-targets[1 - n], lambda: None) if columns[1 - n][0].others else [None] * len(pairs)
@@ -269,10 +297,10 @@ def explain_side(
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
-    settings = plan.settings(model, modality, (modality,))
+    by_seed = plan.by_seed(model, modality, (modality,))
     batch = Batch(model, modality, items, inputs, plan.references, plan.fast)
     with memory_told(f"{modality}: {len(items)} at once"), model.running():
-        return plan.prepare(batch, settings).maps(targets, lambda: None)
+        return plan.prepare(batch, by_seed).maps(targets, lambda: None)
 
 
 def _given(model: Model, column: Sequence[PreparedInput]) -> PreparedBatch:
@@ -316,12 +344,13 @@ def _with_warnings(
 
 
 def _attribution(
-    model: Model, side: PreparedInput, plan: Plan, settings: Any, found: Map, opposite: Map | None
+    model: Model, side: PreparedInput, plan: Plan, by_seed: Sequence[Any], found: Map, opposite: Map | None
 ) -> Attribution:
     """Of one input of a pair, with what else makes the target."""
-    made = attribution_of(
-        model, side.modality, side.item, plan, found, {} if settings is None else settings.to_dict()
-    )
+    settings = by_seed[0].to_dict() if by_seed else {}
+    if len(by_seed) > 1:
+        settings["seeds"] = len(by_seed)
+    made = attribution_of(model, side.modality, side.item, plan, found, settings)
     origin = dict(side.item.origin)
     if len(side.items) > 1:
         origin["ensemble"] = [label(item) for item in side.items]
@@ -356,6 +385,7 @@ def attribution_of(
         unit=plan.method.unit,
         additive=plan.method.additive,
         full=found.full,
+        by_seed=found.by_seed,
         warnings=tuple(dict.fromkeys((*item.origin.get("warnings", ()), *found.warnings, *found.remarks))),
     )
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -89,3 +90,14 @@ def progress(title: str, *, total: int | None = None, show: bool = True, told: b
         yield bar
     finally:
         bar.close()
+
+
+def every(calls: int, advance: Callable[[], None]) -> Callable[[], None]:
+    """``advance`` once for so many calls."""
+    number = count(1)
+
+    def call() -> None:
+        if next(number) % calls == 0:
+            advance()
+
+    return call

@@ -10,7 +10,7 @@ from m2ib.errors import SettingError
 from m2ib.registry.calls import calls_of
 from m2ib.registry.discovery import default_registry
 
-_EVERY = ("method", "seed", "reference", "truncate")
+_EVERY = ("method", "seed", "seeds", "reference", "truncate")
 
 
 def options_of(config: Any) -> dict[str, Any]:

@@ -33,6 +33,9 @@ def with_settings(config: type[C]) -> type[C]:
     return config
 
 
+SEEDS_HELP = "so many seeds, --seed and those that follow: the maps' mean, and by how much they differ"
+
+
 @dataclass
 @with_settings
 class ExplainConfig(ModelConfig):
@@ -52,6 +55,7 @@ class ExplainConfig(ModelConfig):
     method: str = "m2ib:m2ib"
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    seeds: int = 1
     reference: Any = None
     truncate: bool = False
     out: str = "m2ib-report"
@@ -64,7 +68,7 @@ READER = Reader(
     free=(*SETTING_HELP, "reference"),
     switches=("truncate", "force"),
     hidden=("inputs", "options", "settings"),
-    help=SETTING_HELP,
+    help={**SETTING_HELP, "seeds": SEEDS_HELP},
 )
 
 

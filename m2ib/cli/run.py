@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from m2ib.cli.config import SETTING_HELP, with_settings
+from m2ib.cli.config import SEEDS_HELP, SETTING_HELP, with_settings
 from m2ib.cli.evaluate import pairs_of
 from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values, path_of
 from m2ib.cli.output import say
@@ -44,6 +44,7 @@ class RunConfig(ModelConfig):
     method: str = "m2ib:m2ib"
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
+    seeds: int = 1
     reference: Any = None
     truncate: bool = False
     batch_size: int | None = None
@@ -57,6 +58,7 @@ class RunConfig(ModelConfig):
 
 
 _HELP = {
+    "seeds": SEEDS_HELP,
     "limit": "the first so many rows of the data",
     "shard": "3/16: the third of sixteen runs that share the pairs",
     "workers": "processes of this machine, or actors of a Ray cluster",

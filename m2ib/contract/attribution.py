@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -155,6 +155,13 @@ class Checking(Protocol):
         ...
 
 
+def deviation_of(by_seed: np.ndarray) -> np.ndarray:
+    """The standard deviation over the first axis, n - 1 in the denominator."""
+    apart = by_seed.astype(np.float64) - by_seed[:1]  # exactly 0 where all are the same
+    found: np.ndarray = apart.std(0, ddof=1).astype(by_seed.dtype)
+    return found
+
+
 _CELLS = 2**22  # of a map: a page has a number for each
 
 
@@ -182,6 +189,8 @@ class Attribution:
     full      the value of ``grid`` that full heat takes at least, so that a map that holds next to nothing looks so; heat
               begins at 0 then. Of the bottleneck one bit for each channel of a cell, C ln 2 nats. None: heat goes from
               the map's least value to its greatest
+    by_seed   (seeds, *grid): the map of each seed, of which ``grid`` is the mean; None for one seed. Of a method that
+              draws nothing they are all the same
     """
 
     modality: str
@@ -199,6 +208,7 @@ class Attribution:
     additive: bool = True
     warnings: tuple[str, ...] = ()
     full: float | None = None
+    by_seed: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         who, grid = f"{self.modality}, {self.method}: ", self.grid
@@ -210,6 +220,9 @@ class Attribution:
             require(bounded([self.full]), f"{who}full", self.full, "a finite number or None")
         if self.capacity is not None:
             check_array(f"{who}capacity", self.capacity)
+        if self.by_seed is not None:
+            seeds = len(self.by_seed) if self.by_seed.ndim else 0
+            check_array(f"{who}by_seed", self.by_seed, (max(seeds, 2), *grid.shape))
 
     def check(self) -> None:
         """That grid, capacity, layout and view belong together, as those of an encoder do.
@@ -277,6 +290,23 @@ class Attribution:
         if self._text is None:
             return []
         return placed_words(self._text, self.layout.tokens, self.grid, mean=not self.additive)
+
+    @property
+    def deviation(self) -> np.ndarray | None:
+        """The standard deviation over the seeds of each value of ``grid``, n - 1 in the denominator; None for one seed."""
+        return None if self.by_seed is None else deviation_of(self.by_seed)
+
+    @property
+    def word_deviations(self) -> list[float] | None:
+        """Likewise of each of ``words``: of the words' values, not of their tokens'."""
+        if self.by_seed is None:
+            return None
+        values = [
+            [value for *_, value in replace(self, grid=grid, by_seed=None).placed_words]
+            for grid in self.by_seed
+        ]
+        found: list[float] = deviation_of(np.array(values)).tolist()
+        return found
 
     @property
     def _text(self) -> str | None:

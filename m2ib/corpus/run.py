@@ -173,7 +173,7 @@ def asked_of(model: Model, calls: Mapping[str, Mapping[str, Any]]) -> dict[str, 
     return {
         "model": model_facts(model),
         "methods": methods,
-        "options": {"seed": 0, "truncate": False, "fast": True, **shared},
+        "options": {"seed": 0, "seeds": 1, "truncate": False, "fast": True, **shared},
         "versions": {**version_facts(), **{name: version(name) for name in _PREPARING}},
     }
 

@@ -94,6 +94,7 @@ class Map:
     warnings  what a careful reader of this map has to know
     remarks   likewise, but no more than that: they stand on the map and are not issued in Python
     full      what full heat takes at least, see :class:`m2ib.Attribution`
+    by_seed   (seeds, *grid) of the mean of several
     """
 
     grid: np.ndarray
@@ -102,6 +103,26 @@ class Map:
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     full: float | None = None
+    by_seed: np.ndarray | None = None
+
+    @classmethod
+    def of_seeds(cls, maps: Sequence[Map]) -> Map:
+        """The mean of an input's maps by several seeds; one alone is itself."""
+        if len(maps) == 1:
+            return maps[0]
+        grids = np.stack([each.grid for each in maps])
+        capacities = [each.capacity for each in maps if each.capacity is not None]
+        curves = [each.curve for each in maps if each.curve is not None]
+        fulls = [each.full for each in maps if each.full is not None]
+        return cls(
+            grids.mean(0),
+            np.mean(capacities, axis=0) if len(capacities) == len(maps) else None,
+            Curve.mean(curves) if len(curves) == len(maps) else None,
+            _said_of_seeds([each.warnings for each in maps]),
+            _said_of_seeds([each.remarks for each in maps]),
+            max(fulls, default=None),
+            grids,
+        )
 
     def checked(self, who: str, layout: Layout) -> Map:
         """The same in plain real numbers. Raises :class:`InputError` for NaN, and :class:`AdapterError` for what is no map of
@@ -118,13 +139,26 @@ class Map:
         if layout.tokens and grid.shape != own:
             raise AdapterError(f"{who} has {cells}, for {len(layout.tokens)} tokens; give a value for each")
         capacity = None if self.capacity is None else _numbers(self.capacity, f"{who}: its capacity is")
+        by_seed = None if self.by_seed is None else _numbers(self.by_seed, f"{who}: its `by_seed` is")
+        if by_seed is not None and by_seed.shape[1:] != grid.shape:
+            raise AdapterError(
+                f"{who}: its `by_seed` has the shape {by_seed.shape}; give (seeds, *{grid.shape})"
+            )
         if self.curve is not None:
             for name in ("fit", "information", "loss", "noise"):
                 if (values := getattr(self.curve, name)) is not None:
                     _numbers(values, f"{who}: its curve's {name} is")
         if self.full is not None:
             _numbers(self.full, f"{who}: its `full` is")
-        return replace(self, grid=grid, capacity=capacity)
+        return replace(self, grid=grid, capacity=capacity, by_seed=by_seed)
+
+
+def _said_of_seeds(said: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """What is said of the maps of several seeds, the first one's numbers standing for all."""
+    some = [each for each in said if each]
+    if not some or len({*said}) == 1:
+        return said[0]
+    return tuple(f"{message} ({len(some)} of {len(said)} seeds)" for message in some[0])
 
 
 def _divides(cells: int, found: int) -> bool:
@@ -178,6 +212,8 @@ class Method:
     steps     of ``maps``, for progress
     additive  whether the values of a word's tokens add up to the word's; otherwise it has their mean
     draws     whether the maps depend on the seed
+    prepare_seeds  (batch, settings that differ in their seed alone) -> as ``prepare``, with the maps that
+              :meth:`Map.of_seeds` makes; None: one seed is prepared after the other
     """
 
     prepare: Callable[[Batch, Any], PreparedBatch]
@@ -188,6 +224,7 @@ class Method:
     steps: Callable[[Any], int] = lambda settings: 1
     additive: bool = True
     draws: bool = False
+    prepare_seeds: Callable[[Batch, Sequence[Any]], PreparedBatch] | None = None
 
 
 def needs_attention(encoder: Encoder) -> str | None:

@@ -1,6 +1,6 @@
 // Heat over the panels of a figure: opacity grows with the value; a contour marks where it passes the
 // threshold, so that the map can be read without colour. Two maps (for, against) get two hues and two kinds
-// of contour. All panels of a figure share its knobs and its range of values.
+// of contour. The deviation over seeds is shown on the scale of the mean. All panels of a figure share its knobs and its range of values.
 (() => {
   "use strict";
   const RAMP = [[20, 11, 54], [87, 16, 110], [148, 38, 103], [203, 65, 73], [242, 107, 34], [252, 165, 10], [246, 215, 70], [252, 255, 164]];
@@ -56,7 +56,9 @@
     const unit = data.unit && " " + data.unit;
     const find = (name) => figure.querySelector(name);
     const opacity = find(".opacity"), threshold = find(".threshold"), reading = find(".reading"), smooth = find(".smooth"), mode = find(".mode"), which = find(".which");
+    const contrast = figure.classList.contains("contrast");
     const both = () => which && which.value === "both";
+    const deviates = () => which && which.value === "deviation";
     const sides = () => (both() ? ["for", "against"] : [which ? which.value : "for"]);
     const own = (maps) => Object.fromEntries(Object.entries(maps).map(([side, grid]) => [side, deep(grid)]));
     const common = own(data.maps);
@@ -133,14 +135,19 @@
       });
       context.putImageData(picture, 0, 0);
     };
+    const rangeOf = (maps, full) => {
+      if (!deviates()) return range(sides().map((side) => maps[side]), full);
+      const [low, high] = range([maps.for], full);
+      return [0, high - low];
+    };
     const draw = () => {
       const cut = threshold.value / 100, strength = opacity.value / 100;
-      const ramps = which ? (both() ? [FOR, AGAINST] : [which.value === "for" ? FOR : AGAINST]) : [RAMP];
+      const ramps = contrast ? (both() ? [FOR, AGAINST] : [which.value === "for" ? FOR : AGAINST]) : [RAMP];
       figure.classList.toggle("spotlight", mode.value === "spotlight");
       const first = shownMaps(panels[0]);
-      let unseen = false, [low, high] = range(sides().map((side) => first[side]), panels[0].full), most = 1;
+      let unseen = false, [low, high] = rangeOf(first, panels[0].full), most = 1;
       for (const maps of new Set(panels.map(shownMaps))) {
-        const group = panels.filter((panel) => shownMaps(panel) === maps), limits = range(sides().map((side) => maps[side]), group[0].full);
+        const group = panels.filter((panel) => shownMaps(panel) === maps), limits = rangeOf(maps, group[0].full);
         const [shown, lead] = measured(group, limits);
         if (maps === first) most = lead;
         shown.forEach((levels, n) => { paint(group[n], levels, ramps, cut, strength); unseen = unseen || levels[0].includes(-1); });
@@ -157,6 +164,7 @@
       const level = number(low + (cut || 0.5) * (high - low)) + unit, what = cut ? "the threshold" : both() ? "half of the largest lead" : "halfway along the scale";
       const notes = both() ? ["orange: more for this one, blue: more for the other"] : [];
       if (panels.some((panel) => panel.contour)) notes.push(`${both() ? "line (dashed for the other)" : "line"}: ${level}, ${what}`);
+      if (deviates()) notes.push("standard deviation over the seeds, on the scale of the mean");
       if (unseen) notes.push("grey: not seen by the model");
       reading.textContent = notes.join("; ");
     };
@@ -179,7 +187,9 @@
       const column = Math.floor(u * panel.canvas.width), line = Math.floor(v * panel.canvas.height);
       const found = sides().map((side) => value(panel, side, column, line));
       const what = found[0] === null ? "not seen by the model"
-        : both() ? `${number(found[0])}${unit}${panel.measure} for, ${number(found[1])} against` : `${number(found[0])}${unit}${panel.measure}`;
+        : both() ? `${number(found[0])}${unit}${panel.measure} for, ${number(found[1])} against`
+        : panel.maps.deviation ? `${number(value(panel, "for", column, line))} ± ${Number(value(panel, "deviation", column, line).toPrecision(2))}${unit}${panel.measure}`
+        : `${number(found[0])}${unit}${panel.measure}`;
       return where.length ? `${where.join(", ")}: ${what}` : what;
     };
     panels.forEach((panel) => {

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from markupsafe import Markup
 
 from m2ib.contract.attribution import Attribution, AttributionPair, Curve
@@ -29,6 +30,7 @@ def attribution_values(attribution: Attribution, ident: str) -> dict[str, Any]:
         "contrast": contrasted(attribution),
         "ensemble": ensemble(attribution),
         "total": total(attribution),
+        "seeds": seeds(attribution),
         "curves": _curves(attribution),
         "method": attribution.method,
         "summary": summary(attribution.method),
@@ -82,6 +84,21 @@ def total(attribution: Attribution) -> str:
         return f"{values.size:,} {place}{tokens}"
     unit = f" {attribution.unit}" if attribution.unit else ""
     return f"{format_number(values.sum())}{unit} over {values.size:,} {place}{tokens}"
+
+
+def seeds(attribution: Attribution) -> str:
+    """How far the maps of several seeds differ, in words; "" for one."""
+    if attribution.by_seed is None or attribution.deviation is None or not attribution.grid.size:
+        return ""
+    count, first = len(attribution.by_seed), attribution.settings.get("seed", 0)
+    most = float(np.abs(attribution.grid).max()) or 1.0
+    middle, greatest = (
+        100 * float(value) / most for value in (np.median(attribution.deviation), attribution.deviation.max())
+    )
+    return (
+        f"The mean of {count} seeds, {first} to {first + count - 1}. The standard deviation over them is {middle:.2g} % of the map's "
+        f"greatest value in the median, and {greatest:.2g} % at most."
+    )
 
 
 def _included(attribution: Attribution) -> str:

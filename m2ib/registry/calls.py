@@ -8,7 +8,7 @@ from typing import Any
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.registry.discovery import default_registry
 
-_SHARED = ("seed", "truncate", "fast")  # options that every method takes
+_SHARED = ("seed", "seeds", "truncate", "fast")  # options that every method takes
 
 
 def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

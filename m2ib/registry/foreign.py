@@ -104,19 +104,23 @@ def guarded_method(method: Any, who: str) -> Method:
         raise PluginError(f"{who}: load returned {type(method).__name__}, not an m2ib.methods.Method")
     guarded = guard(who)
 
-    def prepare(batch: Batch, settings: Any) -> PreparedBatch:
-        prepared = guarded(method.prepare)(batch, settings)
-        if not isinstance(prepared, PreparedBatch):
-            raise PluginError(
-                f"{who}: prepare returned {type(prepared).__name__}, not an m2ib.methods.PreparedBatch"
-            )
-        return replace(prepared, maps=guarded(prepared.maps))
+    def checked(name: str, prepare: Callable[..., Any]) -> Callable[..., PreparedBatch]:
+        def call(batch: Batch, settings: Any) -> PreparedBatch:
+            prepared = guarded(prepare)(batch, settings)
+            if not isinstance(prepared, PreparedBatch):
+                raise PluginError(
+                    f"{who}: {name} returned {type(prepared).__name__}, not an m2ib.methods.PreparedBatch"
+                )
+            return replace(prepared, maps=guarded(prepared.maps))
+
+        return call
 
     return replace(
         method,
-        prepare=prepare,
+        prepare=checked("prepare", method.prepare),
         settings=guarded(method.settings),
         refuse=guarded(method.refuse),
         check=guarded(method.check),
         steps=guarded(method.steps),
+        prepare_seeds=method.prepare_seeds and checked("prepare_seeds", method.prepare_seeds),
     )

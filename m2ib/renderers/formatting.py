@@ -49,6 +49,11 @@ def format_number(value: float) -> str:
     return f"{float(f'{value:.4g}'):,.0f}"
 
 
+def number_with(value: float, deviation: float | None = None) -> str:
+    """And its standard deviation where there is one, in two digits: 0.1234 ± 0.012."""
+    return format_number(value) + ("" if deviation is None else f" ± {deviation:.2g}")
+
+
 def flatness(values: np.ndarray, against: np.ndarray | None = None) -> str:
     """A warning of values that hardly differ, from each other or from ``against``; "" for others.
 

@@ -7,7 +7,7 @@ a sound.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from m2ib.contract.attribution import deviation_of
 from m2ib.renderers.formatting import flatness, rounded
 from m2ib.renderers.interpolation import cell_centres
 from m2ib.renderers.media import jpeg_url
@@ -73,7 +74,7 @@ class Panel:
     caption  shown under it
     overlay  HTML over picture and heat, placed in per cent
     outlines  of regions, over everything
-    maps     its own, in place of the grid: (maps, rows, cols) by side ("for", "against"), on a range of
+    maps     its own, in place of the grid: (maps, rows, cols) by what :func:`mapped` calls them, on a range of
              their own, read out with ``measure`` after the unit
     bars     (start, end, text) above it, each at least as wide as its text
     soft     what is shown in place of the grid as long as the figure is smooth, like ``maps``
@@ -160,6 +161,16 @@ def maps_of(attribution: Attribution) -> dict[str, np.ndarray]:
     return {side: grid for side, grid in maps.items() if grid is not None}
 
 
+def mapped(
+    attribution: Attribution, change: Callable[[np.ndarray], np.ndarray] = lambda grid: grid
+) -> dict[str, np.ndarray]:
+    """:func:`maps_of`, each changed, with their "deviation" over the seeds where the figure shows it: of what is no contrast."""
+    found = {side: change(grid) for side, grid in maps_of(attribution).items()}
+    if attribution.by_seed is not None and attribution.against is None:
+        found["deviation"] = deviation_of(np.stack([change(grid) for grid in attribution.by_seed]))
+    return found
+
+
 def heat_script() -> str:
     """What every figure of :func:`heat_figure` needs."""
     page = files("m2ib.page")
@@ -185,11 +196,11 @@ def heat_figure(
     under  HTML between panels and knobs
     sound  for ``player.js``
     """
-    contrast = attribution.against is not None
+    contrast, maps = attribution.against is not None, mapped(attribution)
     data = {
         "unit": attribution.unit,
         "full": attribution.full,
-        "maps": {key: grid.tolist() for key, grid in maps_of(attribution).items()},
+        "maps": {key: grid.tolist() for key, grid in maps.items()},
         "panels": [panel.data() for panel in panels],
     }
     if sound is not None:
@@ -218,7 +229,7 @@ def heat_figure(
         panels=Markup("").join(shown),
         key=outlines_key([(each.name, each.main) for panel in panels for each in panel.outlines]),
         under=under,
-        choice=_CHOICE if contrast else "",
+        choice=_CHOICE if contrast else _SEEDS if "deviation" in maps else "",
         flat=note(flatness(attribution.grid, attribution.against)),
         data=Markup(json.dumps(data, allow_nan=False).replace("<", "\\u003c")),
     )
@@ -235,6 +246,11 @@ _CHOICE = Markup(
     '<label>Evidence <select class="which"><option value="both">both sides</option>'
     '<option value="for">for this one</option>'
     '<option value="against">for the other</option></select></label>'
+)
+
+_SEEDS = Markup(
+    '<label>Over the seeds <select class="which"><option value="for">mean</option>'
+    '<option value="deviation">standard deviation</option></select></label>'
 )
 
 

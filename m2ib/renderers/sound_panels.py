@@ -14,7 +14,7 @@ from m2ib.renderers.formatting import format_hertz, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, interpolate
 from m2ib.renderers.media import envelope_path, hatch, png_url, wav_url
 from m2ib.renderers.outlines import Outline, outlines_of
-from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, maps_of
+from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, mapped
 from m2ib.renderers.sound_view import SoundView
 
 if TYPE_CHECKING:
@@ -169,10 +169,9 @@ def _waveform_panel(attribution: Attribution) -> Panel:
     view: SoundView = attribution.view
     columns = view.envelope.shape[1]
     frames = frames_of(attribution)
-    maps = {
-        side: grid.reshape(-1, *grid.shape[-2:]).sum(1, keepdims=True)  # (clips, 1, times)
-        for side, grid in maps_of(attribution).items()
-    }
+    maps = mapped(
+        attribution, lambda grid: grid.reshape(-1, *grid.shape[-2:]).sum(1, keepdims=True)
+    )  # (clips, 1, times)
     middle = np.array([0.5])
     moments = time_ticks(0, view.length, 6 if view.length < 3600 else 4)
     places = sorted(set(view.clips))

@@ -16,7 +16,7 @@ from m2ib.contract.schema import parsed, require
 from m2ib.errors import InputError
 from m2ib.renderers.base import heat_of, heat_range, scale
 from m2ib.renderers.fonts import readable
-from m2ib.renderers.formatting import flatness, format_number
+from m2ib.renderers.formatting import flatness, format_number, number_with
 from m2ib.renderers.outlines import outlines_key
 from m2ib.renderers.panels import note
 from m2ib.renderers.plotting import library
@@ -67,6 +67,10 @@ class TextRenderer:
     def fragment(self, attribution: Attribution, ident: str) -> str:
         words = attribution.words
         unit = f" {attribution.unit}" if attribution.unit else ""
+        over_seeds: Sequence[float | None] = attribution.word_deviations or [None] * len(words)
+        numbers = [
+            number_with(value, deviation) for (_, value), deviation in zip(words, over_seeds, strict=True)
+        ]
         shown = heat_of(attribution, np.array([value for _, value in words]))
         spans = [
             Markup(
@@ -75,19 +79,20 @@ class TextRenderer:
                 kind=kind,
                 value=shade,
                 word=word,
-                number=", ".join([f"{format_number(value)}{unit}", *(region.name for region in known)]),
+                number=", ".join([f"{number}{unit}", *(region.name for region in known)]),
             )
-            for (word, value), shade, known, kind in zip(
-                words, shown, _known(attribution), _classes(attribution), strict=True
+            for (word, _), number, shade, known, kind in zip(
+                words, numbers, shown, _known(attribution), _classes(attribution), strict=True
             )
         ]
+        of_tokens = [] if attribution.deviation is None else [attribution.deviation]
         rows = Markup("").join(
             Markup('<tr{mark}><td>{token}</td><td class="figure">{number}</td></tr>').format(
                 mark=Markup(' class="special"') if token.special else "",
                 token=_standing(token.text),
-                number=format_number(value),
+                number=number_with(*values),
             )
-            for token, value in zip(attribution.layout.tokens, attribution.grid, strict=True)
+            for token, *values in zip(attribution.layout.tokens, attribution.grid, *of_tokens, strict=True)
         )
         return Markup(
             '<figure class="words" id="{ident}">{sentence}{key}{legend}{notes}'
@@ -135,7 +140,10 @@ class TextRenderer:
         places = np.arange(len(words))
         values = [value for _, value in words]
         bars = axes.barh(
-            places, values, color=[_shade(value) for value in heat_of(attribution, np.array(values))]
+            places,
+            values,
+            xerr=attribution.word_deviations,
+            color=[_shade(value) for value in heat_of(attribution, np.array(values))],
         )
         labels = readable([word for word, _ in words])
         axes.set_yticks(places, [word for word, _ in labels], parse_math=False)

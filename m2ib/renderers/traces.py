@@ -16,7 +16,7 @@ from m2ib.renderers.formatting import format_short, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, cell_weights
 from m2ib.renderers.media import png_url, polyline_points
 from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
-from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, maps_of, per_cent
+from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, mapped, maps_of, per_cent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -109,7 +109,7 @@ class TracesRenderer(OutliningRenderer):
         names = [f"{name}, {unit}" if unit else name for name, unit in named]
         labels = Markup("").join(lane.format(per_cent(n, count), name) for n, name in enumerate(names))
         region = (start - first, 0, end - first, count)
-        maps = {side: _soft(attribution, grid)[None, None] for side, grid in maps_of(attribution).items()}
+        maps = mapped(attribution, lambda grid: _soft(attribution, grid)[None, None])
         return [
             Panel(
                 picture=Markup(

@@ -12,7 +12,7 @@ import numpy as np
 from markupsafe import Markup
 
 from m2ib.renderers.base import heat_of, heat_range, scale
-from m2ib.renderers.formatting import format_number
+from m2ib.renderers.formatting import format_number, number_with
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,8 +43,14 @@ class ValuesRenderer:
         small = rows.shape[1] > _READABLE
         cell = Markup('<td class="figure cell" style="--value:{:.3f}" title="{}">{}</td>')
         lines, fitting = [], max(1, _MOST_SHOWN // rows.shape[1])
-        for row, line in zip(rows[:fitting], heat_of(attribution, rows)[:fitting], strict=True):
-            texts = [(shade, format_number(value)) for value, shade in zip(row, line, strict=True)]
+        over_seeds = [] if attribution.deviation is None else [attribution.deviation.reshape(rows.shape)]
+        for shades, *line in zip(
+            heat_of(attribution, rows)[:fitting],
+            rows[:fitting],
+            *(each[:fitting] for each in over_seeds),
+            strict=True,
+        ):
+            texts = [(shade, number_with(*values)) for shade, *values in zip(shades, *line, strict=True)]
             cells = Markup("").join(cell.format(shade, text, "" if small else text) for shade, text in texts)
             lines.append(Markup("<tr>{}</tr>").format(cells))
         left = f"; the first {fitting:,} of {len(rows):,} rows" if fitting < len(rows) else ""

@@ -130,7 +130,7 @@ def _attribution(
     grid = arrays.pop(f"{number}.grid", None)
     if grid is None:
         raise ValueError(f"{ARRAYS} lacks '{number}.grid'")
-    more = {name: arrays.pop(f"{number}.{name}", None) for name in ("capacity", "against")}
+    more = {name: arrays.pop(f"{number}.{name}", None) for name in ("capacity", "against", "by_seed")}
     return rebuilt(row, f"manifest.attributions[{number}]", grid, **more, folder=folder)
 
 
@@ -141,6 +141,7 @@ def rebuilt(
     *,
     capacity: np.ndarray | None = None,
     against: np.ndarray | None = None,
+    by_seed: np.ndarray | None = None,
     folder: Path | None = None,
     view: Any = None,
 ) -> Attribution:
@@ -164,6 +165,7 @@ def rebuilt(
         grid=grid,
         capacity=capacity,
         against=against,
+        by_seed=by_seed,
         layout=row.layout,
         curve=row.curve,
         settings=row.settings,

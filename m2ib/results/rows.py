@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,7 +58,7 @@ def schema() -> pa.Schema:
     """Of the rows."""
     import pyarrow as pa
 
-    word = pa.struct([("word", pa.string()), ("value", pa.float32())])
+    word = pa.struct([("word", pa.string()), ("value", pa.float32()), ("deviation", pa.float32())])
     fields = [
         ("id", pa.string()),
         ("number", pa.int64()),
@@ -75,6 +75,8 @@ def schema() -> pa.Schema:
             (f"shape_{n}", pa.list_(pa.int32())),
             (f"scale_{n}", pa.float32()),
             (f"against_{n}", pa.list_(pa.float32())),
+            (f"deviation_{n}", pa.list_(pa.float32())),
+            (f"by_seed_{n}", pa.list_(pa.float32())),
             (f"tokens_{n}", pa.list_(pa.string())),
             (f"words_{n}", pa.list_(word)),
             (f"layer_{n}", pa.int32()),
@@ -137,7 +139,14 @@ def explained(
         if side.against is not None:
             row[f"against_{n}"] = side.against.astype(np.float32).reshape(-1)
         row[f"tokens_{n}"] = list(map(printable, side.tokens)) or None
-        words = [{"word": printable(word), "value": value} for word, value in side.words]
+        if side.by_seed is not None and side.deviation is not None:
+            row[f"deviation_{n}"] = side.deviation.astype(np.float32).reshape(-1)
+            row[f"by_seed_{n}"] = side.by_seed.astype(np.float32).reshape(-1)
+        spread: Sequence[float | None] = side.word_deviations or [None] * len(side.words)
+        words = [
+            {"word": printable(word), "value": value, "deviation": deviation}
+            for (word, value), deviation in zip(side.words, spread, strict=True)
+        ]
         row[f"words_{n}"] = words or None
         row[f"layer_{n}"] = side.settings.get("layer")
         about = described(side)
@@ -210,7 +219,7 @@ class RowSide:
 
     stored   what it is described by; its ``view`` is {} where what is shown was not kept
     kept     whether it was
-    grid     and ``against``, in float32
+    grid     ``against`` and ``by_seed`` (seeds, *grid), in float32
     raster   (rows, columns) of the raw picture; () of what is none
     axes     where the grid's cells lie in the raw input; () where that is unknown
     input    its path, its text, or what kind of thing it was
@@ -221,6 +230,7 @@ class RowSide:
     kept: bool
     grid: np.ndarray
     against: np.ndarray | None
+    by_seed: np.ndarray | None
     raster: tuple[int, ...]
     axes: tuple[Axis, ...]
     input: str
@@ -268,12 +278,13 @@ def side_of(row: Row, n: int, beside: np.ndarray | None) -> RowSide:
         grid = np.asarray(row[f"grid_{n}"], np.float64).reshape(shape) * row[f"scale_{n}"]
     if grid.shape != shape:
         raise ValueError(f"grid_{n} has the shape {grid.shape}, shape_{n} is {shape}")
-    against = row[f"against_{n}"]
+    against, by_seed = row[f"against_{n}"], row[f"by_seed_{n}"]
     return RowSide(
         stored,
         "view" in content,
         grid.astype(np.float32),
         None if against is None else np.asarray(against, np.float32).reshape(shape),
+        None if by_seed is None else np.asarray(by_seed, np.float32).reshape(-1, *shape),
         raster.size,
         raster.axes or axes_at(stored.layout.axes, shape),
         row[f"input_{n}"],
@@ -291,8 +302,8 @@ def attribution(side: RowSide, n: int, view: Any, files: Mapping[str, bytes] | N
     """
     given = side.stored, f"side_{n}", side.grid
     if view is not None:
-        return rebuilt(*given, against=side.against, view=view)
+        return rebuilt(*given, against=side.against, by_seed=side.by_seed, view=view)
     with TemporaryDirectory() as place:
         for name, data in (files or {}).items():
             (Path(place) / Path(name).name).write_bytes(data)
-        return rebuilt(*given, against=side.against, folder=Path(place))
+        return rebuilt(*given, against=side.against, by_seed=side.by_seed, folder=Path(place))

@@ -37,7 +37,7 @@ def write(explanation: AttributionPair, folder: Path) -> None:
     rows = []
     try:
         for number, attribution in enumerate(explanation):
-            for name in ("grid", "capacity", "against"):
+            for name in ("grid", "capacity", "against", "by_seed"):
                 value = getattr(attribution, name)
                 if value is not None:
                     arrays[f"{number}.{name}"] = np.ascontiguousarray(value)

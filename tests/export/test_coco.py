@@ -147,7 +147,7 @@ def blank() -> RowSide:
     stored = StoredAttribution(
         **about, additive=True, warnings=(), full=None, layout=Layout(), renderer="image"
     )
-    return RowSide(stored, False, np.zeros((1, 1), np.float32), None, (1, 1), (), "", None)
+    return RowSide(stored, False, np.zeros((1, 1), np.float32), None, None, (1, 1), (), "", None)
 
 
 BLANK = blank()

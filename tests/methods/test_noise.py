@@ -29,7 +29,8 @@ def settings(**given: object) -> FitSettings:
 def noise(
     given: FitSettings, reads: list[int | None] | None = None, dtype: torch.dtype = torch.float32
 ) -> Iterator[Tensor]:
-    return noise_of(given, SHAPE, reads or [None], dtype, CPU)
+    fits = [(given.seed, read) for read in reads or [None]]
+    return noise_of(given, SHAPE, fits, dtype, CPU)
 
 
 def contract(steps: int, samples: int, *shape: int, dtype: torch.dtype = torch.float32) -> list[Tensor]:

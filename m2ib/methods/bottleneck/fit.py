@@ -48,11 +48,11 @@ class Fit:
 class Common:
     """What fits on one recording with the same settings have in common, filled in by those that come first.
 
-    alone    by recorded input: the embeddings (S, D) of noise alone in its place
+    alone    by recorded input and seed: the embeddings (S, D) of noise alone in its place
     nowhere  what is said where positions lead nowhere
     """
 
-    alone: dict[int, Tensor] = field(default_factory=dict)
+    alone: dict[tuple[int, int], Tensor] = field(default_factory=dict)
     nowhere: tuple[str, ...] | None = None
 
 
@@ -77,6 +77,7 @@ def fit_bottlenecks(
     settings: FitSettings,
     *,
     rows: Sequence[int],
+    seeds: Sequence[int],
     common: Common,
     statistics: Statistics | None = None,
     fast: bool = True,
@@ -93,6 +94,7 @@ def fit_bottlenecks(
     layouts    N: what the positions of each fit's input are
     targets    (N, D) the other side's embeddings; any length, only their direction matters
     rows       N: which of the recorded inputs each fit is about; several may be about one
+    seeds      N: of each fit's noise
     statistics of the layer: the bottleneck is put on the standardised activation, z mapped back before the tail
     fast       use the encoder's own tail where it has one
     advance    called after each step
@@ -124,8 +126,9 @@ def fit_bottlenecks(
         dtype=precision,
     ).view(-1, *[1] * len(shape))
     targets = targets.to(device=a.device, dtype=precision)[:, None]  # (N, 1, D)
-    lengths = list(dict.fromkeys(reads))  # inputs of one length see the same noise
-    draw_of = [lengths.index(read) for read in reads]
+    streams = list(zip(seeds, reads, strict=True))  # fits of one seed and length see the same noise
+    distinct = list(dict.fromkeys(streams))
+    draw_of = [distinct.index(stream) for stream in streams]
     size, weight = list(a.shape), settings.beta
     shared = settings.granularity == "token"
     if shared:
@@ -152,21 +155,23 @@ def fit_bottlenecks(
 
     def noise_alone(noise: Tensor) -> Tensor:
         """(N, S, D) of noise in place of z."""
-        places = {row: n for n, row in enumerate(rows) if row not in common.alone}
-        if places:
-            z = placed(math.sqrt(variance) * noise.expand(count, *noise.shape[1:])).to(model_dtype)
-            everyone = range(len(recording.embedding))
-            if mask is None and len(everyone) > 1:  # it may be the same for all of them
-                with Tail(recording.of([rows[0]]), settings.samples, fast=fast) as tail:
-                    out = tail.blind(z[0])
-                if out is not None:
-                    common.alone.update(dict.fromkeys(everyone, out.to(precision)))
-                    places.clear()
-        if places:
-            with Tail(recording.of(list(places)), settings.samples, fast=fast) as tail:
-                out = embedded(tail, z[list(places.values())])
-            common.alone.update(zip(places, out, strict=True))
-        return torch.stack([common.alone[row] for row in rows])
+        known, everyone = common.alone, range(len(recording.embedding))
+        z = placed(math.sqrt(variance) * noise.expand(count, *noise.shape[1:])).to(model_dtype)
+
+        def missing() -> dict[tuple[int, int], int]:
+            return {key: n for n, key in enumerate(zip(rows, seeds, strict=True)) if key not in known}
+
+        if missing() and mask is None and len(everyone) > 1:  # it may be the same for all of them
+            with Tail(recording.of([rows[0]]), settings.samples, fast=fast) as tail:
+                for seed, n in {seed: n for (_, seed), n in missing().items()}.items():
+                    out = tail.blind(z[n])
+                    if out is not None:
+                        known.update({(row, seed): out.to(precision) for row in everyone})
+        if places := missing():
+            with Tail(recording.of([row for row, _ in places]), settings.samples, fast=fast) as tail:
+                found = embedded(tail, z[list(places.values())])
+            known.update(zip(places, found, strict=True))
+        return torch.stack([known[key] for key in zip(rows, seeds, strict=True)])
 
     def divergence() -> Tensor:
         """(N, *shape) nats."""
@@ -191,8 +196,8 @@ def fit_bottlenecks(
         whole = compression - mix_gradient(back, a, alpha, noise, variance)
         return whole.sum(channel_axis, keepdim=True) if shared else whole
 
-    nowhere, draws = list[int](), noise_of(settings, shape, lengths, precision, a.device)
-    if len(lengths) > 1:
+    nowhere, draws = list[int](), noise_of(settings, shape, distinct, precision, a.device)
+    if len(distinct) > 1:
         draws = (noise[draw_of] for noise in draws)  # (N, S, *shape) each
     first = next(draws)
     with torch.no_grad():

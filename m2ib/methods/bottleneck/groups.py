@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import count
 from operator import itemgetter
 
 from m2ib.activations.capture import Recording, record
@@ -69,10 +68,16 @@ def _by_length(items: Sequence[Item]) -> list[list[int]]:
     return [sorted(part) for part in parts]
 
 
-def in_groups(part: Part, shifts: int, samples: int) -> list[list[tuple[int, int]]]:
-    """The fits of a part, each as its place and its row of the recording, in equal groups that are as large as pays."""
+def in_groups(
+    part: Part, shifts: int, samples: int, seeds: Sequence[int]
+) -> list[list[tuple[int, int, int]]]:
+    """The fits of a part in equal groups that are as large as pays: each as its place, its row of the recording and its seed.
+
+    Those of a place come seed by seed, of a seed shift by shift.
+    """
     fits = [
-        (place, number * shifts + shift)
+        (place, number * shifts + shift, seed)
+        for seed in seeds
         for place, number in zip(part.places, part.numbers, strict=True)
         for shift in range(shifts)
     ]
@@ -80,14 +85,3 @@ def in_groups(part: Part, shifts: int, samples: int) -> list[list[tuple[int, int
     most = _AT_ONCE.get(activation.device.type, _ELSEWHERE) // (samples * activation[0].numel())
     groups = -(-len(fits) // max(1, most))
     return [fits[len(fits) * n // groups : len(fits) * (n + 1) // groups] for n in range(groups)]
-
-
-def every(calls: int, advance: Callable[[], None]) -> Callable[[], None]:
-    """``advance`` once for so many calls."""
-    number = count(1)
-
-    def call() -> None:
-        if next(number) % calls == 0:
-            advance()
-
-    return call

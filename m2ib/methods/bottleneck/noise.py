@@ -23,22 +23,24 @@ _kept: dict[tuple[object, ...], list[Tensor]] = {}  # all the draws of a fit; th
 def noise_of(
     settings: FitSettings,
     shape: Sequence[int],
-    reads: Sequence[int | None],
+    fits: Sequence[tuple[int, int | None]],
     dtype: torch.dtype,
     device: torch.device,
 ) -> Iterator[Tensor]:
-    """Standard-normal noise (len(reads), samples, *shape) for each step. It is shared: nobody may write into it.
+    """Standard-normal noise (N, samples, *shape) for each step. It is shared: nobody may write into it.
 
-    An input that reads only its first ``reads[i]`` positions has noise of its own for those alone, so that padding
-    changes nothing; the rest is zero.
+    fits  N: a fit's seed, and how many positions its input reads; None: all. One that reads only its first has noise of
+          its own for those alone, so that padding changes nothing; the rest is zero
 
     With ``noise="antithetic"`` half the samples, rounded up, are drawn: eps_1, -eps_1, eps_2, -eps_2, ...; with an odd
     number of samples the last draw stands alone.
     """
     antithetic = settings.noise == "antithetic"
     draws = (settings.samples + 1) // 2 if antithetic else settings.samples
-    sizes = [(draws, *(shape if read is None else (read, *shape[1:]))) for read in reads]
-    streams = [_drawn(settings, size, dtype, pinned=device.type == "cuda") for size in sizes]
+    pinned, streams = device.type == "cuda", []
+    for seed, read in fits:
+        size = (draws, *(shape if read is None else (read, *shape[1:])))
+        streams.append(_drawn(seed, settings.steps, size, dtype, pinned=pinned))
     for each in zip(*streams, strict=True):
         rows = [row.to(device, non_blocking=True) for row in each]  # (draws, *size) each
         if antithetic:
@@ -46,29 +48,29 @@ def noise_of(
         if len(rows) == 1 and rows[0].shape[1:] == tuple(shape):
             yield rows[0][None]
             continue
-        noise = rows[0].new_zeros(len(rows), settings.samples, *shape)  # (reads, S, *shape)
+        noise = rows[0].new_zeros(len(rows), settings.samples, *shape)  # (N, S, *shape)
         for into, row in zip(noise, rows, strict=True):
             into[:, : row.shape[1]] = row
         yield noise
 
 
 def _drawn(
-    settings: FitSettings, size: tuple[int, ...], dtype: torch.dtype, *, pinned: bool
+    seed: int, steps: int, size: tuple[int, ...], dtype: torch.dtype, *, pinned: bool
 ) -> Iterator[Tensor]:
     """The draws of a fit, step by step. They are kept once all are there."""
-    key = settings.seed, settings.steps, size, dtype, pinned
+    key = seed, steps, size, dtype, pinned
     known = _kept.pop(key, None)
     if known is not None:
         _kept[key] = known  # as the last one used
         yield from known
         return
-    generator, draws = torch.Generator("cpu").manual_seed(settings.seed), list[Tensor]()
-    keep = settings.steps * torch.Size(size).numel() * dtype.itemsize <= BOUND
-    for step in range(settings.steps):
+    generator, draws = torch.Generator("cpu").manual_seed(seed), list[Tensor]()
+    keep = steps * torch.Size(size).numel() * dtype.itemsize <= BOUND
+    for step in range(steps):
         eps = torch.randn(size, generator=generator, dtype=dtype, device="cpu", pin_memory=pinned)
         if keep:
             draws.append(eps)
-        if keep and step == settings.steps - 1:
+        if keep and step == steps - 1:
             _keep(key, draws)
         yield eps
 
