@@ -6,10 +6,14 @@ import sys
 from types import FrameType
 
 _interrupted = False
+_IMPORTING = "<frozen importlib"  # files of Python's own import
 
 
 def run() -> int:
-    """Its exit code, 130 where it was interrupted, whatever was going on. A second interrupt ends the process at once."""
+    """Its exit code, 130 where it was interrupted, whatever was going on.
+
+    An interrupt during an import ends the process at once, and so does a second one.
+    """
     ours = (
         signal.getsignal(signal.SIGINT) is signal.default_int_handler
     )  # else it is ignored, as in the background
@@ -32,6 +36,12 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     global _interrupted
     _interrupted = True
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    while frame is not None:
+        if frame.f_code.co_filename.startswith(
+            _IMPORTING
+        ):  # what C++ does at an exception there is anybody's guess
+            signal.raise_signal(signal.SIGINT)
+        frame = frame.f_back
     raise KeyboardInterrupt
 
 

@@ -208,7 +208,32 @@ def test_an_interrupt_at_any_moment_is_one_line_at_most(tmp_path: Path, seconds:
     assert (out, err) in (("", ""), ("", "m2ib: error: interrupted\n"))
 
 
-def test_an_interrupt_that_python_drops_is_not_lost() -> None:
-    code = "type('Dying', (), {'__del__': lambda self: __import__('signal').raise_signal(2)})(), __import__('time').sleep(60)"
-    done = failing(code)
+INTERRUPTED = """
+    import signal, sys, time
+    from m2ib import __main__, cli
+
+    class Dying:
+        def __del__(self):
+            signal.raise_signal(signal.SIGINT)
+
+    def main():
+        {code}
+        time.sleep(60)
+
+    cli.main = main
+    sys.exit(__main__.run())
+"""
+
+
+@pytest.mark.parametrize(
+    "code", ["Dying()", "sys.path.insert(0, sys.argv[1]); import interrupts"], ids=["finaliser", "import"]
+)
+def test_an_interrupt_ends_the_process_where_python_or_cpp_would_not_let_it_through(
+    code: str, tmp_path: Path
+) -> None:
+    (tmp_path / "interrupts.py").write_text(
+        "import signal\ntry:\n    signal.raise_signal(2)\nexcept KeyboardInterrupt:\n    pass\n"
+    )
+    command = [sys.executable, "-c", dedent(INTERRUPTED).format(code=code), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
