@@ -147,6 +147,15 @@ class Sketching(Protocol):
 
 
 @runtime_checkable
+class Condensing(Protocol):
+    """What a renderer does besides whose views can be kept by the thousand."""
+
+    def condensed(self) -> Renderer:
+        """One that stores less of a view, as much as a page shows; ``restore`` reads that too."""
+        ...
+
+
+@runtime_checkable
 class Checking(Protocol):
     """What a renderer does besides that knows which grids and layouts its views go with."""
 

@@ -47,8 +47,8 @@ def to_png(
 
     model  as in :meth:`m2ib.results.ResultTable.explanation`; without it pairs whose inputs were not kept are left out
 
-    Pictures whose longer side has more than 1024 pixels are enlarged from what a page shows of them. Raises :class:`StorageError`, and
-    :class:`InputError` for more than 10,000 pairs and where there is nothing to write.
+    Pictures whose longer side has more than 1024 pixels, of those that a run kept 512, are enlarged from what a page shows of them. Raises
+    :class:`StorageError`, and :class:`InputError` for more than 10,000 pairs and where there is nothing to write.
     """
     source = Source(table, "png", "explained pairs", show_progress)
     if len(table) > _MOST:

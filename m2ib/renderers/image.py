@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -13,11 +14,12 @@ from PIL import Image
 from m2ib.contract.regions import Box, Region, check_outlines
 from m2ib.contract.schema import check_array
 from m2ib.errors import InputError
-from m2ib.renderers.media import png_pixels
+from m2ib.renderers.media import picture, picture_pixels
 from m2ib.renderers.pixels import PixelRenderer, check_picture
 from m2ib.renderers.view_storage import restore_fields, store_fields, stored_bytes
 
 _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
+_LONGEST_CONDENSED, _QUALITY = 512, 90  # pixels, and of JPEG
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +101,7 @@ class ImageRenderer(PixelRenderer):
     name = "image"
     kind = "photo"
     view_type = ImageView
+    _condensed = False
 
     def label(self, view: ImageView) -> str:
         return "the image"
@@ -109,14 +112,24 @@ class ImageRenderer(PixelRenderer):
     def shown_regions(self, view: ImageView) -> tuple[Region, ...]:
         return (*view.regions, *(box.region for box in view.boxes))
 
+    def condensed(self) -> Self:
+        """A renderer that stores 512 pixels at most along the longer side, as JPEG, or as PNG where that is smaller."""
+        made = copy(self)
+        made._condensed = True
+        return made
+
     def store(self, view: ImageView, folder: Path, stem: str) -> Mapping[str, Any]:
-        name = f"{stem}.png"
-        Image.fromarray(view.pixels).save(folder / name)
+        view = view.reduced(_LONGEST_CONDENSED) if self._condensed else view
+        made = {f"{stem}.png": picture(view.pixels, "PNG")}
+        if self._condensed:
+            made[f"{stem}.jpg"] = picture(view.pixels, "JPEG", quality=_QUALITY, subsampling=0)
+        name = min(made, key=lambda each: len(made[each]))
+        (folder / name).write_bytes(made[name])
         return {"pixels": name, **store_fields(view, folder, stem)}
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> ImageView:
         rest = dict(stored)
-        pixels = png_pixels(stored_bytes(folder, rest.pop("pixels", None)))
+        pixels = picture_pixels(stored_bytes(folder, rest.pop("pixels", None)))
         found: ImageView = restore_fields(ImageView, rest, folder, pixels=pixels)
         check_outlines([box.region for box in found.boxes])
         return found.with_boxes(found.boxes)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-import struct
 import wave
+from typing import Any
 
 import numpy as np
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 MOST_PIXELS = 2**24  # of a picture as it is shown
 
@@ -20,29 +22,35 @@ def data_url(content: bytes, kind: str) -> str:
 
 def jpeg_url(pixels: np.ndarray, quality: int = 88) -> str:
     """(height, width, 3) uint8: a photograph."""
+    return data_url(picture(pixels, "JPEG", quality=quality), "image/jpeg")
+
+
+def picture(pixels: np.ndarray, kind: str, **options: Any) -> bytes:
+    """(height, width, 3) uint8 as the content of a file of this kind."""
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
-    return data_url(buffer.getvalue(), "image/jpeg")
+    Image.fromarray(pixels).save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def png_url(pixels: np.ndarray) -> str:
     """(height, width, 3) uint8, kept as it is."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
-    return data_url(buffer.getvalue(), "image/png")
+    return data_url(picture(pixels, "PNG", optimize=True), "image/png")
 
 
-def png_pixels(content: bytes) -> np.ndarray:
-    """(height, width, 3) uint8 out of a PNG in RGB, whose size is looked at before it is unpacked.
+def picture_pixels(content: bytes) -> np.ndarray:
+    """(height, width, 3) uint8 out of a PNG or JPEG in RGB, whose size is looked at before it is unpacked.
 
     Raises ValueError for another kind of file and for more than :data:`MOST_PIXELS`; Pillow raises what it likes.
     """
-    if content[:8] != b"\x89PNG\r\n\x1a\n" or content[12:16] != b"IHDR" or len(content) < 24:
-        raise ValueError("the picture is no PNG")
-    width, height = struct.unpack(">II", content[16:24])
-    if not 0 < width * height <= MOST_PIXELS:
-        raise ValueError(f"the picture has {width}x{height} pixels; {MOST_PIXELS:,} are the most")
-    with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+    kinds = {b"\x89PNG\r\n\x1a\n": PngImageFile, b"\xff\xd8\xff": JpegImageFile}
+    kind = next((kind for start, kind in kinds.items() if content.startswith(start)), None)
+    if kind is None:
+        raise ValueError("the picture is neither PNG nor JPEG")
+    with kind(io.BytesIO(content)) as image:
+        if not 0 < image.width * image.height <= MOST_PIXELS:
+            raise ValueError(
+                f"the picture has {image.width}x{image.height} pixels; {MOST_PIXELS:,} are the most"
+            )
         if image.mode != "RGB":
             raise ValueError(f"the picture is {image.mode}, not RGB")
         return np.asarray(image)

@@ -200,7 +200,7 @@ def scale_of(grid: np.ndarray) -> float:
 def _view_of(side: Attribution) -> KeptView:
     with TemporaryDirectory() as place:
         folder = Path(place)
-        view = _json(stored_view(side, folder, "view"))
+        view = _json(stored_view(side, folder, "view", condensed=True))
         files = tuple((path.name, path.read_bytes()) for path in sorted(folder.iterdir()))
     found = hashlib.sha256(f"{side.renderer.name} {view}".encode())
     for name, content in files:

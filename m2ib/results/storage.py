@@ -13,7 +13,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from m2ib.contract.attribution import Attribution, AttributionPair
+from m2ib.contract.attribution import Attribution, AttributionPair, Condensing
 from m2ib.errors import PluginError, StorageError
 from m2ib.folders import open_folder
 from m2ib.registry.foreign import renderer_code
@@ -73,11 +73,16 @@ def described(attribution: Attribution) -> dict[str, Any]:
     }
 
 
-def stored_view(attribution: Attribution, folder: Path, stem: str) -> Mapping[str, Any]:
-    """What the renderer writes of the view. A full disk is no fault of its."""
+def stored_view(
+    attribution: Attribution, folder: Path, stem: str, *, condensed: bool = False
+) -> Mapping[str, Any]:
+    """What the renderer writes of the view; condensed, where it can. A full disk is no fault of its."""
+    renderer = attribution.renderer
     try:
-        with renderer_code(attribution.renderer):
-            return attribution.renderer.store(attribution.view, folder, stem)
+        with renderer_code(renderer):
+            if condensed and isinstance(renderer, Condensing):
+                renderer = renderer.condensed()
+            return renderer.store(attribution.view, folder, stem)
     except PluginError as error:
         if isinstance(error.__cause__, OSError):
             raise error.__cause__ from None

@@ -199,20 +199,25 @@ def test_arrays_that_do_not_belong_there(
     assert said in refusal(listed_again(folder))
 
 
-def claimed(width: int, height: int) -> bytes:
-    """The beginning of a PNG of this size."""
-    head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+def claimed(kind: str, width: int, height: int) -> bytes:
+    """The beginning of a picture of this size."""
+    if kind == "PNG":
+        head = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+        first = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+        return b"\x89PNG\r\n\x1a\n" + first + struct.pack(">I", 0) + b"IDAT"
+    frame = struct.pack(">HBHHB", 17, 8, height, width, 3) + bytes([1, 17, 0, 2, 17, 0, 3, 17, 0])
+    return b"\xff\xd8\xff\xc0" + frame + b"\xff\xda\0\x0c\3\1\0\2\0\3\0\0?\0"
 
 
 def test_a_picture_is_measured_before_it_is_unpacked(copied: Callable[[str], Path]) -> None:
     folder = copied("photo-text")
-    (folder / "0.png").write_bytes(claimed(20_000, 20_000))
-    assert "the picture has 20000x20000 pixels; 16,777,216 are the most" in refusal(listed_again(folder))
+    for kind in ("PNG", "JPEG"):
+        (folder / "0.png").write_bytes(claimed(kind, 20_000, 20_000))
+        assert "the picture has 20000x20000 pixels; 16,777,216 are the most" in refusal(listed_again(folder))
     Image.new("L", (50, 30)).save(folder / "0.png")
     assert "the picture is L, not RGB" in refusal(listed_again(folder))
     Image.new("RGB", (50, 30)).save(folder / "0.png", "GIF")
-    assert "the picture is no PNG" in refusal(listed_again(folder))
+    assert "the picture is neither PNG nor JPEG" in refusal(listed_again(folder))
 
 
 def vast(path: Path) -> None:
