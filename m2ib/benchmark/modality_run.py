@@ -63,7 +63,11 @@ def study_of(
 
 @dataclass(frozen=True)
 class ModalityRun:
-    """The questions of one seed, asked of one modality of a model; ``place`` is the benchmark's folder."""
+    """The questions of one seed, asked of one modality of a model.
+
+    place         the benchmark's folder
+    workers, ray  where maps and scores are made
+    """
 
     model: Model
     seed: int
@@ -75,6 +79,8 @@ class ModalityRun:
     batch_size: int
     place: ResultFolder
     control: Control = ""
+    workers: int = 1
+    ray: str | None = None
 
     @property
     def name(self) -> str:
@@ -148,7 +154,16 @@ class ModalityRun:
         study = study_of(self.modality, tuple(methods), self.settings, metrics, self.seed, self.batch_size)
         title = f"benchmark: {self.modality}, seed {self.seed}"
         self.place.own(self.name)
-        evaluate(self.model, self.pairs(), study, self.folder, show_progress=show_progress, title=title)
+        evaluate(
+            self.model,
+            self.pairs(),
+            study,
+            self.folder,
+            workers=self.workers,
+            ray=self.ray,
+            show_progress=show_progress,
+            title=title,
+        )
         asked = {str(question.scene.seed): question for question in self.asked}
         with Store(self.folder) as store:
             warnings = store.warnings()

@@ -17,6 +17,7 @@ from m2ib.benchmark.health import TEXT, health
 from m2ib.benchmark.modality_run import Example, ModalityRun, study_of
 from m2ib.benchmark.scores import COLUMNS, Key, MapScores, Means, figures, means
 from m2ib.contract.model import Model
+from m2ib.corpus.backends import backend_for
 from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.evaluation.study import ORACLE, check, variants
@@ -81,6 +82,8 @@ def run_scenes(
     random_weights: Model | None = None,
     batch_size: int = 16,
     folder: str | Path | None = None,
+    workers: int = 1,
+    ray: str | None = None,
     show_progress: bool = True,
 ) -> Benchmark:
     """Measure a model and its maps on scenes in which it is known where the evidence is.
@@ -94,6 +97,7 @@ def run_scenes(
     random_weights  the same model with random weights, as a control
     batch_size      maps made together
     folder          where maps are kept, so that a benchmark that was cut off goes on; None: nowhere
+    workers, ray    where maps and scores are made, as for :func:`m2ib.run`; the workers begin anew for each seed and modality
 
     Everything but texts is explained against a text that names one of the scene's two or three objects.
     A caption is explained against another scene, of one object, as an image (or as what else the model
@@ -105,6 +109,7 @@ def run_scenes(
     """
     for each in (model,) if random_weights is None else (model, random_weights):
         check_model(each, "benchmark")
+    backend_for(workers, ray, model)  # what is wrong with them shows now
     known = _modalities(model)
     chosen = known if modalities is None else _names(modalities, known)
     named, numbers = checked(scenes, seeds, methods, split, batch_size, settings)
@@ -120,7 +125,17 @@ def run_scenes(
             for modality in chosen:
                 against = known[0] if modality == TEXT else TEXT
                 part = ModalityRun(
-                    model, seed, modality, against, settings, asked, split, int(batch_size), place
+                    model,
+                    seed,
+                    modality,
+                    against,
+                    settings,
+                    asked,
+                    split,
+                    int(batch_size),
+                    place,
+                    workers=workers,
+                    ray=ray,
                 )
                 possible = part.possible(named)
                 own = part.run(possible, show_progress)

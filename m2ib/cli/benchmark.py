@@ -43,6 +43,14 @@ def add_parser(commands: Any, name: str) -> None:
     parser.add_argument("--split", default="test", help="test, or tune for choosing settings")
     parser.add_argument("--batch-size", type=int, default=16, metavar="N", help="maps made together")
     parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes of this machine, or actors of a Ray cluster; default: %(default)s",
+    )
+    parser.add_argument("--ray", metavar="ADDRESS", help="of a Ray cluster; local begins one")
+    parser.add_argument(
         "--random-weights", action="store_true", help='a control: the same with checkpoint="random"'
     )
     parser.add_argument("--out", default="m2ib-benchmark", metavar="FOLDER", help="default: %(default)s")
@@ -79,6 +87,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         random_weights=control,
         batch_size=parsed.batch_size,
         folder=folder,
+        workers=parsed.workers,
+        ray=parsed.ray,
     )
     page = save(benchmark, folder, force=True)  # refused above already
     show(benchmark, console())

@@ -50,6 +50,8 @@ class TuneConfig(ModelConfig):
     options  the adapter's own
     grid     {layer: [...], beta: [...], variance: [...]}, each a list or a dict of lists by modality
     settings of the method, the same in all trials
+    workers, ray
+             processes of this machine, or actors of a Ray cluster, that make maps and scores
     paper    whose Table 2 stands beside, with the metric roar: conceptual-captions or ms-cxr
     The others are those of :class:`m2ib.tuning.search.Search`.
     """
@@ -68,6 +70,8 @@ class TuneConfig(ModelConfig):
     batch_size: int = 8
     curve_steps: int = 20
     roar: dict[str, Any] = field(default_factory=dict)
+    workers: int = 1
+    ray: str | None = None
     paper: str | None = None
     out: str = "m2ib-tuning"
     force: bool = False
@@ -124,7 +128,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config.force:
         opened.discard()
     for search in searches:
-        tuned = tune(model, pairs, search, folder)
+        tuned = tune(model, pairs, search, folder, workers=config.workers, ray=config.ray)
         settings = save(tuned, settings_yaml(tuned, config.model, config.checkpoint, config.options))
         show(tuned, console(), paper=config.paper)
     say(settings.resolve())

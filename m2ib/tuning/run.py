@@ -12,6 +12,7 @@ from typing import Any
 
 from m2ib.contract.model import Model
 from m2ib.contract.settings import own_value
+from m2ib.corpus.backends import backend_for
 from m2ib.data.pairs import Pairs
 from m2ib.evaluation.results import Results, read_results
 from m2ib.evaluation.run import evaluate
@@ -33,7 +34,14 @@ _MAY_GROW = ("trials",)
 
 @leaves_nothing
 def tune(
-    model: Model, pairs: Pairs, search: Search, folder: str | Path, *, show_progress: bool = True
+    model: Model,
+    pairs: Pairs,
+    search: Search,
+    folder: str | Path,
+    *,
+    workers: int = 1,
+    ray: str | None = None,
+    show_progress: bool = True,
 ) -> Tuned:
     """Find the best layer, beta and variance for one side.
 
@@ -42,11 +50,14 @@ def tune(
     What is found is kept in ``folder``, and what is there already is not done again. A folder holds one search for
     each side.
 
+    workers, ray  where maps and scores are made, as for :func:`m2ib.run`; the workers begin anew for each point
+
     Raises :class:`SettingError` for a search that does not hold together and without Optuna, :class:`StorageError`
     for a folder of another search, and :class:`InputError` for too few pairs, a metric without a score
     or a ``model`` that is none.
     """
     check_model(model, "tune")
+    backend_for(workers, ray, model)  # what is wrong with them shows now
     search = check(search, pairs)
     require_optuna()
     points = points_of(search, model, pairs.modalities)
@@ -54,6 +65,7 @@ def tune(
     place = open_folder(local_path(folder), KIND, force=True)
     place.own(*FILES)
     most = len(points) if search.trials is None else min(search.trials, len(points))
+    evaluated = partial(_evaluated, model, search, place, workers, ray)
     asked = _asked(model, pairs, search, points, parts)
     opened = open_trials(place, search.modality, search.metric, asked)
     with opened as trials, progress("tune", show=show_progress) as bar:
@@ -63,16 +75,16 @@ def tune(
             advance()
         while (point := trials.next(points, search.sampler, most)) is not None:
             with trials.running(point, points) as found:
-                results = _evaluated(model, parts.tuning, search, point, place, "tuning")
+                results = evaluated(parts.tuning, point, "tuning")
                 found.append(score_of(results, search.method, search.metric, where="the tuning pairs"))
             advance()
         done = trials.done(points, most)
         default, best = done[0], best_of(done, search.metric)
-        usual = _evaluated(model, parts.held_out, search, default.point, place, "held-out")
+        usual = evaluated(parts.held_out, default.point, "held-out")
         advance()
         better = usual
         if best != default:
-            better = _evaluated(model, parts.held_out, search, best.point, place, "held-out")
+            better = evaluated(parts.held_out, best.point, "held-out")
         advance()
         score = partial(score_of, metric=search.metric, where="the held-out pairs")
         held_out = {"best": score(better, search.method), "default": score(usual, search.method)}
@@ -88,7 +100,14 @@ def tune(
 
 
 def _evaluated(
-    model: Model, pairs: Pairs, search: Search, point: Point, folder: ResultFolder, part: str
+    model: Model,
+    search: Search,
+    folder: ResultFolder,
+    workers: int,
+    ray: str | None,
+    pairs: Pairs,
+    point: Point,
+    part: str,
 ) -> Results:
     """One point on one part of the pairs, in a folder of its own: done, or gone on with, or read."""
     place = "-".join(f"{name}{value!r}" for name, value in point._asdict().items())
@@ -97,7 +116,10 @@ def _evaluated(
     originals = f"{EVALUATIONS}/original-{part}"  # the same for all settings
     folder.own(where, originals)
     inside = folder.path / where, folder.path / originals
-    return read_results(evaluate(model, pairs, study, inside[0], originals=inside[1], show_progress=False))
+    evaluated = evaluate(
+        model, pairs, study, inside[0], workers=workers, ray=ray, originals=inside[1], show_progress=False
+    )
+    return read_results(evaluated)
 
 
 def _asked(

@@ -20,6 +20,7 @@ from m2ib.scenes import scene
 from m2ib.scenes.questions import questions
 from scene_model import SceneModel, save_scene_model
 from spotter import spotter
+from where_run import noted, others
 
 
 @pytest.fixture(scope="module")
@@ -178,6 +179,20 @@ def test_missed_gates_are_shown(measured: Benchmark, tmp_path: Path) -> None:
     assert " ± " in (tmp_path / "wide.txt").read_text()
     html = save(measured, tmp_path / "out").read_text()
     assert html.count('class="FAIL"') == len(failed)
+
+
+def test_two_workers_find_what_one_process_does(tiny: SceneModel, tmp_path: Path) -> None:
+    found = []
+    for workers in (1, 2):
+        place = tmp_path / f"processes-{workers}"
+        model = noted(tiny.model, "imu", place)
+        asked = {"scenes": 3, "seeds": [0], "methods": ["m2ib", "oracle"], "modalities": ["imu"]}
+        made = run_scenes(model, **asked, batch_size=2, workers=workers, show_progress=False)
+        found.append([replace(each, values={**each.values, "seconds": 0}) for each in made.maps])
+        assert bool(others(place)) == (workers == 2)
+    assert found[0] == found[1]
+    with pytest.raises(m2ib.SettingError, match="workers: 0 is out of range"):
+        run_scenes(tiny.model, workers=0)
 
 
 @pytest.mark.filterwarnings("ignore:.*goes without shifts and smooth:m2ib.M2IBWarning")

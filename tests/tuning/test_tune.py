@@ -29,6 +29,7 @@ from m2ib.tuning.run import tune
 from m2ib.tuning.search import METRICS, Point, Search, check, layers_around, points_of
 from m2ib.tuning.trials import EVALUATIONS, FILE, KIND, suggest
 from toy import toy_model
+from where_run import noted, others
 
 WORDS = ["dog", "cat", "house", "tree", "river", "stone", "lamp", "cloud", "road", "boat"]
 GRID: Mapping[str, Sequence[Any]] = {"layer": [0, 1], "beta": [0.1, 2.0], "variance": [1.0]}
@@ -190,6 +191,21 @@ def test_held_out_scores_and_the_gain_are_those_of_a_naive_loop(whole: Tuned) ->
     assert whole.gain.mean == pytest.approx(sum(gains) / 2, abs=1e-3)
     assert whole.gain.standard_error == pytest.approx(abs(gains[0] - gains[1]) / 2, abs=1e-3)
     assert (whole.held_out["uniform"].mean, whole.held_out["uniform"].mass) == (0, 1)  # the trap
+
+
+def test_two_workers_find_what_one_process_does(tmp_path: Path) -> None:
+    search = replace(SEARCH, grid={"layer": [1], "beta": [0.1], "variance": [1.0]})
+    found = []
+    for workers in (1, 2):
+        model = noted(toy_model(), "image", tmp_path / f"processes-{workers}")
+        folder = tmp_path / f"{workers}"
+        found.append(tune(model, toys(), search, folder, workers=workers, show_progress=False))
+        assert bool(others(tmp_path / f"processes-{workers}")) == (workers == 2)
+    for part in ("trials", "held-out"):
+        assert table(found[0], part) == table(found[1], part)
+    with pytest.raises(m2ib.SettingError, match="workers: 0 is out of range"):
+        tune(toy_model(), toys(), search, tmp_path / "none", workers=0)
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize("metric", METRICS)
