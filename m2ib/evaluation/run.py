@@ -26,15 +26,15 @@ from m2ib.corpus.engine import Backend, Failed, chunks_of, stream
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError, M2IBError, SettingError, StorageError
 from m2ib.evaluation.cases import find_cases, to_plain
-from m2ib.evaluation.chunks import MISMATCHED, PER_MAP, ChunkFound, ChunkTask, EvaluateChunks, Made, Run
-from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings, prepared
+from m2ib.evaluation.chunks import MISMATCHED, PER_MAP, EvaluateChunks
+from m2ib.evaluation.prepared import PreparedPair, embeddings, prepared
 from m2ib.evaluation.results import read_tables
 from m2ib.evaluation.resume import PairCheck, check_same_study, looked_at
-from m2ib.evaluation.slow_measures import ROAR, roar_of, sanity_of, sanity_summary
-from m2ib.evaluation.store import FILES, KIND, UNEMBEDDED, Score, Store
+from m2ib.evaluation.slow_measures import ROAR, agreement_of, roar_of, sanity_of
+from m2ib.evaluation.store import FILES, KIND, UNEMBEDDED, Store
 from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy, Study, check
+from m2ib.evaluation.tasks import ChunkFound, ChunkTask, Made, Run
 from m2ib.folders import ResultFolder, open_folder
-from m2ib.metrics import rank_correlation
 from m2ib.notices import warn
 from m2ib.paths import local_path
 from m2ib.pipeline import plan_of
@@ -240,8 +240,7 @@ class _Evaluation:
     def _finish(self, runs: Sequence[Run]) -> None:
         """What is about all maps of a method at once."""
         if "rank-correlation" in self.checked.study.metrics:
-            with self.store.whole():
-                self._agreement(runs)
+            agreement_of(self.store, runs)
         for place in self.checked.places:
             names = [
                 name
@@ -249,7 +248,9 @@ class _Evaluation:
                 if where == place and name != ORACLE
             ]
             if "sanity" in self.checked.study.metrics and names:
-                self._sanity(place, names)
+                plans = {name: self.work.plan(name, self.checked.study.seeds[0], place) for name in names}
+                few = self._ready(self.checked.study.sanity_pairs)
+                sanity_of(self.model, self.store, self.checked.study, place, plans, few, self.folder)
             if "roar" in self.checked.study.metrics and names:
                 more = self._ready(None), self.folder, self.originals
                 roar_of(self.model, self.store, self.checked.study, place, names, *more)
@@ -273,56 +274,12 @@ class _Evaluation:
         with self.store.whole():
             self.store.set_fact("cases", to_plain(cases))
 
-    def _sanity(self, place: int, names: Sequence[str]) -> None:
-        """Of each method; and all of them on one picture."""
-        study, modality = self.checked.study, self.pairs.modalities[place]
-        ready = self._ready(study.sanity_pairs)
-        alike = by_shape(self.model.encoder(modality), [each.items[place] for each in ready])[0]
-        chosen = [ready[number] for number in alike]
-        plans = {name: self.work.plan(name, study.seeds[0], place) for name in names}
-        todo = [name for name in names if not self.store.is_done(f"sanity/{place}/{name}/{study.seeds[0]}")]
-        if todo:
-            with self.model.running():
-                targets = self.work.embed(chosen, 1 - place)
-        for name in todo:
-            about_all = (place, name, study.seeds[0], "")
-            self.store.forget_failures([about_all])
-            try:
-                with plugin_code(f"the method {name!r}"):
-                    sanity_of(self.model, self.store, study, place, name, plans[name], chosen, targets)
-            except StorageError:
-                raise
-            except M2IBError as error:
-                self.store.fail(about_all, f"sanity: {error}")
-        sanity_summary(self.model, self.store, place, plans, chosen, self.folder)
-
     def _ready(self, count: int | None) -> list[PreparedPair]:
         """The first ``count`` pairs that can be used, or all of the study's."""
         bad = {name for kind in ("bad pair", UNEMBEDDED) for name, _ in self.store.notes(kind)}
         numbered = enumerate(itertools.islice(iter(self.pairs), self.checked.study.limit))
         usable = (prepared(self.model, number, pair) for number, pair in numbered if pair.id not in bad)
         return list(itertools.islice(usable, count))
-
-    def _agreement(self, runs: Sequence[Run]) -> None:
-        """Each seed's maps with the next seed's."""
-        seeds = self.checked.study.seeds
-        for place, name in dict.fromkeys((place, name) for place, name, _ in runs):
-            grids = {seed: self.store.grids(place, name, seed) for seed in seeds}
-            numbers = self.store.numbers(place)
-            for seed, following in zip(seeds, [*seeds[1:], seeds[0]], strict=True):
-                self.store.add_scores(
-                    Score(
-                        place,
-                        name,
-                        seed,
-                        pair,
-                        numbers[pair],
-                        "rank-correlation",
-                        rank_correlation(grid, grids[following][pair]),
-                    )
-                    for pair, grid in grids[seed].items()
-                    if pair in grids[following]
-                )
 
 
 def _unit(chunk: int, place: int, name: str, seed: int) -> str:

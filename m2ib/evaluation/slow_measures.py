@@ -1,10 +1,10 @@
-"""The measures of an evaluation that are about a method and not about one map: the sanity check and ROAR+."""
+"""The measures of an evaluation that are about a method and not about one map: agreement of seeds, the sanity check and ROAR+."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +13,21 @@ from torch import Tensor
 
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
+from m2ib.errors import M2IBError, StorageError
 from m2ib.evaluation.cases import outlined
 from m2ib.evaluation.checkpoint import PART
 from m2ib.evaluation.fine_tune import Training, TrainingOutcome
-from m2ib.evaluation.prepared import PreparedPair
+from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings
 from m2ib.evaluation.roar import checkpoint_name, roar_plus, run_name, split
 from m2ib.evaluation.sanity import Cascade, cascade
 from m2ib.evaluation.sanity_figures import maps_figure
 from m2ib.evaluation.store import Score, Store
 from m2ib.evaluation.study import Study
+from m2ib.evaluation.tasks import Run
 from m2ib.folders import ResultFolder, open_folder
+from m2ib.metrics import rank_correlation
 from m2ib.pipeline import Plan
+from m2ib.registry.foreign import plugin_code
 from m2ib.renderers.plotting import write
 from m2ib.results.files import write_files
 
@@ -32,7 +36,66 @@ TRAININGS = "trainings"  # the kind of a folder that has nothing else
 DRAWN = 2  # inputs whose maps are drawn, stage by stage
 
 
+def agreement_of(store: Store, runs: Sequence[Run]) -> None:
+    """Each seed's maps with the next seed's, written in one transaction."""
+    with store.whole():
+        for place, name in dict.fromkeys((place, name) for place, name, _ in runs):
+            seeds = [seed for where, who, seed in runs if (where, who) == (place, name)]
+            grids = {seed: store.grids(place, name, seed) for seed in seeds}
+            numbers = store.numbers(place)
+            for seed, following in zip(seeds, [*seeds[1:], seeds[0]], strict=True):
+                store.add_scores(
+                    Score(
+                        place,
+                        name,
+                        seed,
+                        pair,
+                        numbers[pair],
+                        "rank-correlation",
+                        rank_correlation(grid, grids[following][pair]),
+                    )
+                    for pair, grid in grids[seed].items()
+                    if pair in grids[following]
+                )
+
+
 def sanity_of(
+    model: Model,
+    store: Store,
+    study: Study,
+    place: int,
+    plans: Mapping[str, Plan],
+    pairs: Sequence[PreparedPair],
+    folder: ResultFolder,
+) -> None:
+    """Cascading random weights under each method, those that are not done yet, and all of them on one picture.
+
+    pairs  of which those are taken whose inputs at ``place`` share a batch with the first's
+    """
+    encoder = model.encoder(pairs[0].pair.inputs[place][0])
+    chosen = [pairs[number] for number in by_shape(encoder, [each.items[place] for each in pairs])[0]]
+    todo = [name for name in plans if not store.is_done(_unit(place, name, study))]
+    if todo:
+        with model.running():
+            targets = embeddings(model, pairs[0].pair.inputs[1 - place][0], 1 - place, chosen)
+    for name in todo:
+        about_all = (place, name, study.seeds[0], "")
+        store.forget_failures([about_all])
+        try:
+            with plugin_code(f"the method {name!r}"):
+                _cascade(model, store, study, place, name, plans[name], chosen, targets)
+        except StorageError:
+            raise
+        except M2IBError as error:
+            store.fail(about_all, f"sanity: {error}")
+    _summary(model, store, place, plans, chosen, folder)
+
+
+def _unit(place: int, name: str, study: Study) -> str:
+    return f"sanity/{place}/{name}/{study.seeds[0]}"
+
+
+def _cascade(
     model: Model,
     store: Store,
     study: Study,
@@ -77,14 +140,14 @@ def sanity_of(
                 "grids": [[grid.tolist() for grid in row[:DRAWN]] for row in found.grids(name)],
             },
         )
-        store.set_done(f"sanity/{place}/{name}/{study.seeds[0]}")
+        store.set_done(_unit(place, name, study))
 
 
-def sanity_summary(
+def _summary(
     model: Model,
     store: Store,
     place: int,
-    plans: dict[str, Plan],
+    plans: Mapping[str, Plan],
     chosen: Sequence[PreparedPair],
     folder: ResultFolder,
 ) -> None:
