@@ -61,7 +61,7 @@ def model_of(table: ResultTable, device: str) -> Callable[[], Model]:
                     "results: what is shown of inputs was not kept, and the model that reads them again was not loaded by name; "
                     "run with --keep-inputs, or use Python, as in m2ib.results.open(folder).overview(path, model=model)"
                 )
-            found.append(load_model(**recipe, device=device))
+            found.append(load_model(**{**recipe, "device": device}))
         return found[0]
 
     return load

@@ -28,7 +28,7 @@ import safetensors.numpy
 
 from m2ib.errors import SettingError, StorageError
 from m2ib.folders import ResultFolder, open_folder, sound
-from m2ib.folders.files import lock
+from m2ib.folders.files import lock, regular
 from m2ib.results.resume import differences
 from m2ib.results.rows import ARRAYS, MANIFEST, ROWS, VIEWS, KeptView, Row, schema, view_schema
 
@@ -135,9 +135,9 @@ class Shards:
     def __init__(self, folder: ResultFolder, part: Part) -> None:
         self._folder = folder
         self._part = part
-        parts = sorted(
-            path.relative_to(folder.path).as_posix() for path in folder.path.glob(f"{ROWS}/*.parquet")
-        )
+        parts = [
+            path.relative_to(folder.path).as_posix() for path in regular(folder.path, f"{ROWS}/*.parquet")
+        ]
         self.known = Known(folder.path, parts)
         mine = [
             name for name in parts if re.fullmatch(re.escape(f"{ROWS}/{part.stem}") + r"\d+\.parquet", name)
@@ -223,7 +223,7 @@ def _kept_views(folder: Path) -> set[str]:
     import pyarrow.parquet as pq
 
     found: set[str] = set()
-    for path in sorted(folder.glob(f"{VIEWS}/*.parquet")):
+    for path in regular(folder, f"{VIEWS}/*.parquet"):
         with sound(path):
             found |= {*pq.read_table(path, columns=["key"])["key"].to_pylist()}
     return found

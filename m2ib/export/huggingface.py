@@ -132,7 +132,10 @@ def _row(
             file = files.of(row, n, side)
             if file is None:
                 return None
-            made[name] = {"bytes": files.read(file), "path": file.name} if embed else str(file)
+            content = files.read(file, side) if embed else b""
+            if content is None:
+                return None
+            made[name] = {"bytes": content, "path": file.name} if embed else str(file)
         made[f"{name}_map"] = side.grid
         made[f"{name}_against"] = side.against
         if side.text is not None:

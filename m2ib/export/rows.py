@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections import Counter
@@ -142,10 +143,15 @@ class Files:
             self._written.add(name)
         return self._folder.absolute() / name
 
-    def read(self, file: Path) -> bytes:
-        """What is in one of them."""
-        beside = self._folder.absolute() / "images"
-        return (self._place / "images" / file.name if file.parent == beside else file).read_bytes()
+    def read(self, file: Path, side: RowSide) -> bytes | None:
+        """What is in one of them; None where it is not what was explained, and the row is skipped."""
+        if side.file is None:
+            return (self._place / "images" / file.name).read_bytes()
+        content = file.read_bytes()
+        if hashlib.sha256(content).hexdigest() == side.stored.origin["sha256"]:
+            return content
+        self._source.skip("whose file is not the one that was explained")
+        return None
 
 
 class JsonList:

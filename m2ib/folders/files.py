@@ -66,6 +66,16 @@ def files_in(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir())
 
 
+def regular(folder: Path, pattern: str) -> list[Path]:
+    """Files of ours in a folder, in order. Raises :class:`StorageError` for what is reached by a link or is no regular file."""
+    found = sorted(folder.glob(pattern))
+    check_links(folder, [path.relative_to(folder).as_posix() for path in found])
+    for path in found:
+        if not path.is_file():  # a pipe without a writer would be waited for
+            raise StorageError(f"{str(path)!r} is no regular file; move it away")
+    return found
+
+
 def sync(path: Path) -> None:
     with path.open("rb") as file:
         os.fsync(file.fileno())

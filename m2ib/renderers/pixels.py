@@ -57,11 +57,14 @@ def check_picture(who: str, view: Any, shape: tuple[int, ...]) -> None:
     ok = len(view.scale) == 2 and bounded(view.scale) and min(view.scale) > 0
     raw = (width / view.scale[0]) * (height / view.scale[1]) if ok else 0
     require(
-        0 < raw <= _RAW, f"{who}: scale", view.scale, f"pixels for one of a raw input of {_RAW:,} at most"
+        0 < raw <= MOST_RAW,
+        f"{who}: scale",
+        view.scale,
+        f"pixels for one of a raw input of {MOST_RAW:,} at most",
     )
 
 
-_RAW = 2**27  # pixels of what it was made of
+MOST_RAW = 2**27  # pixels of what it was made of
 
 
 class PixelRenderer(OutliningRenderer):

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m2ib.errors import OutOfMemoryError, SettingError, StorageError, one_line
+from m2ib.errors import M2IBError, OutOfMemoryError, SettingError, StorageError, one_line
 from m2ib.folders import sound
+from m2ib.folders.files import regular
 from m2ib.results.rows import ROWS, schema
 
 if TYPE_CHECKING:
@@ -48,9 +49,14 @@ def asking(folder: Path, said: str) -> Iterator[None]:
     Raises :class:`StorageError` for a damaged shard, :class:`OutOfMemoryError`, and :class:`SettingError` for the rest.
     """
     import duckdb
+    import pyarrow as pa
 
     try:
         yield
+    except M2IBError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:  # a text that is none
+        raise StorageError(f"{str(folder)!r} cannot be read: {one_line(error)}") from error
     except duckdb.OutOfMemoryException as error:
         raise OutOfMemoryError(
             f"results: {said} needs more memory than {_MEMORY}; ask for fewer columns or rows"
@@ -64,8 +70,8 @@ def asking(folder: Path, said: str) -> Iterator[None]:
 
 
 def shards(folder: Path) -> list[Path]:
-    """Of a run's folder, in order."""
-    return sorted((folder / ROWS).glob("*.parquet"))
+    """Of a run's folder, in order. Raises :class:`StorageError`."""
+    return regular(folder, f"{ROWS}/*.parquet")
 
 
 def ask(
@@ -147,14 +153,17 @@ def _by_place(folder: Path, columns: Sequence[str], condition: str, end: str) ->
 
 
 def _check_shards(folder: Path) -> None:
-    """Raises :class:`StorageError` for one that is no Parquet file, or was cut off."""
+    """Raises :class:`StorageError` for one that is no Parquet file, was cut off, or has other columns than a run's."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     for path in shards(folder):
         try:
-            pq.read_metadata(path)
-        except (OSError, pa.ArrowException) as error:
+            found = pq.read_schema(path)
+            for field in schema():
+                if field.name not in found.names or found.field(field.name).type != field.type:
+                    raise ValueError(f"it has no column {field.name!r} of {field.type}")
+        except (OSError, ValueError, pa.ArrowException) as error:
             raise StorageError(
                 f"{str(path)!r} is damaged ({one_line(error)}); bring it back, or begin anew with --force"
             ) from error

@@ -53,7 +53,7 @@ class _Manifest:
 
 
 @dataclass(frozen=True)
-class _Usual:
+class Usual:
     """What pages read in ``provenance["usual"]``, by modality."""
 
     inputs: int
@@ -88,7 +88,7 @@ def _read(place: Path, folder: Path) -> tuple[tuple[Attribution, Attribution], f
         for number, row in enumerate(content["attributions"]):
             if not is_text(json.dumps([row[name] for name in _DRAWN], ensure_ascii=False)):
                 raise ValueError(f"manifest.attributions[{number}] holds half a character (a lone surrogate)")
-        parsed(Mapping[str, _Usual], manifest.provenance.get("usual", {}), "manifest.provenance.usual")
+        parsed(Mapping[str, Usual], manifest.provenance.get("usual", {}), "manifest.provenance.usual")
         for name, digest in manifest.files.items():
             if hashlib.sha256(stored_bytes(place, name)).hexdigest() != digest:
                 raise ValueError(f"{name!r:.80} is not the file that was saved")

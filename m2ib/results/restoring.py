@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from m2ib.contract.attribution import Attribution
-from m2ib.errors import InputError, StorageError, one_line
-from m2ib.folders import sound
+from m2ib.contract.schema import parsed, read_json
+from m2ib.errors import InputError, StorageError
+from m2ib.folders.files import regular
 from m2ib.registry.foreign import plugin_code
 from m2ib.results.explanation import Explanation
 from m2ib.results.query import SHARD
+from m2ib.results.reading import Usual, said
 from m2ib.results.rows import ARRAYS, ROWS, Row, RowSide, attribution, side_of
 from m2ib.results.views import KeptViews
 
@@ -37,15 +41,17 @@ class Restoring:
         """See :meth:`m2ib.results.ResultTable.explanation`."""
         sides = self.sides(row)
         shown = [self.shown(row, n, side, model) for n, side in enumerate(sides, 1)]
-        about = json.loads(row["provenance"] or "{}")
-        known = {**self._manifest.get("provenance", {}), **about}
-        return Explanation((shown[0], shown[1]), row["similarity"], known)
+        with _whole(self._folder / ROWS):
+            about = parsed(Mapping[str, Any], read_json((row["provenance"] or "{}").encode()), "provenance")
+            known = {**self._manifest["provenance"], **about}
+            parsed(Mapping[str, Usual], known.get("usual", {}), "provenance.usual")
+            return Explanation((shown[0], shown[1]), row["similarity"], known)
 
     def sides(self, row: Row) -> tuple[RowSide, RowSide]:
         """Raises :class:`InputError` for a row that has an error, and :class:`StorageError` for a damaged one."""
         if row["error"] is not None:
             raise InputError(f"results: the pair {row['id']!r:.80} has no explanation: {row['error']}")
-        with sound(self._folder / ROWS):
+        with _whole(self._folder / ROWS):
             beside = self._arrays(row)
             first, second = (side_of(row, n, beside.get(n)) for n in (1, 2))
         return first, second
@@ -55,7 +61,7 @@ class Restoring:
     ) -> Attribution:
         """The ``n``-th side of a row, from 1, with what is shown of it."""
         again = None if side.kept else self._view_again(row, n, side, model)
-        with sound(self._folder / ROWS):
+        with _whole(self._folder / ROWS):
             kept = {} if side.view is None else self._views.files(side.view, row.get(SHARD, ""))
             return attribution(side, n, again, kept)
 
@@ -69,7 +75,9 @@ class Restoring:
             )
         reader = model() if callable(model) else model
         with plugin_code("the model"):
-            item = reader.item(modality, name, truncate=bool(self._manifest["asked"]["options"]["truncate"]))
+            item = reader.item(
+                modality, name, truncate=bool(self._manifest["asked"]["options"].get("truncate"))
+            )
         before, now = dict(side.stored.origin), json.loads(json.dumps(dict(item.origin)))
         if now.get("sha256") != before.get("sha256"):
             raise InputError(
@@ -87,10 +95,22 @@ class Restoring:
         """The grids that lie beside, by side."""
         if row["arrays"] is None:
             return {}
-        path = self._folder / ARRAYS / Path(row["arrays"]).name
+        name = f"{ARRAYS}/{Path(row['arrays']).name}"
+        path = self._folder / name
+        regular(self._folder, escape(name))
         names = {n: f"{row['number']}.{row['method']}.grid_{n}" for n in (1, 2) if row[f"grid_{n}"] is None}
-        try:
-            with safe_open(path, "numpy") as file:
-                return {n: file.get_tensor(name) for n, name in names.items()}
-        except (OSError, SafetensorError) as error:
-            raise StorageError(f"{str(path)!r} cannot be read: {one_line(error)}") from error
+        with _whole(path), safe_open(path, "numpy") as file:
+            return {n: file.get_tensor(name) for n, name in names.items()}
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """What is raised inside is damage of what lies there: decoders and renderers of plugins raise anything. Raises :class:`StorageError`."""
+    try:
+        yield
+    except StorageError:
+        raise
+    except Exception as error:
+        raise StorageError(
+            f"{str(path)!r} is damaged: {said(error)}; bring it back, or begin anew with --force"
+        ) from error

@@ -24,8 +24,9 @@ from m2ib.contract.attribution import Attribution, AttributionPair, Rastered
 from m2ib.contract.layout import Axis, axes_at
 from m2ib.contract.schema import parsed, read_json
 from m2ib.contract.words import placed_words
-from m2ib.paths import local_path, printable
+from m2ib.paths import is_text, local_path, printable
 from m2ib.registry.foreign import renderer_code
+from m2ib.renderers.pixels import MOST_RAW
 from m2ib.results.reading import StoredAttribution, rebuilt
 from m2ib.results.storage import described, stored_view
 
@@ -270,14 +271,19 @@ def side_of(row: Row, n: int, beside: np.ndarray | None) -> RowSide:
     Raises ValueError for what does not belong together.
     """
     content = read_json(row[f"side_{n}"].encode())
+    if not is_text(json.dumps(content, ensure_ascii=False)):
+        raise ValueError(f"side_{n} holds half a character (a lone surrogate)")
     raster: _Raster = parsed(_Raster, content.pop("raster", {"size": [], "axes": []}), f"side_{n}.raster")
     stored: StoredAttribution = parsed(StoredAttribution, {"view": {}, **content}, f"side_{n}")
     shape = tuple(row[f"shape_{n}"])
     grid = beside
     if grid is None:
         grid = np.asarray(row[f"grid_{n}"], np.float64).reshape(shape) * row[f"scale_{n}"]
-    if grid.shape != shape:
-        raise ValueError(f"grid_{n} has the shape {grid.shape}, shape_{n} is {shape}")
+    tokens = len(stored.layout.tokens)
+    if grid.shape != shape or (tokens and shape != (tokens,)):
+        raise ValueError(f"grid_{n} has the shape {grid.shape}, shape_{n} is {shape}, for {tokens} tokens")
+    if raster.size and (len(raster.size) != 2 or min(raster.size) < 1 or math.prod(raster.size) > MOST_RAW):
+        raise ValueError(f"side_{n}.raster.size is {raster.size!s:.60}, not (rows, columns) of a picture")
     against, by_seed = row[f"against_{n}"], row[f"by_seed_{n}"]
     return RowSide(
         stored,

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from m2ib.contract.attribution import Attribution
+from m2ib.contract.schema import parsed, read_json
 from m2ib.errors import InputError, SettingError, StorageError, did_you_mean
 from m2ib.folders import sound
 from m2ib.page.cards import Card, write_cards
 from m2ib.paths import local_path
+from m2ib.renderers.view_storage import stored_bytes
 from m2ib.results.explanation import Explanation
 from m2ib.results.query import SHARD, ask, asking, batches, require_arrow
 from m2ib.results.restoring import Restoring
@@ -31,6 +32,27 @@ if TYPE_CHECKING:
     from m2ib.contract.model import Model
 
 _FIRST = 100  # rows of an overview
+_LONGEST_MANIFEST = 2**23  # bytes
+
+
+@dataclass(frozen=True)
+class _Asked:
+    model: Mapping[str, Any]
+    methods: Mapping[str, Any]
+    options: Mapping[str, Any]
+    versions: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Manifest:
+    """What a run writes into :data:`MANIFEST`."""
+
+    format: int
+    fingerprint: str
+    asked: _Asked
+    data: str
+    provenance: Mapping[str, Any]
+    recipe: Mapping[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -252,7 +274,6 @@ def open(folder: str | Path) -> ResultTable:
     if not path.is_file():
         raise StorageError(f"{str(folder)!r} holds no results of a run: {MANIFEST} is missing")
     with sound(path):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        for name in ("fingerprint", "asked"):
-            manifest[name]
+        manifest = read_json(stored_bytes(place, MANIFEST, _LONGEST_MANIFEST))
+        parsed(_Manifest, manifest, "the manifest")
     return ResultTable(place, manifest)

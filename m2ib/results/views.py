@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, lru_cache
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from m2ib.errors import StorageError
 from m2ib.folders import sound
+from m2ib.folders.files import regular
 from m2ib.results.rows import VIEWS
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ class KeptViews:
     """The table of views in a run's folder. A view lies in the shard of the first row that shows it."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / VIEWS
+        self._home, self._folder = folder, folder / VIEWS
         self._parts = lru_cache(4)(_Part)
 
     def files(self, key: str, shard: str = "") -> dict[str, bytes]:
@@ -30,9 +32,9 @@ class KeptViews:
 
         Raises :class:`StorageError`.
         """
-        near = self._folder / Path(shard).name
-        if shard and near.is_file() and key in (part := self._parts(near)).keys:
-            return part.files(key)
+        for path in regular(self._home, f"{VIEWS}/{escape(Path(shard).name)}") if shard else ():
+            if key in (part := self._parts(path)).keys:
+                return part.files(key)
         for path in self._paths_of(key):
             if key in (part := self._parts(path)).keys:
                 return part.files(key)
@@ -46,7 +48,7 @@ class KeptViews:
     @cached_property
     def _index(self) -> tuple[list[Path], np.ndarray, np.ndarray]:
         """(files, 8 bytes of each key in order, the number of its file)"""
-        paths = sorted(self._folder.glob("*.parquet"))
+        paths = regular(self._home, f"{VIEWS}/*.parquet")
         keys = [np.array([*map(_beginning, _keys(path))], np.uint64) for path in paths]
         every = np.concatenate([np.zeros(0, np.uint64), *keys])
         order = np.argsort(every, kind="stable")

@@ -10,7 +10,7 @@ import pytest
 
 import m2ib
 from m2ib.export import huggingface, to_huggingface
-from many_pairs import FAST, pairs, raw_pixels
+from many_pairs import FAST, pairs, raw_pixels, run
 
 
 def test_load_from_disk_reads_it(table: m2ib.results.ResultTable, tmp_path: Path) -> None:
@@ -71,6 +71,15 @@ def test_a_long_table_is_several_files(
     found = to_huggingface(table, tmp_path / "set")
     assert len([*found.path.glob("*.arrow")]) == 3
     assert len(datasets.load_from_disk(found.path)) == 6
+
+
+def test_only_files_that_were_explained_are_embedded(tmp_path: Path) -> None:
+    """A folder of a stranger's could name any file of ours."""
+    results = run(tmp_path)
+    (tmp_path / "pictures" / "1.png").write_bytes(b"a secret")
+    found = to_huggingface(results, tmp_path / "set", embed_files=True)
+    assert found.left_out["whose file is not the one that was explained"] == 1
+    assert not any(b"a secret" in each.read_bytes() for each in found.path.rglob("*") if each.is_file())
 
 
 def test_two_texts(tiny: m2ib.Model, tmp_path: Path) -> None:
