@@ -11,10 +11,11 @@ from m2ib.contract.model import Model
 from m2ib.contract.targets import Contrast, Embedding, Ensemble, members_of
 from m2ib.errors import InputError, SettingError, did_you_mean
 from m2ib.methods.bottleneck.settings import Granularity, Noise, Readout, ShiftCounts
-from m2ib.pipeline import Plan, explain_batch, plan_of, prepare
+from m2ib.pipeline import explain_batch, prepare
 from m2ib.progress import progress
 from m2ib.promises import leaves_nothing, promise
 from m2ib.registry.discovery import check_model, default_registry
+from m2ib.registry.plan import Plan, plan_of
 from m2ib.results.explanation import Explanation
 
 METHOD = "m2ib:m2ib"  # in full, for another distribution may have one of that name

@@ -24,8 +24,8 @@ from m2ib.evaluation.study import Study
 from m2ib.evaluation.truth import truth_of
 from m2ib.folders import ResultFolder
 from m2ib.methods.base import Batch, degradation_of
-from m2ib.pipeline import plan_of
 from m2ib.registry.discovery import Registered
+from m2ib.registry.plan import plan_of
 from m2ib.registry.specs import MethodSpec
 from m2ib.scenes.questions import Question, single_scenes
 

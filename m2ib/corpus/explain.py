@@ -16,9 +16,10 @@ from m2ib.corpus.backends import backend_for, whole_number
 from m2ib.corpus.engine import Failed, Halving, chunks_of, stream
 from m2ib.corpus.rows import PairRow, rows_of
 from m2ib.errors import M2IBError, SettingError
-from m2ib.pipeline import Plan, PreparedInputs, explain_batch, prepare
+from m2ib.pipeline import PreparedInputs, explain_batch, prepare
 from m2ib.progress import progress
 from m2ib.registry.discovery import check_model
+from m2ib.registry.plan import Plan
 from m2ib.results.explanation import Explanation
 
 Errors = Literal["raise", "keep"]

@@ -21,7 +21,8 @@ from m2ib.evaluation.prepared import PreparedPair, prepared
 from m2ib.evaluation.results import Table
 from m2ib.evaluation.store import Store
 from m2ib.methods.base import Map
-from m2ib.pipeline import Plan, attribution_of, label
+from m2ib.pipeline import attribution_of, label
+from m2ib.registry.plan import Plan
 from m2ib.renderers import renderer_for
 
 RANKED = ("drop", "iou", "insertion", "deletion")  # what a case can be worst by, the first two that are there

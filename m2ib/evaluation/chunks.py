@@ -24,8 +24,9 @@ from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy
 from m2ib.evaluation.tasks import ChunkFound, ChunkTask, Made
 from m2ib.methods.base import Map
 from m2ib.metrics import rank_correlation
-from m2ib.pipeline import Plan, explain_side, plan_of
+from m2ib.pipeline import explain_side
 from m2ib.registry.foreign import plugin_code
+from m2ib.registry.plan import Plan, plan_of
 
 MISMATCHED = "mismatched"
 _SAME = 0.999  # cosine of embeddings that are no two partners

@@ -37,11 +37,11 @@ from m2ib.evaluation.tasks import ChunkFound, ChunkTask, Made, Run
 from m2ib.folders import ResultFolder, open_folder
 from m2ib.notices import warn
 from m2ib.paths import local_path
-from m2ib.pipeline import plan_of
 from m2ib.progress import Bar, progress
 from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import check_model
 from m2ib.registry.foreign import plugin_code
+from m2ib.registry.plan import plan_of
 
 _PARTNERS = 32  # pairs whose inputs stand in for a partner
 

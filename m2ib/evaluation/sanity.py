@@ -30,7 +30,8 @@ from m2ib.contract.model import Model
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.weights import parts, preserved, redraw
 from m2ib.metrics import Aggregate, RankCorrelation, aggregate
-from m2ib.pipeline import Plan, attribution_of, explain_side
+from m2ib.pipeline import attribution_of, explain_side
+from m2ib.registry.plan import Plan
 
 IGNORES = 0.7
 """A method whose maps still correlate more than this with random weights throughout ignores the model."""

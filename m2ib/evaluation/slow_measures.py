@@ -26,8 +26,8 @@ from m2ib.evaluation.study import Study
 from m2ib.evaluation.tasks import Run
 from m2ib.folders import ResultFolder, open_folder
 from m2ib.metrics import rank_correlation
-from m2ib.pipeline import Plan
 from m2ib.registry.foreign import plugin_code
+from m2ib.registry.plan import Plan
 from m2ib.renderers.plotting import write
 from m2ib.results.files import write_files
 

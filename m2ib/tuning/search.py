@@ -18,8 +18,8 @@ from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.study import Study
 from m2ib.evaluation.study import check as check_study
 from m2ib.evaluation.study import controls as own_controls
-from m2ib.pipeline import plan_of
 from m2ib.registry.discovery import Registered, default_registry
+from m2ib.registry.plan import plan_of
 from m2ib.registry.specs import AdapterSpec
 
 AXES = ("layer", "beta", "variance")

@@ -25,7 +25,8 @@ from m2ib.evaluation.scoring import located, scores_of
 from m2ib.evaluation.truth import Truth, truth_of
 from m2ib.methods.rise import SmoothMasks
 from m2ib.metrics import Aggregate, auc, iou, mass_over_area, mass_share, pointing, top
-from m2ib.pipeline import explain_side, plan_of
+from m2ib.pipeline import explain_side
+from m2ib.registry.plan import plan_of
 from m2ib.scenes import KINDS, query, scene, scenes
 from m2ib.scenes.questions import questions, single_scenes
 from m2ib.scenes.splits import LOCALISE, RETRIEVE, SINGLE, SPLITS, scene_seeds

@@ -17,7 +17,8 @@ from rich.table import Table
 from speed import checkpoint, inputs, timed
 
 import m2ib
-from m2ib.pipeline import explain_side, plan_of
+from m2ib.pipeline import explain_side
+from m2ib.registry.plan import plan_of
 
 
 def main() -> None:

@@ -19,7 +19,8 @@ from m2ib.contract.degradation import Fading, Replacing
 from m2ib.errors import InputError, SettingError, StorageError
 from m2ib.evaluation.fine_tune import Sides, Training, TrainingOutcome, embed, fine_tune, info_nce, steps_of
 from m2ib.evaluation.roar import corrupt, roar_plus, split
-from m2ib.pipeline import Plan, explain_side, plan_of
+from m2ib.pipeline import explain_side
+from m2ib.registry.plan import Plan, plan_of
 from m2ib.scenes import scenes
 from toy import PAD, toy_model
 

@@ -24,7 +24,7 @@ from m2ib.evaluation.sanity import Cascade, Verdict, cascade
 from m2ib.evaluation.sanity_figures import maps_figure
 from m2ib.evaluation.weights import parts, redraw
 from m2ib.methods import Batch, Map, Method, PreparedBatch
-from m2ib.pipeline import Plan, plan_of
+from m2ib.registry.plan import Plan, plan_of
 from m2ib.renderers import TextRenderer
 from m2ib.scenes import scenes
 from m2ib.scenes.questions import questions

@@ -16,7 +16,8 @@ import m2ib
 import naive_attention as naive
 from attending import Case
 from m2ib.methods import Map
-from m2ib.pipeline import explain_side, plan_of
+from m2ib.pipeline import explain_side
+from m2ib.registry.plan import plan_of
 from open_clip_models import COCA, SCALED, VIT, Loaded, photo, save_and_load, siglip_config
 from scene_model import example, save_scene_model
 from tiny_clip import END, START, save_tiny_clip

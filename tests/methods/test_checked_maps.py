@@ -15,7 +15,8 @@ from torch import Tensor
 import m2ib
 from m2ib.contract.attribution import Curve
 from m2ib.methods import Batch, Map, Method, PreparedBatch
-from m2ib.pipeline import Plan, explain_batch, explain_side, prepare
+from m2ib.pipeline import explain_batch, explain_side, prepare
+from m2ib.registry.plan import Plan
 from toy import EXAMPLES, toy_model
 
 PAIR = {"image": EXAMPLES["image"][0], "text": "a dog"}

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 import m2ib
 from m2ib.methods import Batch
-from m2ib.pipeline import explain_side, plan_of
+from m2ib.pipeline import explain_side
+from m2ib.registry.plan import plan_of
 from scene_model import MODALITIES, example, save_scene_model
 from tiny_clip import END, START
 from toy import BOS, EOS, PAD, toy_model

@@ -1,0 +1,117 @@
+"""A method with what a caller gave, before the kinds of input are known."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from numbers import Integral
+from typing import Any
+
+from torch import Tensor
+
+from m2ib.activations.reference import References
+from m2ib.contract.model import Model
+from m2ib.contract.settings import Setting, resolve
+from m2ib.errors import AdapterError, SettingError, did_you_mean
+from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
+from m2ib.progress import every
+from m2ib.registry.discovery import Registered, default_registry
+from m2ib.registry.specs import MethodSpec
+
+_MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The method and settings of a call, before a modality is known; the maps are means over so many ``seeds``."""
+
+    name: str
+    method: Method
+    declared: Sequence[Setting]
+    given: Mapping[str, Any]
+    truncate: bool = False
+    fast: bool = True
+    references: References = field(default_factory=References)
+    seeds: int = 1
+
+    def settings(self, model: Model, modality: str, modalities: tuple[str, ...]) -> Any:
+        """The method's, for one modality of a pair. Raises :class:`SettingError` where it is not defined."""
+        return self.by_seed(model, modality, modalities)[0]
+
+    def by_seed(self, model: Model, modality: str, modalities: tuple[str, ...]) -> list[Any]:
+        """:meth:`settings` of each seed, the one that is given and those that follow."""
+        encoder = model.encoder(modality)
+        reason = self.method.refuse(encoder)
+        if reason is not None:
+            raise refused(self.name, model, modality, reason)
+        resolved = resolve(self.declared, encoder, modalities, self.given)
+        seeds = range(resolved["seed"], resolved["seed"] + self.seeds)
+        found = [self.method.settings(**{**resolved, "seed": seed}) for seed in seeds]
+        self.method.check(model, modality, found[0], self.references)
+        return found
+
+    def prepare(self, batch: Batch, by_seed: Sequence[Any]) -> PreparedBatch:
+        """What the method makes of a batch, with its embeddings and all its maps checked.
+
+        Raises :class:`InputError` for NaN, and :class:`AdapterError` for what are no maps of these inputs.
+        """
+        prepared, who = (
+            _prepared(self.method, batch, by_seed),
+            f"method {self.name!r}: the map of {batch.modality}",
+        )
+        batch.model.sound(batch.modality, prepared.embedding)
+
+        def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+            found = prepared.maps(targets, advance)
+            if not isinstance(found, Sequence) or sum(isinstance(each, Map) for each in found) != len(batch):
+                raise AdapterError(f"{who}: the method gives {found!r:.60}, not a list of {len(batch)} Map")
+            return [each.checked(who, layout) for each, layout in zip(found, batch.layouts, strict=True)]
+
+        return replace(prepared, maps=maps)
+
+
+def _prepared(method: Method, batch: Batch, by_seed: Sequence[Any]) -> PreparedBatch:
+    """With the mean maps of several seeds."""
+    if len(by_seed) == 1:
+        return method.prepare(batch, by_seed[0])
+    if method.prepare_seeds is not None:
+        return method.prepare_seeds(batch, by_seed)
+    each = [method.prepare(batch, settings) for settings in (by_seed if method.draws else by_seed[:1])]
+
+    def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+        step = every(len(each), advance)
+        found = [prepared.maps(targets, step) for prepared in each] * (len(by_seed) // len(each))
+        return [Map.of_seeds(of_input) for of_input in zip(*found, strict=True)]
+
+    return replace(each[0], maps=maps)
+
+
+def plan_of(
+    method: str,
+    given: Mapping[str, Any],
+    *,
+    truncate: bool = False,
+    fast: bool = True,
+    reference: Any = None,
+    seeds: int = 1,
+    info: Registered[MethodSpec] | None = None,
+) -> Plan:
+    """A method by name, with what the caller gave.
+
+    Raises :class:`SettingError` for an unknown method, and for a setting that is none of those it names.
+    """
+    methods = default_registry().methods
+    found = info or methods.find(method)
+    known = found.spec.setting_names
+    for name, value in given.items():
+        if value is not None and name not in (*known, "seed"):
+            raise SettingError(
+                f"settings: {name!r} is unknown{did_you_mean(name, known)} There are {', '.join(known) or 'none'}, "
+                f"those of the method {found.name!r}"
+            )
+    name, references = methods.called(found), References(reference)
+    if not isinstance(seeds, Integral) or isinstance(seeds, bool) or not 1 <= seeds <= _MOST_SEEDS:
+        raise SettingError(
+            f"seeds: {seeds!r:.40} is not possible; give a whole number from 1 to {_MOST_SEEDS}"
+        )
+    return Plan(name, found.load(), found.declared(), given, truncate, fast, references, int(seeds))
