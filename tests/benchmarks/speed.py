@@ -1,9 +1,10 @@
 """Time, memory and fidelity of one pair on CLIP ViT-B/32 (random weights), against the textbook loop.
 
-    python tests/benchmarks/speed.py [--repeats 3] [--leaks 200]
+    python tests/benchmarks/speed.py [--repeats 5] [--leaks 200]
 
 The textbook loop runs both encoders in full at every step on ten copies of the input, with gradients for
-all weights, as the authors' code does. Both get the same inputs, settings and noise.
+all weights, as the authors' code does. Both get the same inputs, settings and noise, and run in turn, in float32 and in
+bfloat16. The floor is that of ``floor.py``, by the matrix rate of the processor just before and just after.
 """
 
 from __future__ import annotations
@@ -11,24 +12,28 @@ from __future__ import annotations
 import argparse
 import gc
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from floor import explanation_work, rates
 from rich.console import Console
 from rich.table import Table
-from textbook import textbook
+from textbook import clip_map, error_of, spearman
 from torch import Tensor
 
 import m2ib
 
 LAYER, BETA, STEPS, SAMPLES = 9, 0.1, 10, 10
 SEED = 0
+TOKENS = (7, 10, 16, 24)  # of texts
 
 
 def checkpoint(folder: str) -> str:
@@ -41,18 +46,14 @@ def checkpoint(folder: str) -> str:
     return folder
 
 
-def slow_map(module: Any, pixels: Tensor, ids: Tensor, side: str) -> np.ndarray:
-    """The capacity per position of one side, (T,), by the textbook loop."""
-    blocks = {"image": module.vision_model, "text": module.text_model}[side].encoder.layers
-
-    def run() -> tuple[Tensor, Tensor]:
-        copies = (SAMPLES, -1, -1, -1)
-        image = module.get_image_features(pixel_values=pixels.expand(*copies)).pooler_output  # (S, D)
-        text = module.get_text_features(input_ids=ids.expand(SAMPLES, -1)).pooler_output  # (S, D)
-        return (image, text) if side == "image" else (text, image)
-
-    capacity, _ = textbook(module, blocks[LAYER], run, beta=BETA, steps=STEPS, samples=SAMPLES, seed=SEED)
-    return capacity[0].numpy()
+def slow_maps(model: m2ib.Model, pixels: Tensor, ids: Tensor) -> list[np.ndarray]:
+    """Of both sides, (T,) each, by the textbook loop."""
+    settings: dict[str, Any] = {"beta": BETA, "steps": STEPS, "samples": SAMPLES, "seed": SEED}
+    model.module.requires_grad_(True)
+    try:
+        return [clip_map(model.module, pixels, ids, side, LAYER, **settings) for side in ("image", "text")]
+    finally:
+        model.module.requires_grad_(False)
 
 
 def timed(function: Any, repeats: int) -> tuple[float, Any]:
@@ -65,10 +66,12 @@ def timed(function: Any, repeats: int) -> tuple[float, Any]:
     return best, result
 
 
-def spearman(a: np.ndarray, b: np.ndarray) -> float:
-    """Rank correlation."""
-    ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
-    return float(np.corrcoef(*ranks)[0, 1])
+def _name(model: m2ib.Model) -> str:
+    return str(model.dtype).removeprefix("torch.")
+
+
+def _loop(model: m2ib.Model) -> str:
+    return f"textbook loop, {_name(model)}"
 
 
 def resident() -> float:
@@ -128,23 +131,26 @@ def hooks(module: torch.nn.Module) -> int:
 
 def fidelity(
     full: m2ib.Model, half: m2ib.Model, settings: dict[str, Any], pairs: int
-) -> dict[str, list[float]]:
-    """Rank correlation of the bfloat16 maps with the float32 maps, by side; random images, texts of 24 tokens."""
-    ranks: dict[str, list[float]] = {"image": [], "text": []}
+) -> dict[int, dict[str, list[float]]]:
+    """Rank correlation of the bfloat16 maps with the float32 maps, by tokens of the text and side; random images and words."""
+    ranks: dict[int, dict[str, list[float]]] = {}
     generator = torch.Generator().manual_seed(2)
-    for _ in range(pairs):
-        pixels = torch.randn(3, 224, 224, generator=generator)
-        words = torch.randint(300, 40000, (22,), generator=generator)
-        ids = torch.cat([torch.tensor([49406]), words, torch.tensor([49407])])
-        maps = [m2ib.explain(model, image=pixels, text=ids, **settings) for model in (full, half)]
-        for side, values in ranks.items():
-            values.append(spearman(*(explanation[side].grid.reshape(-1) for explanation in maps)))
+    for tokens in TOKENS:
+        of_length = ranks.setdefault(tokens, {"image": [], "text": []})
+        for _ in range(pairs):
+            pixels = torch.randn(3, 224, 224, generator=generator)
+            words = torch.randint(300, 40000, (tokens - 2,), generator=generator)
+            ids = torch.cat([torch.tensor([49406]), words, torch.tensor([49407])])
+            maps = [m2ib.explain(model, image=pixels, text=ids, **settings) for model in (full, half)]
+            for side, values in of_length.items():
+                values.append(spearman(*(explanation[side].grid.reshape(-1) for explanation in maps)))
     return ranks
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--texts", type=int, default=5, help="of each length, for the rank correlations")
     parser.add_argument("--leaks", type=int, default=200, help="explanations in a row")
     options = parser.parse_args()
     console = Console()
@@ -160,54 +166,62 @@ def main() -> None:
         source = checkpoint(folder)
         full = m2ib.load_model("clip", checkpoint=source, device="cpu")
         half = m2ib.load_model("clip", checkpoint=source, device="cpu", dtype="bfloat16")
-    runs = {
-        "m2ib float32": lambda: m2ib.explain(full, image=pixels, text=ids, **settings),
-        "m2ib float32, general tail": lambda: m2ib.explain(
-            full, image=pixels, text=ids, fast=False, **settings
-        ),
-        "m2ib bfloat16": lambda: m2ib.explain(half, image=pixels, text=ids, **settings),
+    rows = {  # name: (model, whether by its adapter's own tail)
+        "m2ib float32": (full, True),
+        "m2ib float32, general tail": (full, False),
+        "m2ib bfloat16": (half, True),
     }
-    for run in runs.values():
-        run()  # warm
-    peaks = {
-        "m2ib float32": peak_alone("float32", True),
-        "m2ib float32, general tail": peak_alone("float32", False),
-        "m2ib bfloat16": peak_alone("bfloat16", True),
-    }
-    times, maps = {}, {}
-    for name, run in runs.items():
-        times[name], explanation = timed(run, options.repeats)
-        maps[name] = [attribution.capacity for attribution in explanation]
-    full.module.requires_grad_(True)
-    slow, reference = timed(
-        lambda: [slow_map(full.module, pixels[None], ids[None], side) for side in ("image", "text")], 1
-    )
-    full.module.requires_grad_(False)
+    explain = partial(m2ib.explain, image=pixels, text=ids, **settings)
+    work = explanation_work(full.module.config, len(ids), layer=LAYER, steps=STEPS, samples=SAMPLES)
+    peaks = {name: peak_alone(_name(model), fast) for name, (model, fast) in rows.items()}
+    taken: dict[str, list[float]] = {name: [] for name in rows}
+    over: dict[str, list[float]] = {name: [] for name in rows}
+    slow: dict[str, list[float]] = {"float32": [], "bfloat16": []}
+    maps = {}
+    for model, fast in rows.values():
+        explain(model, fast=fast)  # warm
+    for _ in range(options.repeats):
+        for name, (model, fast) in rows.items():
+            before = max(rates(model.dtype))
+            seconds, found = timed(partial(explain, model, fast=fast), 1)
+            rate = (before + max(rates(model.dtype))) / 2
+            taken[name].append(seconds)
+            over[name].append(seconds * rate / work.operations)
+            maps[name] = [attribution.capacity for attribution in found]
+        for model in (full, half):
+            seconds, maps[_loop(model)] = timed(partial(slow_maps, model, pixels, ids), 1)
+            slow[_name(model)].append(seconds)
+    loops = {name: statistics.median(each) for name, each in slow.items()}
 
-    table = Table("one pair, both directions", "seconds", "times faster", "error", "peak MiB", title=None)
-    table.add_row("textbook loop, float32", f"{slow:.2f}", "1", "", "")
-    for name in runs:
-        errors = [abs(a - b).max() / abs(b).max() for a, b in zip(maps[name], reference, strict=True)]
-        ratio, error = f"{slow / times[name]:.1f}", f"{max(errors):.1e}"
-        table.add_row(name, f"{times[name]:.3f}", ratio, error, f"{peaks[name]:.0f}")
+    table = Table(
+        "one pair, both directions", "seconds", "times faster", "over the floor", "error", "peak MiB"
+    )
+    reference = maps[_loop(full)]
+    for model in (full, half):
+        error = error_of(maps[_loop(model)], reference)
+        table.add_row(_loop(model), f"{loops[_name(model)]:.2f}", "1", "", f"{error:.1e}", "")
+    for name, (model, _) in rows.items():
+        seconds, floors = statistics.median(taken[name]), statistics.median(over[name])
+        ratio, error = loops[_name(model)] / seconds, error_of(maps[name], reference)
+        shown = f"{seconds:.3f}", f"{ratio:.1f}", f"{floors:.2f}", f"{error:.1e}", f"{peaks[name]:.0f}"
+        table.add_row(name, *shown)
     console.print(
-        f"CLIP ViT-B/32, {torch.get_num_threads()} threads; the textbook loop ran once, the others are the best of "
-        f"{options.repeats}. error: largest difference to the textbook map over its largest value. "
-        "peak: above the loaded model"
+        f"CLIP ViT-B/32, {torch.get_num_threads()} threads; medians of {options.repeats}. "
+        f"times faster: than the loop in the same dtype. over the floor: seconds over those of "
+        f"{work.operations / 1e9:.0f} GFLOP at the matrix rate. error: largest difference to the float32 loop's map over its "
+        "largest value. peak: above the loaded model"
     )
     console.print(table)
-    ranks = fidelity(full, half, settings, pairs=5)
-    for side, values in ranks.items():
+    for tokens, by_side in fidelity(full, half, settings, pairs=options.texts).items():
+        lowest = ", ".join(f"{side} {min(values):.4f}" for side, values in by_side.items())
         console.print(
-            f"bfloat16 against float32, Spearman of the {side} map over {len(values)} pairs: "
-            f"mean {np.mean(values):.4f}, lowest {min(values):.4f}"
+            f"bfloat16 against float32, least Spearman of {options.texts} texts of {tokens} tokens: {lowest}"
         )
 
     if options.leaks:
-        run = runs["m2ib float32"]
         hooked, memory = hooks(full.module), []
         for number in range(options.leaks):
-            run()
+            m2ib.explain(full, image=pixels, text=ids, **settings)
             if number + 1 in (options.leaks // 10, options.leaks):
                 gc.collect()
                 memory.append(resident())

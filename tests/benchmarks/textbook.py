@@ -1,12 +1,13 @@
 """The textbook loop that the benchmarks compare with: both encoders in full at every step, on copies of the inputs,
-with gradients for all weights, as the authors' code does it."""
+with gradients for all weights, as the authors' code does it; and how far maps are apart."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, logsigmoid
@@ -56,3 +57,36 @@ def textbook(
     handle.remove()
     module.zero_grad()
     return state["kl"].detach().sum(-1), seconds
+
+
+def clip_map(
+    module: Any, pixels: Tensor, ids: Tensor, side: str, layer: int, *, samples: int, **settings: Any
+) -> np.ndarray:
+    """The capacity per position (T,) of one side of a transformers CLIP, on its device and in its dtype.
+
+    pixels    (3, H, W)
+    ids       (T,)
+    settings  of :func:`textbook`
+    """
+    blocks = {"image": module.vision_model, "text": module.text_model}[side].encoder.layers
+    copies = pixels.to(module.device, module.dtype).expand(samples, -1, -1, -1)
+    words = ids.to(module.device).expand(samples, -1)
+
+    def run() -> tuple[Tensor, Tensor]:
+        image = module.get_image_features(pixel_values=copies).pooler_output  # (S, D)
+        text = module.get_text_features(input_ids=words).pooler_output  # (S, D)
+        return (image, text) if side == "image" else (text, image)
+
+    capacity, _ = textbook(module, blocks[layer], run, samples=samples, **settings)
+    return capacity[0].float().cpu().numpy()
+
+
+def spearman(a: np.ndarray, b: np.ndarray) -> float:
+    """Rank correlation."""
+    ranks = [np.argsort(np.argsort(values)) for values in (a, b)]
+    return float(np.corrcoef(*ranks)[0, 1])
+
+
+def error_of(maps: Sequence[np.ndarray], reference: Sequence[np.ndarray]) -> float:
+    """Of both sides, the largest difference over the reference's largest value."""
+    return max(float(abs(a - b).max() / abs(b).max()) for a, b in zip(maps, reference, strict=True))
