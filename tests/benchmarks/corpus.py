@@ -1,8 +1,8 @@
 """Many pairs: in batches against one by one, on workers, what a run costs beyond explaining, and what memory it needs.
 
-    python tests/benchmarks/corpus.py [many workers overhead ray memory] [--pairs 64] [--repeats 5]
+    python tests/benchmarks/corpus.py [many captions workers overhead ray memory] [--pairs 64] [--repeats 5]
 
-Each part prints its table. ``many`` and ``overhead`` are CLIP ViT-B/32 with random weights, the others imagebind-tiny on drawn
+Each part prints its table. ``many``, ``captions`` and ``overhead`` are CLIP ViT-B/32 with random weights, the others imagebind-tiny on drawn
 scenes. What is compared runs in turn, in one process, and the medians are given.
 """
 
@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,8 @@ from m2ib.corpus.rows import rows_of
 from m2ib.scenes import scene
 
 CONSOLE = Console()
-BATCHES = (1, 2, 4, 8, 16, 32)
+BATCHES = (1, 4, 8, 16)
+CAPTIONS = 16
 QUIET: Any = {"show_progress": False}
 
 
@@ -68,6 +70,12 @@ def scene_pairs(count: int) -> list[dict[str, Any]]:
     return [drawn[number % len(drawn)] for number in range(count)]
 
 
+def explained(model: m2ib.Model, pairs: Sequence[Any], **more: Any) -> None:
+    """By ``explain_many``, to the end."""
+    for _ in m2ib.explain_many(model, pairs, **more, **QUIET):
+        pass
+
+
 def many(options: argparse.Namespace) -> None:
     model, pairs = clip(), clip_pairs(options.pairs)
 
@@ -75,17 +83,34 @@ def many(options: argparse.Namespace) -> None:
         for pair in pairs:
             m2ib.explain(model, **pair, **QUIET)
 
-    def together(size: int) -> Callable[[], None]:
-        return lambda: [None for _ in m2ib.explain_many(model, pairs, batch_size=size, **QUIET)] and None
-
-    one_by_one()
     what: dict[str, Callable[[], object]] = {"one by one": one_by_one}
-    what |= {f"batches of {size}": together(size) for size in BATCHES}
+    what |= {f"batches of {size}": partial(explained, model, pairs, batch_size=size) for size in BATCHES}
+    what["batches by default"] = partial(explained, model, pairs)
+    explained(model, pairs)
     taken = in_turn(what, options.repeats)
     table = Table(f"{len(pairs)} pairs, CLIP", "seconds", "times faster")
     for name, seconds in taken.items():
         table.add_row(name, f"{seconds:.2f}", f"{taken['one by one'] / seconds:.2f}")
     CONSOLE.print(table)
+
+
+def captions(options: argparse.Namespace) -> None:
+    model, drawn = clip(), clip_pairs(CAPTIONS)
+    pairs = [{"image": drawn[0]["image"], "text": each["text"]} for each in drawn]
+
+    def alone() -> None:
+        for pair in pairs:
+            explained(model, [pair])
+
+    alone()
+    what = {"alone": alone, "together": partial(explained, model, pairs)}
+    taken = in_turn(what, options.repeats)
+    one = taken["alone"] / CAPTIONS
+    further = (taken["together"] - one) / (CAPTIONS - 1)
+    CONSOLE.print(
+        f"{CAPTIONS} captions of one image, CLIP, both sides: a pair alone {one:.3f} s, each further caption {further:.3f} s, "
+        f"{further / one:.2f} of it"
+    )
 
 
 def workers(options: argparse.Namespace) -> None:
@@ -112,16 +137,13 @@ def workers(options: argparse.Namespace) -> None:
 def overhead(options: argparse.Namespace) -> None:
     model, pairs = clip(), clip_pairs(options.pairs)
 
-    def explained() -> None:
-        for _ in m2ib.explain_many(model, pairs, **QUIET):
-            pass
-
     def written() -> None:
         with tempfile.TemporaryDirectory() as folder:
             m2ib.run(model, pairs, folder, **QUIET)
 
-    explained()
-    taken = in_turn({"explain_many": explained, "run": written}, options.repeats)
+    explained(model, pairs)
+    what = {"explain_many": partial(explained, model, pairs), "run": written}
+    taken = in_turn(what, options.repeats)
     more = taken["run"] / taken["explain_many"] - 1
     CONSOLE.print(
         f"{len(pairs)} pairs, CLIP: explain_many {taken['explain_many']:.2f} s, run {taken['run']:.2f} s: {more:+.1%}, "
@@ -160,7 +182,7 @@ def memory(options: argparse.Namespace) -> None:
     given, over = [0], threading.Event()
 
     def pairs() -> Iterator[Any]:
-        for pair in scene_pairs(200) * (options.long // 200):
+        for pair in scene_pairs(options.long):
             given[0] += 1
             yield pair
 
@@ -179,14 +201,21 @@ def memory(options: argparse.Namespace) -> None:
         rows = len(table)
     over.set()
     watching.join()
-    early = max(each for number, each in seen if number <= 200)
+    early = max(each for number, each in seen if number <= 100)
     CONSOLE.print(
         f"{rows} pairs in {seconds:.0f} s: {max(each for _, each in seen) - before:.0f} MiB at most above the loaded model, "
-        f"{early - before:.0f} MiB of them by pair 200, {seen[-1][1] - before:.0f} MiB at the end; the folder has {size / rows / 1024:.1f} kiB a pair"
+        f"{early - before:.0f} MiB of them by pair 100, {seen[-1][1] - before:.0f} MiB at the end; the folder has {size / rows / 1024:.1f} kiB a pair"
     )
 
 
-PARTS = {"many": many, "workers": workers, "overhead": overhead, "ray": ray, "memory": memory}
+PARTS = {
+    "many": many,
+    "captions": captions,
+    "workers": workers,
+    "overhead": overhead,
+    "ray": ray,
+    "memory": memory,
+}
 
 
 def main() -> None:
