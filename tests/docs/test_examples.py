@@ -70,9 +70,37 @@ def test_the_pointing_game_prints_its_table(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_speed_table_is_printed(tmp_path: Path) -> None:
-    out = run("tests/benchmarks/speed.py", "--repeats", "1", "--leaks", "0", cwd=tmp_path)
+    out = run("tests/benchmarks/speed.py", "--repeats", "1", "--texts", "1", "--leaks", "0", cwd=tmp_path)
     for row in ("textbook", "float32", "bfloat16"):
         assert row in out
+
+
+@pytest.mark.slow
+def test_all_rows_of_the_gpu_table_are_printed(tmp_path: Path) -> None:
+    out = run("tests/benchmarks/gpu.py", "--rehearse", cwd=tmp_path)
+    for row in (
+        "maps in float16",
+        "larger than memory",
+        "TF32",
+        "caption",
+        "pairs/s",
+        "memory, ",
+        "workers=2",
+    ):
+        assert row in out
+    assert "wrong: nothing" in out
+
+
+def test_the_gpu_table_is_refused_where_there_is_none(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests/benchmarks/gpu.py")],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )
+    assert done.returncode == 2
+    assert done.stderr == "gpu.py: torch sees no CUDA device here; run it where there is one\n"
 
 
 def test_photographs_become_pairs(tmp_path: Path) -> None:
