@@ -387,7 +387,7 @@ def main() -> int:
         print("gpu.py: torch sees no CUDA device here; run it where there is one", file=sys.stderr)
         return 2
     begun = time.perf_counter()
-    device, sizes = torch.device("cpu" if rehearse else "cuda"), REHEARSED if rehearse else Sizes()
+    device, sizes = torch.device("cpu" if rehearse else "cuda:0"), REHEARSED if rehearse else Sizes()
     what = "a tiny CLIP on the CPU" if rehearse else torch.cuda.get_device_name()
     print(f"{what}, torch {torch.__version__}, CUDA {torch.version.cuda}")
     with tempfile.TemporaryDirectory() as folder, tf32(False):
