@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from floor import explanation_work, product_work
-from textbook import clip_map, error_of, spearman
+from textbook import clip_maps, error_of, spearman
 from torch import Tensor
 from torch.nn.functional import linear
 
@@ -283,17 +283,7 @@ def loops(bench: Bench) -> None:
             explain = partial(m2ib.explain, model, image=pixels, text=ids, layer=layer, **settings)
             maps = [attribution.capacity for attribution in explain()]
             taken, slow, over = [], [], []
-
-            def textbook(model: m2ib.Model = model) -> Maps:
-                model.module.requires_grad_(True)
-                try:
-                    return [
-                        clip_map(model.module, pixels, ids, side, layer, **settings)
-                        for side in ("image", "text")
-                    ]
-                finally:
-                    model.module.requires_grad_(False)
-
+            textbook = partial(clip_maps, model.module, pixels, ids, layer, **settings)
             error = error_of(maps, textbook())
             for _ in range(bench.sizes.repeats):
                 before = bench.rate(model.dtype)

@@ -21,12 +21,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from floor import explanation_work, rates
 from rich.console import Console
 from rich.table import Table
-from textbook import clip_map, error_of, spearman
+from textbook import clip_maps, error_of, spearman
 from torch import Tensor
 
 import m2ib
@@ -44,16 +43,6 @@ def checkpoint(folder: str) -> str:
     text = {"eos_token_id": 2}  # as in OpenAI's public configuration
     CLIPModel(CLIPConfig(text_config=text)).save_pretrained(folder)
     return folder
-
-
-def slow_maps(model: m2ib.Model, pixels: Tensor, ids: Tensor) -> list[np.ndarray]:
-    """Of both sides, (T,) each, by the textbook loop."""
-    settings: dict[str, Any] = {"beta": BETA, "steps": STEPS, "samples": SAMPLES, "seed": SEED}
-    model.module.requires_grad_(True)
-    try:
-        return [clip_map(model.module, pixels, ids, side, LAYER, **settings) for side in ("image", "text")]
-    finally:
-        model.module.requires_grad_(False)
 
 
 def timed(function: Any, repeats: int) -> tuple[float, Any]:
@@ -189,7 +178,8 @@ def main() -> None:
             over[name].append(seconds * rate / work.operations)
             maps[name] = [attribution.capacity for attribution in found]
         for model in (full, half):
-            seconds, maps[_loop(model)] = timed(partial(slow_maps, model, pixels, ids), 1)
+            textbook = partial(clip_maps, model.module, pixels, ids, **settings)
+            seconds, maps[_loop(model)] = timed(textbook, 1)
             slow[_name(model)].append(seconds)
     loops = {name: statistics.median(each) for name, each in slow.items()}
 

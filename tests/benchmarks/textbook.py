@@ -77,8 +77,19 @@ def clip_map(
         text = module.get_text_features(input_ids=words).pooler_output  # (S, D)
         return (image, text) if side == "image" else (text, image)
 
-    capacity, _ = textbook(module, blocks[layer], run, samples=samples, **settings)
+    before = [parameter.requires_grad for parameter in module.parameters()]
+    module.requires_grad_(True)
+    try:
+        capacity, _ = textbook(module, blocks[layer], run, samples=samples, **settings)
+    finally:
+        for parameter, wanted in zip(module.parameters(), before, strict=True):
+            parameter.requires_grad_(wanted)
     return capacity[0].float().cpu().numpy()
+
+
+def clip_maps(module: Any, pixels: Tensor, ids: Tensor, layer: int, **settings: Any) -> list[np.ndarray]:
+    """Of both sides."""
+    return [clip_map(module, pixels, ids, side, layer, **settings) for side in ("image", "text")]
 
 
 def spearman(a: np.ndarray, b: np.ndarray) -> float:
