@@ -123,7 +123,7 @@ def workers(options: argparse.Namespace) -> None:
 
         return work
 
-    taken = in_turn({"one, 2 threads": on(1), "two, a thread each": on(2)}, options.repeats)
+    taken = in_turn({"one process": on(1), "two, half the threads each": on(2)}, options.repeats)
     first = next(iter(taken.values()))
     table = Table(
         f"{len(pairs)} pairs, imagebind-tiny, {torch.get_num_threads()} threads", "seconds", "times faster"
@@ -191,7 +191,7 @@ def memory(options: argparse.Namespace) -> None:
             seen.append((given[0], resident()))
 
     before = resident()
-    watching = threading.Thread(target=watch)
+    watching = threading.Thread(target=watch, daemon=True)  # a run that fails does not wait for it
     watching.start()
     with tempfile.TemporaryDirectory() as folder:
         begun = time.perf_counter()
