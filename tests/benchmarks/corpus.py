@@ -64,10 +64,11 @@ def clip_pairs(count: int) -> list[dict[str, Any]]:
     return found
 
 
-def scene_pairs(count: int) -> list[dict[str, Any]]:
-    some = [scene(seed) for seed in range(min(count, 200))]
-    drawn = [{"image": each.inputs["image"], "text": each.text} for each in some]
-    return [drawn[number % len(drawn)] for number in range(count)]
+def scene_pairs(count: int) -> Iterator[dict[str, Any]]:
+    """No two alike."""
+    for seed in range(count):
+        drawn = scene(seed)
+        yield {"image": drawn.inputs["image"], "text": drawn.text}
 
 
 def explained(model: m2ib.Model, pairs: Sequence[Any], **more: Any) -> None:
@@ -114,7 +115,7 @@ def captions(options: argparse.Namespace) -> None:
 
 
 def workers(options: argparse.Namespace) -> None:
-    model, pairs = m2ib.load_model("imagebind-tiny", device="cpu"), scene_pairs(options.small)
+    model, pairs = m2ib.load_model("imagebind-tiny", device="cpu"), list(scene_pairs(options.small))
 
     def on(count: int) -> Callable[[], object]:
         def work() -> None:
@@ -131,7 +132,7 @@ def workers(options: argparse.Namespace) -> None:
     for name, seconds in taken.items():
         table.add_row(name, f"{seconds:.2f}", f"{first / seconds:.2f}")
     CONSOLE.print(table)
-    CONSOLE.print("With the start of the workers, about four seconds.")
+    CONSOLE.print("With the start of the workers, some seconds.")
 
 
 def overhead(options: argparse.Namespace) -> None:
@@ -163,7 +164,7 @@ def steady(backend: Any, job: ExplainPairs, pairs: Sequence[Any]) -> float:
 
 
 def ray(options: argparse.Namespace) -> None:
-    model, pairs = m2ib.load_model("imagebind-tiny", device="cpu"), scene_pairs(options.small)
+    model, pairs = m2ib.load_model("imagebind-tiny", device="cpu"), list(scene_pairs(options.small))
     job = ExplainPairs(model, [{}])
     rates: dict[str, list[float]] = {"two processes": [], "Ray, two actors": []}
     for _ in range(options.repeats):
