@@ -1,8 +1,8 @@
 """Many pairs: in batches against one by one, on workers, what a run costs beyond explaining, and what memory it needs.
 
-    python tests/benchmarks/corpus.py [many captions workers overhead ray memory] [--pairs 64] [--repeats 5]
+    python tests/benchmarks/corpus.py [many captions seeds workers overhead ray memory] [--pairs 64] [--repeats 5]
 
-Each part prints its table. ``many``, ``captions`` and ``overhead`` are CLIP ViT-B/32 with random weights, the others imagebind-tiny on drawn
+Each part prints its table. ``many``, ``captions``, ``seeds`` and ``overhead`` are CLIP ViT-B/32 with random weights, the others imagebind-tiny on drawn
 scenes. What is compared runs in turn, in one process, and the medians are given.
 """
 
@@ -34,6 +34,7 @@ from m2ib.scenes import scene
 CONSOLE = Console()
 BATCHES = (1, 4, 8, 16)
 CAPTIONS = 16
+SEEDS = 5
 QUIET: Any = {"show_progress": False}
 
 
@@ -111,6 +112,22 @@ def captions(options: argparse.Namespace) -> None:
     CONSOLE.print(
         f"{CAPTIONS} captions of one image, CLIP, both sides: a pair alone {one:.3f} s, each further caption {further:.3f} s, "
         f"{further / one:.2f} of it"
+    )
+
+
+def seeds(options: argparse.Namespace) -> None:
+    model, (pair,) = clip(), clip_pairs(1)
+
+    def apart() -> None:
+        for seed in range(SEEDS):
+            m2ib.explain(model, **pair, seed=seed, **QUIET)
+
+    one, together = (partial(m2ib.explain, model, **pair, seeds=count, **QUIET) for count in (1, SEEDS))
+    together()
+    taken = in_turn({"one": one, "together": together, "apart": apart}, options.repeats)
+    CONSOLE.print(
+        f"CLIP, both sides: one seed {taken['one']:.3f} s, seeds={SEEDS} {taken['together']:.3f} s, {taken['together'] / taken['one']:.2f} times one and "
+        f"{taken['together'] / taken['apart']:.2f} times {SEEDS} calls"
     )
 
 
@@ -212,6 +229,7 @@ def memory(options: argparse.Namespace) -> None:
 PARTS = {
     "many": many,
     "captions": captions,
+    "seeds": seeds,
     "workers": workers,
     "overhead": overhead,
     "ray": ray,
