@@ -36,10 +36,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     global _interrupted
     _interrupted = True
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    while frame is not None:
-        if frame.f_code.co_filename.startswith(
-            _IMPORTING
-        ):  # what C++ does at an exception there is anybody's guess
+    while frame is not None:  # what C++ does at an exception during an import is anybody's guess
+        if frame.f_code.co_filename.startswith(_IMPORTING):
             signal.raise_signal(signal.SIGINT)
         frame = frame.f_back
     raise KeyboardInterrupt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass, field, replace
+from dataclasses import astuple, dataclass, field
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -310,8 +310,11 @@ class Attribution:
         """Likewise of each of ``words``: of the words' values, not of their tokens'."""
         if self.by_seed is None:
             return None
+        if self._text is None:
+            return []
+        tokens, mean = self.layout.tokens, not self.additive
         values = [
-            [value for *_, value in replace(self, grid=grid, by_seed=None).placed_words]
+            [value for *_, value in placed_words(self._text, tokens, grid, mean=mean)]
             for grid in self.by_seed
         ]
         found: list[float] = deviation_of(np.array(values)).tolist()

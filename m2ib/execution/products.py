@@ -62,9 +62,8 @@ def _laid_out(weight: Tensor, way: str, lay: Callable[[Tensor], Tensor]) -> Tens
     if _steady.kept is None:
         return weight
     place = way, weight.data_ptr(), weight.shape, weight.stride(), weight.dtype
-    return once(place, lambda: (lay(weight), weight))[
-        0
-    ]  # the weight itself, so that nothing else comes to lie there
+    # with the weight itself, so that nothing else comes to lie there
+    return once(place, lambda: (lay(weight), weight))[0]
 
 
 def product_of(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -88,13 +88,12 @@ def total(attribution: Attribution) -> str:
 
 def seeds(attribution: Attribution) -> str:
     """How far the maps of several seeds differ, in words; "" for one."""
-    if attribution.by_seed is None or attribution.deviation is None or not attribution.grid.size:
+    deviation = attribution.deviation
+    if attribution.by_seed is None or deviation is None or not deviation.size:
         return ""
     count, first = len(attribution.by_seed), attribution.settings.get("seed", 0)
     most = float(np.abs(attribution.grid).max()) or 1.0
-    middle, greatest = (
-        100 * float(value) / most for value in (np.median(attribution.deviation), attribution.deviation.max())
-    )
+    middle, greatest = (100 * float(value) / most for value in (np.median(deviation), deviation.max()))
     return (
         f"The mean of {count} seeds, {first} to {first + count - 1}. The standard deviation over them is {middle:.2g} % of the map's "
         f"greatest value in the median, and {greatest:.2g} % at most."

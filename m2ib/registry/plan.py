@@ -55,10 +55,8 @@ class Plan:
 
         Raises :class:`InputError` for NaN, and :class:`AdapterError` for what are no maps of these inputs.
         """
-        prepared, who = (
-            _prepared(self.method, batch, by_seed),
-            f"method {self.name!r}: the map of {batch.modality}",
-        )
+        prepared = _prepared(self.method, batch, by_seed)
+        who = f"method {self.name!r}: the map of {batch.modality}"
         batch.model.sound(batch.modality, prepared.embedding)
 
         def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:

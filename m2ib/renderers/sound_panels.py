@@ -169,9 +169,8 @@ def _waveform_panel(attribution: Attribution) -> Panel:
     view: SoundView = attribution.view
     columns = view.envelope.shape[1]
     frames = frames_of(attribution)
-    maps = mapped(
-        attribution, lambda grid: grid.reshape(-1, *grid.shape[-2:]).sum(1, keepdims=True)
-    )  # (clips, 1, times)
+    # (clips, 1, times)
+    maps = mapped(attribution, lambda grid: grid.reshape(-1, *grid.shape[-2:]).sum(1, keepdims=True))
     middle = np.array([0.5])
     moments = time_ticks(0, view.length, 6 if view.length < 3600 else 4)
     places = sorted(set(view.clips))

@@ -68,9 +68,7 @@ class TextRenderer:
         words = attribution.words
         unit = f" {attribution.unit}" if attribution.unit else ""
         over_seeds: Sequence[float | None] = attribution.word_deviations or [None] * len(words)
-        numbers = [
-            number_with(value, deviation) for (_, value), deviation in zip(words, over_seeds, strict=True)
-        ]
+        numbers = [number_with(value, apart) for (_, value), apart in zip(words, over_seeds, strict=True)]
         shown = heat_of(attribution, np.array([value for _, value in words]))
         spans = [
             Markup(
@@ -85,7 +83,8 @@ class TextRenderer:
                 words, numbers, shown, _known(attribution), _classes(attribution), strict=True
             )
         ]
-        of_tokens = [] if attribution.deviation is None else [attribution.deviation]
+        deviation = attribution.deviation
+        of_tokens = [] if deviation is None else [deviation]
         rows = Markup("").join(
             Markup('<tr{mark}><td>{token}</td><td class="figure">{number}</td></tr>').format(
                 mark=Markup(' class="special"') if token.special else "",

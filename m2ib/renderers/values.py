@@ -43,7 +43,8 @@ class ValuesRenderer:
         small = rows.shape[1] > _READABLE
         cell = Markup('<td class="figure cell" style="--value:{:.3f}" title="{}">{}</td>')
         lines, fitting = [], max(1, _MOST_SHOWN // rows.shape[1])
-        over_seeds = [] if attribution.deviation is None else [attribution.deviation.reshape(rows.shape)]
+        deviation = attribution.deviation
+        over_seeds = [] if deviation is None else [deviation.reshape(rows.shape)]
         for shades, *line in zip(
             heat_of(attribution, rows)[:fitting],
             rows[:fitting],

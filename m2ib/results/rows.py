@@ -140,13 +140,14 @@ def explained(
         if side.against is not None:
             row[f"against_{n}"] = side.against.astype(np.float32).reshape(-1)
         row[f"tokens_{n}"] = list(map(printable, side.tokens)) or None
-        if side.by_seed is not None and side.deviation is not None:
-            row[f"deviation_{n}"] = side.deviation.astype(np.float32).reshape(-1)
+        deviation = side.deviation
+        if side.by_seed is not None and deviation is not None:
+            row[f"deviation_{n}"] = deviation.astype(np.float32).reshape(-1)
             row[f"by_seed_{n}"] = side.by_seed.astype(np.float32).reshape(-1)
         spread: Sequence[float | None] = side.word_deviations or [None] * len(side.words)
         words = [
-            {"word": printable(word), "value": value, "deviation": deviation}
-            for (word, value), deviation in zip(side.words, spread, strict=True)
+            {"word": printable(word), "value": value, "deviation": apart}
+            for (word, value), apart in zip(side.words, spread, strict=True)
         ]
         row[f"words_{n}"] = words or None
         row[f"layer_{n}"] = side.settings.get("layer")

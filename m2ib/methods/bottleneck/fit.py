@@ -197,7 +197,7 @@ def fit_bottlenecks(
         return whole.sum(channel_axis, keepdim=True) if shared else whole
 
     nowhere, draws = list[int](), noise_of(settings, shape, distinct, precision, a.device)
-    if len(distinct) > 1:
+    if 1 < len(distinct) < count:  # else each has its own, or all have one
         draws = (noise[draw_of] for noise in draws)  # (N, S, *shape) each
     first = next(draws)
     with torch.no_grad():
