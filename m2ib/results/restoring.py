@@ -53,7 +53,7 @@ class Restoring:
             raise InputError(f"results: the pair {row['id']!r:.80} has no explanation: {row['error']}")
         with _whole(self._folder / ROWS):
             beside = self._arrays(row)
-            first, second = (side_of(row, n, beside.get(n)) for n in (1, 2))
+            first, second = (side_of(row, n, beside) for n in (1, 2))
         return first, second
 
     def shown(
@@ -91,16 +91,21 @@ class Restoring:
                 )
         return item.view
 
-    def _arrays(self, row: Row) -> dict[int, np.ndarray]:
-        """The grids that lie beside, by side."""
+    def _arrays(self, row: Row) -> dict[str, np.ndarray]:
+        """The maps that lie beside, by column."""
         if row["arrays"] is None:
             return {}
         name = f"{ARRAYS}/{Path(row['arrays']).name}"
         path = self._folder / name
         regular(self._folder, escape(name))
-        names = {n: f"{row['number']}.{row['method']}.grid_{n}" for n in (1, 2) if row[f"grid_{n}"] is None}
+        mine = f"{row['number']}.{row['method']}."
         with _whole(path), safe_open(path, "numpy") as file:
-            return {n: file.get_tensor(name) for n, name in names.items()}
+            names = [each for each in file.keys() if each.startswith(mine)]  # noqa: SIM118 - it is no mapping
+            found = {each.removeprefix(mine): file.get_tensor(each) for each in names}
+            for n in (1, 2):
+                if row[f"grid_{n}"] is None and f"grid_{n}" not in found:
+                    raise ValueError(f"it holds no {mine}grid_{n}")
+            return found
 
 
 @contextmanager

@@ -130,20 +130,18 @@ def explained(
     views: list[KeptView] = []
     for n, (side, raw) in enumerate(zip(explanation, raws, strict=True), 1):
         row[f"modality_{n}"], row[f"input_{n}"] = side.modality, name_of(raw, side)
+        scale, more = 1.0, {"against": side.against, "by_seed": side.by_seed, "deviation": side.deviation}
         if side.grid.size > LARGE:
-            beside[f"grid_{n}"] = np.ascontiguousarray(side.grid, np.float32)
-            scale = 1.0
+            maps = {"grid": side.grid, **more}
+            beside |= {
+                f"{k}_{n}": np.ascontiguousarray(v, np.float32) for k, v in maps.items() if v is not None
+            }
         else:
             scale = scale_of(side.grid)
             row[f"grid_{n}"] = (side.grid / scale).astype(np.float16).reshape(-1)
+            row |= {f"{k}_{n}": v.astype(np.float32).reshape(-1) for k, v in more.items() if v is not None}
         row[f"shape_{n}"], row[f"scale_{n}"] = list(side.grid.shape), scale
-        if side.against is not None:
-            row[f"against_{n}"] = side.against.astype(np.float32).reshape(-1)
         row[f"tokens_{n}"] = list(map(printable, side.tokens)) or None
-        deviation = side.deviation
-        if side.by_seed is not None and deviation is not None:
-            row[f"deviation_{n}"] = deviation.astype(np.float32).reshape(-1)
-            row[f"by_seed_{n}"] = side.by_seed.astype(np.float32).reshape(-1)
         spread: Sequence[float | None] = side.word_deviations or [None] * len(side.words)
         words = [
             {"word": printable(word), "value": value, "deviation": apart}
@@ -264,10 +262,10 @@ class _Raster:
     axes: tuple[Axis, ...]
 
 
-def side_of(row: Row, n: int, beside: np.ndarray | None) -> RowSide:
+def side_of(row: Row, n: int, beside: Mapping[str, np.ndarray]) -> RowSide:
     """One side of a row.
 
-    beside  the grid where it is not in the row
+    beside  by column, the maps that are not in the row
 
     Raises ValueError for what does not belong together.
     """
@@ -277,7 +275,7 @@ def side_of(row: Row, n: int, beside: np.ndarray | None) -> RowSide:
     raster: _Raster = parsed(_Raster, content.pop("raster", {"size": [], "axes": []}), f"side_{n}.raster")
     stored: StoredAttribution = parsed(StoredAttribution, {"view": {}, **content}, f"side_{n}")
     shape = tuple(row[f"shape_{n}"])
-    grid = beside
+    grid = beside.get(f"grid_{n}")
     if grid is None:
         grid = np.asarray(row[f"grid_{n}"], np.float64).reshape(shape) * row[f"scale_{n}"]
     tokens = len(stored.layout.tokens)
@@ -285,7 +283,7 @@ def side_of(row: Row, n: int, beside: np.ndarray | None) -> RowSide:
         raise ValueError(f"grid_{n} has the shape {grid.shape}, shape_{n} is {shape}, for {tokens} tokens")
     if raster.size and (len(raster.size) != 2 or min(raster.size) < 1 or math.prod(raster.size) > MOST_RAW):
         raise ValueError(f"side_{n}.raster.size is {raster.size!s:.60}, not (rows, columns) of a picture")
-    against, by_seed = row[f"against_{n}"], row[f"by_seed_{n}"]
+    against, by_seed = (beside.get(name, row[name]) for name in (f"against_{n}", f"by_seed_{n}"))
     return RowSide(
         stored,
         "view" in content,

@@ -244,12 +244,14 @@ def test_values_that_float16_does_not_hold(tmp_path: Path) -> None:
 
 def test_large_maps_lie_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("m2ib.results.rows.LARGE", 8)
-    found = m2ib.run(model(), pairs(2), tmp_path / "r", **FEW)
+    found = m2ib.run(model(), pairs(2), tmp_path / "r", seeds=2, **FEW)
     row = found.row("p1")
     assert row["grid_1"] is None
+    assert row["by_seed_1"] is None
     assert row["arrays"] == "arrays/part-000000.safetensors"
-    alone = m2ib.explain(model(), image=pairs(2)[1]["image"], text=pairs(2)[1]["text"], **FEW)
+    alone = m2ib.explain(model(), image=pairs(2)[1]["image"], text=pairs(2)[1]["text"], seeds=2, **FEW)
     np.testing.assert_allclose(found["p1"]["image"].grid, alone["image"].grid, rtol=1e-5)
+    np.testing.assert_allclose(found["p1"]["image"].by_seed, alone["image"].by_seed, rtol=1e-5)
 
 
 def test_a_relative_path_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
