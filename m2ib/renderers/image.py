@@ -20,6 +20,7 @@ from m2ib.renderers.view_storage import restore_fields, store_fields, stored_byt
 
 _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
 _LONGEST_CONDENSED, _QUALITY = 512, 90  # pixels, and of JPEG
+_SMALL = 2**14  # bytes of a PNG that is kept as it is
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,18 +114,17 @@ class ImageRenderer(PixelRenderer):
         return (*view.regions, *(box.region for box in view.boxes))
 
     def condensed(self) -> Self:
-        """A renderer that stores 512 pixels at most along the longer side, as JPEG, or as PNG where that is smaller."""
+        """A renderer that stores 512 pixels at most along the longer side, as PNG up to 16 KiB, else as JPEG."""
         made = copy(self)
         made._condensed = True
         return made
 
     def store(self, view: ImageView, folder: Path, stem: str) -> Mapping[str, Any]:
         view = view.reduced(_LONGEST_CONDENSED) if self._condensed else view
-        made = {f"{stem}.png": picture(view.pixels, "PNG")}
-        if self._condensed:
-            made[f"{stem}.jpg"] = picture(view.pixels, "JPEG", quality=_QUALITY, subsampling=0)
-        name = min(made, key=lambda each: len(made[each]))
-        (folder / name).write_bytes(made[name])
+        name, content = f"{stem}.png", picture(view.pixels, "PNG")
+        if self._condensed and len(content) > _SMALL:
+            name, content = f"{stem}.jpg", picture(view.pixels, "JPEG", quality=_QUALITY, subsampling=0)
+        (folder / name).write_bytes(content)
         return {"pixels": name, **store_fields(view, folder, stem)}
 
     def restore(self, stored: Mapping[str, Any], folder: Path) -> ImageView:
