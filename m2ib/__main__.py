@@ -23,7 +23,9 @@ def run() -> int:
     try:
         _give_stdout_to_results()
         from m2ib.cli import main
+        from m2ib.corpus.worker import FEW_KERNELS
 
+        os.environ.update(FEW_KERNELS | os.environ)
         code = main()
     except KeyboardInterrupt:
         code = 130

@@ -23,7 +23,7 @@ import cloudpickle
 
 from m2ib.corpus import worker
 from m2ib.corpus.engine import Failed, Job
-from m2ib.corpus.worker import receive, send
+from m2ib.corpus.worker import FEW_KERNELS, receive, send
 from m2ib.errors import PluginError
 
 _TRIES = 2  # of a worker over one chunk
@@ -91,7 +91,12 @@ class Worker:
         self, job: Path, threads: int, environment: Mapping[str, str] = MappingProxyType({})
     ) -> None:
         self._command = [sys.executable, "-m", worker.__name__, str(job)]
-        self._environment = {**os.environ, "OMP_NUM_THREADS": str(threads), **environment}
+        self._environment = {
+            **FEW_KERNELS,
+            **os.environ,
+            "OMP_NUM_THREADS": str(threads),
+            **environment,
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = False
 

@@ -13,6 +13,10 @@ import sys
 from pathlib import Path
 from typing import IO, Any
 
+FEW_KERNELS = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256"}
+"""Environment of processes that are m2ib's own. oneDNN keeps 1024 kernels, one for each shape: of texts of all lengths, in
+batches of all sizes, they would add up for hours. 256 are several times what one model needs."""
+
 _LENGTH = struct.Struct("<Q")
 
 

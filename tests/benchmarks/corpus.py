@@ -9,6 +9,7 @@ scenes. What is compared runs in turn, in one process, and the medians are given
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import tempfile
 import threading
@@ -29,6 +30,7 @@ from m2ib.corpus.explain import ExplainPairs
 from m2ib.corpus.processes import Processes
 from m2ib.corpus.ray_data import RayData
 from m2ib.corpus.rows import rows_of
+from m2ib.corpus.worker import FEW_KERNELS
 from m2ib.scenes import scene
 
 CONSOLE = Console()
@@ -238,6 +240,7 @@ PARTS = {
 
 
 def main() -> None:
+    os.environ.update(FEW_KERNELS | os.environ)  # as the commands do
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[*PARTS])
     parser.add_argument("--pairs", type=int, default=64, help="of CLIP")

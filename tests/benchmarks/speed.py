@@ -119,9 +119,9 @@ def hooks(module: torch.nn.Module) -> int:
 
 
 def fidelity(
-    full: m2ib.Model, half: m2ib.Model, settings: dict[str, Any], pairs: int
+    full: m2ib.Model, other: m2ib.Model, settings: dict[str, Any], pairs: int
 ) -> dict[int, dict[str, list[float]]]:
-    """Rank correlation of the bfloat16 maps with the float32 maps, by tokens of the text and side; random images and words."""
+    """Rank correlation of another model's maps with the float32 maps, by tokens of the text and side; random images and words."""
     ranks: dict[int, dict[str, list[float]]] = {}
     generator = torch.Generator().manual_seed(2)
     for tokens in TOKENS:
@@ -130,7 +130,7 @@ def fidelity(
             pixels = torch.randn(3, 224, 224, generator=generator)
             words = torch.randint(300, 40000, (tokens - 2,), generator=generator)
             ids = torch.cat([torch.tensor([49406]), words, torch.tensor([49407])])
-            maps = [m2ib.explain(model, image=pixels, text=ids, **settings) for model in (full, half)]
+            maps = [m2ib.explain(model, image=pixels, text=ids, **settings) for model in (full, other)]
             for side, values in of_length.items():
                 values.append(spearman(*(explanation[side].grid.reshape(-1) for explanation in maps)))
     return ranks
@@ -155,6 +155,8 @@ def main() -> None:
         source = checkpoint(folder)
         full = m2ib.load_model("clip", checkpoint=source, device="cpu")
         half = m2ib.load_model("clip", checkpoint=source, device="cpu", dtype="bfloat16")
+        rounded = m2ib.load_model("clip", checkpoint=source, device="cpu")
+    rounded.module.bfloat16().float()
     rows = {  # name: (model, whether by its adapter's own tail)
         "m2ib float32": (full, True),
         "m2ib float32, general tail": (full, False),
@@ -202,11 +204,14 @@ def main() -> None:
         "largest value. peak: above the loaded model"
     )
     console.print(table)
-    for tokens, by_side in fidelity(full, half, settings, pairs=options.texts).items():
-        lowest = ", ".join(f"{side} {min(values):.4f}" for side, values in by_side.items())
-        console.print(
-            f"bfloat16 against float32, least Spearman of {options.texts} texts of {tokens} tokens: {lowest}"
-        )
+    others = {"bfloat16": half, "bfloat16's weights in float32": rounded}
+    table = Table(f"Spearman to float32, {options.texts} texts each", "tokens", "side", "median", "least")
+    for name, other in others.items():
+        for tokens, by_side in fidelity(full, other, settings, pairs=options.texts).items():
+            for side, values in by_side.items():
+                found = (f"{value:.4f}" for value in (statistics.median(values), min(values)))
+                table.add_row(name, str(tokens), side, *found)
+    console.print(table)
 
     if options.leaks:
         hooked, memory = hooks(full.module), []

@@ -122,6 +122,13 @@ def test_what_a_plugin_prints_is_no_result(plugins: Plugins) -> None:
     assert {"printed by Python", "written to file 1", "from a child"} < set(done.stderr.splitlines())
 
 
+def test_a_command_keeps_few_kernels(plugins: Plugins) -> None:
+    plugins.add("asks", "import os\nprint('kernels', os.environ.get('ONEDNN_PRIMITIVE_CACHE_CAPACITY'))")
+    assert "kernels 256" in shell("$M2IB adapters", **beside(plugins)).stderr
+    chosen = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32"}
+    assert "kernels 32" in shell("$M2IB adapters", **beside(plugins), **chosen).stderr
+
+
 # Errors that were not foreseen.
 
 FAILS = """

@@ -55,6 +55,18 @@ def test_results_come_in_order(name: str) -> None:
     assert results([], doubled, backend(name)) == []
 
 
+def kept_kernels(rows: Sequence[int]) -> list[Any]:
+    return [os.environ.get("ONEDNN_PRIMITIVE_CACHE_CAPACITY")] * len(rows)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "256"), ("32", "32")])
+def test_workers_keep_few_kernels(given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    if given is not None:
+        monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", given)
+    assert results([0], kept_kernels, Processes(1)) == [(0, expected)]
+
+
 def test_rows_are_taken_as_they_are_needed() -> None:
     taken = []
 
