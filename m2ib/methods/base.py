@@ -17,7 +17,7 @@ from torch import Tensor
 
 from m2ib.activations.capture import record
 from m2ib.activations.reference import References
-from m2ib.contract.attribution import Curve
+from m2ib.contract.curve import Curve
 from m2ib.contract.degradation import Degradation, Fading
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item, row

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.contract.attribution import Attribution, AttributionPair, Curve, Renderer
+from m2ib.contract.attribution import Attribution, AttributionPair, Renderer
+from m2ib.contract.curve import Curve
 from m2ib.contract.layout import Layout
 from m2ib.contract.schema import parsed, read_json
 from m2ib.errors import M2IBError, PluginError, StorageError

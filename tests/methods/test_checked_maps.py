@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import m2ib
-from m2ib.contract.attribution import Curve
+from m2ib.contract.curve import Curve
 from m2ib.methods import Batch, Map, Method, PreparedBatch
 from m2ib.pipeline import explain_batch, explain_side, prepare
 from m2ib.registry.plan import Plan

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import m2ib
-from m2ib.contract.attribution import Curve
+from m2ib.contract.curve import Curve
 from m2ib.methods import Map
 from m2ib.methods.bottleneck import groups
 from tiny_clip import END, START

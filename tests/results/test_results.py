@@ -18,7 +18,8 @@ from safetensors.numpy import load_file, save_file
 
 import m2ib
 from m2ib.cli.explain import write_report
-from m2ib.contract.attribution import Attribution, Curve
+from m2ib.contract.attribution import Attribution
+from m2ib.contract.curve import Curve
 from m2ib.contract.layout import Token
 from m2ib.folders import open_folder
 from m2ib.page.explanation import render_page

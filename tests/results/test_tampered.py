@@ -33,7 +33,8 @@ from drawn import (
     traces_view,
 )
 from installed import Plugins
-from m2ib.contract.attribution import Attribution, Curve
+from m2ib.contract.attribution import Attribution
+from m2ib.contract.curve import Curve
 from m2ib.contract.layout import Axis, Layout, Token
 from m2ib.contract.regions import Region, rings
 from m2ib.contract.words import word_spans

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 import m2ib
-from m2ib.contract.attribution import Attribution, Curve
+from m2ib.contract.attribution import Attribution
+from m2ib.contract.curve import Curve
 from m2ib.contract.layout import Axis, Layout, Token
 from m2ib.renderers import (
     Box,

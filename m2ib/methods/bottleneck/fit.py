@@ -14,7 +14,7 @@ from torch.nn.functional import cosine_similarity
 
 from m2ib.activations.capture import Recording, Tail, cut_graph
 from m2ib.activations.reference import Statistics
-from m2ib.contract.attribution import Curve
+from m2ib.contract.curve import Curve
 from m2ib.contract.layout import Layout
 from m2ib.errors import InputError
 from m2ib.execution.half_precision import or_in_float32

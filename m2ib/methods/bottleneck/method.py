@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from m2ib.activations.reference import References
-from m2ib.contract.attribution import Curve
+from m2ib.contract.curve import Curve
 from m2ib.contract.degradation import holds_numbers
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model

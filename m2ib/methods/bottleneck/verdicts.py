@@ -8,7 +8,7 @@ from torch import Tensor
 
 from m2ib.activations.capture import Recording
 from m2ib.activations.reach import content_reached, nearest, reaching_layers
-from m2ib.contract.attribution import Curve
+from m2ib.contract.curve import Curve
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import row
 from m2ib.contract.layout import Layout

@@ -1,0 +1,58 @@
+"""How a fit went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from m2ib.contract.schema import require
+
+_NOTHING = 0.01  # of a cosine: what stands no higher above noise is not told from it
+
+
+@dataclass(frozen=True)
+class Curve:
+    """How one fit went, a value per forward pass.
+
+    fit          mean cosine over the noise samples (Eq. 15)
+    information  mean KL over the elements of the activation, nats
+    loss         weight * information - fit; the weight is beta, or for a lambda shared by C channels beta / sqrt(C)
+    noise        the cosine of noise alone, over the first step's draws: what is left where nothing is let through
+    """
+
+    fit: tuple[float, ...]
+    information: tuple[float, ...]
+    loss: tuple[float, ...]
+    noise: float | None = None
+
+    def __post_init__(self) -> None:
+        lengths = tuple(map(len, (self.fit, self.information, self.loss)))
+        require(
+            len({*lengths}) == 1 and lengths[0] > 0,
+            "curve: its length",
+            lengths,
+            "the same for fit, information and loss, 1 or more",
+        )
+
+    @property
+    def kept(self) -> float | None:
+        """The share of the similarity that the fit kept: 1 for as much as at its start, 0 for no more than noise has.
+
+        ``(last - noise) / (first - noise)`` of the mean cosines, which may be above 1 or below 0; None where the
+        cosine at the start is not above 0, or less than .01 above that of noise: there is nothing to keep.
+        """
+        if self.noise is None or self.fit[0] <= 0 or self.fit[0] - self.noise < _NOTHING:
+            return None
+        return (self.fit[-1] - self.noise) / (self.fit[0] - self.noise)
+
+    @classmethod
+    def mean(cls, curves: Sequence[Curve]) -> Curve:
+        """Of several fits of one length."""
+        names = ("fit", "information", "loss")
+        means = (np.mean([getattr(curve, name) for curve in curves], axis=0) for name in names)
+        alone = [curve.noise for curve in curves if curve.noise is not None]
+        noise = float(np.mean(alone)) if len(alone) == len(curves) else None
+        fit, information, loss = (tuple(mean.tolist()) for mean in means)
+        return cls(fit, information, loss, noise)
