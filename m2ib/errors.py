@@ -21,7 +21,12 @@ class M2IBError(Exception):
 
 
 class InputError(M2IBError, ValueError):
-    """A raw input (a photo, a caption, a tensor, ...) cannot be used as it is."""
+    """A raw input (a photo, a caption, a tensor, ...) cannot be used as it is.
+
+    pair  the id of the row of pairs that it stands in, where that could be read
+    """
+
+    pair: str | None = None
 
 
 class SettingError(M2IBError, ValueError):

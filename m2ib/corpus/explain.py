@@ -78,6 +78,18 @@ class ExplainPairs:
                 mine.append(Found(each, shared) if isinstance(each, Failed) else Found(next(done), seconds))
         return found
 
+    def setting_fault(self, modalities: tuple[str, str]) -> SettingError | None:
+        """Why no pair of two kinds can be explained so."""
+        try:
+            for plan in self.plans:
+                for modality in modalities:
+                    plan.settings(self.model, modality, modalities)
+        except SettingError as error:
+            return error
+        except M2IBError:  # of a kind that the model does not take
+            return None
+        return None
+
     def _ready(self, row: PairRow, made: dict[Any, Item]) -> PreparedInputs | Failed:
         """Both inputs made ready, those that are the same in several rows once."""
         if row.inputs is None:

@@ -11,8 +11,8 @@ from typing import Any
 from torch.utils.data import DataLoader
 
 from m2ib.api import pair_of
-from m2ib.data.cells import id_in
-from m2ib.data.columns import named_columns
+from m2ib.data.cells import id_in, pair_of_row
+from m2ib.data.columns import chosen_columns, named_columns
 from m2ib.data.formats import open_pairs
 from m2ib.data.huggingface import from_datasets, is_dataset
 from m2ib.data.loader import loaded_pairs
@@ -30,7 +30,7 @@ class PairRow:
     """One row.
 
     number  of it, from 0, the bad ones counted
-    id      the pair's own, or its number; of a row that gives no pair, its place
+    id      the pair's own, or its number; its place where that cannot be read, or is another row's
     place   in the data: "line 12", "row 3", ...
     inputs  ((modality, raw), (modality, raw)); None where there are none
     fault   why
@@ -101,7 +101,7 @@ def _of_pairs(pairs: Pairs) -> Iterator[PairRow]:
         if isinstance(found, Pair):
             yield PairRow(number, found.id, place, found.inputs)
         else:
-            yield PairRow(number, place, place, None, found)
+            yield PairRow(number, found.pair or place, place, None, found)
 
 
 def _records(given: Any) -> tuple[list[str], Iterator[Mapping[str, Any]]] | None:
@@ -124,8 +124,12 @@ def _of_table(names: Sequence[str], records: Iterable[Mapping[str, Any]], who: s
     columns = named_columns(names, who)
 
     def read(record: Mapping[str, Any], name: str) -> Pair:
-        first, second = ((each.modality, raw_of(record[each.name], each, None, _HERE)) for each in columns)
-        return Pair(id_in(record["id"]) if "id" in names else name, (first, second))
+        identity = id_in(record["id"]) if "id" in names else name
+        with pair_of_row(identity):
+            first, second = (
+                (each.modality, raw_of(record[each.name], each, None, _HERE)) for each in columns
+            )
+            return Pair(identity, (first, second))
 
     yield from _read(records, read)
 
@@ -134,10 +138,11 @@ def _plain(pairs: Iterable[Any]) -> Iterator[PairRow]:
     def read(given: Any, name: str) -> Pair:
         if isinstance(given, Pair):
             return given
-        if isinstance(given, Mapping) and len(given) == 3 and "id" in given:
+        if isinstance(given, Mapping) and "id" in given:
             name, given = id_in(given["id"]), {key: value for key, value in given.items() if key != "id"}
-        first, second = pair_of(_items(given))
-        return Pair(name, (first, second))
+        with pair_of_row(name):
+            first, second = pair_of(_items(given))
+            return Pair(name, (first, second))
 
     yield from _read(pairs, read)
 
@@ -147,18 +152,28 @@ def _read(given: Iterable[Any], read: Callable[[Any, str], Pair]) -> Iterator[Pa
     seen = SeenIds()
     for number, each in enumerate(given):
         place = f"row {number}"
+        inputs: Inputs | None = None
+        fault: M2IBError | None = None
+        identity: str | None = None
         try:
             pair = read(each, str(number))
-            if (first := seen.before(pair.id, place)) is not None:
-                raise InputError(f"its id {pair.id!r} is that of {first or 'an earlier row'}")
-            yield PairRow(number, pair.id, place, pair.inputs)
+            identity, inputs = pair.id, pair.inputs
         except M2IBError as error:
-            yield PairRow(number, place, place, None, error.with_traceback(None))
+            fault = error.with_traceback(None)
+            identity = error.pair if isinstance(error, InputError) else None
+        if identity is not None and (first := seen.before(identity, place)) is not None:
+            fault = InputError(f"its id {identity!r} is that of {first or 'an earlier row'}")
+            identity, inputs = None, None
+        yield PairRow(number, identity or place, place, inputs, fault)
 
 
 def _items(pair: Any) -> list[Any]:
     if isinstance(pair, Mapping):
-        return list(pair.items())
+        if len(pair) < 2 or not all(isinstance(name, str) for name in pair):
+            return list(pair.items())
+        two = len(pair) == 2
+        columns = chosen_columns({name: name for name in pair}) if two else named_columns([*pair], "a row")
+        return [(each.modality, pair[each.name]) for each in columns]
     if isinstance(pair, (list, tuple)):
         return list(pair)
     raise InputError(

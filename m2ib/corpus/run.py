@@ -20,8 +20,9 @@ from m2ib.corpus.engine import Failed, chunks_of, stream
 from m2ib.corpus.explain import Errors, ExplainPairs, Found, check_errors
 from m2ib.corpus.rows import PairRow, rows_of
 from m2ib.corpus.shards import Part, Shards, Written, hash_of, open_shards
+from m2ib.data.files import counted
 from m2ib.errors import M2IBError, SettingError
-from m2ib.notices import ignored_warnings
+from m2ib.notices import ignored_warnings, warn
 from m2ib.paths import local_path, printable
 from m2ib.pipeline import provenance_of
 from m2ib.progress import Bar, progress
@@ -65,7 +66,7 @@ def run(
     limit    the first so many rows of the data; None: all
     shard    "3/16": the third of sixteen runs that share the pairs, and may share the folder
     errors   "keep": a pair that cannot be explained is a row with an error. "raise": it ends the run
-    retry_errors  pairs whose row has an error are tried again
+    retry_errors  pairs whose row has an error are tried again, as they are with errors="raise"
     keep_inputs   keep what is shown of files too, so that pages need neither them nor the model
     force    begin anew over the results of another run
     method   one name, or several with commas between; of the settings each takes those it has
@@ -89,16 +90,19 @@ def run(
     _ = work.plans  # what is wrong with them shows now
     found = rows_of(pairs, "run")
     total = found.total if limit is None or found.total is None else min(found.total, limit)
+    rows = itertools.islice(found.rows, limit)
+    ahead = list(itertools.islice(rows, size))
+    _check_settings(work, ahead)
     about = {"data": found.name, "provenance": provenance_of(model), "recipe": model.recipe}
     opened = open_shards(local_path(folder), asked_of(model, calls), about, part, force=force)
     with ExitStack() as stack:
         shards = stack.enter_context(opened)
         bar = stack.enter_context(progress("run", total=total, show=show_progress, told=show_progress))
-        rows = itertools.islice(found.rows, limit)
-        chunks = _todo(chunks_of(rows, size), shards, part, retry_errors, bar)
+        chunks = chunks_of(itertools.chain(ahead, rows), size)
+        left = _todo(chunks, shards, part, retry_errors or errors == "raise", bar)
         job = WriteRows(work, tuple(calls), provenance_of(model), keep_inputs)
         try:
-            for chunk in stack.enter_context(closing(stream(chunks, job, backend))):
+            for chunk in stack.enter_context(closing(stream(left, job, backend))):
                 made: list[Written] = []
                 for row, written in chunk:
                     if errors == "raise" and isinstance(fault := _fault(written), Failed):
@@ -115,6 +119,11 @@ def run(
                 shards.flush_if_due()
         finally:
             shards.flush()
+        if others := shards.known.others:
+            warn(
+                f"run: {counted(others, 'pair')} of {str(folder)!r} {'is' if others == 1 else 'are'} not among those given now, and "
+                "in its tables all the same; give them again, or begin anew with --force (force=True)"
+            )
     return open_results(folder)
 
 
@@ -127,17 +136,26 @@ def _fault(written: Any) -> Failed | None:
     )
 
 
+def _check_settings(work: ExplainPairs, rows: Sequence[PairRow]) -> None:
+    """Raises :class:`SettingError` for what would be wrong with each of them."""
+    kinds = dict.fromkeys((row.inputs[0][0], row.inputs[1][0]) for row in rows if row.inputs is not None)
+    faults = [work.setting_fault(modalities) for modalities in kinds]
+    if faults and all(faults) and faults[0] is not None:
+        raise faults[0]
+
+
 def _todo(
     chunks: Iterable[Sequence[PairRow]], shards: Shards, part: Part, retry_errors: bool, bar: Bar
 ) -> Iterator[list[PairRow]]:
     """What is left of each chunk of this part: chunks are the same in every run, so that results are."""
     for number, chunk in enumerate(chunks):
         todo = []
-        if number % part.total == part.number - 1:
-            for row in chunk:
-                known = shards.known.look(row.id)
-                if known is None or (retry_errors and known[1]) or (known[0] and known[0] != key_of(row)):
-                    todo.append(row)
+        for row in chunk:
+            known = shards.known.meet(row.ids)
+            if number % part.total != part.number - 1:
+                continue
+            if known is None or (retry_errors and known[1]) or (known[0] and known[0] != key_of(row)):
+                todo.append(row)
         for _ in range(len(chunk) - len(todo)):
             bar.advance(skipped=True)
         if todo:

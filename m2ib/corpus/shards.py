@@ -95,17 +95,31 @@ class Known:
         order = np.argsort(every, kind="stable")
         self._hashes, self._keys = every[order], np.concatenate(keys)[order]
         self._failed, self._where = np.concatenate(failed)[order], np.concatenate(where)[order]
+        self._met = np.zeros(len(every), "?")
 
-    def __len__(self) -> int:
-        return len(self._hashes)
+    @property
+    def others(self) -> int:
+        """How many pairs were never met."""
+        return len(np.unique(self._hashes[~self._met]))
+
+    def meet(self, ids: Sequence[str]) -> tuple[int, bool, str] | None:
+        """As :meth:`look` of the first of them, by which a pair that is given is known."""
+        for name in ids:
+            self._met[self._rows(name)] = True
+        return self.look(ids[0])
 
     def look(self, name: str) -> tuple[int, bool, str] | None:
         """(key, whether it failed, its shard) of a pair's id; None of one that is new. Of several methods one failure is enough."""
+        rows = self._rows(name)
+        if rows.start == rows.stop:
+            return None
+        first = rows.start
+        return int(self._keys[first]), bool(self._failed[rows].any()), self._parts[self._where[first]]
+
+    def _rows(self, name: str) -> slice:
         wanted = np.uint64(hash_of(name))
         first, last = (int(np.searchsorted(self._hashes, wanted, side)) for side in ("left", "right"))
-        if first == last:
-            return None
-        return int(self._keys[first]), bool(self._failed[first:last].any()), self._parts[self._where[first]]
+        return slice(first, last)
 
 
 def hash_of(name: str) -> int:
@@ -117,7 +131,7 @@ def hash_of(name: str) -> int:
 class Written:
     """What is written of one pair.
 
-    ids     of what is known of it, in whose place it comes
+    ids     its own, and then what rows may be known by that could not be read: in their place it comes
     rows    one for each method
     arrays  maps that lie beside, by the name that the rows give them
     views   that are kept
@@ -159,7 +173,7 @@ class Shards:
         for written in made:
             for name in written.ids:
                 known = self.known.look(name)
-                if known is not None:
+                if known is not None and (name == written.ids[0] or known[1]):
                     self._replaced.setdefault(known[2], set()).add(name)
             self._bytes += sum(each.nbytes for each in written.arrays.values())
             self._bytes += sum(len(content) for view in written.views for _, content in view.files)

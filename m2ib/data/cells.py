@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,16 @@ class NamedBytes(io.BytesIO):
     def __init__(self, content: bytes, name: str) -> None:
         super().__init__(content)
         self.name = name
+
+
+@contextmanager
+def pair_of_row(identity: str) -> Iterator[None]:
+    """What is wrong inside is wrong with this pair."""
+    try:
+        yield
+    except InputError as error:
+        error.pair = identity
+        raise
 
 
 def utf8(text: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.data.cells import boxes_in, id_in
+from m2ib.data.cells import boxes_in, id_in, pair_of_row
 from m2ib.data.columns import InputColumns, check_boxes, chosen_columns, modalities_of
 from m2ib.data.files import called, folder_of, listed
 from m2ib.data.media import raw_of
@@ -87,10 +87,13 @@ def _pair(
     record: Mapping[str, Any],
     number: int,
 ) -> Pair:
-    first, second = ((at.modality, raw_of(record.get(at.name), at, dtypes[at.name], _HERE)) for at in inputs)
     identity = str(number) if id_column is None else id_in(record.get(id_column))
-    boxes = () if boxes_column is None else boxes_in(record.get(boxes_column))
-    return Pair(identity, (first, second), boxes)
+    with pair_of_row(identity):
+        first, second = (
+            (at.modality, raw_of(record.get(at.name), at, dtypes[at.name], _HERE)) for at in inputs
+        )
+        boxes = () if boxes_column is None else boxes_in(record.get(boxes_column))
+        return Pair(identity, (first, second), boxes)
 
 
 def _length(records: Any) -> int | None:

@@ -130,11 +130,13 @@ class Pairs:
             found: Pair | InputError
             try:
                 found = row.read()
-                first = None if self._numbered else seen.before(found.id, row.place)
-                if first is not None:
-                    raise InputError(f"its id {found.id!r} is that of {first or 'an earlier row'}")
+                identity: str | None = found.id
             except InputError as error:
-                found = error.with_traceback(None)
+                found, identity = error.with_traceback(None), error.pair
+            if identity is not None and not self._numbered:
+                first = seen.before(identity, row.place)
+                if first is not None:
+                    found = InputError(f"its id {identity!r} is that of {first or 'an earlier row'}")
             yield row.place, found
 
     def total(self) -> int | None:

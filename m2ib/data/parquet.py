@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.data.cells import boxes_in, id_in
+from m2ib.data.cells import boxes_in, id_in, pair_of_row
 from m2ib.data.columns import Folder, InputColumns, check_boxes, chosen_columns, modalities_of, named_columns
 from m2ib.data.files import Source, called, check_columns, opened_bytes
 from m2ib.data.media import raw_of
@@ -109,15 +109,16 @@ def _pair(batch: Any, at: int, number: int, inputs: InputColumns, folder: Folder
         cells = {name: batch.column(place)[at].as_py() for place, name in enumerate(batch.schema.names)}
     except UnicodeDecodeError:
         raise InputError("it is not UTF-8 text") from None
-    first, second = (
-        (
-            column.modality,
-            raw_of(cells[column.name], column, _dtype(batch.schema.field(column.name).type), folder),
-        )
-        for column in inputs
-    )
     identity = id_in(cells["id"]) if "id" in cells else str(number)
-    return Pair(identity, (first, second), boxes_in(cells.get("boxes")))
+    with pair_of_row(identity):
+        first, second = (
+            (
+                column.modality,
+                raw_of(cells[column.name], column, _dtype(batch.schema.field(column.name).type), folder),
+            )
+            for column in inputs
+        )
+        return Pair(identity, (first, second), boxes_in(cells.get("boxes")))
 
 
 def _dtype(kind: Any) -> Any:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from m2ib.data.cells import boxes_in, id_in, utf8
+from m2ib.data.cells import boxes_in, id_in, pair_of_row, utf8
 from m2ib.data.columns import Folder, InputColumns, check_boxes, chosen_columns, modalities_of, named_columns
 from m2ib.data.files import Source, called, cells_of, lines, listed, open_table, source_of
 from m2ib.data.pairs import Pair, Pairs, Row, count_rows
@@ -78,12 +78,13 @@ def _pair(
     cells_in: Callable[[Any], Any], content: Any, number: int, inputs: InputColumns, folder: Folder
 ) -> Pair:
     cells = cells_in(content)
-    for column in inputs:
-        if column.name not in cells:
-            raise InputError(f"it lacks {column.name!r}")
-    first, second = ((column.modality, column.raw(cells[column.name], folder)) for column in inputs)
     identity = id_in(cells["id"]) if "id" in cells else str(number)
-    return Pair(identity, (first, second), boxes_in(cells.get("boxes")))
+    with pair_of_row(identity):
+        for column in inputs:
+            if column.name not in cells:
+                raise InputError(f"it lacks {column.name!r}")
+        first, second = ((column.modality, column.raw(cells[column.name], folder)) for column in inputs)
+        return Pair(identity, (first, second), boxes_in(cells.get("boxes")))
 
 
 def _object(line: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from m2ib.data.cells import existing, text_in, utf8
+from m2ib.data.cells import existing, pair_of_row, text_in, utf8
 from m2ib.data.files import (
     DataTable,
     called,
@@ -93,10 +93,11 @@ def _table_pair(cells: dict[str, str] | InputError, folder: Path) -> Pair:
 
 def _pair(identity: str, caption: str, name: str, folder: Path) -> Pair:
     identity = text_in(identity, "id").strip()
-    text = text_in(caption, "caption").strip()
-    names = [name] * bool(name) + [identity + suffix for suffix in _SUFFIXES]
-    image = existing([folder / utf8(each) for each in names], "image")
-    return Pair(identity, (("image", image), ("text", text)))
+    with pair_of_row(identity):
+        text = text_in(caption, "caption").strip()
+        names = [name] * bool(name) + [identity + suffix for suffix in _SUFFIXES]
+        image = existing([folder / utf8(each) for each in names], "image")
+        return Pair(identity, (("image", image), ("text", text)))
 
 
 def _links(path: Path) -> dict[str, str]:

@@ -20,7 +20,7 @@ def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """
     methods, given = default_registry().methods, dict(options)
     named = given.pop("method")
-    names = [each.strip() for each in named.split(",")] if isinstance(named, str) else [*named]
+    names = [each.strip() for each in named.split(",")] if isinstance(named, str) else [*(named or ())]
     found = {methods.called(each): each for each in (methods.find(name) for name in names if name)}
     if not found:
         raise SettingError("method: none is given; as in --method m2ib or --method m2ib,gradcam")

@@ -99,16 +99,31 @@ def differences(
 ) -> list[str]:
     """As "group name", each fact that is another one than was known; none where nothing was.
 
+    Of facts within facts "group name name (3, now 4)", with what they were and are where that is short.
+
     known, asked  facts by group and name
     """
     if known is None:
         return []
     return [
-        f"{group} {name}"
+        " ".join([group, *path]) + told
         for group in groups
-        for name in sorted({*known[group], *asked[group]})
-        if known[group].get(name) != asked[group].get(name) and name not in may_differ
+        for path, told in _leaves(known[group], asked[group])
+        if path[0] not in may_differ
     ]
+
+
+def _leaves(known: Mapping[str, Any], asked: Mapping[str, Any]) -> Iterator[tuple[list[str], str]]:
+    for name in sorted({*known, *asked}):
+        before, now = known.get(name), asked.get(name)
+        if before == now:
+            continue
+        if isinstance(before, Mapping) and isinstance(now, Mapping):
+            yield from (([name, *path], told) for path, told in _leaves(before, now))
+        elif all(each is None or isinstance(each, (bool, int, float)) for each in (before, now)):
+            yield [name], f" ({before}, now {now})"
+        else:
+            yield [name], ""
 
 
 def plain(value: Any, *, times: bool = True) -> Any:

@@ -187,9 +187,9 @@ def test_rows_that_give_no_pair(tmp_path: Path) -> None:
     rows = table(tmp_path / "r")
     assert [(row["id"], row["error"] is None) for row in rows] == [
         ("a", True),
-        ("line 3", False),
+        ("b", False),
         ("c", False),
-        ("line 5", False),
+        ("d", False),
         ("line 6", False),
     ]
     assert [row["error"] for row in rows[1:]] == [
@@ -202,7 +202,7 @@ def test_rows_that_give_no_pair(tmp_path: Path) -> None:
     assert found.summary().errors["InputError"][0] == 4
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "none.png")  # there now
     m2ib.run(photo, tmp_path / "pairs.csv", tmp_path / "r", **FEW)
-    assert [row["id"] for row in table(tmp_path / "r")] == ["a", "b", "c", "line 5", "line 6"]
+    assert [row["id"] for row in table(tmp_path / "r")] == ["a", "b", "c", "d", "line 6"]
 
 
 def test_another_runs_folder_is_left_alone(tmp_path: Path) -> None:
@@ -212,8 +212,8 @@ def test_another_runs_folder_is_left_alone(tmp_path: Path) -> None:
     with torch.no_grad():
         other.module.image_head.weight.add_(1)
     for changed, more, said in (
-        (model(), {"steps": 3}, "methods m2ib"),
-        (model(), {"seed": 1}, "options seed"),
+        (model(), {"steps": 3}, "methods m2ib settings steps (2, now 3)"),
+        (model(), {"seed": 1}, "options seed (0, now 1)"),
         (other, {}, "model weights"),
     ):
         with pytest.raises(m2ib.StorageError) as caught:
@@ -230,6 +230,81 @@ def test_another_runs_folder_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "theirs" / "rows").touch()
     with pytest.raises(m2ib.StorageError, match="exists and is not empty"):
         m2ib.run(model(), pairs(1), tmp_path / "theirs", **FEW)
+
+
+def test_pairs_that_are_not_given_any_more(tmp_path: Path) -> None:
+    given = pairs(4)
+    m2ib.run(model(), given, tmp_path / "r", **FEW)
+    with pytest.warns(
+        m2ib.M2IBWarning, match="2 pairs of '.*r' are not among those given now, and in its tables"
+    ):
+        assert len(m2ib.run(model(), given[2:], tmp_path / "r", **FEW)) == 4
+    assert len(m2ib.run(model(), given[::-1], tmp_path / "r", **FEW)) == 4
+
+
+def test_a_setting_that_is_wrong_for_all_pairs_begins_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(m2ib.SettingError, match="layer"):
+        m2ib.run(model(), pairs(2), tmp_path / "r", **{**FEW, "layer": 99})
+    assert not (tmp_path / "r").exists()
+
+
+def test_errors_of_before_are_raised_too(tmp_path: Path) -> None:
+    given = [*pairs(2), {"id": "x", "image": pictures(1)[0], "text": "bad"}]
+    m2ib.run(counted(), given, tmp_path / "r", **FEW)
+    with pytest.raises(m2ib.InputError, match=r"pair 2 \(x\): text: it is bad"):
+        m2ib.run(counted(), given, tmp_path / "r", errors="raise", **FEW)
+
+
+def test_faulty_rows_keep_their_ids(tmp_path: Path) -> None:
+    picture = pictures(1)[0]
+    given = [
+        {"id": "one", "image": picture},
+        {"id": "two", "image": picture, "tekst": "a dog", "more": 1},
+        {"id": "row 1", "image": picture, "text": "a dog"},
+        {"id": 3.5, "image": picture, "text": "a dog"},
+        {"id": "two", "image": picture, "text": "a dog"},
+    ]
+    m2ib.run(model(), given, tmp_path / "r", **FEW)
+    found = [(row["id"], row["error"]) for row in table(tmp_path / "r")]
+    assert [name for name, _ in found] == ["one", "two", "row 1", "row 3", "row 4"]
+    assert [error and error[:32] for _, error in found] == [
+        "explain: takes two inputs, got 1",
+        "a row needs two columns that are",
+        None,
+        "its id is no text but 3.5",
+        "its id 'two' is that of row 1",
+    ]
+    given[1]["text"] = "a dog"
+    given[4]["id"] = "five"
+    m2ib.run(model(), given, tmp_path / "r", **FEW)
+    now = [(row["id"], row["error"] is None) for row in table(tmp_path / "r")]
+    assert now == [("one", False), ("two", True), ("row 1", True), ("row 3", False), ("five", True)]
+
+
+def test_dicts_are_read_as_rows_of_tables_are() -> None:
+    from m2ib.corpus.rows import rows_of
+
+    given = [
+        {"id": "a", "text_2": "second", "text_1": "first"},
+        {"image": "a.png", "caption": "of the user's own", "text": "a dog", "id": 7},
+    ]
+    found = [(row.id, row.inputs) for row in rows_of(given, "run").rows]
+    assert found == [
+        ("a", (("text", "first"), ("text", "second"))),
+        ("7", (("image", "a.png"), ("text", "a dog"))),
+    ]
+
+
+def test_targets_of_several_inputs_are_told(tmp_path: Path) -> None:
+    picture = pictures(1)[0]
+    texts = [m2ib.contrast("a dog", "a cat", "a bird"), m2ib.ensemble("a dog", "the dog"), "a dog"]
+    given = [{"id": str(n), "image": picture, "text": text} for n, text in enumerate(texts)]
+    m2ib.run(model(), given, tmp_path / "r", **FEW)
+    assert [row["input_2"] for row in table(tmp_path / "r")] == [
+        "a dog rather than a cat, a bird",
+        "the mean of a dog, the dog",
+        "a dog",
+    ]
 
 
 def test_values_that_float16_does_not_hold(tmp_path: Path) -> None:
