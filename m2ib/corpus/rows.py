@@ -162,7 +162,7 @@ def _read(given: Iterable[Any], read: Callable[[Any, str], Pair]) -> Iterator[Pa
             fault = error.with_traceback(None)
             identity = error.pair if isinstance(error, InputError) else None
         if identity is not None and (first := seen.before(identity, place)) is not None:
-            fault = InputError(f"its id {identity!r} is that of {first or 'an earlier row'}")
+            fault = fault or InputError(f"its id {identity!r} is that of {first or 'an earlier row'}")
             identity, inputs = None, None
         yield PairRow(number, identity or place, place, inputs, fault)
 

@@ -135,7 +135,9 @@ class Pairs:
                 found, identity = error.with_traceback(None), error.pair
             if identity is not None and not self._numbered:
                 first = seen.before(identity, row.place)
-                if first is not None:
+                if first is not None and isinstance(found, InputError):
+                    found.pair = None
+                elif first is not None:
                     found = InputError(f"its id {identity!r} is that of {first or 'an earlier row'}")
             yield row.place, found
 
