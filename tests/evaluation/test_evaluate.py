@@ -379,11 +379,14 @@ def test_more_seeds_and_methods_keep_what_is_there(
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"batch_size": 3}, "study batch_size"),
+        ({"batch_size": 3}, "study batch_size (2, now 3)"),
         ({"metrics": ("drop",)}, "study metrics"),
-        ({"settings": {"layer": 0}, "curve_steps": 7}, "study curve_steps, study settings"),
+        (
+            {"settings": {"layer": 0}, "curve_steps": 7},
+            "study curve_steps (20, now 7), study settings layer (None, now 0)",
+        ),
         ({"sides": ("text",)}, "study sides"),
-        ({"limit": 3}, "study limit"),
+        ({"limit": 3}, "study limit (None, now 3)"),
     ],
 )
 def test_a_folder_of_another_study_is_refused(

@@ -395,9 +395,9 @@ def test_tpe_is_the_same_when_stopped(tmp_path: Path, monkeypatch: pytest.Monkey
     ("change", "what"),
     [
         ({"metric": "increase"}, "search metric"),
-        ({"pairs": 2}, "data held-out pairs, data tuning pairs, search pairs"),
+        ({"pairs": 2}, "data held-out pairs, data tuning pairs, search pairs (3, now 2)"),
         ({"seeds": (0,)}, "search seeds"),
-        ({"settings": {"steps": 3, "samples": 2}}, "search settings"),
+        ({"settings": {"steps": 3, "samples": 2}}, "search settings steps (6, now 3)"),
         ({"grid": {**GRID, "beta": [0.5]}}, "search grid"),
     ],
 )
