@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m2ib.errors import M2IBError, OutOfMemoryError, SettingError, StorageError, one_line
+from m2ib.errors import M2IBError, OutOfMemoryError, SettingError, StorageError, did_you_mean, one_line
 from m2ib.folders import sound
 from m2ib.folders.files import regular
+from m2ib.paths import is_text
 from m2ib.results.rows import ROWS, schema
 
 if TYPE_CHECKING:
@@ -27,6 +29,11 @@ _SORTED, _TAKEN = (
     2**15,
 )  # rows that DuckDB sorts whole, and more of them that are looked up by their places at once
 SHARD = "filename"  # a column besides those of the rows
+_FORMS = {  # what is SQL both by itself and between others closes no bracket and no statement around it
+    "condition": ("select 1 where\n{}", "select 1 where ({}\n)", "similarity < .2"),
+    "order": ("select 1 order by\n{}", "select 1 from (select 1 order by {}\n, 1)", "similarity desc"),
+}
+_NO_COLUMN = re.compile(r'Referenced column "(.*?)" (was )?not found')
 
 
 def require_arrow(who: str) -> None:
@@ -63,10 +70,46 @@ def asking(folder: Path, said: str) -> Iterator[None]:
         ) from error
     except duckdb.Error as error:
         _check_shards(folder)
-        what = one_line(Exception(str(error).split("\nLINE")[0]))
+        what = _what(error)
         if type(error) in (duckdb.Error, duckdb.IOException):  # of what it read
             raise StorageError(f"{str(folder)!r} cannot be read: {what}") from error
         raise SettingError(f"results: {said} cannot be asked: {what}") from error
+
+
+def _what(error: Exception) -> str:
+    """What DuckDB says, without the SQL that it was given."""
+    import duckdb
+
+    if isinstance(error, duckdb.PermissionException):
+        return "it reads something else than the rows of this folder; ask for what is in them"
+    if missing := _NO_COLUMN.search(str(error)):
+        return no_column(missing[1])
+    return one_line(Exception(str(error).split("\nLINE")[0]))
+
+
+def no_column(name: str) -> str:
+    """How an error goes on about a name that is none of a column."""
+    known = schema().names
+    return f"there is no column {name!r:.60}{did_you_mean(name, known)} There are {', '.join(known)}"
+
+
+def check_sql(text: str, kind: str) -> None:
+    """Raises :class:`SettingError` for what is no "condition", or no "order", by itself."""
+    import duckdb
+
+    *forms, usual = _FORMS[kind]
+    what = "" if text.strip() else "it is empty"
+    if not is_text(text):
+        what = "it holds half a character (a lone surrogate)"
+    try:
+        for form in forms if not what else ():
+            duckdb.connect().extract_statements(form.format(text))
+    except duckdb.Error as error:
+        what = _what(error)
+    if what:
+        raise SettingError(
+            f"results: the {kind} {text!r:.120} cannot be asked: {what}; give one as {usual!r}, or leave it out"
+        )
 
 
 def shards(folder: Path) -> list[Path]:
@@ -77,7 +120,7 @@ def shards(folder: Path) -> list[Path]:
 def ask(
     folder: Path, select: str, condition: str = "", end: str = "", values: Sequence[Any] = ()
 ) -> duckdb.DuckDBPyRelation:
-    """``select ... from the rows where condition end``, nothing of it read yet. Raises as DuckDB does."""
+    """``select ... from the rows where condition end``, nothing of it read yet, and nothing but the shards to be read. Raises as DuckDB does."""
     import duckdb
 
     connection = duckdb.connect(
@@ -86,9 +129,13 @@ def ask(
             "threads": min(_THREADS, os.cpu_count() or 1),
             "temp_directory": str(Path(tempfile.gettempdir()) / f"m2ib-duckdb-{os.getpid()}"),
             "autoinstall_known_extensions": "false",
+            "python_enable_replacements": "false",
         }
     )
     files = ", ".join("'{}'".format(str(path).replace("'", "''")) for path in shards(folder))
+    connection.execute(f"set allowed_paths = [{files}]::varchar[]")
+    connection.execute("set enable_external_access = false")
+    connection.execute("set lock_configuration = true")
     source = f"read_parquet([{files}], {SHARD}=true, file_row_number=true)"
     if not files:
         connection.register("empty", _empty())

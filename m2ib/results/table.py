@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 from m2ib.contract.attribution import Attribution
 from m2ib.contract.schema import parsed, read_json
-from m2ib.errors import InputError, SettingError, StorageError, did_you_mean
+from m2ib.errors import InputError, SettingError, StorageError
 from m2ib.folders import sound
 from m2ib.page.cards import Card, write_cards
 from m2ib.paths import local_path
 from m2ib.renderers.view_storage import stored_bytes
 from m2ib.results.explanation import Explanation
-from m2ib.results.query import SHARD, ask, asking, batches, require_arrow
+from m2ib.results.query import SHARD, ask, asking, batches, check_sql, no_column, require_arrow
 from m2ib.results.restoring import Restoring
 from m2ib.results.rows import MANIFEST, Row, RowSide, schema
 from m2ib.results.summary import Summary
@@ -73,15 +73,20 @@ class ResultTable:
     most: int | None = None
 
     def where(self, condition: str) -> ResultTable:
-        """Those rows of which a condition of DuckDB's SQL holds: ``similarity < .2 and error is null``. Raises :class:`SettingError`."""
+        """Those rows of which a condition of DuckDB's SQL holds: ``similarity < .2 and error is null``. It reads no file but the rows.
+
+        Raises :class:`SettingError`.
+        """
+        check_sql(condition, "condition")
         made = replace(self, clauses=(*self.clauses, condition))
         made._fetch("count(*)", "limit 0")
         return made
 
     def sort(self, by: str) -> ResultTable:
         """By columns or expressions of DuckDB's SQL: ``similarity desc``. Raises :class:`SettingError`."""
-        made = replace(self, order=f"{by}, number, method")
-        made._fetch("1", f"order by {made.order} limit 0")
+        check_sql(by, "order")
+        made = replace(self, order=by)
+        made._fetch("1", f"order by {made._order} limit 0")
         return made
 
     def head(self, count: int) -> ResultTable:
@@ -102,7 +107,7 @@ class ResultTable:
         """Some columns of each row, or all of them and the shard that it lies in. Raises :class:`SettingError`."""
         _check_columns(columns)
         with asking(self.folder, self._said):
-            for batch in batches(self.folder, columns, self._condition, self.order, self.most):
+            for batch in batches(self.folder, columns, self._condition, self._order, self.most):
                 yield from batch.to_pylist()
 
     def to_arrow(self, *columns: str) -> pa.Table:
@@ -112,7 +117,7 @@ class ResultTable:
         _check_columns(columns)
         names = list(columns or schema().names)
         with asking(self.folder, self._said):
-            found = [*batches(self.folder, names, self._condition, self.order, self.most)]
+            found = [*batches(self.folder, names, self._condition, self._order, self.most)]
         return pa.Table.from_batches(found, None if found else pa.schema([schema().field(n) for n in names]))
 
     def kinds(self) -> list[Row]:
@@ -240,13 +245,17 @@ class ResultTable:
 
     @property
     def _condition(self) -> str:
-        return " and ".join(f"({each})" for each in self.clauses) or "true"
+        return " and ".join(f"({each}\n)" for each in self.clauses) or "true"
+
+    @property
+    def _order(self) -> str:
+        return self.order and f"{self.order}\n, number, method"
 
     @property
     def _said(self) -> str:
         """What is asked, in messages."""
-        asked = [*self.clauses, *([f"order by {self.order}"] if self.order else [])]
-        return repr(", ".join(asked) or "the table")[:120]
+        asked = (", ".join(self.clauses), self.order)
+        return " sorted by ".join(f"{each!r:.120}" for each in asked if each) or "the table"
 
     def _fetch(self, select: str, end: str = "", also: str = "true") -> list[tuple[Any, ...]]:
         with asking(self.folder, self._said):
@@ -255,12 +264,9 @@ class ResultTable:
 
 
 def _check_columns(names: Sequence[str]) -> None:
-    known = schema().names
     for name in names:
-        if name not in known:
-            raise SettingError(
-                f"results: there is no column {name!r:.60}{did_you_mean(name, known)} There are {', '.join(known)}"
-            )
+        if name not in schema().names:
+            raise SettingError(f"results: {no_column(name)}")
 
 
 def open(folder: str | Path) -> ResultTable:

@@ -76,8 +76,19 @@ def test_many_sorted_rows_come_by_their_places(
 @pytest.mark.parametrize(
     ("condition", "said"),
     [
-        ("simlarity < 1", "'simlarity < 1' cannot be asked: .*Referenced column \"simlarity\" not found"),
-        ("similarity <", "'similarity <' cannot be asked: Parser Error"),
+        (
+            "simlarity < 1",
+            "results: 'simlarity < 1' cannot be asked: there is no column 'simlarity'; did you mean 'similarity'?",
+        ),
+        (
+            "similarity <",
+            "the condition 'similarity <' cannot be asked: Parser Error.*; give one as 'similarity < .2'",
+        ),
+        ("", "the condition '' cannot be asked: it is empty"),
+        ("1=1) or (1=1", r"'1=1\) or \(1=1' cannot be asked: Parser Error"),
+        ("true limit 1", "'true limit 1' cannot be asked: Parser Error"),
+        ("true; select 1", "'true; select 1' cannot be asked: Parser Error"),
+        ("id = '\udcff'", "cannot be asked: it holds half a character"),
         (
             "similarity < 'high'",
             "cannot be asked: Conversion Error: Could not convert string 'high' to DOUBLE$",
@@ -90,6 +101,68 @@ def test_a_condition_that_cannot_be_asked(table: m2ib.results.ResultTable, condi
         [*table.where(condition)]
 
 
+@pytest.mark.parametrize(
+    ("order", "said"),
+    [
+        ("", "the order '' cannot be asked: it is empty; give one as 'similarity desc', or leave it out"),
+        ("nothing", "results: 'nothing' cannot be asked: there is no column 'nothing'. There are id, "),
+        ("id limit 1", "the order 'id limit 1' cannot be asked: Parser Error"),
+        ("id; select 1 order by id", "cannot be asked: Parser Error"),
+        ("id) union (select 1", r"'id\) union \(select 1' cannot be asked: Parser Error"),
+    ],
+)
+def test_an_order_that_cannot_be_asked(table: m2ib.results.ResultTable, order: str, said: str) -> None:
+    with pytest.raises(m2ib.SettingError, match=said):
+        table.sort(order)
+
+
+def test_sql_may_end_with_a_comment(table: m2ib.results.ResultTable) -> None:
+    found = table.where("error is null -- (those").sort("id desc -- last")
+    assert ids(found) == ids(table.where("error is null").sort("id desc"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "read_csv('{0}/other.csv')",
+        "read_text('{0}/*')",
+        "'{0}/other.csv'",
+        "glob('{0}/*')",
+        "read_text('http://127.0.0.1:1')",
+    ],
+)
+def test_sql_reads_the_rows_and_nothing_else(
+    table: m2ib.results.ResultTable, tmp_path: Path, source: str
+) -> None:
+    (tmp_path / "other.csv").write_text("a,b\n1,2\n")
+    reads = f"exists (select 1 from {source.format(tmp_path)})"
+    for ask in (table.where, table.sort):
+        with pytest.raises(m2ib.SettingError, match="it reads something else than the rows of this folder"):
+            ask(reads)
+
+
+@pytest.mark.parametrize(
+    "clause", ["true); copy (select 1) to '{0}'; select (1", "true; copy (select 1) to '{0}'"]
+)
+def test_sql_writes_nothing(table: m2ib.results.ResultTable, tmp_path: Path, clause: str) -> None:
+    for place in (tmp_path / "new.csv", table.folder / "new.csv"):
+        for ask in (table.where, table.sort):
+            with pytest.raises(m2ib.SettingError, match="cannot be asked: Parser Error"):
+                ask(clause.format(place))
+        assert not place.exists()
+
+
+@pytest.mark.parametrize("name", ["it's", "a [1]*", "ü"])
+def test_a_folder_may_have_any_name(
+    table: m2ib.results.ResultTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    shutil.copytree(table.folder, tmp_path / name)
+    (tmp_path / "link").symlink_to(name)
+    monkeypatch.chdir(tmp_path)
+    for place in (name, tmp_path / name, Path("..") / tmp_path.name / name, "link"):
+        assert len(m2ib.results.open(place).where("error is null").sort("id")) == 12
+
+
 def test_an_error_that_shows_when_rows_are_read(table: m2ib.results.ResultTable) -> None:
     late = table.where("cast(id as int) > 1")  # nothing is wrong with it but the ids
     for ask in (len, list, lambda found: found.to_arrow("id"), lambda found: found.summary()):
@@ -97,8 +170,8 @@ def test_an_error_that_shows_when_rows_are_read(table: m2ib.results.ResultTable)
             ask(late)
     with pytest.raises(m2ib.SettingError, match="there is no column 'simlarity'; did you mean 'similarity'"):
         table.to_arrow("simlarity")
-    with pytest.raises(m2ib.SettingError, match="'order by nothing, number, method' cannot be asked"):
-        table.sort("nothing")
+    with pytest.raises(m2ib.SettingError, match="sorted by 'cast\\(id as int\\)' cannot be asked: Conv"):
+        [*table.where("error is null").sort("cast(id as int)")]
 
 
 def damaged(source: Path, place: Path, change: Any) -> m2ib.results.ResultTable:
