@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.options import AS_WRITTEN, add_command, path_of, refuse_more
 from m2ib.cli.output import say
 from m2ib.cli.tables import WORDS, add_choice, chosen, model_of, show_rows, show_summary
+from m2ib.errors import SettingError, did_you_mean
+
+if TYPE_CHECKING:
+    from m2ib.results.table import ResultTable
 
 _EXAMPLES = """what there is in a folder of m2ib run, in a few numbers, as a table, as a page; or one of its pairs.
 
@@ -21,6 +25,18 @@ _EXAMPLES = """what there is in a folder of m2ib run, in a few numbers, as a tab
 conditions and orders are SQL (DuckDB's); the columns are those of the table, and words: the words with the highest values.
 """
 _ROWS = 20  # of a table
+_OUT = "m2ib-report"
+_LINES = ""  # what is asked for where neither of the others is: the numbers, or rows
+_OPTIONS = {  # those that are not for everything
+    "overview": ("overview",),
+    "sort": (_LINES, "overview"),
+    "limit": (_LINES, "overview"),
+    "columns": (_LINES,),
+    "device": ("overview", "id"),
+    "title": ("overview", "id"),
+    "out": ("id",),
+    "force": ("id",),
+}
 
 
 def add_parser(commands: Any, name: str) -> None:
@@ -28,6 +44,7 @@ def add_parser(commands: Any, name: str) -> None:
     help = "look at the results of m2ib run"
     parser = add_command(commands, name, help, _EXAMPLES, formatter_class=AS_WRITTEN)
     add_choice(parser)
+    parser.set_defaults(device=None)
     parser.add_argument("--columns", metavar="NAMES", help="of the table, with commas between")
     parser.add_argument(
         "--overview",
@@ -35,27 +52,48 @@ def add_parser(commands: Any, name: str) -> None:
         help="write a page with a card for each row, 100 unless --limit says how many",
     )
     parser.add_argument("--id", metavar="ID", help="write the report of one pair, as m2ib explain does")
-    parser.add_argument("--method", metavar="NAME", help="of the pair, where it was explained by several")
-    parser.add_argument(
-        "--out", default="m2ib-report", metavar="FOLDER", help="of the report; default: %(default)s"
-    )
+    parser.add_argument("--method", metavar="NAME", help="rows of it alone, where there are several")
+    parser.add_argument("--out", metavar="FOLDER", help=f"of the report; default: {_OUT}")
     parser.add_argument("--title", help="of the page")
-    parser.add_argument("--force", action="store_true", help="write into a folder that holds something")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        default=None,
+        help="write the report into a folder that holds something",
+    )
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     """Print or write what was asked for."""
     refuse_more(rest, "results")
-    asked = [getattr(parsed, name) for name in ("where", "sort", "limit", "columns")]
+    wanted = next((name for name in ("id", "overview") if getattr(parsed, name) is not None), _LINES)
+    for name, uses in _OPTIONS.items():
+        if getattr(parsed, name) is not None and wanted not in uses:
+            if wanted:
+                raise SettingError(f"results: --{name} has no use beside --{wanted}; leave one of them out")
+            others = " and ".join(f"--{each}" for each in uses)
+            raise SettingError(f"results: --{name} is an option of {others}; give one, or leave it out")
+    parsed.device = parsed.device or "auto"
     if parsed.id is not None:
         _report(parsed)
     elif parsed.overview is not None:
-        place, table = path_of("overview", parsed.overview), chosen(parsed)
+        place, table = path_of("overview", parsed.overview), _chosen(parsed)
         say(table.overview(place, model=model_of(table, parsed.device), title=parsed.title).resolve())
-    elif all(each is None for each in asked):
+    elif all(getattr(parsed, each) is None for each in ("where", "sort", "limit", "columns", "method")):
         show_summary(chosen(parsed))
     else:
         _rows(parsed)
+
+
+def _chosen(parsed: argparse.Namespace, most: int | None = None) -> ResultTable:
+    table, name = chosen(parsed, most), parsed.method
+    if name is None:
+        return table
+    if name not in (known := table.manifest["asked"]["methods"]):
+        raise SettingError(
+            f"results: {name!r:.60} is no method of this run{did_you_mean(name, known)} There are {', '.join(known)}"
+        )
+    return table.where("method = '{}'".format(name.replace("'", "''")))
 
 
 def _report(parsed: argparse.Namespace) -> None:
@@ -64,9 +102,9 @@ def _report(parsed: argparse.Namespace) -> None:
     from m2ib.results.storage import KIND
 
     check_title(parsed.title)
-    folder = path_of("out", parsed.out)
+    folder = path_of("out", _OUT if parsed.out is None else parsed.out)
     check_folder(folder, KIND, force=parsed.force)
-    table = chosen(parsed)
+    table = _chosen(parsed)
     explanation = table.explanation(parsed.id, parsed.method, model=model_of(table, parsed.device))
     page = write_report([explanation], folder, parsed.title, force=parsed.force)
     say(f"cosine similarity {explanation.similarity:.4f}")
@@ -74,7 +112,7 @@ def _report(parsed: argparse.Namespace) -> None:
 
 
 def _rows(parsed: argparse.Namespace) -> None:
-    table = chosen(parsed, _ROWS)
+    table = _chosen(parsed, _ROWS)
     by = ["method"] if len(table.manifest["asked"]["methods"]) > 1 else []
     usual = ["id", *by, "similarity", "input_1", "input_2", WORDS, "error"]
     show_rows(

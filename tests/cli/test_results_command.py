@@ -104,6 +104,13 @@ def test_the_overview(results: Results, folder: Path, tmp_path: Path) -> None:
     assert text.count('<article class="card"') == 8
 
 
+def test_rows_of_one_method(results: Results, folder: Path, tmp_path: Path) -> None:
+    lines = results(folder, "--method", "gradcam", "--columns", "method")
+    assert [line.strip() for line in lines] == ["method", *["gradcam"] * 8]
+    results(folder, "--method", "m2ib", "--where", "error is null", "--overview", "page.html")
+    assert (tmp_path / "page.html").read_text().count('<article class="card"') == 6
+
+
 def test_a_model_that_cannot_be_loaded_again(results: Results, tmp_path: Path) -> None:
     """It was made in Python: what was kept is shown, and of the rest the way out is said."""
     loaded = m2ib.load_model("imagebind-tiny", device="cpu")
@@ -123,6 +130,25 @@ def test_a_model_that_cannot_be_loaded_again(results: Results, tmp_path: Path) -
     ("words", "said"),
     [
         (["--where", "simlarity < 1"], "'simlarity < 1' cannot be asked"),
+        (
+            ["--where", ""],
+            "results: the condition '' cannot be asked: it is empty; give one as 'similarity < .2'",
+        ),
+        (["--sort", ""], "results: the order '' cannot be asked: it is empty; give one as 'similarity desc'"),
+        (["--sort", "nope"], "results: 'nope' cannot be asked: there is no column 'nope'"),
+        (["--method", "gradcan"], "'gradcan' is no method of this run; did you mean 'gradcam'? There are "),
+        (["--id", "a", "--method", "gradcan"], "'gradcan' is no method of this run; did you mean 'gradcam'?"),
+        (["--id", "a", "--overview", "a.html"], "--overview has no use beside --id; leave one of them out"),
+        (["--id", "a", "--limit", "0"], "--limit has no use beside --id"),
+        (["--id", "a", "--sort", "id"], "--sort has no use beside --id"),
+        (["--id", "a", "--columns", "id"], "--columns has no use beside --id"),
+        (["--overview", "a.html", "--columns", "id"], "--columns has no use beside --overview"),
+        (["--overview", "a.html", "--out", "report"], "--out has no use beside --overview"),
+        (["--overview", "a.html", "--force"], "--force has no use beside --overview"),
+        (["--title", ""], "--title is an option of --overview and --id; give one, or leave it out"),
+        (["--limit", "3", "--device", "cpu"], "--device is an option of --overview and --id"),
+        (["--out", "report"], "--out is an option of --id; give one, or leave it out"),
+        (["--force"], "--force is an option of --id"),
         (["--columns", "id,words_3"], "there is no column 'words_3'; did you mean 'words_2'"),
         (["--limit", "-1"], "limit: -1 is none"),
         (["--id", "nobody"], "there is no pair 'nobody'"),
