@@ -53,10 +53,7 @@ def to_coco(
         ]
         lists = [JsonList(part) for part in parts]
         for row, sides in source:
-            for n, side in source.pictures(row, sides):
-                file = files.of(row, n, side)
-                if file is None:
-                    break
+            for n, side, file in files.pictures(row, sides):
                 height, width = side.raster
                 if (image := images.get(str(file))) is None:
                     image = images[str(file)] = len(images) + 1

@@ -48,10 +48,7 @@ def to_fiftyone(
             file.write('{"samples": [')
             samples = JsonList(file)
             for row, sides in source:
-                for n, side in source.pictures(row, sides):
-                    found = files.of(row, n, side)
-                    if found is None:
-                        break
+                for n, side, found in files.pictures(row, sides):
                     samples.add(
                         _sample(row, side, sides[2 - n], found, f"{begin} {row['id']} {row['method']} {n}")
                     )

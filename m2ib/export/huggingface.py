@@ -132,10 +132,7 @@ def _row(
             file = files.of(row, n, side)
             if file is None:
                 return None
-            content = files.read(file, side) if embed else b""
-            if content is None:
-                return None
-            made[name] = {"bytes": content, "path": file.name} if embed else str(file)
+            made[name] = {"bytes": files.read(file, side), "path": file.name} if embed else str(file)
         made[f"{name}_map"] = side.grid
         made[f"{name}_against"] = side.against
         if side.text is not None:

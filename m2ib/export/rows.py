@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -115,13 +116,23 @@ class Files:
     def __init__(self, source: Source, place: Path, folder: Path) -> None:
         self._source, self._place, self._folder = source, place, folder
         self._written: set[str] = set()
+        self._digest = lru_cache(1024)(_digest)
+
+    def pictures(self, row: Row, sides: tuple[RowSide, RowSide]) -> list[tuple[int, RowSide, Path]]:
+        """The sides of :meth:`Source.pictures` with their files; [] where one has none, and the row is skipped."""
+        found = []
+        for n, side in self._source.pictures(row, sides):
+            if (file := self.of(row, n, side)) is None:
+                return []
+            found.append((n, side, file))
+        return found
 
     def of(self, row: Row, n: int, side: RowSide) -> Path | None:
-        """Of a picture; None where there is none, and the row is skipped."""
+        """Of a picture; None where there is none, or another one than was explained, and the row is skipped."""
         if side.file is not None:
-            if os.path.isfile(side.file):
+            if (why := self._refused(side.file, side.stored.origin["sha256"])) is None:
                 return Path(os.path.abspath(side.file))
-            self._source.skip("whose file is not there")
+            self._source.skip(why)
             return None
         if side.view is None:
             self._source.skip("whose input has no file and was not kept")
@@ -143,15 +154,24 @@ class Files:
             self._written.add(name)
         return self._folder.absolute() / name
 
-    def read(self, file: Path, side: RowSide) -> bytes | None:
-        """What is in one of them; None where it is not what was explained, and the row is skipped."""
-        if side.file is None:
-            return (self._place / "images" / file.name).read_bytes()
-        content = file.read_bytes()
-        if hashlib.sha256(content).hexdigest() == side.stored.origin["sha256"]:
-            return content
-        self._source.skip("whose file is not the one that was explained")
-        return None
+    def read(self, file: Path, side: RowSide) -> bytes:
+        """What is in one of them."""
+        return (file if side.file is not None else self._place / "images" / file.name).read_bytes()
+
+    def _refused(self, file: Path, digest: str) -> str | None:
+        """Why a file is none to refer to; None of the one that was explained."""
+        if not os.path.isfile(file):
+            return "whose file is not there"
+        try:
+            same = self._digest(file) == digest
+        except OSError:
+            return "whose file cannot be read"
+        return None if same else "whose file is not the one that was explained"
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 class JsonList:
