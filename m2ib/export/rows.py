@@ -129,9 +129,9 @@ class Files:
 
     def of(self, row: Row, n: int, side: RowSide) -> Path | None:
         """Of a picture; None where there is none, or another one than was explained, and the row is skipped."""
-        if side.file is not None:
-            if (why := self._refused(side.file, side.stored.origin["sha256"])) is None:
-                return Path(os.path.abspath(side.file))
+        if _on_disk(side):
+            if (why := self._refused(Path(side.input), side.stored.origin["sha256"])) is None:
+                return Path(os.path.abspath(side.input))
             self._source.skip(why)
             return None
         if side.view is None:
@@ -156,7 +156,7 @@ class Files:
 
     def read(self, file: Path, side: RowSide) -> bytes:
         """What is in one of them."""
-        return (file if side.file is not None else self._place / "images" / file.name).read_bytes()
+        return (file if _on_disk(side) else self._place / "images" / file.name).read_bytes()
 
     def _refused(self, file: Path, digest: str) -> str | None:
         """Why a file is none to refer to; None of the one that was explained."""
@@ -167,6 +167,11 @@ class Files:
         except OSError:
             return "whose file cannot be read"
         return None if same else "whose file is not the one that was explained"
+
+
+def _on_disk(side: RowSide) -> bool:
+    """Whether it was read from a file: what was given as bytes has a name only, as a member of an archive has."""
+    return side.file is not None and "given_as" not in side.stored.origin
 
 
 def _digest(file: Path) -> str:

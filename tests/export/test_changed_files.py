@@ -1,7 +1,8 @@
-"""Files that were changed since they were explained: no format refers to them, and each tells how many pairs it leaves out."""
+"""Files of pictures that are others by now: no format refers to them, and each tells how many pairs it leaves out."""
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -66,3 +67,16 @@ def test_a_file_that_cannot_be_read(
     monkeypatch.setattr(rows, "_digest", locked)
     with pytest.raises(m2ib.InputError, match=r"nothing to write: 1 whose file cannot be read$"):
         to_coco(table, tmp_path / "out")
+
+
+@formats
+def test_a_member_of_an_archive_is_written_beside(
+    tiny: m2ib.Model, tmp_path: Path, write: Callable[..., Any]
+) -> None:
+    square, *_ = pictures(tmp_path / "pictures")
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.write(square, "a.png")
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive, archive.open("a.png") as member:
+        table = results(tiny, tmp_path, [{"image": member, "text": "a bell"}])
+    found = write(table, tmp_path / "out")
+    assert (found.left_out, 1 in found.written.values()) == ({}, True)
