@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from m2ib.errors import SettingError
 from m2ib.export.regions import check_threshold, hot_regions
 from m2ib.export.rows import Exported, Files, JsonList, Source, as_json, from_root, written_into
+from m2ib.renderers.names import contrasted, ensemble
+from m2ib.results.rows import Row, RowSide
 
 if TYPE_CHECKING:
     from m2ib.results.table import ResultTable
@@ -34,7 +36,8 @@ def to_coco(
     root        file names are told from this folder on; None: whole paths. A picture without a file is written beside
 
     ``bbox`` and ``segmentation`` (run lengths, as pycocotools reads them) are in pixels of the raw image, ``score`` is the region's share of
-    the map, the category is the pair's other input: its text. ``pair``, ``method`` and ``similarity`` are told besides.
+    the map. The category is the pair's other input: its text, "a rather than b" of a contrast, "the mean of a, b" of an ensemble; of what is no
+    text its file's name, or what kind of thing it was and the pair's id. ``pair``, ``method`` and ``similarity`` are told besides.
 
     Raises :class:`SettingError`, :class:`StorageError`, and :class:`InputError` where no pair has a picture.
     """
@@ -45,7 +48,8 @@ def to_coco(
         raise SettingError("coco: it needs pycocotools: pip install 'm2ib[export]'") from None
     source = Source(table, "coco", "regions of pictures", show_progress)
     images: dict[str, int] = {}
-    categories: dict[str, int] = {}
+    categories: dict[tuple[str, str], int] = {}
+    inputs: dict[str, str] = {}  # by what they are called
     with written_into(folder, force) as (place, path), ExitStack() as stack:
         files = Files(source, place, path)
         parts = [
@@ -59,13 +63,11 @@ def to_coco(
                     image = images[str(file)] = len(images) + 1
                     name = from_root(root, file)
                     lists[0].add({"id": image, "file_name": name, "width": width, "height": height})
-                other = sides[2 - n]
-                category = categories.get(other.input)
-                if category is None:
-                    category = categories[other.input] = len(categories) + 1
-                    lists[2].add(
-                        {"id": category, "name": other.input, "supercategory": other.stored.modality}
-                    )
+                kind = sides[2 - n].stored.modality
+                called = _called(table, row, 3 - n, sides[2 - n], inputs)
+                if (category := categories.get((kind, called))) is None:
+                    category = categories[kind, called] = len(categories) + 1
+                    lists[2].add({"id": category, "name": called, "supercategory": kind})
                 before = lists[1].count
                 for region in hot_regions(side, threshold, percentile):
                     runs = {"size": [height, width], "counts": [*region.counts]}
@@ -105,6 +107,19 @@ def to_coco(
         return source.exported(
             path / _FILE, **{name: each.count for name, each in zip(_LISTS, lists, strict=True)}
         )
+
+
+def _called(table: ResultTable, row: Row, n: int, side: RowSide, inputs: dict[str, str]) -> str:
+    """What the category of an input is called; a file whose name another file has, by its path."""
+    if {"ensemble", "rather_than"} & side.stored.origin.keys():
+        shown = table.shown(row, n, side)
+        this = contrasted(shown)
+        called = f"the mean of {', '.join(ensemble(shown))}" if this is None else " rather than ".join(this)
+    else:
+        called = side.input if side.file is None else side.file.name
+    if side.text is None and side.file is None:
+        called += f" ({row['id']}{f', {n}' if row['modality_1'] == row['modality_2'] else ''})"
+    return called if inputs.setdefault(called, side.input) == side.input else side.input
 
 
 _LISTS = ("images", "annotations", "categories")

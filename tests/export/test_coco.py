@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,8 @@ from m2ib.contract.layout import Axis
 from m2ib.export import to_coco
 from m2ib.export.regions import hot_regions
 from m2ib.results.rows import RowSide
-from many_pairs import FAST, pairs
+from m2ib.scenes import scene
+from many_pairs import FAST, pairs, pictures, raw_pixels
 
 # Of pycocotools' own code, which gives numpy 2 its masks as numpy 1 took them.
 pytestmark = pytest.mark.filterwarnings(
@@ -178,9 +181,48 @@ def test_pairs_of_two_pictures(tiny: m2ib.Model, tmp_path: Path) -> None:
     assert [image["file_name"] for image in content["images"]] == [first, second]
     names = {category["id"]: category["name"] for category in content["categories"]}
     assert {(each["image_id"], names[each["category_id"]]) for each in content["annotations"]} == {
-        (1, second),
-        (2, first),
+        (1, Path(second).name),
+        (2, Path(first).name),
     }
+
+
+def categories(tiny: m2ib.Model, folder: Path, pairs: list[Any]) -> list[str]:
+    table = m2ib.run(tiny, pairs, folder / "results", show_progress=False, **FAST)
+    content = json.loads(to_coco(table, folder / "coco", percentile=50).path.read_text())
+    return [category["name"] for category in content["categories"]]
+
+
+def test_what_is_no_text_has_a_category_of_its_own(tiny: m2ib.Model, tmp_path: Path) -> None:
+    square, wide, _ = pictures(tmp_path / "pictures")
+    (tmp_path / "other").mkdir()
+    same = shutil.copy(wide, tmp_path / "other")
+    depth = scene(seed=3).depth
+    given: list[Any] = [{"id": f"{n}", "image": str(square), "depth": depth + n} for n in range(2)]
+    given += [(("image", str(square)), ("image", str(path))) for path in (wide, same, wide)]
+    given += [(("image", raw_pixels(square)), ("image", raw_pixels(wide)))]
+    assert categories(tiny, tmp_path, given) == [
+        *("array (0)", "0.png", "array (1)"),
+        *("1.png", str(same)),
+        *("array (5, 2)", "array (5, 1)"),
+    ]
+
+
+def test_a_category_is_called_after_all_of_a_contrast_or_an_ensemble(
+    tiny: m2ib.Model, tmp_path: Path
+) -> None:
+    square, wide, _ = map(str, pictures(tmp_path / "pictures"))
+    mean = m2ib.ensemble("a bell", "a photo of a bell")
+    texts = ["a bell", m2ib.contrast("a bell", "a frog", "a cat"), mean, m2ib.contrast(mean, "a frog")]
+    given: list[Any] = [{"image": square, "text": text} for text in texts]
+    given += [(("image", square), ("image", m2ib.contrast(wide, square)))]
+    assert categories(tiny, tmp_path, given) == [
+        "a bell",
+        "a bell rather than a frog, a cat",
+        "the mean of a bell, a photo of a bell",
+        "the mean of a bell, a photo of a bell rather than a frog",
+        "1.png rather than 0.png",
+        "0.png",
+    ]
 
 
 @pytest.mark.parametrize(
