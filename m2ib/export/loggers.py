@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
@@ -29,12 +30,13 @@ def log_wandb(
 
     name  what the keys begin with
 
-    Raises :class:`SettingError` where wandb is missing, and :class:`InputError` for anything else.
+    Raises :class:`SettingError` where wandb is missing and for what is no run, and :class:`InputError` for anything else.
     """
     try:
         import wandb
     except ImportError:
         raise SettingError("log_wandb: it needs wandb: pip install wandb") from None
+    _check("log_wandb", run, hasattr(run, "log"), "run", "wandb.init()", step)
     if isinstance(given, Explanation):
         content = {"similarity": given.similarity, "maps": wandb.Image(_picture(given))}
         if words := _words_of(given):
@@ -54,7 +56,7 @@ def log_mlflow(
 
     run   as ``mlflow.start_run()`` gives it, or its id; None: the active one
 
-    Raises :class:`SettingError` where mlflow is missing or no run is active, and :class:`InputError` for anything else.
+    Raises :class:`SettingError` where mlflow is missing, no run is active, or it is none, and :class:`InputError` for anything else.
     """
     try:
         import mlflow
@@ -65,6 +67,8 @@ def log_mlflow(
         raise SettingError(
             "log_mlflow: no run is active; give one, as in log_mlflow(explanation, mlflow.start_run())"
         )
+    known = isinstance(run, str) or hasattr(run, "info")
+    _check("log_mlflow", run, known, "run", "mlflow.start_run()", step)
     client, run_id = mlflow.MlflowClient(), run if isinstance(run, str) else run.info.run_id
     if isinstance(given, Explanation):
         from m2ib.page.explanation import render_page
@@ -86,8 +90,9 @@ def log_tensorboard(
 ) -> None:
     """Log an explanation to a ``torch.utils.tensorboard.SummaryWriter``: its figure, similarity and a table of its words.
 
-    Raises :class:`InputError` for anything else.
+    Raises :class:`SettingError` for what is no writer, and :class:`InputError` for anything else.
     """
+    _check("log_tensorboard", writer, hasattr(writer, "add_scalar"), "writer", "SummaryWriter()", step)
     if not isinstance(explanation, Explanation):
         raise InputError(f"log_tensorboard: it takes an explanation, not a {type(explanation).__name__}")
     writer.add_scalar(f"{name}/similarity", explanation.similarity, step)
@@ -97,6 +102,14 @@ def log_tensorboard(
         writer.add_text(
             f"{name}/words", "\n".join(["| side | word | value |", "|---|---|---|", *lines]), step
         )
+
+
+def _check(who: str, run: Any, known: bool, kind: str, example: str, step: Any) -> None:
+    """That it can be logged to. Raises :class:`SettingError`."""
+    if not known:
+        raise SettingError(f"{who}: {run!r:.40} is no {kind}; give one, as in {who}(explanation, {example})")
+    if step is not None and not isinstance(step, Integral):
+        raise SettingError(f"{who}: step {step!r:.40} is not a whole number; give one, or None")
 
 
 def _picture(explanation: Explanation) -> Image.Image:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -105,3 +108,29 @@ def test_tensorboard(explanation: m2ib.Explanation, tmp_path: Path) -> None:
     (text,) = found.Tensors("m2ib/words/text_summary")
     lines = text.tensor_proto.string_val[0].decode().splitlines()
     assert lines[2:] == [f"| text | {word} | {value:.4g} |" for word, value in explanation["text"].words]
+
+
+@pytest.mark.parametrize(
+    ("log", "library", "run", "example"),
+    [
+        (log_wandb, "wandb", None, "is no run; give one, as in log_wandb(explanation, wandb.init())"),
+        (log_mlflow, "mlflow", 5, "is no run; give one, as in log_mlflow(explanation, mlflow.start_run())"),
+        (
+            log_tensorboard,
+            "tensorboard",
+            None,
+            "is no writer; give one, as in log_tensorboard(explanation, SummaryWriter())",
+        ),
+    ],
+)
+def test_what_cannot_be_logged_to(
+    explanation: m2ib.Explanation, log: Callable[..., None], library: str, run: Any, example: str
+) -> None:
+    pytest.importorskip(library)
+    with pytest.raises(m2ib.SettingError, match=f"^{log.__name__}: {run} {re.escape(example)}$"):
+        log(explanation, run)
+    run = SimpleNamespace(log=None, info=None, add_scalar=None)
+    with pytest.raises(
+        m2ib.SettingError, match=f"^{log.__name__}: step 'a' is not a whole number; give one, or None$"
+    ):
+        log(explanation, run, step="a")
