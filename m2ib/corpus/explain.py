@@ -16,6 +16,7 @@ from m2ib.corpus.backends import backend_for, whole_number
 from m2ib.corpus.engine import Failed, Halving, chunks_of, stream
 from m2ib.corpus.rows import PairRow, rows_of
 from m2ib.errors import M2IBError, SettingError
+from m2ib.execution.memory import give_back_memory
 from m2ib.pipeline import PreparedInputs, explain_batch, prepare
 from m2ib.progress import progress
 from m2ib.registry.discovery import check_model
@@ -76,6 +77,7 @@ class ExplainPairs:
             seconds = (time.perf_counter() - began) / max(1, len(good)) + shared
             for mine, each in zip(found, ready, strict=True):
                 mine.append(Found(each, shared) if isinstance(each, Failed) else Found(next(done), seconds))
+        give_back_memory()
         return found
 
     def setting_fault(self, modalities: tuple[str, str]) -> SettingError | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +14,9 @@ import torch
 
 from m2ib.errors import OutOfMemoryError, one_line
 
+_PATIENCE = 10.0
+_given_back = 0.0
+_trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
 _SAID = re.compile(r"out of memory|not enough memory|can't allocate memory|cannot allocate memory", re.I)
 
 
@@ -36,3 +42,14 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def give_back_memory() -> None:
+    """What was freed goes back to the system, of which glibc keeps all but the end: among millions of arrays, more and more.
+
+    At most every ten seconds: it takes some milliseconds.
+    """
+    global _given_back
+    if _trim is not None and time.monotonic() - _given_back > _PATIENCE:
+        _trim(0)
+        _given_back = time.monotonic()
