@@ -171,7 +171,7 @@ def preset(presets: Presets, *, adapted: bool = False) -> Setting:
 def _seed(value: Any, encoder: Encoder) -> int:
     number = integer("seed", value, encoder.modality)
     if not 0 <= number < 2**63:
-        raise _out_of_range("seed", value, encoder, ">= 0")
+        raise _out_of_range("seed", value, encoder, ">= 0" if number < 0 else "< 2**63")
     return number
 
 
