@@ -337,7 +337,10 @@ SETTINGS: dict[str, tuple[dict[str, Any], str]] = {
     "samples negative": ({"samples": -3}, "samples for image: -3 is out of range; it must be >= 1"),
     "samples tensor": ({"samples": torch.tensor(3)}, "samples for image: tensor(3) is not a whole number"),
     "seed negative": ({"seed": -1}, "seed for image: -1 is out of range; it must be >= 0"),
-    "seed large": ({"seed": 2**63}, "seed for image: 9223372036854775808 is out of range; it must be < 2**63"),
+    "seed large": (
+        {"seed": 2**63},
+        "seed for image: 9223372036854775808 is out of range; it must be < 2**63",
+    ),
     "seed text": ({"seed": "x"}, "seed for image: 'x' is not a whole number"),
     "readout": ({"readout": "best"}, "readout for image: 'best' is unknown; it is 'last' or 'final'"),
     "method": (
