@@ -200,7 +200,10 @@ class Registry:
         registry = cls()
         found = installed() if points is None else points
         own = [EntryPoint(OWN, value, hookspecs.GROUP) for value in OWN_POINTS]
-        others = [point for point in found if point.value not in OWN_POINTS]
+        others = sorted(  # folders give them in any order
+            (point for point in found if point.value not in OWN_POINTS),
+            key=lambda point: (origin_of(point), point.name),
+        )
         for point in (*own, *others):
             origin = OWN if point in own else origin_of(point)
             try:

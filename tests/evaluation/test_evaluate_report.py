@@ -317,7 +317,7 @@ def test_the_command_shows_prints_and_goes_on(tmp_path: Path, capsys: pytest.Cap
     assert "2 pairs, 2 seeds" in capsys.readouterr().out
     assert main([*words, "--seeds", "0", "--limit", "1"]) == 2
     assert capsys.readouterr().err == (
-        "m2ib: error: the folder holds an evaluation with another study limit: use another folder, or begin anew with "
+        "m2ib: error: the folder holds an evaluation with another study limit (None, now 1): use another folder, or begin anew with "
         "--force\n"
     )
     (out / "roar").mkdir()

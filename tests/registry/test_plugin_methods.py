@@ -10,6 +10,7 @@ import m2ib.registry.discovery
 from installed import Plugins
 from m2ib.cli import main
 from m2ib.registry.discovery import Registry
+from m2ib.registry.installed import installed as installed_entry_points
 from toy import EXAMPLES, toy_model
 
 # Written from public names alone.
@@ -92,10 +93,14 @@ def test_a_package_that_is_missing_is_named(installed: Registry) -> None:
     )
 
 
-def test_two_packages_with_one_name(plugins: Plugins) -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_two_packages_with_one_name(plugins: Plugins, turned: bool) -> None:
     plugins.add("cairn", CENTRE)
     plugins.add("dolmen", CENTRE)
-    registry = Registry.discover()
+    points = sorted(
+        installed_entry_points(), key=lambda point: point.value, reverse=turned
+    )  # as folders give them
+    registry = Registry.discover(points)
     with pytest.raises(m2ib.SettingError) as caught:
         registry.methods.find("centre")
     assert str(caught.value) == (
