@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,7 @@ from m2ib.data.formats import open_pairs
 from m2ib.data.huggingface import from_datasets, is_dataset
 from m2ib.data.loader import loaded_pairs
 from m2ib.data.media import raw_of
-from m2ib.data.pairs import Pair, Pairs
-from m2ib.data.seen import SeenIds
+from m2ib.data.pairs import Pair, Pairs, Row, read_rows
 from m2ib.errors import InputError, M2IBError
 
 _HERE = Path()
@@ -88,7 +88,7 @@ def rows_of(given: Any, who: str) -> PairRows:
         own = "id" if "id" in there else None
         given = from_datasets(given, dict(zip(names, names, strict=True)), id_column=own)
     if isinstance(given, Pairs):
-        return PairRows(given.name, given.total(), _of_pairs(given))
+        return PairRows(given.name, given.total(), _numbered(given.each()))
     if (table := _records(given)) is not None:
         return PairRows("table", len(given), _of_table(*table, who))
     if not isinstance(given, Iterable):
@@ -96,12 +96,12 @@ def rows_of(given: Any, who: str) -> PairRows:
     return PairRows("pairs", len(given) if isinstance(given, Sequence) else None, _plain(given))
 
 
-def _of_pairs(pairs: Pairs) -> Iterator[PairRow]:
-    for number, (place, found) in enumerate(pairs.each()):
-        if isinstance(found, Pair):
-            yield PairRow(number, found.id, place, found.inputs)
+def _numbered(found: Iterable[tuple[str, Pair | InputError]]) -> Iterator[PairRow]:
+    for number, (place, each) in enumerate(found):
+        if isinstance(each, Pair):
+            yield PairRow(number, each.id, place, each.inputs)
         else:
-            yield PairRow(number, found.pair or place, place, None, found)
+            yield PairRow(number, each.pair or place, place, None, each)
 
 
 def _records(given: Any) -> tuple[list[str], Iterator[Mapping[str, Any]]] | None:
@@ -131,7 +131,7 @@ def _of_table(names: Sequence[str], records: Iterable[Mapping[str, Any]], who: s
             )
             return Pair(identity, (first, second))
 
-    yield from _read(records, read)
+    return _read(records, read)
 
 
 def _plain(pairs: Iterable[Any]) -> Iterator[PairRow]:
@@ -144,32 +144,17 @@ def _plain(pairs: Iterable[Any]) -> Iterator[PairRow]:
             first, second = pair_of(_items(given))
             return Pair(name, (first, second))
 
-    yield from _read(pairs, read)
+    return _read(pairs, read)
 
 
 def _read(given: Iterable[Any], read: Callable[[Any, str], Pair]) -> Iterator[PairRow]:
-    """Each, or why it is none; an id that comes twice is the first one's."""
-    seen = SeenIds()
-    for number, each in enumerate(given):
-        place = f"row {number}"
-        inputs: Inputs | None = None
-        fault: M2IBError | None = None
-        identity: str | None = None
-        try:
-            pair = read(each, str(number))
-            identity, inputs = pair.id, pair.inputs
-        except M2IBError as error:
-            fault = error.with_traceback(None)
-            identity = error.pair if isinstance(error, InputError) else None
-        if identity is not None and (first := seen.before(identity, place)) is not None:
-            fault = fault or InputError(f"its id {identity!r} is that of {first or 'an earlier row'}")
-            identity, inputs = None, None
-        yield PairRow(number, identity or place, place, inputs, fault)
+    rows = (Row(f"row {number}", partial(read, each, str(number))) for number, each in enumerate(given))
+    return _numbered(read_rows(rows))
 
 
 def _items(pair: Any) -> list[Any]:
     if isinstance(pair, Mapping):
-        if len(pair) < 2 or not all(isinstance(name, str) for name in pair):
+        if len(pair) < 2 or not all(isinstance(name, str) and name for name in pair):
             return list(pair.items())
         two = len(pair) == 2
         columns = chosen_columns({name: name for name in pair}) if two else named_columns([*pair], "a row")

@@ -81,6 +81,28 @@ def count_rows(rows: Callable[[], Iterable[Row]]) -> int:
     return sum(1 for _ in rows())
 
 
+def read_rows(rows: Iterable[Row], *, numbered: bool = False) -> Iterator[tuple[str, Pair | InputError]]:
+    """("line 12", the pair, or why it is none) of each; an id that comes twice is the first one's.
+
+    numbered  the ids are numbers of rows: no two can be the same
+    """
+    seen = SeenIds()
+    for row in rows:
+        found: Pair | InputError
+        try:
+            found = row.read()
+            identity: str | None = found.id
+        except InputError as error:
+            found, identity = error.with_traceback(None), error.pair
+        if identity is not None and not numbered:
+            first = seen.before(identity, row.place)
+            if first is not None and isinstance(found, InputError):
+                found.pair = None
+            elif first is not None:
+                found = InputError(f"its id {identity!r} is that of {first or 'an earlier row'}")
+        yield row.place, found
+
+
 class Pairs:
     """Pairs in a fixed order, each read when it is asked for. Iterating again begins anew.
 
@@ -125,21 +147,7 @@ class Pairs:
 
     def each(self) -> Iterator[tuple[str, Pair | InputError]]:
         """("line 12", the pair, or why it is none) of every row, in order; ``bad`` stays as it is."""
-        seen = SeenIds()
-        for row in self._rows():
-            found: Pair | InputError
-            try:
-                found = row.read()
-                identity: str | None = found.id
-            except InputError as error:
-                found, identity = error.with_traceback(None), error.pair
-            if identity is not None and not self._numbered:
-                first = seen.before(identity, row.place)
-                if first is not None and isinstance(found, InputError):
-                    found.pair = None
-                elif first is not None:
-                    found = InputError(f"its id {identity!r} is that of {first or 'an earlier row'}")
-            yield row.place, found
+        return read_rows(self._rows(), numbered=self._numbered)
 
     def total(self) -> int | None:
         """How many rows there are, bad ones too; None where only reading the inputs would tell."""

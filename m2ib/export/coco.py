@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from m2ib.errors import SettingError
 from m2ib.export.regions import check_threshold, hot_regions
 from m2ib.export.rows import Exported, Files, JsonList, Source, as_json, from_root, written_into
-from m2ib.renderers.names import contrasted, ensemble
+from m2ib.renderers.names import several
 from m2ib.results.rows import Row, RowSide
 
 if TYPE_CHECKING:
@@ -111,12 +111,9 @@ def to_coco(
 
 def _called(table: ResultTable, row: Row, n: int, side: RowSide, inputs: dict[str, str]) -> str:
     """What the category of an input is called; a file whose name another file has, by its path."""
-    if {"ensemble", "rather_than"} & side.stored.origin.keys():
-        shown = table.shown(row, n, side)
-        this = contrasted(shown)
-        called = f"the mean of {', '.join(ensemble(shown))}" if this is None else " rather than ".join(this)
-    else:
-        called = side.input if side.file is None else side.file.name
+    called = side.input if side.file is None else side.file.name
+    if side.text is None and {"ensemble", "rather_than"} & side.stored.origin.keys():
+        called = several(table.shown(row, n, side)) or called
     if side.text is None and side.file is None:
         called += f" ({row['id']}{f', {n}' if row['modality_1'] == row['modality_2'] else ''})"
     return called if inputs.setdefault(called, side.input) == side.input else side.input

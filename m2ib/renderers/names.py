@@ -36,6 +36,14 @@ def contrasted(attribution: Attribution) -> tuple[str, str] | None:
     return file_name(attribution) or "this one", ", ".join(Path(other).name for other in others)
 
 
+def several(attribution: Attribution) -> str | None:
+    """What an ensemble or a contrast is called, all of it; None of a single input."""
+    if found := contrasted(attribution):
+        return " rather than ".join(found)
+    names = ensemble(attribution)
+    return f"the mean of {', '.join(names)}" if names else None
+
+
 def shortened(text: str, length: int) -> str:
     """``text`` on one line of so many characters at most, cut after a word where there is one, never within a character."""
     text = " ".join(text.split())

@@ -26,7 +26,7 @@ from m2ib.contract.schema import parsed, read_json
 from m2ib.contract.words import placed_words
 from m2ib.paths import is_text, local_path, printable
 from m2ib.registry.foreign import renderer_code
-from m2ib.renderers.names import contrasted, ensemble
+from m2ib.renderers.names import several
 from m2ib.renderers.pixels import MOST_RAW
 from m2ib.results.reading import StoredAttribution, rebuilt
 from m2ib.results.storage import described, stored_view
@@ -186,16 +186,8 @@ def name_of(raw: Any, side: Attribution | None = None) -> str:
     if side is None:
         return type(raw).__name__
     if side.layout.tokens and isinstance(side.view, Mapping):
-        return printable(_said(side))
+        return printable(several(side) or str(side.view.get("text", "")))
     return printable(str(side.origin.get("source", "")))
-
-
-def _said(side: Attribution) -> str:
-    """A text, with those that make the target with it."""
-    if found := contrasted(side):
-        return " rather than ".join(found)
-    several = ensemble(side)
-    return f"the mean of {', '.join(several)}" if several else str(side.view.get("text", ""))
 
 
 def scale_of(grid: np.ndarray) -> float:
