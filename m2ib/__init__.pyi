@@ -19,6 +19,7 @@ from .contract.layout import Axis, Layout, Token
 from .contract.model import Model
 from .contract.regions import Box, Region
 from .contract.settings import Setting
+from .contract.similarity import MAXSIM, Similarity
 from .corpus.engine import Failed
 from .corpus.explain import explain_many
 from .corpus.run import run
@@ -45,6 +46,7 @@ from .registry.specs import AdapterSpec, MethodSpec, RendererSpec
 from .results.explanation import Explanation, load_explanation
 
 __all__ = [
+    "MAXSIM",
     "PRESETS",
     "AdapterError",
     "AdapterSpec",
@@ -78,6 +80,7 @@ __all__ = [
     "Replacing",
     "Setting",
     "SettingError",
+    "Similarity",
     "StorageError",
     "Token",
     "adapt",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -134,7 +135,7 @@ def load_model(
     origin = {"adapter": info.name, "distribution": info.origin, **own}
     given = {"checkpoint": checkpoint, "dtype": str(precision).removeprefix("torch."), **options}
     recipe = _recipe({"name": info.qualified_name, **{k: v for k, v in given.items() if v is not None}})
-    return Model(model.module, model.encoders, place, precision, origin, recipe)
+    return replace(model, device=place, dtype=precision, origin=origin, recipe=recipe)
 
 
 def _recipe(given: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity, normalize
+from torch.nn.functional import normalize
 
 from m2ib.contract.attribution import Attribution, Renderer
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
-from m2ib.contract.targets import Contrast, Embedding, PreparedInput, members_of, targets_of
+from m2ib.contract.similarity import COSINE
+from m2ib.contract.targets import Contrast, Embedding, PreparedInput, Targets, members_of, targets_of
 from m2ib.errors import InputError
 from m2ib.execution.memory import memory_told
 from m2ib.methods.base import Batch, Map, PreparedBatch
@@ -120,8 +121,9 @@ def _explain_group(
             prepared.append(plan.prepare(batch, by_seed))
         said.append(warned)
     _check_sizes(modalities, prepared)
-    targets = [
-        targets_of(model, column, each.embedding) for column, each in zip(columns, prepared, strict=True)
+    leads = model.similarity.leads(modalities, 0)
+    targets = [  # of each side, for the other one
+        targets_of(model, columns[n], prepared[n].embedding, leads=leads == bool(n)) for n in (0, 1)
     ]
     advance = steps(sum(plan.method.steps(by_seed[0]) for by_seed in settings if by_seed))
     maps = [_with_warnings(prepared[n], targets[1 - n], advance, said[n]) for n in (0, 1)]
@@ -129,19 +131,15 @@ def _explain_group(
         prepared[n].maps(-targets[1 - n], lambda: None) if columns[1 - n][0].others else [None] * len(pairs)
         for n in (0, 1)
     ]
-    anchors = [
-        torch.stack(
-            [row if side.others or len(side.items) > 1 else own for side, row, own in zip(*rows, strict=True)]
-        )
-        for rows in ((columns[n], targets[n], prepared[n].embedding.to(targets[n].dtype)) for n in (0, 1))
-    ]
-    similarities = cosine_similarity(anchors[0], anchors[1].to(anchors[0].device), dim=-1).tolist()
+    similarities = targets[1].closeness(targets[0]).tolist()
     provenance = provenance_of(model)
+    if model.similarity != COSINE:
+        provenance["similarity"] = {"name": model.similarity.name, "title": model.similarity.title}
     used = zip(modalities, (each.reference for each in prepared), strict=True)
     references = {modality: dict(reference) for modality, reference in used if reference is not None}
     if references:
         provenance["reference"] = references
-    usual = _usual(model, plan, columns, anchors)
+    usual = _usual(model, plan, columns, targets)
     explanations = []
     for number, pair in enumerate(pairs):
         first, second = (
@@ -161,17 +159,17 @@ def provenance_of(model: Model) -> dict[str, Any]:
 
 
 def _usual(
-    model: Model, plan: Plan, columns: Sequence[Sequence[PreparedInput]], anchors: Sequence[Tensor]
+    model: Model, plan: Plan, columns: Sequence[Sequence[PreparedInput]], targets: Sequence[Targets]
 ) -> dict[str, Tensor]:
-    """For each side's modality, the cosines (N, K) of what is usual there to the other side; nothing for a contrast."""
+    """For each side's modality, how close (N, K) what is usual there is to the other side; nothing for a contrast."""
     if any(column[0].others for column in columns):
         return {}
     found = {}
     for n in (0, 1):
         modality = columns[n][0].modality
-        cosines = plan.references.cosines(model, modality, anchors[1 - n])
-        if cosines is not None:
-            found[modality if modality != columns[1 - n][0].modality else f"{modality} {n}"] = cosines
+        similarities = plan.references.similarities(model, modality, targets[1 - n])
+        if similarities is not None:
+            found[modality if modality != columns[1 - n][0].modality else f"{modality} {n}"] = similarities
     return found
 
 
@@ -187,20 +185,26 @@ def _place(usual: Tensor, similarity: float) -> dict[str, Any]:
 
 @leaves_nothing
 def explain_side(
-    model: Model, modality: str, items: Sequence[Item], inputs: Inputs, targets: Tensor, plan: Plan
+    model: Model,
+    modality: str,
+    items: Sequence[Item],
+    inputs: Inputs,
+    targets: Tensor | Targets,
+    plan: Plan,
 ) -> list[Map]:
     """One side of N pairs alone: the maps that ``m2ib.explain`` gives for it.
 
     items    N inputs of one shape
     inputs   the same as one batch on the model's device
-    targets  (N, D) embeddings of the other sides
+    targets  embeddings of the other sides, (N, D) or sets (N, K, D); or :class:`Targets` of them, which say which side comes
+             first where a similarity asks for it
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
     by_seed = plan.by_seed(model, modality, (modality,))
     batch = Batch(model, modality, items, inputs, plan.references, plan.fast)
     with memory_told(f"{modality}: {len(items)} at once"), model.running():
-        return plan.prepare(batch, by_seed).maps(targets, lambda: None)
+        return plan.prepare(batch, by_seed).maps(Targets.of(model, targets), lambda: None)
 
 
 def _given(model: Model, column: Sequence[PreparedInput]) -> PreparedBatch:
@@ -209,6 +213,8 @@ def _given(model: Model, column: Sequence[PreparedInput]) -> PreparedBatch:
     vectors = normalize(torch.stack([each / each.abs().max() for each in given]), dim=-1)  # (N, D)
     precision = torch.promote_types(model.dtype, torch.float32)
     nothing = [Map(np.zeros(0))] * len(column)
+    if model.similarity.sets:
+        vectors = vectors[:, None]  # (N, 1, D)
     return PreparedBatch(vectors.to(model.device, precision), lambda targets, advance: nothing)
 
 
@@ -223,7 +229,7 @@ def _check_sizes(modalities: Sequence[str], prepared: Sequence[PreparedBatch]) -
 
 
 def _with_warnings(
-    prepared: PreparedBatch, targets: Tensor, advance: Callable[[], None], said: Sequence[str]
+    prepared: PreparedBatch, targets: Targets, advance: Callable[[], None], said: Sequence[str]
 ) -> list[Map]:
     """The maps of a batch, each with the warnings that are its own and those that were given for all; told, each kind once.
 
@@ -282,7 +288,7 @@ def attribution_of(
         view=item.view,
         renderer=_renderer(model, modality, item),
         origin=item.origin,
-        unit=plan.method.unit,
+        unit=model.similarity.name if plan.method.unit == COSINE.name else plan.method.unit,
         additive=plan.method.additive,
         full=found.full,
         by_seed=found.by_seed,

@@ -15,11 +15,11 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from m2ib.activations.capture import record
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.model import Model
+from m2ib.contract.targets import Targets
 from m2ib.errors import InputError, SettingError
 
 STD_FLOOR = 0.01
@@ -49,7 +49,7 @@ _SAMPLE = 1024  # values of each tensor by which a change is noticed
 USUAL = 32
 """So many reference inputs are compared with."""
 
-_embedded: WeakKeyDictionary[Encoder, tuple[int, Tensor]] = WeakKeyDictionary()
+_embedded: WeakKeyDictionary[Encoder, tuple[int, Sequence[Tensor]]] = WeakKeyDictionary()
 # By encoder and layer, of the adapter's own reference inputs: with the state of the weights they were made with.
 _known: WeakKeyDictionary[Encoder, dict[int, tuple[int, Statistics]]] = WeakKeyDictionary()
 
@@ -76,7 +76,7 @@ class References:
                     f"reference for {modality}: {raws!r:.80} is not a list of raw inputs; give some"
                 )
             self._given[modality] = raws
-        self._embedded: dict[str, tuple[int, Tensor]] = {}
+        self._embedded: dict[str, tuple[int, Sequence[Tensor]]] = {}
         self._found: dict[tuple[str, int, int], Statistics] = {}
 
     def check(self, model: Model, modality: str) -> None:
@@ -92,8 +92,8 @@ class References:
                 f"reference={{{modality!r}: [first, second, ...]}}"
             )
 
-    def cosines(self, model: Model, modality: str, others: Tensor) -> Tensor | None:
-        """(N, K) between embeddings (N, D) of other inputs and the first reference inputs; None where there are none."""
+    def similarities(self, model: Model, modality: str, targets: Targets) -> Tensor | None:
+        """(N, K) of the first reference inputs to N targets; None where there are none."""
         encoder, raws = model.encoder(modality), self._given.get(modality)
         if raws is None and encoder.reference is None:
             return None
@@ -106,11 +106,12 @@ class References:
                     model.sound(modality, encoder.embed(model.collate(modality, [item]))) for item in items
                 ]  # (1, D) each
             known = self._keep(encoder, state, rows)
-        return normalize(others.float(), dim=-1) @ known[1].to(others.device).T
+        rows = [each.expand(len(targets), *each.shape[1:]) for each in known[1]]
+        return torch.stack([targets(each) for each in rows], -1)  # (N, K)
 
-    def _keep(self, encoder: Encoder, state: int, rows: Sequence[Tensor]) -> tuple[int, Tensor]:
-        """Embeddings (1, D) of the first reference inputs, as long as the weights stay as they are."""
-        known = state, normalize(torch.cat(list(rows[:USUAL])).float(), dim=-1)
+    def _keep(self, encoder: Encoder, state: int, rows: Sequence[Tensor]) -> tuple[int, Sequence[Tensor]]:
+        """Embeddings (1, ...) of the first reference inputs, as long as the weights stay as they are."""
+        known = state, [each.float() for each in rows[:USUAL]]
         if encoder.modality in self._given:
             self._embedded[encoder.modality] = known
         else:

@@ -21,6 +21,7 @@ from m2ib.contract.degradation import Fading
 from m2ib.contract.encoder import Encoder, Layer, Prepare
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
+from m2ib.contract.similarity import COSINE, Similarity
 from m2ib.errors import AdapterError
 from m2ib.promises import leaves_nothing
 
@@ -32,6 +33,7 @@ def adapt(
     *,
     examples: Mapping[str, Any] | None = None,
     name: str = "adapted",
+    similarity: Similarity = COSINE,
 ) -> Model:
     """A model of ``module``: what its encoders leave out is found out, or asked for with the shapes that were seen.
 
@@ -39,6 +41,7 @@ def adapt(
     encoders  by modality. ``embed`` is all that every one needs
     examples  one input by modality, raw or preprocessed, to look at the shapes with; None: ``Encoder.examples``
     name      what listings and the provenance call it
+    similarity  of two embeddings: what is explained
 
     ``layers`` are names of blocks, or of the list that holds them (``"visual.blocks"``). Left out, they are the children of
     the longest ``ModuleList`` or ``Sequential`` with at least two of one class, each of which runs once, in order,
@@ -65,7 +68,7 @@ def adapt(
         raise AdapterError(f"adapt: examples of {sorted(unknown)}, but encoders of {sorted(encoders)}")
     place = next(module.parameters(), torch.zeros(0)).device
     dtype = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)
-    model = Model(module, {}, place, dtype, {"adapter": name})
+    model = Model(module, {}, place, dtype, {"adapter": name}, similarity=similarity)
     finished = {
         modality: _finished(model, modality, encoder, (examples or {}).get(modality))
         for modality, encoder in encoders.items()
@@ -83,7 +86,7 @@ def _finished(model: Model, modality: str, encoder: Encoder, example: Any) -> En
         example = next(iter(encoder.examples()), None)
     batch = None if example is None else model.collate_one(_inputs(encoder, example, who))
     with model.running():
-        encoder = _with_layers(model.module, encoder, batch, who)
+        encoder = _with_layers(model, encoder, batch, who)
     proof = Proof(model, encoder, looked_at=batch is not None)
     prepare = None if encoder.prepare is None else _preparing(encoder.prepare, proof)
     finished = replace(encoder, prepare=prepare, describe=encoder.describe or Described(proof))
@@ -102,10 +105,10 @@ def _finished(model: Model, modality: str, encoder: Encoder, example: Any) -> En
     return replace(finished, defaults=defaults, stride=stride, degradation=degradation)
 
 
-def _with_layers(module: nn.Module, encoder: Encoder, batch: Inputs | None, who: str) -> Encoder:
+def _with_layers(model: Model, encoder: Encoder, batch: Inputs | None, who: str) -> Encoder:
     """Its stem and blocks found, and looked at with one input where there is one."""
-    given = encoder.layers, encoder.stem
-    ran = None if batch is None else run_order(module, encoder.embed, batch, who)
+    given, module = (encoder.layers, encoder.stem), model.module
+    ran = None if batch is None else run_order(model, encoder.embed, batch, who)
     stem = named_layer(module, encoder.stem, who) if isinstance(encoder.stem, str) else encoder.stem
     encoder = replace(encoder, layers=find_layers(module, encoder.layers, ran, who), stem=stem)
     if batch is None:
@@ -114,7 +117,7 @@ def _with_layers(module: nn.Module, encoder: Encoder, batch: Inputs | None, who:
     named = [all(layer is not each for each in told) for layer in (encoder.stem, *encoder.blocks)]
     if encoder.stem is None:
         named[0] = named[1]  # the input of block 0, which is read as its output
-    stem, *blocks = looked_at(encoder, batch, named, who)
+    stem, *blocks = looked_at(model, encoder, batch, named, who)
     return replace(encoder, stem=stem, layers=tuple(blocks))
 
 

@@ -22,6 +22,7 @@ from m2ib.contract.encoder import (
     write_sequence_first,
 )
 from m2ib.contract.inputs import Inputs, repeat_inputs
+from m2ib.contract.model import Model
 from m2ib.errors import AdapterError, M2IBError, did_you_mean
 from m2ib.execution.context import hook
 from m2ib.promises import kept_promises
@@ -91,20 +92,20 @@ def _lists(module: nn.Module) -> Iterator[tuple[str, list[str]]]:
             yield name, [prefix + child for child, _ in part.named_children()]
 
 
-def run_order(module: nn.Module, embed: Callable[[Inputs], Tensor], batch: Inputs, who: str) -> list[str]:
+def run_order(model: Model, embed: Callable[[Inputs], Tensor], batch: Inputs, who: str) -> list[str]:
     """The names of the parts that run exactly once while ``batch`` is embedded, in the order they begin.
 
     Raises :class:`AdapterError` where it cannot be embedded.
     """
     begun: list[str] = []
     with kept_promises():
-        for name, part in module.named_modules():
+        for name, part in model.module.named_modules():
             hook(part, lambda _part, _args, name=name: begun.append(name), before=True)
-        embedded(embed, batch, who)
+        embedded(model, embed, batch, who)
     return [name for name in begun if begun.count(name) == 1]
 
 
-def embedded(embed: Callable[[Inputs], Tensor], batch: Inputs, who: str) -> None:
+def embedded(model: Model, embed: Callable[[Inputs], Tensor], batch: Inputs, who: str) -> None:
     """Embed, for what is seen on the way. Raises :class:`AdapterError` with the shapes where that fails."""
     try:
         with torch.no_grad():
@@ -117,14 +118,17 @@ def embedded(embed: Callable[[Inputs], Tensor], batch: Inputs, who: str) -> None
             f"batch axis before it: {' '.join(str(error).split()):.200}"
         ) from error
     count = len(batch if isinstance(batch, Tensor) else next(iter(batch.values())))
-    if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != count:
+    sets = model.similarity.sets
+    if not isinstance(out, Tensor) or out.ndim != 2 + sets or len(out) != count:
         got = shape_text(out) if isinstance(out, Tensor) else f"a {type(out).__name__}"
         raise AdapterError(
-            f"{who}: embed gives {got} for inputs {shape_text(batch)}; it must be ({count}, D)"
+            f"{who}: embed gives {got} for inputs {shape_text(batch)}; it must be ({count}, {'K, ' if sets else ''}D)"
         )
 
 
-def looked_at(encoder: Encoder, batch: Inputs, named: Sequence[bool], who: str) -> tuple[Layer, ...]:
+def looked_at(
+    model: Model, encoder: Encoder, batch: Inputs, named: Sequence[bool], who: str
+) -> tuple[Layer, ...]:
     """The stem and the blocks of an encoder, with the axes of those that were ``named`` found.
 
     batch  one input
@@ -132,14 +136,16 @@ def looked_at(encoder: Encoder, batch: Inputs, named: Sequence[bool], who: str) 
     Two inputs are run after one: what grows is the batch. Raises :class:`AdapterError` with the shapes seen.
     """
     layers = [encoder.layer(number) for number in range(-1, len(encoder.blocks))]
-    one, two = (_outputs(encoder, layers, repeat_inputs(batch, count), who) for count in (1, 2))
+    one, two = (_outputs(model, encoder, layers, repeat_inputs(batch, count), who) for count in (1, 2))
     return tuple(
         _placed(layer, one[number], two[number], batch, who) if named[number] else layer
         for number, layer in enumerate(layers)
     )
 
 
-def _outputs(encoder: Encoder, layers: Sequence[Layer], batch: Inputs, who: str) -> list[tuple[int, ...]]:
+def _outputs(
+    model: Model, encoder: Encoder, layers: Sequence[Layer], batch: Inputs, who: str
+) -> list[tuple[int, ...]]:
     """The shape of what passes at each layer."""
     shapes: dict[int, tuple[int, ...]] = {}
 
@@ -152,7 +158,7 @@ def _outputs(encoder: Encoder, layers: Sequence[Layer], batch: Inputs, who: str)
     with kept_promises():
         for number, layer in enumerate(layers):
             replace_value(layer, partial(look, number))
-        embedded(encoder.embed, batch, who)
+        embedded(model, encoder.embed, batch, who)
     for number, layer in enumerate(layers):
         if number not in shapes:
             raise AdapterError(f"{who}: layer {layer.name!r} does not run when an input is embedded")

@@ -61,7 +61,10 @@ class Proof:
         if layout is not None:
             with self._model.running():
                 embedded(
-                    self._encoder.embed, self._model.collate_one(inputs), f"adapt: {self._encoder.modality}"
+                    self._model,
+                    self._encoder.embed,
+                    self._model.collate_one(inputs),
+                    f"adapt: {self._encoder.modality}",
                 )
         return layout
 
@@ -76,7 +79,7 @@ class Proof:
         model, encoder = self._model, self._encoder
         batch = model.collate_one(inputs)
         with model.running():
-            embedded(encoder.embed, batch, f"adapt: {encoder.modality}")
+            embedded(model, encoder.embed, batch, f"adapt: {encoder.modality}")
             last = len(encoder.blocks) - 1
             outputs = record(encoder, batch, -1).outputs | record(encoder, batch, last).outputs
             shapes = {n: tuple(encoder.layer(n).read(outputs[n]).shape) for n in sorted(outputs)}

@@ -57,7 +57,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config.boxes is not None:
         explanations = [explanation.with_boxes(config.boxes) for explanation in explanations]
     page = write_report(explanations, folder, config.title, force=config.force)
-    say(f"cosine similarity {explanations[0].similarity:.4f}")
+    say(f"{explanations[0].similarity_title} {explanations[0].similarity:.4f}")
     say(page.resolve())
 
 

@@ -107,7 +107,7 @@ def _report(parsed: argparse.Namespace) -> None:
     table = _chosen(parsed)
     explanation = table.explanation(parsed.id, parsed.method, model=model_of(table, parsed.device))
     page = write_report([explanation], folder, parsed.title, force=parsed.force)
-    say(f"cosine similarity {explanation.similarity:.4f}")
+    say(f"{explanation.similarity_title} {explanation.similarity:.4f}")
     say(page.resolve())
 
 

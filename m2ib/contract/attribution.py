@@ -338,7 +338,7 @@ class AttributionPair:
     """What was found for the two inputs of a pair.
 
     attributions  one for each input, in the order given
-    similarity    cosine of the two embeddings; for an ensemble, of the mean, and for a contrast, of the difference, with the other side
+    similarity    cosine of the two embeddings, or the model's own :class:`m2ib.Similarity`; for an ensemble, of the mean, and for a contrast, of the difference, with the other side
     provenance    versions, adapter, checkpoint, device, dtype; which reference inputs, if any; JSON-able
     """
 
@@ -347,12 +347,23 @@ class AttributionPair:
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        cosine = self.similarity_name == "cosine"
         require(
-            bounded([self.similarity]) and abs(self.similarity) <= _COSINE,
+            bounded([self.similarity]) and (not cosine or abs(self.similarity) <= _COSINE),
             "explanation: similarity",
             self.similarity,
-            "a cosine, from -1 to 1",
+            "a cosine, from -1 to 1" if cosine else "a finite number",
         )
+
+    @property
+    def similarity_name(self) -> str:
+        """What the similarity is: "cosine", "maxsim", ..."""
+        return str(self.provenance.get("similarity", {}).get("name", "cosine"))
+
+    @property
+    def similarity_title(self) -> str:
+        """Likewise, in words."""
+        return str(self.provenance.get("similarity", {}).get("title") or f"{self.similarity_name} similarity")
 
     def __getitem__(self, key: int | str) -> Attribution:
         """By position, or by modality when the two differ."""

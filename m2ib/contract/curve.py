@@ -9,17 +9,17 @@ import numpy as np
 
 from m2ib.contract.schema import require
 
-_NOTHING = 0.01  # of a cosine: what stands no higher above noise is not told from it
+_NOTHING = 0.01  # of a similarity of at most 1: what stands no higher above noise is not told from it
 
 
 @dataclass(frozen=True)
 class Curve:
     """How one fit went, a value per forward pass.
 
-    fit          mean cosine over the noise samples (Eq. 15)
+    fit          mean similarity to the target over the noise samples (Eq. 15)
     information  mean KL over the elements of the activation, nats
     loss         weight * information - fit; the weight is beta, or for a lambda shared by C channels beta / sqrt(C)
-    noise        the cosine of noise alone, over the first step's draws: what is left where nothing is let through
+    noise        the similarity of noise alone, over the first step's draws: what is left where nothing is let through
     """
 
     fit: tuple[float, ...]
@@ -40,8 +40,8 @@ class Curve:
     def kept(self) -> float | None:
         """The share of the similarity that the fit kept: 1 for as much as at its start, 0 for no more than noise has.
 
-        ``(last - noise) / (first - noise)`` of the mean cosines, which may be above 1 or below 0; None where the
-        cosine at the start is not above 0, or less than .01 above that of noise: there is nothing to keep.
+        ``(last - noise) / (first - noise)`` of the means, which may be above 1 or below 0; None where the
+        one at the start is not above 0, or less than .01 above that of noise: there is nothing to keep.
         """
         if self.noise is None or self.fit[0] <= 0 or self.fit[0] - self.noise < _NOTHING:
             return None

@@ -131,7 +131,8 @@ class Encoder:
     What may be left out is either not needed, or found out by :func:`m2ib.adapt`, which says how. ``inputs`` are what
     ``prepare`` gives, batched: one tensor, or several by name (:data:`m2ib.Inputs`).
 
-    embed     inputs (N, ...) -> embeddings (N, D); differentiable, need not be normalised
+    embed     inputs (N, ...) -> embeddings (N, D); differentiable, need not be normalised. Sets of vectors (N, K, D) where
+              the model's :class:`Similarity` is of sets
     modality  its name; "": the key under which :func:`m2ib.adapt` is given it
     prepare   raw -> :class:`Item`; ``truncate=True`` cuts what is longer than the model takes. None: takes
               preprocessed tensors alone

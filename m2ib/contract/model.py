@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item, each_tensor, first_of
+from m2ib.contract.similarity import COSINE, Similarity
 from m2ib.errors import AdapterError, InputError
 from m2ib.execution.context import alone, default_execution, entrances, evaluating, neutral
 from m2ib.execution.half_precision import or_in_float32
@@ -37,6 +38,7 @@ class Model:
     dtype     of the weights and of floating-point inputs
     origin    which adapter, checkpoint and versions; JSON-able, becomes part of the provenance
     recipe    what ``load_model`` was given, where that is JSON-able: it gives this model again; None otherwise
+    similarity  of two embeddings: what is explained
     """
 
     module: nn.Module
@@ -45,6 +47,7 @@ class Model:
     dtype: torch.dtype
     origin: Mapping[str, Any] = field(default_factory=dict)
     recipe: Mapping[str, Any] | None = None
+    similarity: Similarity = COSINE
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -127,23 +130,32 @@ class Model:
 
     @leaves_nothing
     def embed(self, modality: str, inputs: Inputs) -> Tensor:
-        """Embeddings of preprocessed inputs: float32 (N, D), rows L2-normalised, without gradient."""
+        """Embeddings of preprocessed inputs: float32 (N, D), rows L2-normalised, without gradient.
+
+        As the encoder gives them for a :class:`Similarity` to which lengths matter; sets of vectors are (N, K, D).
+        """
         encoder = self.encoder(modality)
         with self.running(), torch.no_grad():
-            return normalize(self.sound(modality, encoder.embed(self._move(inputs))).float(), dim=-1)
+            return self.unit(self.sound(modality, encoder.embed(self._move(inputs))).float())
+
+    def unit(self, embeddings: Tensor) -> Tensor:
+        """With nothing but their directions, where the similarity asks for no more."""
+        return normalize(embeddings, dim=-1) if self.similarity.directions else embeddings
 
     def sound(self, modality: str, embedding: Tensor) -> Tensor:
-        """An embedding (N, D) itself, if each row has a direction. Raises :class:`InputError` for 0, NaN and infinite values."""
-        if not isinstance(embedding, Tensor) or embedding.ndim != 2 or not embedding.is_floating_point():
+        """An embedding (N, D) or (N, K, D) itself, if each has a direction. Raises :class:`InputError` for 0, NaN and infinite values."""
+        axes = 3 if self.similarity.sets else 2
+        if not isinstance(embedding, Tensor) or embedding.ndim != axes or not embedding.is_floating_point():
             kind = (
                 f"{tuple(embedding.shape)} {embedding.dtype}"
                 if isinstance(embedding, Tensor)
                 else type(embedding)
             )
-            raise AdapterError(f"{modality}: embed gives {kind}; it must be real numbers (N, D)")
+            shape = "sets of vectors (N, K, D)" if self.similarity.sets else "(N, D)"
+            raise AdapterError(f"{modality}: embed gives {kind}; it must be real numbers {shape}")
         if embedding.is_meta:  # a model without weights, of which only shapes are asked
             return embedding
-        lengths = embedding.detach().cpu().double().norm(dim=-1)  # (N,)
+        lengths = embedding.detach().cpu().double().flatten(1).norm(dim=-1)  # (N,)
         if not torch.isfinite(lengths).all():
             raise InputError(f"{modality}: the embedding holds NaN or infinite values; {self._remedy()}")
         if (lengths < _SHORTEST).any():

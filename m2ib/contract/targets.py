@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from torch.nn.functional import normalize
 
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
-from m2ib.errors import InputError
+from m2ib.contract.similarity import Similarity, joined, present
+from m2ib.errors import AdapterError, InputError
 
 
 @dataclass(frozen=True)
@@ -96,33 +97,159 @@ class PreparedInput:
         return self.items[0]
 
 
-def targets_of(model: Model, column: Sequence[PreparedInput], embedding: Tensor) -> Tensor:
-    """(N, D) what the other sides are fitted to, of ``embedding`` (N, D) of a column's inputs: unit embeddings, their means, or differences of these."""
-    precision = torch.promote_types(model.dtype, torch.float32)
-    unit = normalize(embedding.to(precision), dim=-1)  # (N, D)
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What N inputs are explained against: called with their embeddings, it says how close they are to it.
 
-    def units(modality: str, items: Iterable[Item]) -> list[Tensor]:
+    similarity  the model's
+    vectors     (N, P, D), or sets (N, P, K, D): embeddings of the other sides, P to each input
+    weights     (N, P) of them in a sum of similarities
+    leads       whether the embeddings that are explained come first in the similarity
+
+    Indexed, and gone through, it gives those of some of the inputs. A method that compares by cosines itself may give it to
+    torch's functions in place of the tensor (N, D) of its vectors.
+    """
+
+    similarity: Similarity
+    vectors: Tensor
+    weights: Tensor
+    leads: bool = True
+
+    @classmethod
+    def of(cls, model: Model, given: Tensor | Targets, leads: bool = True) -> Targets:
+        """Of embeddings (N, D) or (N, K, D), one to each input."""
+        if isinstance(given, Targets):
+            return given
+        return cls(model.similarity, given[:, None], given.new_ones(len(given), 1), leads)
+
+    def __call__(self, embeddings: Tensor) -> Tensor:
+        """(N * copies, ...), the copies of an input next to each other -> (N * copies,), differentiable, in the targets' dtype."""
+        count, parts = self.weights.shape
+        own = embeddings.to(self.vectors.dtype).unflatten(0, (count, -1))[:, :, None]  # (N, copies, 1, ...)
+        other = self.vectors.to(embeddings.device)[:, None]  # (N, 1, P, ...)
+        shape = count, own.shape[1], parts
+        pair = [each.expand(*shape, *each.shape[3:]).flatten(0, 2) for each in (own, other)]
+        close = self.similarity.of(*(pair if self.leads else pair[::-1]))  # (N * copies * P,)
+        weighed: Tensor = close.unflatten(0, shape) * self.weights.to(close)[:, None]
+        return weighed.sum(-1).flatten()
+
+    def closeness(self, others: Targets) -> Tensor:
+        """(N,) how close the targets of the two sides of pairs are; these are for what ``others`` are made of."""
+        sums = [
+            self(part) * weight
+            for part, weight in zip(others.vectors.unbind(1), others.weights.T, strict=True)
+        ]
+        return torch.stack(sums).sum(0)
+
+    def to(self, device: torch.device, dtype: torch.dtype) -> Targets:
+        return replace(self, vectors=self.vectors.to(device, dtype), weights=self.weights.to(device, dtype))
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def device(self) -> torch.device:
+        return self.vectors.device
+
+    def __getitem__(self, rows: int | slice | Sequence[int] | None) -> Targets:
+        """Those of one input, or of several; a single one has its axis already, and None adds none."""
+        if rows is None:
+            return self
+        chosen = [rows] if isinstance(rows, int) else rows
+        return replace(self, vectors=self.vectors[chosen], weights=self.weights[chosen])
+
+    def __iter__(self) -> Iterator[Targets]:
+        return map(self.__getitem__, range(len(self)))
+
+    def __neg__(self) -> Targets:
+        return replace(self, weights=-self.weights)
+
+    @classmethod
+    def __torch_function__(
+        cls, function: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        def plain(given: Any) -> Any:
+            if isinstance(given, (list, tuple)):
+                return type(given)(map(plain, given))
+            return given._plain() if isinstance(given, Targets) else given
+
+        return function(*map(plain, args), **{name: plain(given) for name, given in (kwargs or {}).items()})
+
+    def _plain(self) -> Tensor:
+        """(N, D). Raises :class:`AdapterError` where no one vector stands for a target."""
+        if not self.similarity.directions:
+            raise AdapterError(
+                f"a method compares embeddings by itself, and this model compares them by {self.similarity.name}; let it "
+                "call targets(embeddings)"
+            )
+        return (self.vectors * self.weights[..., None])[:, 0]
+
+
+def targets_of(model: Model, column: Sequence[PreparedInput], embedding: Tensor, *, leads: bool) -> Targets:
+    """What the other sides are fitted to, of ``embedding`` (N, ...) of a column's inputs.
+
+    Of directions: unit embeddings, their means, or differences of these. Otherwise all of them, weighed.
+
+    leads  whether the other sides come first in the similarity
+    """
+    precision = torch.promote_types(model.dtype, torch.float32)
+    units = model.unit(embedding.to(precision))  # (N, ...)
+
+    def others(modality: str, items: Iterable[Item]) -> list[Tensor]:
         encoder = model.encoder(modality)
         with torch.no_grad():
-            made = [
-                model.sound(modality, encoder.embed(model.collate(modality, [item])))[0] for item in items
-            ]
-        return [normalize(each.to(precision), dim=-1) for each in made]
+            made = [model.sound(modality, encoder.embed(model.collate(modality, [item]))) for item in items]
+        return [model.unit(each.to(precision))[0] for each in made]
 
-    rows = []
-    for side, this in zip(column, unit, strict=True):
-        this = _mean([this, *units(side.modality, side.items[1:])], side.modality)
-        if not side.others:
-            rows.append(this)
-            continue
-        others = [_mean(units(side.modality, items), side.modality) for items in side.others]
-        difference = this - torch.stack(others).mean(0)  # (D,)
-        if difference.norm() < 1e-6:
-            raise InputError(
-                f"contrast: the {side.modality} inputs have the same embedding; there is nothing to tell apart"
-            )
-        rows.append(difference)
-    return torch.stack(rows)
+    rows: list[list[tuple[Tensor, float]]] = []
+    for side, this in zip(column, units, strict=True):
+        own = [this, *others(side.modality, side.items[1:])]
+        against = [others(side.modality, items) for items in side.others]
+        join = _directions if model.similarity.directions else _weighed
+        rows.append(join(side.modality, own, against))
+    return _stacked(model.similarity, rows, leads)
+
+
+def _directions(
+    modality: str, own: Sequence[Tensor], against: Sequence[Sequence[Tensor]]
+) -> list[tuple[Tensor, float]]:
+    """The mean of unit vectors (D,), less that of others' means, as one vector."""
+    this = _mean(own, modality)
+    if against:
+        this = this - torch.stack([_mean(each, modality) for each in against]).mean(0)  # (D,)
+        if this.norm() < 1e-6:
+            raise _nothing_between(modality)
+    return [(this, 1.0)]
+
+
+def _weighed(
+    modality: str, own: Sequence[Tensor], against: Sequence[Sequence[Tensor]]
+) -> list[tuple[Tensor, float]]:
+    """All the embeddings, with the weights that a mean of means has, less one of the others'."""
+    if against and len(own) == 1 and all(len(each) == 1 and _same(own[0], each[0]) for each in against):
+        raise _nothing_between(modality)
+    parts = [(each, 1 / len(own)) for each in own]
+    return parts + [(each, -1 / len(group) / len(against)) for group in against for each in group]
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    one, other = (each[present(each)] if each.ndim > 1 else each for each in (one, other))
+    return one.shape == other.shape and torch.allclose(one, other, atol=1e-6)
+
+
+def _nothing_between(modality: str) -> InputError:
+    return InputError(
+        f"contrast: the {modality} inputs have the same embedding; there is nothing to tell apart"
+    )
+
+
+def _stacked(similarity: Similarity, rows: Sequence[Sequence[tuple[Tensor, float]]], leads: bool) -> Targets:
+    """Rows of (embedding, weight) with one number of each: a row's first stands in, of weight 0."""
+    most = max(map(len, rows))
+    filled = [[*row, *[(row[0][0], 0.0)] * (most - len(row))] for row in rows]
+    vectors = joined([each[None] for row in filled for each, _ in row]).unflatten(0, (len(rows), most))
+    weights = vectors.new_tensor([[weight for _, weight in row] for row in filled])
+    return Targets(similarity, vectors, weights, leads)
 
 
 def _mean(units: Sequence[Tensor], modality: str) -> Tensor:

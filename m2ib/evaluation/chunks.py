@@ -13,6 +13,8 @@ from torch import Tensor
 
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
+from m2ib.contract.similarity import joined
+from m2ib.contract.targets import Targets
 from m2ib.errors import M2IBError
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
 from m2ib.evaluation.measures import MEASURES
@@ -29,13 +31,13 @@ from m2ib.registry.foreign import plugin_code
 from m2ib.registry.plan import Plan, plan_of
 
 MISMATCHED = "mismatched"
-_SAME = 0.999  # cosine of embeddings that are no two partners
+_SAME = 0.999  # similarity of embeddings that are no two partners
 PER_MAP = tuple(name for name in MEASURES if name not in ("rank-correlation", "sanity", "roar"))
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Pairs that are worked on together, with the embeddings (N, D) of both sides, of length 1."""
+    """Pairs that are worked on together, with the embeddings of both sides: (N, D) of length 1, or sets (N, K, D)."""
 
     pairs: Sequence[PreparedPair]
     embeddings: tuple[Tensor, Tensor]
@@ -52,7 +54,7 @@ class EvaluateChunks:
     """A job of the engine.
 
     modalities  of the pairs
-    others      for each side, embeddings (M, D) of other pairs' inputs there, for the metric "mismatched"
+    others      for each side, embeddings of M other pairs' inputs there, for the metric "mismatched"
     """
 
     model: Model
@@ -67,6 +69,10 @@ class EvaluateChunks:
     def plan(self, name: str, seed: int, place: int) -> Plan:
         given = self.checked.given(name, seed, self.modalities[place])
         return plan_of(name, given, info=self.checked.methods[name])
+
+    def _targets(self, place: int, embeddings: Tensor) -> Targets:
+        """Of embeddings of the other side, for what is at this place."""
+        return Targets.of(self.model, embeddings, self.model.similarity.leads(self.modalities, place))
 
     def embed(self, ready: Sequence[PreparedPair], place: int) -> Tensor:
         return embeddings(self.model, self.modalities[place], place, ready)
@@ -97,7 +103,7 @@ class EvaluateChunks:
             except M2IBError as error:
                 found.unembedded.append((each.pair.id, str(error)))
         first, second = (
-            (torch.cat(side) for side in zip(*rows, strict=True)) if rows else (torch.zeros(0, 1),) * 2
+            (joined(side) for side in zip(*rows, strict=True)) if rows else (torch.zeros(0, 1),) * 2
         )
         return Chunk(kept, (first, second))
 
@@ -132,7 +138,10 @@ class EvaluateChunks:
             found.maps[place, name, seed] = records
             found.pairs[place, name, seed] = len(chunk.pairs)
             for number, (grid, seconds) in sorted(made.items()):
-                each, target = chunk.pairs[number], chunk.embeddings[1 - place][number]
+                each, target = (
+                    chunk.pairs[number],
+                    self._targets(place, chunk.embeddings[1 - place][[number]]),
+                )
                 map_of = (place, name, seed, each.pair.id)
                 if number not in scored:
                     scored[number] = self._scores(each, map_of, grid, target, seconds, found)
@@ -155,11 +164,13 @@ class EvaluateChunks:
     ) -> dict[int, float]:
         """How much of each map is the same, as a rank correlation, when the input is explained against another pair's partner."""
         assert self.others is not None
-        others = self.others[1 - place]  # (M, D)
+        others = self.others[1 - place]  # (M, ...)
         targets, stay = {}, dict.fromkeys(made, float("nan"))
+        partners = Targets.of(self.model, others)
         for number in made:
-            own = chunk.embeddings[1 - place][number]  # (D,)
-            there = [row for row, cosine in enumerate((others @ own.to(others)).tolist()) if cosine < _SAME]
+            own = chunk.embeddings[1 - place][number].to(others)  # (D,) or (K, D)
+            close = partners(own.expand(len(others), *own.shape)).tolist()
+            there = [row for row, similarity in enumerate(close) if similarity < _SAME]
             if there:
                 targets[number] = others[there[_stable(chunk.pairs[number].pair.id) % len(there)]]
         for members in by_shape(
@@ -167,7 +178,7 @@ class EvaluateChunks:
         ):
             numbers = [[*targets][member] for member in members]
             items = [chunk.pairs[number].items[place] for number in numbers]
-            rows = torch.stack([targets[number] for number in numbers])
+            rows = self._targets(place, torch.stack([targets[number] for number in numbers]))
             for number, each in zip(
                 numbers, self._explained(self.modalities[place], items, rows, plan), strict=True
             ):
@@ -195,7 +206,7 @@ class EvaluateChunks:
         made: dict[int, tuple[np.ndarray, float]] = {}
         for members in by_shape(self.model.encoder(modality), every):
             items = [every[number] for number in members]
-            targets = chunk.embeddings[1 - place][members]
+            targets = self._targets(place, chunk.embeddings[1 - place][members])
             began = time.perf_counter()
             maps = self._explained(modality, items, targets, plan)
             seconds = (time.perf_counter() - began) / len(members)
@@ -212,7 +223,7 @@ class EvaluateChunks:
         return made
 
     def _explained(
-        self, modality: str, items: Sequence[Item], targets: Tensor, plan: Plan
+        self, modality: str, items: Sequence[Item], targets: Targets, plan: Plan
     ) -> list[Map | M2IBError]:
         """A map for each, or why it could not be made: where a batch cannot, each is tried alone."""
         inputs = self.model.collate(modality, items)
@@ -224,7 +235,7 @@ class EvaluateChunks:
                 raise error.__cause__ from None
             if len(items) == 1:
                 return [error]
-        ones = zip(items, targets.split(1), strict=True)
+        ones = zip(items, targets, strict=True)
         return [row for item, target in ones for row in self._explained(modality, [item], target, plan)]
 
     def _scores(
@@ -232,7 +243,7 @@ class EvaluateChunks:
         each: PreparedPair,
         map_of: MapOf,
         grid: np.ndarray,
-        target: Tensor,
+        target: Targets,
         seconds: float,
         found: ChunkFound,
     ) -> dict[str, float]:
@@ -255,8 +266,7 @@ class EvaluateChunks:
 
         scores = measured(metrics)
         if "cosine" in metrics:
-            own = self.embed([each], place)[0]
-            scores["cosine"] = float(own @ target.to(own))
+            scores["cosine"] = float(target(self.embed([each], place)))
         if "seconds" in metrics:
             scores["seconds"] = seconds
         return scores

@@ -23,9 +23,10 @@ from torch import Tensor
 from m2ib.contract.degradation import Degradation, fill_cells, spread
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
+from m2ib.contract.targets import Targets
 from m2ib.evaluation.truth import Truth
 from m2ib.methods.base import degradation_of
-from m2ib.methods.hiding import hidden_cosines
+from m2ib.methods.hiding import hidden_similarities
 from m2ib.metrics import above_median, order, scaled
 
 
@@ -50,14 +51,14 @@ class Degraded:
     """One input of a model, to be degraded by maps.
 
     inputs  the item as a batch of one, on the model's device
-    target  (D,) embedding of the other side
+    target  what it is explained against
     """
 
     model: Model
     modality: str
     item: Item
     inputs: Inputs
-    target: Tensor
+    target: Targets
 
     def effect(self, grid: np.ndarray, *, curves: int = 0, confidence: bool = True, seed: int = 0) -> Effect:
         """Of one map. ``curves``: so many steps of deletion and insertion; ``seed``: of the order of equal cells."""
@@ -70,7 +71,7 @@ class Degraded:
         if curves:
             fractions, out = self._without(degradation, grid, curves, np.random.default_rng(seed))
             kept += [fill_cells(~out, shape).float(), fill_cells(out, shape).float()]
-        cosines = self._cosines(torch.cat(kept))
+        cosines = self._similarities(torch.cat(kept))
         first = 1 + int(confidence)
         degraded = cosines[1] if confidence else float("nan")
         if confidence and bool((kept[1] == 1).all()):  # nothing is taken out: what differs is rounding
@@ -89,7 +90,7 @@ class Degraded:
         positions = degradation_of(encoder).positions(self.inputs, shape)
         keep = np.stack([truth.positions(places, positions, encoder) for places in chosen])  # (K, *positions)
         ends = np.stack([np.ones_like(keep[0]), np.zeros_like(keep[0])])
-        cosines = self._cosines(torch.from_numpy(np.concatenate([ends, ~keep, keep])).float())
+        cosines = self._similarities(torch.from_numpy(np.concatenate([ends, ~keep, keep])).float())
         without, alone = np.split(cosines[2:], 2)
         return cosines[0] - without, alone - cosines[1]
 
@@ -120,17 +121,18 @@ class Degraded:
             out[number, ranked[:count]] = True
         return counts / len(cells), torch.from_numpy(out).reshape(-1, *grid.shape)
 
-    def _cosines(self, keep: Tensor) -> np.ndarray:
+    def _similarities(self, keep: Tensor) -> np.ndarray:
         """(K,) float64."""
         device = self.model.device
-        found = hidden_cosines(
+        found = hidden_similarities(
             self.model.encoder(self.modality),
             self.inputs,
             keep.to(device),
             self.item.layout,
-            self.target[None].to(device),
+            self.target,
         )
-        return found.cpu().numpy().astype(np.float64)
+        values: np.ndarray = found.cpu().numpy().astype(np.float64)
+        return values
 
 
 def shuffled(grid: np.ndarray, hideable: np.ndarray, random: np.random.Generator) -> np.ndarray:

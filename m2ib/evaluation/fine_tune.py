@@ -22,10 +22,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import cross_entropy
 
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
+from m2ib.contract.similarity import COSINE, Similarity, joined
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.checkpoint import Checkpoint
 from m2ib.evaluation.prepared import by_shape
@@ -102,9 +103,9 @@ class TrainingOutcome:
     after: float
 
 
-def info_nce(first: Tensor, second: Tensor, temperature: float) -> Tensor:
-    """The loss of B pairs of embeddings (B, D), of any length."""
-    logits = normalize(first, dim=-1) @ normalize(second, dim=-1).T / temperature  # (B, B)
+def info_nce(first: Tensor, second: Tensor, temperature: float, similarity: Similarity = COSINE) -> Tensor:
+    """The loss of B pairs of embeddings, the first ones being those that come first in the similarity."""
+    logits = similarity.table(first, second) / temperature  # (B, B)
     labels = torch.arange(len(logits), device=logits.device)
     return (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
 
@@ -213,7 +214,7 @@ class _Run:
                 embed(self.model, modality, [items[place] for place in places])
                 for modality, items in zip(self.modalities, self.train, strict=True)
             )
-            loss = info_nce(first, second, self.training.temperature)
+            loss = self._loss(first, second)
             value = self._finite(loss, f"in epoch {epoch + 1}, batch {number}")
             adam.zero_grad()
             loss.backward(inputs=list(self.weights.values()))
@@ -229,8 +230,13 @@ class _Run:
         with torch.no_grad():
             for modality, items in zip(self.modalities, self.validation, strict=True):
                 chunks = (items[start : start + size] for start in range(0, len(items), size))
-                sides.append(torch.cat([embed(self.model, modality, chunk) for chunk in chunks]))  # (N, D)
-            return self._finite(info_nce(sides[0], sides[1], self.training.temperature), when)
+                sides.append(joined([embed(self.model, modality, chunk) for chunk in chunks]))  # (N, ...)
+            return self._finite(self._loss(*sides), when)
+
+    def _loss(self, first: Tensor, second: Tensor) -> Tensor:
+        similarity = self.model.similarity
+        sides = (first, second) if similarity.leads(self.modalities, 0) else (second, first)
+        return info_nce(*sides, self.training.temperature, similarity)
 
     def _finite(self, loss: Tensor, when: str) -> float:
         value = loss.item()
@@ -256,12 +262,12 @@ class _Run:
 
 
 def embed(model: Model, modality: str, items: Sequence[Item]) -> Tensor:
-    """(N, D) in the order of the items, unnormalised; those that cannot be collated are run apart."""
+    """(N, D), or sets (N, K, D), in the order of the items, unnormalised; those that cannot be collated are run apart."""
     encoder = model.encoder(modality)
     groups = by_shape(encoder, items)
     rows = [encoder.embed(model.collate(modality, [items[number] for number in group])) for group in groups]
     places = torch.tensor(list(chain(*groups)), device="cpu").argsort()
-    return torch.cat(rows)[places.to(model.device)]
+    return joined(rows)[places.to(model.device)]
 
 
 def _check(model: Model, train: Sides, validation: Sides) -> None:

@@ -8,11 +8,11 @@ from functools import cached_property
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
+from m2ib.contract.similarity import joined
 from m2ib.data.pairs import Pair
 from m2ib.evaluation.truth import Truth, truth_of
 
@@ -46,11 +46,11 @@ def by_shape(encoder: Encoder, items: Sequence[Item]) -> list[list[int]]:
 
 
 def embeddings(model: Model, modality: str, place: int, pairs: Sequence[PreparedPair]) -> Tensor:
-    """(N, D) of length 1, input by input, so that no figure depends on a batch."""
+    """(N, D) of length 1, or sets (N, K, D), input by input, so that no figure depends on a batch."""
     precision = torch.float64 if model.dtype == torch.float64 else torch.float32
     rows = []
     with torch.no_grad():
         for each in pairs:
             inputs = model.collate(modality, [each.items[place]])
             rows.append(model.sound(modality, model.encoder(modality).embed(inputs)).to(precision))
-    return normalize(torch.cat(rows), dim=-1) if rows else torch.zeros(0, 1)
+    return model.unit(joined(rows)) if rows else torch.zeros(0, 1)

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from m2ib.contract.model import Model
+from m2ib.contract.similarity import joined
 from m2ib.corpus.backends import backend_for
 from m2ib.corpus.engine import Backend, Failed, chunks_of, stream
 from m2ib.data.pairs import Pair, Pairs
@@ -114,7 +115,7 @@ class _Evaluation:
                     continue
                 for side, each in zip(found, both, strict=True):
                     side.append(each)
-        first, second = (torch.cat(side) if side else torch.zeros(0, 1) for side in found)
+        first, second = (joined(side) if side else torch.zeros(0, 1) for side in found)
         return first, second
 
     def run(self) -> None:

@@ -27,6 +27,7 @@ from torch import Tensor
 from m2ib.contract.attribution import Attribution
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
+from m2ib.contract.targets import Targets
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.weights import parts, preserved, redraw
 from m2ib.metrics import Aggregate, RankCorrelation, aggregate
@@ -112,7 +113,7 @@ def cascade(
     modality: str,
     items: Sequence[Item],
     inputs: Inputs,
-    targets: Tensor,
+    targets: Tensor | Targets,
     plans: Mapping[str, Plan],
     *,
     seed: int = 0,
@@ -123,7 +124,7 @@ def cascade(
 
     items    N inputs of one shape
     inputs   the same as one batch on the model's device
-    targets  (N, D) embeddings of the other sides, by the intact model
+    targets  of the other sides, or their embeddings, by the intact model
     plans    by the name that the method has in the result
     seed     of the random weights; a stage's weights do not depend on ``stages``
     stages   at most so many are looked at, evenly chosen, the first and the last among them; None: all

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
+from m2ib.contract.targets import Targets
 from m2ib.errors import M2IBError, StorageError
 from m2ib.evaluation.cases import outlined
 from m2ib.evaluation.checkpoint import PART
@@ -77,7 +77,9 @@ def sanity_of(
     todo = [name for name in plans if not store.is_done(_unit(place, name, study))]
     if todo:
         with model.running():
-            targets = embeddings(model, pairs[0].pair.inputs[1 - place][0], 1 - place, chosen)
+            modalities = [modality for modality, _ in pairs[0].pair.inputs]
+            found = embeddings(model, modalities[1 - place], 1 - place, chosen)
+            targets = Targets.of(model, found, model.similarity.leads(modalities, place))
     for name in todo:
         about_all = (place, name, study.seeds[0], "")
         store.forget_failures([about_all])
@@ -103,12 +105,12 @@ def _cascade(
     name: str,
     plan: Plan,
     chosen: Sequence[PreparedPair],
-    targets: Tensor,
+    targets: Targets,
 ) -> None:
     """Cascading random weights under one method, written in one transaction.
 
     chosen   pairs whose inputs at ``place`` can share a batch
-    targets  (N, D) of their other sides
+    targets  of their other sides
     """
     modality = chosen[0].pair.inputs[place][0]
     items = [each.items[place] for each in chosen]

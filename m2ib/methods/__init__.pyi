@@ -1,3 +1,12 @@
-from .base import Batch, Map, Method, PreparedBatch, Settings, degradation_of, needs_attention
+from .base import Batch, Map, Method, PreparedBatch, Settings, Targets, degradation_of, needs_attention
 
-__all__ = ["Batch", "Map", "Method", "PreparedBatch", "Settings", "degradation_of", "needs_attention"]
+__all__ = [
+    "Batch",
+    "Map",
+    "Method",
+    "PreparedBatch",
+    "Settings",
+    "Targets",
+    "degradation_of",
+    "needs_attention",
+]

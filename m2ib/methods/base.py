@@ -23,6 +23,7 @@ from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item, row
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
+from m2ib.contract.targets import Targets as Targets  # for methods of plugins
 from m2ib.errors import AdapterError, InputError, SettingError
 
 
@@ -189,14 +190,14 @@ def _numbers(given: Any, what: str) -> np.ndarray:
 class PreparedBatch:
     """What a method has once it has seen its inputs, and before it knows what they are explained against.
 
-    embedding  (N, D) of the inputs as they are, unnormalised
-    maps       (targets (N, D), advance) -> a map for each input towards its target, of which only the direction
-               matters; calls ``advance`` once for each of the method's steps
+    embedding  (N, D), or sets (N, K, D), of the inputs as they are, unnormalised
+    maps       (targets, advance) -> a map for each input towards its target: ``targets(embeddings)`` says how close
+               embeddings are to it. Calls ``advance`` once for each of the method's steps
     reference  which reference inputs had a part in it, JSON-able; None for none
     """
 
     embedding: Tensor
-    maps: Callable[[Tensor, Callable[[], None]], list[Map]]
+    maps: Callable[[Targets, Callable[[], None]], list[Map]]
     reference: Mapping[str, Any] | None = None
 
 
@@ -205,7 +206,7 @@ class Method:
     """One way to make maps.
 
     prepare   (batch, settings) -> :class:`PreparedBatch`
-    unit      of the values: "nats", "cosine", "" for none
+    unit      of the values: "nats", "" for none; "cosine" stands for the model's similarity, whatever that is
     settings  makes of the resolved settings, given by name, what ``prepare`` takes
     refuse    why the method is not defined for an encoder; None where it is
     check     (model, modality, settings, references): raises what must be said before an input is read

@@ -23,20 +23,18 @@ import torch
 from torch import Tensor
 
 from m2ib.activations.attention import Attended, gradients, watch
+from m2ib.contract.targets import Targets
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, needs_attention
-from m2ib.methods.gradients import cosine
 from m2ib.methods.reading import check_pooling, maps, pooled
 
 
 def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     """Nothing is kept until there are targets."""
 
-    def make(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def make(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         with torch.enable_grad():
             seen = watch(batch.encoder, batch.inputs, settings.first)
-            found = gradients(
-                cosine(seen.embedding, targets), [call.pattern for call in seen.calls], batch.encoder
-            )
+            found = gradients(targets(seen.embedding), [call.pattern for call in seen.calls], batch.encoder)
         advance()
         length = seen.blocks[0].query.shape[2]
         with torch.no_grad():

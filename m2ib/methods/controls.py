@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.targets import Targets
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings
 
 
@@ -44,7 +45,7 @@ def _content(inputs: Inputs) -> int:
 def _prepared(make: Callable[..., np.ndarray], batch: Batch, settings: Settings) -> PreparedBatch:
     """make  (seed, shape of the map, item) -> its values"""
 
-    def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def maps(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         advance()
         pairs = zip(batch.grids(settings.layer), batch.items, strict=True)
         return [Map(make(settings.seed, grid, item)) for grid, item in pairs]

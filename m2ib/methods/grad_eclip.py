@@ -25,19 +25,19 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from m2ib.activations.attention import Attended, gradients, watch
+from m2ib.contract.targets import Targets
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, needs_attention
-from m2ib.methods.gradients import cosine
 from m2ib.methods.reading import cells, check_pooling, maps, pooled
 
 
 def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     """Nothing is kept until there are targets."""
 
-    def make(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def make(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         with torch.enable_grad():
             seen = watch(batch.encoder, batch.inputs, len(batch.encoder.blocks) - settings.blocks)
             calls = seen.calls[-settings.blocks :]
-            found = gradients(cosine(seen.embedding, targets), [call.mixed for call in calls], batch.encoder)
+            found = gradients(targets(seen.embedding), [call.mixed for call in calls], batch.encoder)
         advance()
         with torch.no_grad():
             block = seen.blocks[0]

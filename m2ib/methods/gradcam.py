@@ -22,6 +22,7 @@ from torch import Tensor
 
 from m2ib.activations.capture import record
 from m2ib.activations.reach import content_reached
+from m2ib.contract.targets import Targets
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings
 from m2ib.methods.gradients import gradient_at
 
@@ -30,7 +31,7 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     """One forward pass up to the layer, and from it to the embedding."""
     recording = record(batch.encoder, batch.inputs, settings.layer)
 
-    def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def maps(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         gradient, _ = gradient_at(recording, recording.activation, targets, fast=batch.fast)
         warnings = _unreached(batch, settings.layer, gradient)
         advance()

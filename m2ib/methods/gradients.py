@@ -1,27 +1,22 @@
-"""Gradients of the cosine to the other side."""
+"""Gradients of the similarity to the other side."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from m2ib.activations.capture import Recording, Tail, check_differentiable, cut_graph
 from m2ib.contract.encoder import Encoder
-
-
-def cosine(embeddings: Tensor, targets: Tensor) -> Tensor:
-    """(N,) of embeddings (N, D) and targets (N or 1, D), in the targets' precision."""
-    return cosine_similarity(embeddings.to(targets.dtype), targets.to(embeddings.device), dim=-1)
+from m2ib.contract.targets import Targets
 
 
 def gradient_at(
-    recording: Recording, activation: Tensor, targets: Tensor, *, fast: bool = True
+    recording: Recording, activation: Tensor, targets: Targets, *, fast: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """The gradient, and the cosine (N,), where the recorded layer's output is ``activation`` (N, ...)."""
+    """The gradient, and the similarity (N,), where the recorded layer's output is ``activation`` (N, ...)."""
     with torch.enable_grad(), Tail(recording, 1, fast=fast) as tail:
         z = activation.detach().requires_grad_()
-        similarity = cosine(tail(z), targets)  # (N,)
+        similarity = targets(tail(z))  # (N,)
         return gradient_of(similarity, z, recording.encoder, recording.layer), similarity.detach()
 
 

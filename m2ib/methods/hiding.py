@@ -13,10 +13,10 @@ from m2ib.contract.degradation import Degradation, fill_cells
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
+from m2ib.contract.targets import Targets
 from m2ib.errors import InputError
 from m2ib.execution.half_precision import or_in_float32
 from m2ib.methods.base import Batch, degradation_of
-from m2ib.methods.gradients import cosine
 
 AT_ONCE = 64  # hidden versions of an input in one forward pass, at most
 CACHED = 1_000_000  # numbers of inputs in one pass on a processor; more is slower, as they leave its caches
@@ -33,12 +33,14 @@ def parts(masks: int) -> Iterator[slice]:
         yield slice(start, min(start + AT_ONCE, masks))
 
 
-def hidden_cosines(encoder: Encoder, inputs: Inputs, keep: Tensor, layout: Layout, target: Tensor) -> Tensor:
-    """(K,) to the target (1, D), where only ``keep`` (K, *positions) of one input (1, ...) is left."""
+def hidden_similarities(
+    encoder: Encoder, inputs: Inputs, keep: Tensor, layout: Layout, target: Targets
+) -> Tensor:
+    """(K,) to the target of one input, where only ``keep`` (K, *positions) of one input (1, ...) is left."""
     degradation, found = degradation_of(encoder), []
     for part in keep.split(at_once(inputs)):
         with torch.no_grad():
-            found.append(cosine(encoder.embed(degradation.apply(inputs, part, layout)), target))
+            found.append(target(encoder.embed(degradation.apply(inputs, part, layout))))
     return torch.cat(found)
 
 
@@ -91,10 +93,10 @@ class Hidden:
         cells[:, self.hideable] = keep
         return fill_cells(torch.from_numpy(cells).to(self.batch.model.device), self.positions)
 
-    def cosines(self, keep: Tensor, target: Tensor) -> Tensor:
-        """(K,) to the target (D,), where only ``keep`` (K, *positions) is left; on the model's device."""
+    def similarities(self, keep: Tensor, target: Targets) -> Tensor:
+        """(K,) to the target, where only ``keep`` (K, *positions) is left; on the model's device."""
         batch = self.batch
-        found = hidden_cosines(batch.encoder, batch.inputs, keep, batch.layouts[0], target[None])
+        found = hidden_similarities(batch.encoder, batch.inputs, keep, batch.layouts[0], target)
         if not torch.isfinite(found).all():
             raise InputError(
                 f"{batch.modality}: the model gives NaN or infinite values in {batch.model.dtype} for an "

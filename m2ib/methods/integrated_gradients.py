@@ -37,8 +37,10 @@ from torch import Tensor
 from m2ib.activations.capture import Recording, Tail, record
 from m2ib.contract.degradation import fill_cells, holds_numbers
 from m2ib.contract.encoder import Encoder
+from m2ib.contract.similarity import joined
+from m2ib.contract.targets import Targets
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, degradation_of
-from m2ib.methods.gradients import cosine, gradient_of
+from m2ib.methods.gradients import gradient_of
 
 AT_ONCE = 10  # points of the line in one forward and backward pass
 RULES = {"right": "riemann_right", "trapezoid": "riemann_trapezoid", "gausslegendre": "gausslegendre"}
@@ -103,9 +105,9 @@ def prepare(batch: Batch, settings: Settings, integrated: Any) -> PreparedBatch:
         number = settings.layer if settings.at == "layer" else -1
         recordings = [record(encoder, one.inputs, number) for one in batch.singles()]
         lines = list(map(over_activation, batch.singles(), recordings))
-        embedding = torch.cat([recording.embedding for recording in recordings])
+        embedding = joined([recording.embedding for recording in recordings])
 
-    def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def maps(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         found = []
         for number, (line, target) in enumerate(zip(lines, targets, strict=True)):
             found.append(Map(line.grid(_along(line, target, settings, integrated, encoder))))
@@ -117,11 +119,11 @@ def prepare(batch: Batch, settings: Settings, integrated: Any) -> PreparedBatch:
     return PreparedBatch(embedding, maps)
 
 
-def _along(line: Line, target: Tensor, settings: Settings, integrated: Any, encoder: Encoder) -> Tensor:
+def _along(line: Line, target: Targets, settings: Settings, integrated: Any, encoder: Encoder) -> Tensor:
     """IG of each element, (1, ...)."""
 
     def similarity(points: Tensor) -> Tensor:
-        return cosine(line.embed(points), target[None])
+        return target(line.embed(points))
 
     with torch.enable_grad():  # Captum does not say what is wrong with a graph
         end = line.end.detach().requires_grad_()

@@ -29,8 +29,8 @@ from math import comb
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from m2ib.contract.targets import Targets
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings
 from m2ib.methods.hiding import Hidden, parts, passes
 
@@ -102,7 +102,7 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
         for number in {*players} - {0}
     }
 
-    def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def maps(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         values = [np.zeros(len(games[number][0]) if number else 0) for number in players]
         for part in parts(settings.masks):
             for one, number, target, v in zip(inputs, players, targets, values, strict=True):
@@ -121,10 +121,10 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     return PreparedBatch(batch.embed(), maps)
 
 
-def _values(one: Hidden, rows: np.ndarray, target: Tensor) -> np.ndarray:
+def _values(one: Hidden, rows: np.ndarray, target: Targets) -> np.ndarray:
     """v (K,) of coalitions (K, M)."""
-    cosines: np.ndarray = one.cosines(one.by_cell(rows), target).to("cpu", torch.float64).numpy()
-    return cosines
+    values: np.ndarray = one.similarities(one.by_cell(rows), target).to("cpu", torch.float64).numpy()
+    return values
 
 
 def method() -> Method:

@@ -25,8 +25,8 @@ from torch import Tensor
 
 from m2ib.activations.attention import Attended, Watched, gradients, watch, watch_run
 from m2ib.activations.capture import Recording, Tail, record
+from m2ib.contract.targets import Targets
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, needs_attention
-from m2ib.methods.gradients import cosine
 from m2ib.methods.reading import check_pooling, clips, maps, read
 
 
@@ -34,7 +34,7 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     """One forward pass, for what comes after the last block."""
     recording = record(batch.encoder, batch.inputs, len(batch.encoder.blocks) - 1)
 
-    def make(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def make(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         with torch.enable_grad():
             seen = watch(batch.encoder, batch.inputs, settings.first)
             find = _by_blocks if seen.pooling is None else _by_pooling
@@ -45,7 +45,7 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     return PreparedBatch(recording.embedding, make)
 
 
-def _by_blocks(batch: Batch, recording: Recording, seen: Watched, number: int, targets: Tensor) -> Tensor:
+def _by_blocks(batch: Batch, recording: Recording, seen: Watched, number: int, targets: Targets) -> Tensor:
     """E of one block: (rows, T)."""
     call = seen.blocks[number]
     here = read(batch, call)  # (rows, T)
@@ -56,19 +56,19 @@ def _by_blocks(batch: Batch, recording: Recording, seen: Watched, number: int, t
     mean = (each.sum(1) / count).to(z.dtype)  # (rows, C)
     with Tail(recording, 1, fast=batch.fast) as tail:
         everywhere = mean[:, None].expand_as(each).reshape(z.shape)  # (N, clips * T, C)
-        similarity = cosine(tail(everywhere), targets)  # (N,)
+        similarity = targets(tail(everywhere))  # (N,)
     (gradient,) = gradients(similarity, [call.pattern], batch.encoder)  # (rows, heads, T, K)
     return _positive(call, gradient).mean(1).sum(1)[:, :length] / count  # (rows, T)
 
 
-def _by_pooling(batch: Batch, recording: Recording, seen: Watched, number: int, targets: Tensor) -> Tensor:
+def _by_pooling(batch: Batch, recording: Recording, seen: Watched, number: int, targets: Targets) -> Tensor:
     """E of the pooling attention, applied to one block's output: (rows, T)."""
     with Tail(recording, 1, fast=batch.fast) as tail:
         z = seen.outputs[number].detach()  # (N, positions, C)
         pooling = watch_run(batch.encoder, lambda: tail(z), len(batch.encoder.blocks))
     assert pooling.pooling is not None
     check_pooling(batch, pooling.pooling, seen.blocks[0].query.shape[2])
-    similarity = cosine(pooling.embedding, targets)  # (N,)
+    similarity = targets(pooling.embedding)  # (N,)
     (gradient,) = gradients(similarity, [pooling.pooling.pattern], batch.encoder)  # (rows, heads, Q, T)
     return _positive(pooling.pooling, gradient).mean((1, 2))
 

@@ -29,6 +29,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from m2ib.contract.degradation import gather
+from m2ib.contract.targets import Targets
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, degradation_of
 from m2ib.methods.hiding import Hidden, parts, passes
 
@@ -91,7 +92,7 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
 
     drawn = {one.positions: draw(one.positions).to(batch.model.device) for one in inputs}
 
-    def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def maps(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         sums = [_Sums(one) for one in inputs]
         for part in parts(settings.masks):
             masks = {shape: every[part] for shape, every in drawn.items()}
@@ -112,10 +113,10 @@ class _Sums:
         self._covered = torch.zeros_like(self._weighed)
         self._scores: list[Tensor] = []
 
-    def add(self, masks: Tensor, target: Tensor) -> None:
+    def add(self, masks: Tensor, target: Targets) -> None:
         """masks  (k, *positions)"""
         shown = self.one.shown(masks)
-        scores = self.one.cosines(shown, target)  # (k,)
+        scores = self.one.similarities(shown, target)  # (k,)
         shown = shown.to(scores.dtype)
         self._weighed += torch.tensordot(scores, shown, dims=1).cpu().double()  # (*positions)
         self._covered += shown.sum(0).cpu().double()

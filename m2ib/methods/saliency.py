@@ -22,8 +22,9 @@ from torch import Tensor
 
 from m2ib.activations.capture import record
 from m2ib.contract.degradation import Fading, gather, holds_numbers
+from m2ib.contract.targets import Targets
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings, degradation_of
-from m2ib.methods.gradients import cosine, gradient_at, gradient_of
+from m2ib.methods.gradients import gradient_at, gradient_of
 
 
 def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
@@ -37,10 +38,10 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
 def _at_input(batch: Batch, inputs: Tensor, fading: Fading, grids: list[tuple[int, ...]]) -> PreparedBatch:
     places = [fading.places(inputs.ndim - 1, grid) for grid in grids]
 
-    def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def maps(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         with torch.enable_grad():
             x = inputs.detach().requires_grad_()  # (N, ...)
-            gradient = gradient_of(cosine(batch.encoder.embed(x), targets), x, batch.encoder, -1)
+            gradient = gradient_of(targets(batch.encoder.embed(x)), x, batch.encoder, -1)
         advance()
         found = []
         for grid, axes, g in zip(grids, places, gradient.abs().cpu().double(), strict=True):  # (...)
@@ -57,7 +58,7 @@ def _at_input(batch: Batch, inputs: Tensor, fading: Fading, grids: list[tuple[in
 def _at_embedding(batch: Batch, grids: list[tuple[int, ...]]) -> PreparedBatch:
     recording = record(batch.encoder, batch.inputs, -1)
 
-    def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def maps(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         gradient, _ = gradient_at(recording, recording.activation, targets, fast=batch.fast)
         advance()
         lengths = gradient.cpu().double().norm(dim=batch.encoder.layer(-1).channel_axis)  # (N, *positions)

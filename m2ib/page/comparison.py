@@ -18,13 +18,17 @@ def render_comparison(explanations: Sequence[AttributionPair], *, title: str | N
             "comparison: the explanations are of different pairs; give one pair by several methods"
         )
     rows = [
-        [attribution_values(each[place], f"e{number}-{place}") for number, each in enumerate(explanations)]
+        [
+            attribution_values(each[place], f"e{number}-{place}", each.similarity_name)
+            for number, each in enumerate(explanations)
+        ]
         for place in range(len(first))
     ]
     tables = [(attribution.modality, table_rows(attribution.origin)) for attribution in first]
     return template("page/comparison.html.jinja").render(
         title=title or "m2ib: methods side by side",
         similarity=f"{first.similarity:.4f}",
+        similarity_title=first.similarity_title,
         rows=rows,
         tables=[*tables, ("model", table_rows(first.provenance))],
         script=joined_scripts(side["script"] for row in rows for side in row),

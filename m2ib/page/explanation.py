@@ -40,8 +40,12 @@ def render_page(
             "note": notes[number] if number < len(notes) else "",
             "remark": remarks[number] if number < len(remarks) else ("", ()),
             "similarity": f"{explanation.similarity:.4f}",
+            "similarity_title": explanation.similarity_title,
             "usual": usual_words(explanation),
-            "sides": [attribution_values(each, f"e{number}-{n}") for n, each in enumerate(explanation)],
+            "sides": [
+                attribution_values(each, f"e{number}-{n}", explanation.similarity_name)
+                for n, each in enumerate(explanation)
+            ],
             "provenance": table_rows(explanation.provenance),
         }
         for number, explanation in enumerate(explanations)

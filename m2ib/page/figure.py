@@ -33,7 +33,7 @@ def draw(explanation: AttributionPair) -> Figure:
         axes.set_title(title, fontsize=10, fontfamily=families, parse_math=False)
     to = " to the mean" if any(map(ensemble, explanation)) else ""
     to = " to the difference" if any(map(contrasted, explanation)) else to
-    figure.suptitle(f"cosine similarity {explanation.similarity:.3f}{to}", fontsize=11)
+    figure.suptitle(f"{explanation.similarity_title} {explanation.similarity:.3f}{to}", fontsize=11)
     return figure
 
 
@@ -53,7 +53,7 @@ def draw_methods(explanations: Sequence[AttributionPair]) -> Figure:
                 attribution.renderer.draw(attribution, axes)
             title = f"{attribution.method}, {attribution.modality}"
             axes.set_title(title, fontsize=10, parse_math=False)
-    figure.suptitle(f"cosine similarity {explanations[0].similarity:.3f}", fontsize=11)
+    figure.suptitle(f"{explanations[0].similarity_title} {explanations[0].similarity:.3f}", fontsize=11)
     return figure
 
 

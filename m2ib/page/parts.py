@@ -17,7 +17,7 @@ from m2ib.renderers.formatting import format_number
 from m2ib.renderers.names import contrasted, ensemble, file_name
 
 
-def attribution_values(attribution: Attribution, ident: str) -> dict[str, Any]:
+def attribution_values(attribution: Attribution, ident: str, similarity: str) -> dict[str, Any]:
     """What the templates show of an attribution; ``ident`` is unique on the page."""
     with renderer_code(attribution.renderer):
         fragment = Markup(attribution.renderer.fragment(attribution, ident))
@@ -32,7 +32,7 @@ def attribution_values(attribution: Attribution, ident: str) -> dict[str, Any]:
         "ensemble": ensemble(attribution),
         "total": total(attribution),
         "seeds": seeds(attribution),
-        "curves": _curves(attribution),
+        "curves": _curves(attribution, similarity),
         "method": attribution.method,
         "summary": summary(attribution.method),
         "settings": table_rows(attribution.settings),
@@ -131,27 +131,31 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _curves(attribution: Attribution) -> Markup:
+def _curves(attribution: Attribution, similarity: str) -> Markup:
     curve = attribution.curve
     if curve is None:
         return Markup("")
-    fit = _chart("fit: mean cosine to the other side", curve.fit)
-    said = Markup('<p class="hint">{}</p>').format(_kept(curve)) if curve.noise is not None else Markup("")
+    fit = _chart(f"fit: mean {similarity} to the other side", curve.fit)
+    said = (
+        Markup('<p class="hint">{}</p>').format(_kept(curve, similarity))
+        if curve.noise is not None
+        else Markup("")
+    )
     return fit + _chart("information: mean KL, nats", curve.information) + said
 
 
-def _kept(curve: Curve) -> str:
+def _kept(curve: Curve, similarity: str) -> str:
     """In words, whether a fit kept what it is about."""
     assert curve.noise is not None
     first, last, noise = map(format_number, (curve.fit[0], curve.fit[-1], curve.noise))
     if curve.kept is None:
         return (
-            f"There was no similarity to keep: at the start the mean cosine is {first}, and noise alone has {noise}. Heat shows "
+            f"There was no similarity to keep: at the start the mean {similarity} is {first}, and noise alone has {noise}. Heat shows "
             "what would bring the two closer, not what they have in common."
         )
     if curve.kept >= 1:
-        return f"The fit kept the similarity: the mean cosine went from {first} to {last}; noise alone has {noise}."
-    return f"The fit kept {max(0.0, curve.kept):.0%} of the similarity: the mean cosine went from {first} to {last}; noise alone has {noise}."
+        return f"The fit kept the similarity: the mean {similarity} went from {first} to {last}; noise alone has {noise}."
+    return f"The fit kept {max(0.0, curve.kept):.0%} of the similarity: the mean {similarity} went from {first} to {last}; noise alone has {noise}."
 
 
 def _chart(label: str, values: Sequence[float]) -> Markup:

@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
-from torch import Tensor
-
 from m2ib.activations.reference import References
 from m2ib.contract.model import Model
 from m2ib.contract.settings import Setting, resolve
+from m2ib.contract.targets import Targets
 from m2ib.errors import AdapterError, SettingError, did_you_mean
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
 from m2ib.progress import every
@@ -59,7 +58,7 @@ class Plan:
         who = f"method {self.name!r}: the map of {batch.modality}"
         batch.model.sound(batch.modality, prepared.embedding)
 
-        def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+        def maps(targets: Targets, advance: Callable[[], None]) -> list[Map]:
             found = prepared.maps(targets, advance)
             if not isinstance(found, Sequence) or sum(isinstance(each, Map) for each in found) != len(batch):
                 raise AdapterError(f"{who}: the method gives {found!r:.60}, not a list of {len(batch)} Map")
@@ -76,7 +75,7 @@ def _prepared(method: Method, batch: Batch, by_seed: Sequence[Any]) -> PreparedB
         return method.prepare_seeds(batch, by_seed)
     each = [method.prepare(batch, settings) for settings in (by_seed if method.draws else by_seed[:1])]
 
-    def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def maps(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         step = every(len(each), advance)
         found = [prepared.maps(targets, step) for prepared in each] * (len(by_seed) // len(each))
         return [Map.of_seeds(of_input) for of_input in zip(*found, strict=True)]

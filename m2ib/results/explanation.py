@@ -29,7 +29,7 @@ class Explanation(AttributionPair):
     """Why a model puts two inputs close together (or not).
 
     attributions  one for each input, in the order given
-    similarity    cosine of the two embeddings; for an ensemble, of the mean, and for a contrast, of the difference, with the other side
+    similarity    cosine of the two embeddings, or the model's own :class:`m2ib.Similarity`; for an ensemble, of the mean, and for a contrast, of the difference, with the other side
     provenance    versions, adapter, checkpoint, device, dtype; which reference inputs, if any; JSON-able
     """
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
-from m2ib.testing.results import NotApplicable, difference, require
+from m2ib.testing.results import NotApplicable, difference, require, require_embedding
 
 FULL, OWN = "the tail (embed with earlier blocks skipped)", "the encoder's own tail"
 
@@ -46,6 +46,10 @@ class CheckContext:
         if value is None:
             raise NotApplicable
         return value
+
+    def require_embedding(self, out: Any, rows: int, who: str, given: str) -> None:
+        """Raise :class:`CheckFailed` unless ``who`` gave embeddings of so many inputs as the model's similarity takes."""
+        require_embedding(out, rows, who, given, sets=self.model.similarity.sets)
 
     def require_close(self, value: Tensor, reference: Tensor, message: str, hint: str = "") -> None:
         """Raise :class:`CheckFailed` with the message, the relative error and the hint unless they are equal enough."""

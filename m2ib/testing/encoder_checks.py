@@ -28,7 +28,6 @@ from m2ib.testing.results import (
     Skipped,
     difference,
     require,
-    require_embedding,
     run_check,
     shape_of,
 )
@@ -79,7 +78,7 @@ def _check_embedding(context: CheckContext) -> None:
     for number, item in enumerate(context.items):
         inputs = context.batch(item)
         out = context.encoder.embed(inputs)
-        require_embedding(out, 1, "embed", "one input")
+        context.require_embedding(out, 1, "embed", "one input")
         require(bool(torch.isfinite(out).all()), f"embed gives NaN or infinite values for example {number}")
         require(
             torch.equal(out, context.encoder.embed(inputs)),
@@ -91,7 +90,7 @@ def _check_batch(context: CheckContext) -> None:
     """An input gives the same embedding alone and in a batch."""
     for numbers in context.collatable():
         together = context.encoder.embed(context.batch(*(context.items[n] for n in numbers)))  # (N, D)
-        require_embedding(together, len(numbers), "embed", f"a batch of {len(numbers)}")
+        context.require_embedding(together, len(numbers), "embed", f"a batch of {len(numbers)}")
         for row, number in zip(together, numbers, strict=True):
             alone = context.encoder.embed(context.batch(context.items[number]))[0]  # (D,)
             context.require_close(
@@ -142,7 +141,7 @@ def _check_tail(context: CheckContext) -> None:
         for which, fast in context.tails().items():
             with torch.no_grad(), Tail(recording, 2, fast=fast) as tail:
                 out = tail(both)  # (2, D)
-            require_embedding(out, 2, f"{name}: {which}", "two activations")
+            context.require_embedding(out, 2, f"{name}: {which}", "two activations")
             told = f"{name}: {which} does not give the model's embedding"
             context.require_close(out[0], recording.embedding[0], told)
             require(

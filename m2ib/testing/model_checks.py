@@ -49,8 +49,8 @@ def check_model(model: Model, examples: Mapping[str, Sequence[Any]]) -> None:
                 f"{modality}: embed raised {type(error).__name__} on inputs {shape_text(inputs)}, which is what prepare gives "
                 f"with a batch axis before it: {' '.join(str(error).split())}"
             ) from error
-        require_embedding(out, 1, f"{modality}: embed", "one input")
-        sizes[modality] = out.shape[1]
+        require_embedding(out, 1, f"{modality}: embed", "one input", sets=model.similarity.sets)
+        sizes[modality] = out.shape[-1]
     require(
         len(set(sizes.values())) == 1, f"the embeddings differ in size: {sizes}; they must share one space"
     )

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from m2ib.contract.similarity import present
 from m2ib.errors import M2IBError, PluginError, one_line
 from m2ib.registry.foreign import plugin_code
 
@@ -88,10 +89,10 @@ def run_check(modality: str, name: str, check: Callable[[], None]) -> Result:
     return Result(modality, name)
 
 
-def require_embedding(out: Any, rows: int, who: str, given: str) -> None:
-    """Raise :class:`CheckFailed` unless ``who`` gave (rows, D) for what was ``given``."""
-    fits = isinstance(out, Tensor) and out.ndim == 2 and out.shape[0] == rows
-    require(fits, f"{who} gives {shape_of(out)} for {given}; it must be ({rows}, D)")
+def require_embedding(out: Any, rows: int, who: str, given: str, *, sets: bool) -> None:
+    """Raise :class:`CheckFailed` unless ``who`` gave (rows, D) for what was ``given``, or (rows, K, D) for ``sets``."""
+    fits = isinstance(out, Tensor) and out.ndim == 2 + sets and out.shape[0] == rows
+    require(fits, f"{who} gives {shape_of(out)} for {given}; it must be ({rows}, {'K, ' if sets else ''}D)")
 
 
 def shape_of(value: Any) -> str:
@@ -100,6 +101,10 @@ def shape_of(value: Any) -> str:
 
 
 def difference(value: Tensor, reference: Tensor) -> float:
-    """The largest difference over the reference's largest value."""
+    """The largest difference over the reference's largest value; of sets of vectors (K, D), without what only fills them up."""
     value, reference = value.double(), reference.double()
+    if value.shape != reference.shape:
+        value, reference = (each[present(each)] for each in (value, reference))
+    if value.shape != reference.shape:
+        return float("inf")
     return float((value - reference).abs().max() / reference.abs().max().clamp_min(1e-12))

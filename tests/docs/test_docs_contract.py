@@ -20,9 +20,9 @@ from m2ib.registry import hookspecs
 PAGE = Path(__file__).parents[2] / "docs" / "extending" / "contract.md"
 CLASSES = {
     "m2ib": "AdapterSpec MethodSpec RendererSpec Encoder Layer Layout Item Token Axis Defaults Attention Model "
-    "Degradation Fading Replacing Setting",
+    "Degradation Fading Replacing Setting Similarity",
     "m2ib.renderers": "Renderer Outlining",
-    "m2ib.methods": "Method Batch PreparedBatch Map Settings",
+    "m2ib.methods": "Method Batch PreparedBatch Map Settings Targets",
 }
 PATHS = [f"{module}.{name}" for module, names in CLASSES.items() for name in names.split()]
 # Whose members are said by the protocol that they keep.

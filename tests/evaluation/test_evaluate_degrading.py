@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 import m2ib
+from m2ib.contract.targets import Targets
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
 from m2ib.evaluation.scoring import scores_of
 from naive_degrading import (
@@ -78,10 +79,20 @@ def target_of(model: m2ib.Model, modality: str, raw: Any) -> Tensor:
     return found / found.norm()
 
 
+def towards(model: m2ib.Model, target: Tensor) -> Targets:
+    return Targets.of(model, target[None])
+
+
 def degraded_of(case: Case) -> Degraded:
     model, modality, raw, other, against = case
     item = model.item(modality, raw)
-    return Degraded(model, modality, item, model.collate(modality, [item]), target_of(model, other, against))
+    return Degraded(
+        model,
+        modality,
+        item,
+        model.collate(modality, [item]),
+        towards(model, target_of(model, other, against)),
+    )
 
 
 def shape_of(degraded: Degraded) -> tuple[int, ...]:
@@ -105,10 +116,10 @@ def effect_by_loop(degraded: Degraded, grid: np.ndarray, steps: int) -> dict[str
             changed = without_tokens(inputs, gone, padding)
         else:
             changed = without_cells(modality, inputs, grid.shape, gone)
-        return similarity(model, modality, changed, degraded.target)
+        return similarity(model, modality, changed, degraded.target.vectors[0, 0])
 
-    before = similarity(model, modality, inputs, degraded.target)
-    s = similarity(model, modality, after, degraded.target)
+    before = similarity(model, modality, inputs, degraded.target.vectors[0, 0])
+    s = similarity(model, modality, after, degraded.target.vectors[0, 0])
     deletion, insertion = curve_areas(grid, cells, steps, cosine)
     return {
         "drop": 100 * max(0.0, before - s),
@@ -159,7 +170,7 @@ def test_half_of_the_tokens_with_one_highest_score_stay() -> None:
     model = toy_model()
     item = model.item("text", torch.tensor([BOS, 5, 9, 30, 17, EOS]))
     target = target_of(model, "image", torch.randn(3, 8, 8))
-    degraded = Degraded(model, "text", item, model.collate("text", [item]), target)
+    degraded = Degraded(model, "text", item, model.collate("text", [item]), towards(model, target))
     for scores, left in (
         ([9.0, 1, 2, 3, 4, 9], [BOS, PAD, PAD, 30, 17, EOS]),
         ([0.0, 2, 2, 2, 1, 0], [BOS, 5, 9, 30, PAD, EOS]),  # none is above the median
@@ -173,7 +184,7 @@ def test_half_of_the_tokens_with_one_highest_score_stay() -> None:
 def test_curves_begin_and_end_with_the_whole_input_and_with_nothing(clip64: m2ib.Model) -> None:
     item = clip64.item("image", torch.randn(3, 32, 32, dtype=torch.float64))
     target = target_of(clip64, "text", torch.tensor([START, 7, END]))
-    degraded = Degraded(clip64, "image", item, clip64.collate("image", [item]), target)
+    degraded = Degraded(clip64, "image", item, clip64.collate("image", [item]), towards(clip64, target))
     found = degraded.effect(np.random.default_rng(0).random((4, 4)), curves=5)
     nothing = similarity(clip64, "image", torch.zeros(3, 32, 32, dtype=torch.float64), target)
     assert found.fractions.tolist() == [0, 3 / 16, 6 / 16, 10 / 16, 13 / 16, 1]
@@ -188,7 +199,7 @@ def test_curves_begin_and_end_with_the_whole_input_and_with_nothing(clip64: m2ib
 def test_equal_cells_go_in_an_order_of_the_seed_alone(clip64: m2ib.Model) -> None:
     item = clip64.item("image", torch.randn(3, 32, 32, dtype=torch.float64))
     target = target_of(clip64, "text", torch.tensor([START, 7, END]))
-    degraded = Degraded(clip64, "image", item, clip64.collate("image", [item]), target)
+    degraded = Degraded(clip64, "image", item, clip64.collate("image", [item]), towards(clip64, target))
     one, again, other = (degraded.effect(np.ones((4, 4)), curves=4, seed=seed).deletion for seed in (1, 1, 2))
     assert np.array_equal(one, again)
     assert not np.array_equal(one, other)
@@ -199,7 +210,11 @@ def test_a_text_of_special_tokens_alone_has_no_curves() -> None:
     item = model.item("text", torch.tensor([BOS, EOS]))
     item = replace(item, layout=m2ib.Layout((2,), read=2, tokens=item.layout.tokens[:1] * 2))
     degraded = Degraded(
-        model, "text", item, model.collate("text", [item]), target_of(model, "image", torch.randn(3, 8, 8))
+        model,
+        "text",
+        item,
+        model.collate("text", [item]),
+        towards(model, target_of(model, "image", torch.randn(3, 8, 8))),
     )
     found = scores_of(np.array([1.0, 2.0]), METRICS, degraded, None, curve_steps=5, seed=0)
     assert (found["drop"], found["increase"]) == (0, 0)

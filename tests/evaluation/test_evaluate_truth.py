@@ -11,6 +11,7 @@ from PIL import Image
 
 import m2ib
 from m2ib.contract.layout import Axis
+from m2ib.contract.targets import Targets
 from m2ib.data import Pair, open_pairs
 from m2ib.evaluation.degrading import Degraded
 from m2ib.evaluation.scoring import scores_of
@@ -47,7 +48,9 @@ def by_loop(values: np.ndarray, mask: np.ndarray) -> dict[str, float]:
 def located(
     model: m2ib.Model, modality: str, item: m2ib.Item, grid: np.ndarray, truth: Truth | None
 ) -> dict[str, float]:
-    degraded = Degraded(model, modality, item, model.collate(modality, [item]), torch.zeros(1))
+    degraded = Degraded(
+        model, modality, item, model.collate(modality, [item]), Targets.of(model, torch.zeros(1, 1))
+    )
     return scores_of(grid, LOCATED, degraded, truth, curve_steps=1, seed=0)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import m2ib
+from m2ib.contract.targets import Targets
 from m2ib.methods import Batch
 from m2ib.pipeline import explain_side
 from m2ib.registry.plan import plan_of
@@ -185,7 +186,7 @@ def test_progress_counts_what_is_announced(name: str) -> None:
     batch = Batch(model, "image", items, model.collate("image", items))
     targets = model.embed("text", torch.tensor([[BOS, 5, EOS]])).expand(3, -1)
     plan.method.prepare(batch, plan.settings(model, "image", ("image",))).maps(
-        targets, lambda: called.append(1)
+        Targets.of(model, targets), lambda: called.append(1)
     )
     assert len(called) == steps
 

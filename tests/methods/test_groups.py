@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import m2ib
+from m2ib.contract.targets import Targets
 from m2ib.methods.base import Batch
 from m2ib.methods.bottleneck import fit, groups
 from m2ib.methods.bottleneck.method import prepare
@@ -29,8 +30,10 @@ def pixels(seed: int) -> Tensor:
     return torch.randn(3, 32, 32, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def targets(count: int) -> Tensor:
-    return torch.randn(count, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+def targets(model: m2ib.Model, count: int) -> Targets:
+    return Targets.of(
+        model, torch.randn(count, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(9))
+    )
 
 
 def batch_of(model: m2ib.Model, modality: str, raws: list[Any]) -> Batch:
@@ -105,7 +108,7 @@ def test_what_is_the_same_object_is_run_once(clip64: m2ib.Model, most: int, shif
         prepared = prepare(batch_of(clip64, "image", raws), settings)
         assert runs.rows == {"image": 2 * shifts, "image tail": 2 * shifts}
         assert prepared.embedding.shape == (5, 16)
-        ends = targets(5)
+        ends = targets(clip64, 5)
         steps = []
         maps = prepared.maps(ends, lambda: steps.append(1))
         assert len(steps) == 2
@@ -114,7 +117,7 @@ def test_what_is_the_same_object_is_run_once(clip64: m2ib.Model, most: int, shif
         for number, raw in enumerate(raws):
             alone = prepare(batch_of(clip64, "image", [raw]), settings)
             torch.testing.assert_close(prepared.embedding[number : number + 1], alone.embedding)
-            (expected,) = alone.maps(ends[number : number + 1], lambda: None)
+            (expected,) = alone.maps(ends[number], lambda: None)
             np.testing.assert_allclose(maps[number].grid, expected.grid, rtol=1e-9)
             assert maps[number].curve is not None
             assert expected.curve is not None
@@ -125,15 +128,13 @@ def test_texts_are_run_with_those_of_about_their_length(clip64: m2ib.Model, most
     settings = FitSettings(layer=1, steps=2, samples=3)
     with clip64.running(), Runs(clip64) as runs:
         batch = batch_of(clip64, "text", [*TEXTS, TEXTS[0]])
-        prepared, ends = prepare(batch, settings), targets(8)
+        prepared, ends = prepare(batch, settings), targets(clip64, 8)
         assert runs.rows == {"text": 7, "text tail": 7}
         maps = prepared.maps(ends, lambda: None)
         # noise alone of each that is another object: a text is read where its end token is
         assert runs.rows["text tail"] == 7 + 8 * 2 * 3 + 7 * 3
         for number, text in enumerate([*TEXTS, TEXTS[0]]):
-            (expected,) = prepare(batch_of(clip64, "text", [text]), settings).maps(
-                ends[number : number + 1], lambda: None
-            )
+            (expected,) = prepare(batch_of(clip64, "text", [text]), settings).maps(ends[number], lambda: None)
             np.testing.assert_allclose(maps[number].grid, expected.grid, rtol=1e-9)
     lengths = [{len(TEXTS[place % 7]) for place in part} for part in groups._by_length(batch.items)]
     assert lengths == [{14, 11}, {7}, {4, 3}]

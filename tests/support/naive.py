@@ -57,6 +57,15 @@ def embed_with(
         handle.remove()
 
 
+def cosine(out: Tensor, target: Tensor) -> Tensor:
+    return (out * target).sum() / (out.norm() * target.norm())
+
+
+def maxsim(queries: Tensor, documents: Tensor) -> Tensor:
+    """Of vectors (Q, D) and (K, D): each query's greatest product, and of these the mean."""
+    return sum(max(query @ document for document in documents) for query in queries) / len(queries)
+
+
 def capacity(
     embed: Embed,
     module: nn.Module,
@@ -76,6 +85,7 @@ def capacity(
     granularity: str = "element",
     statistics: tuple[Tensor, Tensor] | None = None,
     antithetic: bool = False,
+    similarity: Callable[[Tensor, Tensor], Tensor] = cosine,
 ) -> Tensor:
     """Per-position KL in nats of one input: ``embed()`` gives its embedding (1, D), ``target`` is (1, D).
 
@@ -107,7 +117,7 @@ def capacity(
             noise = torch.stack([sign * eps for eps in noise for sign in (1, -1)][:samples])
         alpha = alpha.detach().requires_grad_()
         lam = 1 / (1 + torch.exp(-alpha))
-        cosines = []
+        close = []
         for eps in noise:
             z = lam * a + sigma * (1 - lam) * eps[None]
             if statistics is not None:
@@ -115,10 +125,10 @@ def capacity(
             if read is not None:
                 z = torch.cat([z, full[:, read:]], 1)
             out = embed_with(embed, module, z, at=at, sequence_first=sequence_first)
-            cosines.append((out * target).sum() / (out.norm() * target.norm()))
+            close.append(similarity(out, target))
         spread = (sigma * (1 - lam)) ** 2
         kl = 0.5 * (spread + (lam * a) ** 2 - 1 - torch.log(spread))
-        loss = beta * kl.mean() - torch.stack(cosines).mean()
+        loss = beta * kl.mean() - torch.stack(close).mean()
         (grad,) = torch.autograd.grad(loss, alpha)
         first = 0.9 * first + 0.1 * grad
         second = 0.999 * second + 0.001 * grad**2

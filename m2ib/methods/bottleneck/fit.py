@@ -10,12 +10,12 @@ from itertools import chain
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cosine_similarity
 
 from m2ib.activations.capture import Recording, Tail, cut_graph
 from m2ib.activations.reference import Statistics
 from m2ib.contract.curve import Curve
 from m2ib.contract.layout import Layout
+from m2ib.contract.targets import Targets
 from m2ib.errors import InputError
 from m2ib.execution.half_precision import or_in_float32
 from m2ib.methods.bottleneck.information import (
@@ -73,7 +73,7 @@ def _read_mask(layouts: Sequence[Layout], activation: Tensor, channel_axis: int)
 def fit_bottlenecks(
     recording: Recording,
     layouts: Sequence[Layout],
-    targets: Tensor,
+    targets: Targets,
     settings: FitSettings,
     *,
     rows: Sequence[int],
@@ -83,16 +83,16 @@ def fit_bottlenecks(
     fast: bool = True,
     advance: Callable[[], None] = lambda: None,
 ) -> list[Fit]:
-    """Minimise ``weight * mean_j KL_j - mean cos(target, tail(z))`` with Adam, N fits each on its own.
+    """Minimise ``weight * mean_j KL_j - mean s(tail(z))`` with s the similarity to the target, with Adam, N fits each on its own.
 
     The weight is beta where each element has a lambda of its own. Where C channels share one, it is beta / sqrt(C):
     the KL's gradients of a position's channels all have one sign and add up to C times one of them; those of the
-    cosine, much of it the noise of few samples, have either sign and add up to about sqrt(C) of them.
-    With this weight compression pulls as hard against the cosine as it does on a single element.
+    similarity, much of it the noise of few samples, have either sign and add up to about sqrt(C) of them.
+    With this weight compression pulls as hard against the similarity as it does on a single element.
 
     recording  inputs run once up to the layer
     layouts    N: what the positions of each fit's input are
-    targets    (N, D) the other side's embeddings; any length, only their direction matters
+    targets    N: what each fit is to stay close to
     rows       N: which of the recorded inputs each fit is about; several may be about one
     seeds      N: of each fit's noise
     statistics of the layer: the bottleneck is put on the standardised activation, z mapped back before the tail
@@ -109,7 +109,7 @@ def fit_bottlenecks(
     model_dtype = activation.dtype
     precision = torch.promote_types(model_dtype, torch.float32)
     original = activation.to(precision)
-    if not (torch.isfinite(original).all() and torch.isfinite(targets).all()):
+    if not (torch.isfinite(original).all() and torch.isfinite(targets.vectors).all()):
         raise InputError(
             f"{encoder.modality}: the model gives NaN or infinite values at layer {settings.layer} in "
             f"{model_dtype}; check the input{or_in_float32(model_dtype)}"
@@ -125,7 +125,7 @@ def fit_bottlenecks(
         device=a.device,
         dtype=precision,
     ).view(-1, *[1] * len(shape))
-    targets = targets.to(device=a.device, dtype=precision)[:, None]  # (N, 1, D)
+    targets = targets.to(a.device, precision)
     streams = list(zip(seeds, reads, strict=True))  # fits of one seed and length see the same noise
     distinct = list(dict.fromkeys(streams))
     draw_of = [distinct.index(stream) for stream in streams]
@@ -144,17 +144,18 @@ def fit_bottlenecks(
             z = z * std + mean
         return z if mask is None else torch.where(mask[:, None], z, original[:, None])
 
-    def cosines(out: Tensor) -> Tensor:
-        """(N,) mean over the samples of embeddings (N, S, D)."""
-        return cosine_similarity(out, targets, dim=-1).mean(1)
+    def similarity(out: Tensor) -> Tensor:
+        """(N,) mean over the samples of embeddings (N, S, ...)."""
+        each: Tensor = targets(out.flatten(0, 1))  # (N * S,)
+        return each.view(-1, settings.samples).mean(1)
 
     def embedded(tail: Tail, z: Tensor) -> Tensor:
-        """(N, S, *shape) as the tail takes it -> (N, S, D)."""
+        """(N, S, *shape) as the tail takes it -> (N, S, ...)."""
         out: Tensor = tail(z.flatten(0, 1)).to(precision).unflatten(0, (-1, settings.samples))
         return out
 
     def noise_alone(noise: Tensor) -> Tensor:
-        """(N, S, D) of noise in place of z."""
+        """(N, S, ...) of noise in place of z."""
         known, everyone = common.alone, range(len(recording.embedding))
         z = placed(math.sqrt(variance) * noise.expand(count, *noise.shape[1:])).to(model_dtype)
 
@@ -201,14 +202,14 @@ def fit_bottlenecks(
         draws = (noise[draw_of] for noise in draws)  # (N, S, *shape) each
     first = next(draws)
     with torch.no_grad():
-        alone = cosines(noise_alone(first))  # (N,)
+        alone = similarity(noise_alone(first))  # (N,)
     with torch.enable_grad(), Tail(recorded, settings.samples, fast=fast) as tail, torch.no_grad():
         for step, noise in enumerate(chain([first], draws)):
             z = placed(mix(a[:, None], alpha[:, None], noise, variance)).to(model_dtype)  # (N, S, *shape)
             # No one would see an update that comes after what is read out.
             moves = settings.readout == "final" or step == 0 or step < settings.steps - 1
             with torch.set_grad_enabled(moves):
-                fit = cosines(embedded(tail, z.requires_grad_(moves)))  # (N,)
+                fit = similarity(embedded(tail, z.requires_grad_(moves)))  # (N,)
             kl = divergence()
             information = (kl / elements).flatten(1).sum(1)  # (N,)
             history.append(torch.stack([fit, information, weight * information - fit]).detach())  # (3, N)
@@ -231,7 +232,11 @@ def fit_bottlenecks(
     for n, (found, read, of_noise) in enumerate(zip(capacity, reads, alone.cpu().tolist(), strict=True)):
         fitted, nats, losses = (tuple(series[n]) for series in curves)
         curve = Curve(fitted, nats, losses, of_noise)
-        said = (common.nowhere or ()) if n in nowhere else lost(encoder, curve, settings)
-        remarks = () if said else hardly_kept(encoder, curve)
+        said = (
+            (common.nowhere or ())
+            if n in nowhere
+            else lost(encoder, curve, settings, targets.similarity.name)
+        )
+        remarks = () if said else hardly_kept(encoder, curve, targets.similarity.name)
         fits.append(Fit(found if read is None else found[:read], curve, said, remarks))
     return fits

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from m2ib.activations.reference import References
 from m2ib.contract.curve import Curve
 from m2ib.contract.degradation import holds_numbers
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
+from m2ib.contract.similarity import joined
+from m2ib.contract.targets import Targets
 from m2ib.execution.products import use_steady_weights
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch
 from m2ib.methods.bottleneck.fit import Fit, fit_bottlenecks
@@ -49,12 +49,12 @@ def prepare_seeds(batch: Batch, several: Sequence[FitSettings]) -> PreparedBatch
         for part in parts
         for place, number in zip(part.places, part.numbers, strict=True)
     }
-    embedding = torch.stack([unmoved[place] for place in range(len(batch))])  # (N, D)
+    embedding = joined([unmoved[place][None] for place in range(len(batch))])  # (N, ...)
     statistics = None
     if settings.standardize:
         statistics = batch.references.statistics(batch.model, batch.modality, settings.layer)
 
-    def maps(targets: Tensor, advance: Callable[[], None]) -> list[Map]:
+    def maps(targets: Targets, advance: Callable[[], None]) -> list[Map]:
         """A fit for each input, seed and shift, read as one map for each input, in nats."""
         fits: list[list[Fit]] = [[] for _ in batch.items]
         seeds = [one.seed for one in several]

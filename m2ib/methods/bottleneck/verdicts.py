@@ -17,27 +17,27 @@ from m2ib.methods.bottleneck.settings import FitSettings
 _LITTLE, _HALF = 0.1, 0.5  # of the similarity
 
 
-def lost(encoder: Encoder, curve: Curve, settings: FitSettings) -> tuple[str, ...]:
+def lost(encoder: Encoder, curve: Curve, settings: FitSettings, similarity: str) -> tuple[str, ...]:
     """Whether a fit gave up the similarity that it is about."""
     if curve.kept is None or curve.kept >= _LITTLE:
         return ()
     return (
-        f"{encoder.modality}: the fit lost the similarity: its mean cosine went from {curve.fit[0]:.3f} to {curve.fit[-1]:.3f}, "
+        f"{encoder.modality}: the fit lost the similarity: its mean {similarity} went from {curve.fit[0]:.3f} to {curve.fit[-1]:.3f}, "
         f"and noise alone has {curve.noise:.3f}; the map shows what is thrown away last, not what is needed; give a beta "
         f"below {settings.beta:g}",
     )
 
 
-def hardly_kept(encoder: Encoder, curve: Curve) -> tuple[str, ...]:
+def hardly_kept(encoder: Encoder, curve: Curve, similarity: str) -> tuple[str, ...]:
     """What is no fault of the fit's, or not yet one."""
     if curve.kept is None:
         return (
-            f"{encoder.modality}: there was no similarity to keep: at the fit's start the mean cosine is {curve.fit[0]:.3f}, and noise "
+            f"{encoder.modality}: there was no similarity to keep: at the fit's start the mean {similarity} is {curve.fit[0]:.3f}, and noise "
             f"alone has {curve.noise:.3f}; the map shows what would bring the two closer, not what they have in common",
         )
     if curve.kept < _HALF:
         return (
-            f"{encoder.modality}: the fit kept {max(0.0, curve.kept):.0%} of the similarity: its mean cosine went from "
+            f"{encoder.modality}: the fit kept {max(0.0, curve.kept):.0%} of the similarity: its mean {similarity} went from "
             f"{curve.fit[0]:.3f} to {curve.fit[-1]:.3f}, and noise alone has {curve.noise:.3f}",
         )
     return ()
@@ -56,7 +56,7 @@ def unreached_warning(recording: Recording, layouts: Sequence[Layout], number: i
     """The last block of an encoder that reads one pooled token is the common case; see ``reach.py``."""
     encoder, layer = recording.encoder, recording.layer
     good = nearest(layer, reaching_layers(encoder, row(recording.inputs, number), layouts[number]))
-    if good == layer:  # positions do reach the embedding; it is the cosine that does not move
+    if good == layer:  # positions do reach the embedding; it is the similarity that does not move
         return (
             f"{encoder.modality}: no position at layer {layer} ({encoder.layer(layer).name}) moves the similarity, so the "
             "map shows the size of the activations, not evidence",
