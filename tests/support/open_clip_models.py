@@ -67,7 +67,9 @@ def shake(module: nn.Module) -> nn.Module:
 
 def module_of(config: dict[str, Any]) -> Any:
     config = json.loads(json.dumps(config))
-    custom = config.pop("custom_text", False) or "hf_model_name" in config["text_cfg"]
+    custom = config.pop("custom_text", False) or not {"hf_model_name", "text_arch"}.isdisjoint(
+        config["text_cfg"]
+    )
     if "hf_model_name" in config["text_cfg"]:
         config["text_cfg"]["hf_model_pretrained"] = False
     kind = (

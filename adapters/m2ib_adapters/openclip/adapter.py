@@ -22,7 +22,7 @@ from m2ib_adapters.memory import described, unwrapped
 from m2ib_adapters.openclip import preprocess as preprocessing
 from m2ib_adapters.openclip.architectures import Architecture, ChosenArchitecture, choose, resolve
 from m2ib_adapters.openclip.image_towers import image_encoder
-from m2ib_adapters.openclip.text_towers import text_tower
+from m2ib_adapters.openclip.text_towers import prove, text_tower
 from m2ib_adapters.openclip.transform import transformed_images
 from m2ib_adapters.openclip.weights import construct, load_weights
 from m2ib_adapters.towers.text import text_encoder
@@ -175,15 +175,20 @@ def build(
     module: Any, preparation: Preparation, coder: Coder, context_length: int, origin: dict[str, Any]
 ) -> Model:
     """The model behind the adapter, from its parts."""
-    tower = text_tower(module, context_length)
+    who = f"open-clip: a {type(module).__name__} as the installed open_clip builds it"
+    with decoding(who, "is not laid out as this adapter reads one", error=CheckpointError):
+        tower = text_tower(module, context_length)
+        image = image_encoder(module.visual, preparation)
     if tower.cut is not None and isinstance(coder, HuggingFaceCoder) and coder.padding_side != "right":
         raise CheckpointError(
             "open-clip: this model's tokenizer pads on the left, before the tokens that its text tower "
             "reads; name one that pads on the right with tokenizer="
         )
     weight = module.logit_scale
-    encoders = {"image": image_encoder(module.visual, preparation), "text": text_encoder(tower, coder)}
-    return Model(module, encoders, weight.device, weight.dtype, origin)
+    encoders = {"image": image, "text": text_encoder(tower, coder)}
+    model = Model(module, encoders, weight.device, weight.dtype, origin)
+    prove(model, tower)
+    return model
 
 
 def _origin(source: Architecture, chosen: ChosenArchitecture | None, quick_gelu: bool) -> dict[str, Any]:
@@ -217,6 +222,11 @@ def _coder(source: Architecture, override: Any, context_length: int) -> Coder:
         raise CheckpointError(
             f"open-clip: architecture {source.label}: its tokenizer_kwargs hold {strange:.80}, and only "
             f"{', '.join(_TOKENIZER_OPTIONS)} are followed; name a tokenizer or its folder with tokenizer="
+        )
+    if not name and text.get("tokenizer_type", "simple") != "simple":
+        return IdCoder(
+            f"this model's tokenizer is of the type {text['tokenizer_type']!r:.40}, which is not known to this adapter; give "
+            "token ids"
         )
     if not name:
         return coder(SimpleTokenizer(context_length=context_length, **options))

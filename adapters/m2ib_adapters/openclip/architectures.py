@@ -20,6 +20,12 @@ _HUB = "hf-hub:"
 _FOLDER = "local-dir:"
 CONFIG_FILE = "open_clip_config.json"
 _REQUIRED = ("embed_dim", "vision_cfg", "text_cfg")
+_OTHERS = {  # what else open_clip builds, by what its configuration has
+    "audio_cfg": "compares sounds with texts (CLAP), and this adapter opens encoders of images; the plugin m2ib-clap opens "
+    "LAION's CLAP",
+    "genlip_cfg": "writes texts about images (GenLIP) and has no encoder of texts to compare with",
+    "genlap_cfg": "writes texts about sounds (GenLAP) and has no encoder of texts to compare with",
+}
 # Names of weights in a folder or hub repository, the safe format first; as open_clip writes them.
 WEIGHT_FILES = (
     "open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "model.safetensors",
@@ -76,6 +82,7 @@ def resolve(architecture: Any) -> Architecture:
     registered = open_clip.get_model_config(name.replace("/", "-")) if not name.startswith(_FOLDER) else None
     if registered is not None:
         name = name.replace("/", "-")
+        _check(registered, name)
         known = open_clip.list_pretrained_tags_by_model(name)
         tags = {tag: open_clip.get_pretrained_cfg(name, tag) for tag in known}
         return Architecture(name, deepcopy(registered), _agreed(tags), tags)
@@ -112,11 +119,7 @@ def _from_config(
 ) -> Architecture:
     """A model config, bare or as ``open_clip_config.json`` holds it beside the preprocessing."""
     config = given.get("model_cfg", given)
-    lacking = [key for key in _REQUIRED if not isinstance(config, Mapping) or key not in config]
-    if lacking:
-        raise SettingError(
-            f"open-clip: architecture {label} is not an open_clip model config: it lacks {', '.join(lacking)}"
-        )
+    _check(config, label)
     check_described(given, f"open-clip: architecture {label}", SettingError)
     preprocess = given.get("preprocess_cfg") or {}
     parts = {"vision_cfg": config["vision_cfg"], "text_cfg": config["text_cfg"], "preprocess_cfg": preprocess}
@@ -126,6 +129,21 @@ def _from_config(
                 f"open-clip: architecture {label} is not an open_clip model config: its {key} is {part!r:.60}, no mapping"
             )
     return Architecture(label, deepcopy(dict(config)), dict(preprocess), weights=weights, folder=folder)
+
+
+def _check(config: Any, label: str) -> None:
+    """Raises :class:`SettingError` for what is no configuration, or of a model without encoders of images and of texts."""
+    keys = tuple(config) if isinstance(config, Mapping) else ()
+    if other := next((_OTHERS[key] for key in keys if key in _OTHERS), None):
+        raise SettingError(f"open-clip: architecture {label} {other}")
+    if lacking := [key for key in _REQUIRED if key not in keys]:
+        decodes = lacking == ["text_cfg"] and "multimodal_cfg" in keys
+        raise SettingError(
+            f"open-clip: architecture {label} reads texts with the decoder that writes them (MaMMUT), which is not known to "
+            "this adapter"
+            if decodes
+            else f"open-clip: architecture {label} is not an open_clip model config: it lacks {', '.join(lacking)}"
+        )
 
 
 def _from_folder(folder: Path) -> Architecture:

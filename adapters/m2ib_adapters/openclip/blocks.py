@@ -13,10 +13,20 @@ from m2ib_adapters.towers.blocks import Block, Called, Part, mlp_of, norm_of, qu
 from m2ib_adapters.towers.layers import block_layers
 
 
+def said(part: Any, *names: str, default: Any) -> Any:
+    """What a part of open_clip says of itself under one of these names, which are not the same in each version."""
+    return next((getattr(part, name) for name in names if hasattr(part, name)), default)
+
+
+def _batch_first(transformer: Any) -> bool:
+    """Where a ``Transformer`` does not say, it runs no other way."""
+    return bool(said(transformer, "batch_first", default=True))
+
+
 def transformer_layers(transformer: Any, prefix: str) -> tuple[Layer, ...]:
-    """Those of an open_clip ``Transformer``, which runs either axis first."""
+    """Those of an open_clip ``Transformer``, which may run either axis first."""
     ways: dict[str, Any] = {"read": read_sequence_first, "write": write_sequence_first}
-    return block_layers(transformer.resblocks, prefix, **({} if transformer.batch_first else ways))
+    return block_layers(transformer.resblocks, prefix, **({} if _batch_first(transformer) else ways))
 
 
 def features_of(output: Any) -> Tensor:
@@ -28,11 +38,13 @@ def attends_by_sdpa(transformer: Any) -> bool:
     """Whether the blocks attend by torch's own function; open_clip's scaled cosine attention does not."""
     from open_clip.transformer import Attention
 
-    return all(
-        isinstance(block.attn, nn.MultiheadAttention)
-        or (isinstance(block.attn, Attention) and block.attn.use_fsdpa and not block.attn.scaled_cosine)
-        for block in transformer.resblocks
-    )
+    def attends(attention: Any) -> bool:
+        if isinstance(attention, nn.MultiheadAttention):
+            return True
+        fused = isinstance(attention, Attention) and said(attention, "use_sdpa", "use_fsdpa", default=False)
+        return fused and not attention.scaled_cosine
+
+    return all(attends(block.attn) for block in transformer.resblocks)
 
 
 def run_pooled(transformer: Any, z: Tensor, layer: int, mask: Tensor | None, index: Tensor) -> Tensor:
@@ -42,7 +54,7 @@ def run_pooled(transformer: Any, z: Tensor, layer: int, mask: Tensor | None, ind
     """
 
     def run(block: nn.Module, x: Tensor) -> Tensor:
-        if transformer.batch_first:
+        if _batch_first(transformer):
             return block(x, attn_mask=mask)  # (M, T, C)
         return block(x.transpose(0, 1), attn_mask=mask).transpose(0, 1)
 
@@ -53,14 +65,11 @@ def run_pooled(transformer: Any, z: Tensor, layer: int, mask: Tensor | None, ind
 def _parts_of(block: Any) -> Block | None:
     from open_clip.transformer import LayerNorm, LayerNormFp32, LayerScale, QuickGELU, ResidualAttentionBlock
 
-    if type(block) is not ResidualAttentionBlock or type(block.attn) is not nn.MultiheadAttention:
+    if type(block) is not ResidualAttentionBlock or not _is_plain(block.attn):
         return None
     attention = block.attn
     plain = (
         attention.in_proj_weight is not None  # queries, keys and values of one width
-        and attention.bias_k is None
-        and attention.bias_v is None
-        and not attention.add_zero_attn
         and type(attention.out_proj) in (nn.Linear, NonDynamicallyQuantizableLinear)
         and not hasattr(block, "ln_1_kv")
         and all(type(part) in (nn.Identity, LayerScale) for part in (block.ls_1, block.ls_2))
@@ -79,4 +88,18 @@ def _parts_of(block: Any) -> Block | None:
         mlp=parts,
         scale1=getattr(block.ls_1, "gamma", None),
         scale2=getattr(block.ls_2, "gamma", None),
+    )
+
+
+def _is_plain(attention: Any) -> bool:
+    """Whether it does no more than the one product of heads, be it torch's module or open_clip's, whose weights are the same."""
+    from open_clip.transformer import Attention
+
+    if type(attention) is nn.MultiheadAttention:
+        return attention.bias_k is None and attention.bias_v is None and not attention.add_zero_attn
+    return (
+        type(attention) is Attention
+        and attention.logit_scale is None
+        and attention.head_scale is None
+        and all(type(part) is nn.Identity for part in (attention.ln_q, attention.ln_k, attention.ln_inner))
     )

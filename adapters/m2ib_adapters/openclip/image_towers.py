@@ -6,12 +6,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from m2ib.contract.encoder import Attention, Defaults, Encoder, Layer, read_first
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
-from m2ib.errors import AdapterError, CheckpointError
+from m2ib.errors import AdapterError, CheckpointError, decoding
 from m2ib_adapters.inputs.images import Preparation
 from m2ib_adapters.openclip.blocks import attends_by_sdpa, features_of, run_pooled, transformer_layers
 from m2ib_adapters.towers import images
@@ -32,6 +33,11 @@ def image_encoder(visual: Any, preparation: Preparation) -> Encoder:
     def embed(pixels: Inputs) -> Tensor:
         return features_of(visual(pixels))  # (N, D)
 
+    if type(getattr(visual, "trunk", None)).__name__ == "NaFlexVit":
+        raise CheckpointError(
+            "open-clip: the image tower, a NaFlexVit, takes images in their own size and shape, as patches with coordinates, "
+            "which this adapter does not make; the plugin m2ib-siglip opens SigLIP 2 NaFlex"
+        )
     make = partial(images.image_encoder, embed, preparation)
     if isinstance(visual, VisionTransformer):
         return _vision_transformer(visual, make)
@@ -50,9 +56,14 @@ def image_encoder(visual: Any, preparation: Preparation) -> Encoder:
 
 
 def _vision_transformer(visual: Any, make: Make) -> Encoder:
-    if visual.pool_type == "none":
+    with (
+        decoding("open-clip: this image tower's pooling", "cannot run", error=CheckpointError),
+        torch.no_grad(),
+    ):
+        pooled, _ = visual._pool(visual.class_embedding.new_zeros(1, 2, len(visual.class_embedding)))
+    if pooled.ndim != 2:
         raise CheckpointError(
-            "open-clip: this image tower does not pool its positions into one embedding (pool_type 'none')"
+            f"open-clip: this image tower does not pool its positions into one embedding (pool_type {visual.pool_type!r})"
         )
     transformer = visual.transformer
     patches, size = Patches(visual.patch_size, visual.patch_size), visual.image_size

@@ -4,7 +4,8 @@ open_clip pads every text to the context length. Three kinds of tower read what 
 
 ``causal``  CLIP: position t sees those up to t, and one token (end of text) is pooled. Nothing after it is
             read: the ids are cut there, and padded again only to the longest text of a batch
-``masked``  Hugging Face encoders: padding is masked out of attention and pooling. It is cut off as well
+``masked``  Hugging Face encoders, and those of open_clip that hold their blocks themselves (``text_arch="modern"``): padding
+            is masked out of attention and pooling, which is tried. It is cut off as well
 ``whole``   SigLIP and others without a causal mask: padding is read like any token. It stays, and counts
 CoCa's own tower is causal and adds its class token at the last position: see :func:`_class_token_tower`.
 """
@@ -19,12 +20,16 @@ from torch import Tensor, nn
 
 from m2ib.contract.encoder import Attention, read_first
 from m2ib.contract.inputs import Inputs
-from m2ib.errors import CheckpointError, InputError
+from m2ib.contract.model import Model
+from m2ib.errors import CheckpointError, InputError, decoding
+from m2ib.execution.context import hook
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.openclip.blocks import attends_by_sdpa, features_of, run_pooled, transformer_layers
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.text import TextTower
+
+_AT_START = ("ClsPooler", "ClsLastHiddenStatePooler")
 
 
 def text_tower(module: Any, context_length: int) -> TextTower:
@@ -37,11 +42,9 @@ def text_tower(module: Any, context_length: int) -> TextTower:
 
     text = getattr(module, "text", None)
     if isinstance(text, HFTextEncoder):
-        return _masked_tower(text, context_length)
+        return _hugging_face_tower(text, context_length)
     if text is not None and not isinstance(text, TextTransformer):
-        raise CheckpointError(
-            f"open-clip: a text tower of type {type(text).__name__} is not known to this adapter"
-        )
+        return _tower_of_blocks(text)
     part = module if text is None else text  # CLIP holds its text tower's parts itself
     pool = part.text_pool_type if text is None else part.pool_type
     end = getattr(part, "text_eos_id" if text is None else "eos_id", None)
@@ -52,9 +55,65 @@ def text_tower(module: Any, context_length: int) -> TextTower:
         raise CheckpointError(
             "open-clip: this text tower does not pool its tokens into one embedding (pool_type 'none')"
         )
+    if pool == "eos" and end is None:
+        raise CheckpointError(
+            "open-clip: this text tower reads a text at its end token (pool_type 'eos'), and its text_cfg does not say which "
+            "that is; add eos_id"
+        )
     if part.attn_mask is not None and pool in ("argmax", "eos"):
         return _causal_tower(part, prefix, end if pool == "eos" else None)
     return _whole_tower(part, prefix, module.encode_text if text is None else text, pool, end)
+
+
+def prove(model: Model, tower: TextTower) -> None:
+    """Run a tower that is cut once as it is read here, and once as it reads itself, with its padding: both have to agree.
+
+    Each block has to have a position for each token, and to hand on nothing beside them that depends on the text, which would
+    get past a layer. A causal tower of open_clip is known; weights without memory cannot be run. Raises
+    :class:`CheckpointError`.
+    """
+    if tower.cut is None or tower.tail is not None or model.device.type == "meta":
+        return
+    text: Any = model.module.text
+    who = f"open-clip: the text tower, a {type(text).__name__}{_pooled_by(text)},"
+    pad = text.pad_id if tower.pad is None else tower.pad
+    length = tower.limit if tower.suffix else 8
+    words = [number for number in range(tower.vocabulary) if number != pad][:6]
+    texts = [[*ids, *[pad] * (length - 3)] for ids in (words[:3], words[3:])]
+    seen: list[Any] = []
+
+    def run(embed: Callable[[Tensor], Any], ids: list[int]) -> Tensor:
+        return features_of(embed(torch.tensor([ids], device=model.device)))
+
+    with model.running(), torch.no_grad(), decoding(who, "cannot run", error=CheckpointError):
+        whole = run(text, texts[0])
+        hook(tower.layers[0].module, lambda _, __, output: seen.append(output), before=False)
+        cut = [tower.cut(ids) for ids in texts]
+        found, _ = (run(tower.embed, ids) for ids in cut)
+    close = (
+        max(torch.finfo(each).eps for each in (whole.dtype, torch.float32)) ** 0.5
+    )  # norms may run in float32
+    positions = read_first(seen[0]).shape[1]
+    beside = [
+        [part for part in output[1:] if isinstance(part, Tensor)] if isinstance(output, tuple) else []
+        for output in seen
+    ]
+    if whole.ndim != 2:
+        fault = f"gives {tuple(whole.shape)}, which is no embedding"
+    elif positions != len(cut[0]) + len(tower.suffix):
+        fault = f"runs {positions} positions for {len(cut[0])} tokens; which are the tokens' is not known"
+    elif not all(map(torch.equal, *beside)):
+        fault = "hands on what it made of the text beside its blocks' outputs, past the layer that would be explained"
+    elif (found - whole).abs().max() > close * whole.abs().max():
+        fault = "reads its padding, which it says is masked"
+    else:
+        return
+    raise CheckpointError(f"{who} {fault}; this adapter cannot explain it")
+
+
+def _pooled_by(text: Any) -> str:
+    pooler = getattr(text, "pooler", None)
+    return "" if pooler is None else f" pooled by {type(pooler).__name__}"
 
 
 def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
@@ -167,19 +226,38 @@ def _class_token_tower(part: Any, prefix: str) -> TextTower:
     return _own_tower(part, prefix, embed, class_token, cut=cut, pad=None, suffix=("<class>",))
 
 
-def _masked_tower(text: Any, context_length: int) -> TextTower:
-    config = text.config
-    blocks = _encoder_blocks(text.transformer)
-    if type(text.pooler).__name__ == "MaxPooler":
-        raise CheckpointError(
-            "open-clip: open_clip's max_pooler cannot run (it masks with integers); retrain with another"
-        )
-    pad = config.pad_token_id
-    layers = block_layers(blocks, "text.transformer.blocks", write=_write_beside)
+def _hugging_face_tower(text: Any, context_length: int) -> TextTower:
+    config, pad = text.config, text.config.pad_token_id
     places = getattr(config, "max_position_embeddings", None)
     if places and "roberta" in config.model_type:
         places -= pad + 1  # its positions start after the padding's
     limit = min(context_length, places) if places else context_length
+    return _masked_tower(
+        text,
+        _encoder_blocks(text.transformer),
+        "text.transformer.blocks",
+        pad,
+        limit=limit,
+        vocabulary=config.vocab_size,
+        attention=_masked_attention(text),
+        reads="first" if type(text.pooler).__name__ in _AT_START else None,
+    )
+
+
+def _tower_of_blocks(text: Any) -> TextTower:
+    """One that holds its blocks itself and says what it pads with, such as open_clip's ``text_arch="modern"``."""
+    blocks, pad = getattr(text, "blocks", None), getattr(text, "pad_id", None)
+    if not isinstance(blocks, nn.ModuleList) or pad is None:
+        raise CheckpointError(
+            f"open-clip: a text tower of type {type(text).__name__} is not known to this adapter"
+        )
+    return _masked_tower(
+        text, blocks, "text.blocks", pad, limit=text.context_length, vocabulary=text.vocab_size
+    )
+
+
+def _masked_tower(text: Any, blocks: nn.ModuleList, prefix: str, pad: int, **others: Any) -> TextTower:
+    """A tower that reads nothing of its padding; the ``others`` by name."""
 
     def cut(ids: list[int]) -> list[int]:
         used = max((place for place, value in enumerate(ids, 1) if value != pad), default=0)
@@ -190,30 +268,21 @@ def _masked_tower(text: Any, context_length: int) -> TextTower:
     def embed(ids: Tensor) -> Tensor:
         return features_of(text(ids))  # (N, D)
 
-    attention = _masked_attention(text)
-    at_start = type(text.pooler).__name__ in ("ClsPooler", "ClsLastHiddenStatePooler")
-    return TextTower(
-        embed,
-        layers,
-        None,
-        limit,
-        config.vocab_size,
-        cut,
-        pad,
-        attention=attention,
-        reads="first" if at_start else None,
-    )
+    layers = block_layers(blocks, prefix, write=_write_beside)
+    return TextTower(embed, layers, None, cut=cut, pad=pad, **others)
 
 
 def _masked_attention(text: Any) -> Attention | None:
     """Read at the class token, or at all that is not padding.
 
-    None for a family that transformers does not let attend by torch's own function.
+    None where it is read in another way, and for a family that transformers does not let attend by torch's own function.
     """
     if not getattr(text.transformer, "_supports_sdpa", False):
         return None
-    pooled = None if type(text.pooler).__name__ == "MeanPooler" else first_position
-    return Attention(pooled, by_sdpa_of(text.transformer.config))
+    pooler = type(text.pooler).__name__
+    if pooler != "MeanPooler" and pooler not in _AT_START:
+        return None
+    return Attention(first_position if pooler in _AT_START else None, by_sdpa_of(text.transformer.config))
 
 
 def _encoder_blocks(transformer: Any) -> nn.ModuleList:

@@ -67,7 +67,8 @@ def _built(config: dict[str, Any], quick_gelu: bool, label: str, weights: Path |
     text = config["text_cfg"]
     if quick_gelu:
         config["quick_gelu"] = True
-    custom = config.pop("custom_text", False) or bool(text.get("hf_model_name"))
+    other_text = text.get("hf_model_name") or text.get("text_arch") == "modern"
+    custom = config.pop("custom_text", False) or bool(other_text)
     if custom and "multimodal_cfg" in config:
         kind = open_clip.CoCa
     else:

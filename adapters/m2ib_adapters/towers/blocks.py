@@ -158,13 +158,14 @@ class Block:
 
     @classmethod
     def of_packed(cls, attention: Any, **others: Any) -> Block:
-        """Of a block whose ``attention`` has the parameters of ``nn.MultiheadAttention``; the ``others`` by name."""
+        """Of a block whose ``attention`` has the parameters of ``nn.MultiheadAttention``, or all but those of ``extra``; the
+        ``others`` by name."""
         weights = attention.in_proj_weight.chunk(3)  # query, key, value: (C, C) each
         biases = (None,) * 3 if attention.in_proj_bias is None else attention.in_proj_bias.chunk(3)
         query, key, value = zip(weights, biases, strict=True)
         out = attention.out_proj.weight, attention.out_proj.bias
         extra = None
-        if attention.bias_k is not None and attention.bias_v is not None:
+        if getattr(attention, "bias_k", None) is not None and attention.bias_v is not None:
             extra = attention.bias_k.flatten(), attention.bias_v.flatten()  # (C,) each
         return cls(attention.num_heads, query=query, key=key, value=value, out=out, extra=extra, **others)
 
