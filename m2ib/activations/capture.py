@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import _global_forward_hooks, register_module_forward_hook
 
 from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, each_tensor, repeat, repeat_inputs
@@ -24,17 +25,18 @@ from m2ib.execution.products import linear_of, use_steady_weights
 from m2ib.promises import kept_promises, promise
 
 _WITHOUT_GRADIENT = "torch.ao.nn.quantized"
+_PURE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding)  # and all that takes time in a stem
 
 
 @contextmanager
 def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
     """In this thread ``module(...)`` calls ``forward`` inside; what was there before is back outside."""
     with kept_promises():
-        _replace_forward(module, forward)
+        replace_forward(module, forward)
         yield
 
 
-def _replace_forward(module: nn.Module, forward: Callable[..., Any]) -> None:
+def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> None:
     """Until the promise is kept."""
     own, before, ours = module.__dict__.get("forward"), module.forward, this_thread()
 
@@ -150,9 +152,7 @@ def record(encoder: Encoder, inputs: Inputs, layer: int) -> Recording:
 
     wanted = [-1] if layer == -1 else range(layer + 1)
     with torch.no_grad(), kept_promises():
-        for part in {part for block in encoder.blocks for part in block.module.modules()}:
-            if type(part) is nn.Linear and "forward" not in part.__dict__:
-                _replace_forward(part, partial(linear_of, part))
+        _use_products(encoder.blocks)
         for index in wanted:
             replace_value(encoder.layer(index), keep(index))
         embedding = encoder.embed(inputs)  # (N, D)
@@ -164,6 +164,70 @@ def record(encoder: Encoder, inputs: Inputs, layer: int) -> Recording:
                 f"{encoder.modality}: layer {index} ({encoder.layer(index).name}) did not run in the forward pass"
             )
     return Recording(encoder, inputs, layer, embedding, outputs)
+
+
+def _use_products(blocks: Sequence[Layer]) -> None:
+    """Until the promise is kept, linear layers of these blocks multiply as fast as they can, for weights that stay as they are."""
+    for part in {part for block in blocks for part in block.module.modules()}:
+        if type(part) is nn.Linear and "forward" not in part.__dict__:
+            replace_forward(part, partial(linear_of, part))
+
+
+def give(layer: Layer, value: Callable[[], Any]) -> None:
+    """Until the promise is kept, the layer's module computes nothing and gives ``value()``."""
+    replace_forward(layer.module, lambda *args, **kwargs: value())
+    replace_value(layer, lambda output: value())
+
+
+class Stem:
+    """What comes before a layer, for an encoder that is run with the same inputs again and again.
+
+    What torch's own modules give there is the same each time. So it is computed in the first run, kept, and given in those
+    that follow. What stands between them runs in each.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[nn.Module, Tensor] | None = None
+
+    def run(self, embed: Callable[[], Tensor]) -> Tensor:
+        """``embed()``, in which :meth:`passed` is called as soon as the layer's value is put in its place."""
+        with kept_promises():
+            if self._kept is not None:
+                for module, output in self._kept.items():
+                    replace_forward(module, partial(_copy, output))  # whoever gets it may write into it
+                return embed()
+            self._ran: list[nn.Module] = []
+            self._found: dict[nn.Module, Tensor] = {}
+            self._before = True
+            see = self._see(this_thread())
+            promise(partial(_unhook_all, see))
+            register_module_forward_hook(see)
+            embedding = embed()
+        found = {} if self._before else self._found
+        self._kept = {module: output for module, output in found.items() if self._ran.count(module) == 1}
+        return embedding
+
+    def passed(self) -> None:
+        self._before = False
+
+    def _see(self, ours: Callable[[], bool]) -> Callable[[Any, Any, Any], None]:
+        def see(module: Any, args: Any, output: Any) -> None:
+            if type(module) in _PURE and "forward" not in module.__dict__ and ours():
+                self._ran.append(module)
+                if self._before:
+                    self._found[module] = output.detach().clone()
+
+        return see
+
+
+def _copy(output: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    return output.clone()
+
+
+def _unhook_all(function: Callable[..., Any]) -> None:
+    """Of the hooks on all modules, by the function itself."""
+    for number in [number for number, each in _global_forward_hooks.items() if each is function]:
+        del _global_forward_hooks[number]
 
 
 class Tail:
@@ -180,6 +244,7 @@ class Tail:
         self._copies = copies
         self._fast = recording.encoder.tail if fast else None
         self._replacement: Tensor | None = None
+        self._stem = Stem()
 
     def __enter__(self) -> Tail:
         if torch.is_grad_enabled():
@@ -202,7 +267,7 @@ class Tail:
         if self._fast is not None:
             return self._fast(activation, self._recording.layer, self._inputs)
         self._replacement = activation
-        return self._encoder.embed(self._inputs)
+        return self._stem.run(lambda: self._encoder.embed(self._inputs))
 
     def blind(self, activation: Tensor) -> Tensor | None:
         """As a call, of a tail that looks at no number of the inputs: it gives this for any of them. None of any other."""
@@ -222,22 +287,17 @@ class Tail:
         what the skipped block returns; ours runs after them and has the last word.
         """
         target = self._recording.layer
+        _use_products(self._encoder.blocks[target + 1 :])
         for index in range(target):
             layer = self._encoder.layer(index)
             if layer.at == "output":
-                self._give(layer, self._repeated(index))
+                give(layer, self._repeated(index))
         layer = self._encoder.layer(target)
         if layer.at == "input":
             replace_value(layer, lambda value: layer.write(value, self._current()))
         else:
             output = self._recording.outputs[target]
-            self._give(layer, lambda: layer.write(output, self._current()))
-
-    @staticmethod
-    def _give(layer: Layer, value: Callable[[], Any]) -> None:
-        """The layer's module computes nothing and gives ``value()``."""
-        _replace_forward(layer.module, lambda *args, **kwargs: value())
-        replace_value(layer, lambda output: value())
+            give(layer, lambda: layer.write(output, self._current()))
 
     def _repeated(self, index: int) -> Callable[[], Any]:
         """What a block gave, repeated to the tail's batch."""
@@ -248,4 +308,5 @@ class Tail:
     def _current(self) -> Tensor:
         if self._replacement is None:
             raise AdapterError(f"{self._encoder.modality}: the tail ran before it was given an activation")
+        self._stem.passed()
         return self._replacement

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
 from m2ib.execution.half_precision import has_instructions
@@ -76,11 +77,24 @@ def product_of(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def linear_of(module: nn.Linear, x: Tensor) -> Tensor:
-    """What the module gives, without a graph."""
+    """What the module gives; a graph leads to x alone."""
     weight, bias = module.weight, module.bias
     if x.dtype is torch.float32 and weight.dtype is x.dtype:  # of other dtypes torch's own is as fast
-        return product_of(x, weight, bias)
+        made: Tensor = _Product.apply(x, weight, bias)
+        return made
     return linear(x, weight, bias)
+
+
+class _Product(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.weight = weight
+        return product_of(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        return gradient_of(gradient, ctx.weight), None, None
 
 
 def gradient_of(gradient: Tensor, weight: Tensor) -> Tensor:
