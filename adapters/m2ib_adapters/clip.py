@@ -25,7 +25,7 @@ from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, resized, unwrapped, weights_of
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
-from m2ib_adapters.towers.blocks import Block, Called, Part, mlp_of, norm_of, quick_gelu
+from m2ib_adapters.towers.hugging_face import parts_of as parts_of_block
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
@@ -124,32 +124,12 @@ def _openai_processor(side: int) -> Any:
     return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=side)
 
 
-def _parts_of(block: Any) -> Block | None:
-    from transformers.activations import QuickGELUActivation
-    from transformers.models.clip.modeling_clip import CLIPMLP, CLIPAttention, CLIPEncoderLayer
-
-    if type(block) is not CLIPEncoderLayer or type(block.self_attn) is not CLIPAttention:
-        return None
-    attention, mlp = block.self_attn, block.mlp
-    linear = (attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
-    if any(type(part) is not nn.Linear for part in linear):
-        return None
-    parts: Part = Called(mlp)
-    if type(mlp) is CLIPMLP:
-        act = mlp.activation_fn
-        act = quick_gelu if type(act) is QuickGELUActivation else act
-        parts = mlp_of(mlp, mlp.fc1, act, mlp.fc2)
-    query, key, value, out = ((part.weight, part.bias) for part in linear)
-    norm1, norm2 = norm_of(block.layer_norm1), norm_of(block.layer_norm2)
-    return Block(attention.num_heads, norm1, query, key, value, out, norm2, parts)
-
-
 def _run_pooled(blocks: Sequence[nn.Module], z: Tensor, mask: Tensor | None, index: Tensor) -> Tensor:
     """The blocks that are left, the last one for the pooled position alone: (M, T, C), (M,) -> (M, C).
 
     mask  additive, for a causal encoder; None where every position sees all
     """
-    return run_pooled(blocks, lambda block, x: block(x, mask), z, index, _parts_of, causal=mask is not None)
+    return run_pooled(blocks, lambda block, x: block(x, mask), z, index, parts_of_block, mask)
 
 
 def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:

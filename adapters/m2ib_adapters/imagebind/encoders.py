@@ -130,7 +130,8 @@ def _run_pooled(module: ImageBind, name: str, z: Tensor, layer: int, index: Tens
     """The blocks after ``layer``, the last one for one position alone: (M, T, C), (M,) -> (M, C)."""
     blocks = module.blocks(name)[layer + 1 :]
     mask = module.mask(name, z.shape[1])
-    return run_pooled(blocks, lambda block, x: block(x, mask), z, index, _parts_of, causal=mask is not None)
+    added = None if mask is None else mask[None, None]  # (1, 1, T, T)
+    return run_pooled(blocks, lambda block, x: block(x, mask), z, index, _parts_of, added)
 
 
 def _parts_of(block: nn.Module) -> parts.Block | None:

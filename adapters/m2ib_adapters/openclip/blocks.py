@@ -59,10 +59,11 @@ def run_pooled(transformer: Any, z: Tensor, layer: int, mask: Tensor | None, ind
         return block(x.transpose(0, 1), attn_mask=mask).transpose(0, 1)
 
     blocks = transformer.resblocks[layer + 1 :]
-    return pooled.run_pooled(blocks, run, z, index, _parts_of, causal=mask is not None)
+    added = None if mask is None else mask[None, None]  # (1, 1, T, T)
+    return pooled.run_pooled(blocks, run, z, index, parts_of, added)
 
 
-def _parts_of(block: Any) -> Block | None:
+def parts_of(block: Any) -> Block | None:
     from open_clip.transformer import LayerNorm, LayerNormFp32, LayerScale, QuickGELU, ResidualAttentionBlock
 
     if type(block) is not ResidualAttentionBlock or not _is_plain(block.attn):
@@ -77,15 +78,15 @@ def _parts_of(block: Any) -> Block | None:
     if not plain:
         return None
     mlp: Any = block.mlp
-    parts: Part = Called(mlp)
+    each: Part = Called(mlp)
     if type(mlp) is nn.Sequential and list(dict(mlp.named_children())) == ["c_fc", "gelu", "c_proj"]:
         act: Any = quick_gelu if type(mlp.gelu) is QuickGELU else mlp.gelu
-        parts = mlp_of(mlp, mlp.c_fc, act, mlp.c_proj)
+        each = mlp_of(mlp, mlp.c_fc, act, mlp.c_proj)
     return Block.of_packed(
         attention,
         norm1=norm_of(block.ln_1, LayerNorm, LayerNormFp32),
         norm2=norm_of(block.ln_2, LayerNorm, LayerNormFp32),
-        mlp=parts,
+        mlp=each,
         scale1=getattr(block.ls_1, "gamma", None),
         scale2=getattr(block.ls_2, "gamma", None),
     )

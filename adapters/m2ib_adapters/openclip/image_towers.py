@@ -14,8 +14,14 @@ from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
 from m2ib.errors import AdapterError, CheckpointError, decoding
 from m2ib_adapters.inputs.images import Preparation
-from m2ib_adapters.openclip.blocks import attends_by_sdpa, features_of, run_pooled, transformer_layers
-from m2ib_adapters.towers import images
+from m2ib_adapters.openclip.blocks import (
+    attends_by_sdpa,
+    features_of,
+    parts_of,
+    run_pooled,
+    transformer_layers,
+)
+from m2ib_adapters.towers import images, timm_blocks
 from m2ib_adapters.towers.attention import by_fused, first_position
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
@@ -77,7 +83,7 @@ def _vision_transformer(visual: Any, make: Make) -> Encoder:
     return make(
         patches.layout(size),
         transformer_layers(transformer, "visual.transformer.resblocks"),
-        tail=tail if simple else None,
+        **({"tail": tail} if simple else {"parts_of": parts_of}),
         patches=patches,
         size=size,
         attention=_attention(visual),
@@ -127,6 +133,7 @@ def _timm_tokens(visual: Any, make: Make) -> Encoder:
         Layout((rows, columns), index),
         block_layers(trunk.blocks, "visual.trunk.blocks"),
         **_patches(embedding, wanted, (rows, columns)),
+        parts_of=timm_blocks.parts_of,
         attention=_timm_attention(visual),
     )
 

@@ -24,7 +24,14 @@ from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, InputError, decoding
 from m2ib.execution.context import hook
 from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.openclip.blocks import attends_by_sdpa, features_of, run_pooled, transformer_layers
+from m2ib_adapters.openclip.blocks import (
+    attends_by_sdpa,
+    features_of,
+    parts_of,
+    run_pooled,
+    transformer_layers,
+)
+from m2ib_adapters.towers import hugging_face
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.text import TextTower
@@ -168,7 +175,8 @@ def _whole_tower(
             raise _lacking(end)
 
     reads = "largest" if pool == "argmax" else None
-    return _own_tower(part, prefix, embed, pooled_at, cut=None, pad=None, reads=reads, check=check)
+    others = {"cut": None, "pad": None, "reads": reads, "check": check, "parts_of": parts_of}
+    return _own_tower(part, prefix, embed, pooled_at, **others)
 
 
 def _lacking(end: int) -> InputError:
@@ -223,7 +231,9 @@ def _class_token_tower(part: Any, prefix: str) -> TextTower:
         """(N, T) -> (N,) the position after them."""
         return torch.full_like(ids[:, 0], ids.shape[1])
 
-    return _own_tower(part, prefix, embed, class_token, cut=cut, pad=None, suffix=("<class>",))
+    return _own_tower(
+        part, prefix, embed, class_token, cut=cut, pad=None, suffix=("<class>",), parts_of=parts_of
+    )
 
 
 def _hugging_face_tower(text: Any, context_length: int) -> TextTower:
@@ -241,6 +251,7 @@ def _hugging_face_tower(text: Any, context_length: int) -> TextTower:
         vocabulary=config.vocab_size,
         attention=_masked_attention(text),
         reads="first" if type(text.pooler).__name__ in _AT_START else None,
+        parts_of=hugging_face.parts_of,
     )
 
 

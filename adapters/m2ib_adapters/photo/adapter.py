@@ -28,6 +28,7 @@ from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import TokenizerCoder
 from m2ib_adapters.memory import described
 from m2ib_adapters.photo.networks import image_network, sentence_embedding, text_network
+from m2ib_adapters.towers import hugging_face
 from m2ib_adapters.towers.attention import by_sdpa_of
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
@@ -145,6 +146,7 @@ def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
         cut,
         pad=padding,
         attention=Attention(None, by_sdpa_of(network.config)),  # the mean of what is not padding
+        parts_of=hugging_face.parts_of,
     )
     encoder = text_encoder(tower, coder)
     return replace(encoder, defaults=Defaults(layer=3), reference=_captions)

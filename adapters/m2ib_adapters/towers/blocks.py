@@ -1,11 +1,11 @@
-"""A pre-norm transformer block by its parts, with its gradient written out.
+"""A transformer block by its parts, with its gradient written out.
 
 ::
 
-    y = x + out(attention(norm1(x)))
-    z = y + second(act(first(norm2(y))))
+    y = x + out(attention(norm1(x)))                post-norm:  y = after1(x + out(attention(x)))
+    z = y + second(act(first(norm2(y))))                        z = after2(y + second(act(first(y))))
 
-The weights stay as they are, so of the gradient only the one at x is wanted. From g = dL/dz back::
+The weights stay as they are, so of the gradient only the one at x is wanted. From g = dL/dz back, pre-norm::
 
     dy = g + norm2'((act'(h) * (g W_second)) W_first)          h = first(norm2(y))
     dx = dy + norm1'(dq W_q + dk W_k + dv W_v)                 (dq, dk, dv) = attention'(dy W_out)
@@ -23,7 +23,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import silu
 
 from m2ib.execution.products import gradient_of, product_of
-from m2ib_adapters.towers.heads import Heads
+from m2ib_adapters.towers.heads import Heads, Mask
 
 Linear = tuple[Tensor, Tensor | None]
 """(weight (N, K), bias (N,) or None)."""
@@ -56,6 +56,20 @@ class Called:
     def backward(self, gradient: Tensor, kept: Any) -> Tensor:
         x, y = kept
         return torch.autograd.grad(y, x, gradient, retain_graph=True)[0]
+
+
+@dataclass(frozen=True)
+class AsItIs:
+    """Nothing is done."""
+
+    def forward(self, x: Tensor, graph: bool) -> tuple[Tensor, Any]:
+        return x, None
+
+    def backward(self, gradient: Tensor, kept: Any) -> Tensor:
+        return gradient
+
+
+AS_IT_IS = AsItIs()
 
 
 @dataclass(frozen=True)
@@ -135,13 +149,20 @@ class _QuickGelu(torch.autograd.Function):
         return made
 
 
+Turn = Callable[[Tensor, Any], Tensor]
+"""((M, T, C) queries or keys, what tells their places or None) -> (M, T, C) that are held against each other."""
+
+
 @dataclass(frozen=True)
 class Block:
-    """A pre-norm transformer block of C channels.
+    """A transformer block of C channels, pre-norm unless it has its norms after what is added.
 
-    query, key, value, out  (weight (C, C), bias (C,) or None)
-    extra                   one more key and value, (C,) each, that every token attends to; or None
-    scale1, scale2          (C,) what the branches are multiplied with before they are added (LayerScale), or None
+    query, key, value, out    (weight (C, C), bias (C,) or None)
+    extra                     one more key and value, (C,) each, that every token attends to; or None
+    scale1, scale2            (C,) what the branches are multiplied with before they are added (LayerScale), or None
+    turn_query, turn_key      norms of each head, rotation by the place; None: queries and keys are as they are
+    inner                     between the attention and ``out``
+    after1, after2            of what a branch is added to
     """
 
     heads: int
@@ -155,6 +176,11 @@ class Block:
     extra: tuple[Tensor, Tensor] | None = None
     scale1: Tensor | None = None
     scale2: Tensor | None = None
+    turn_query: Turn | None = None
+    turn_key: Turn | None = None
+    inner: Part = AS_IT_IS
+    after1: Part = AS_IT_IS
+    after2: Part = AS_IT_IS
 
     @classmethod
     def of_packed(cls, attention: Any, **others: Any) -> Block:
@@ -171,47 +197,62 @@ class Block:
 
     def after_attention(self, x: Tensor, mixed: Tensor, graph: bool) -> tuple[Tensor, Any]:
         """z of x and of what its attention found, (..., C) each; and what :meth:`before_attention` needs."""
+        mixed, inner = self.inner.forward(mixed, graph)
         y = scaled(product_of(mixed, *self.out), self.scale1).add_(x)
+        y, after1 = self.after1.forward(y, graph)
         normed, norm = self.norm2.forward(y, graph)
         z, mlp = self.mlp.forward(normed, graph)
-        return scaled(z, self.scale2) + y, (norm, mlp)
+        z, after2 = self.after2.forward(scaled(z, self.scale2) + y, graph)
+        return z, (inner, after1, norm, mlp, after2)
 
     def before_attention(self, gradient: Tensor, kept: Any) -> tuple[Tensor, Tensor]:
-        """(dy, that at ``mixed``) from the gradient at z."""
-        norm, mlp = kept
-        branch = self.mlp.backward(scaled(gradient, self.scale2), mlp)
-        dy = self.norm2.backward(branch, norm) + gradient
-        return dy, gradient_of(scaled(dy, self.scale1), self.out[0])
+        """(that at x but for what comes back through the attention, that at ``mixed``) from the gradient at z."""
+        inner, after1, norm, mlp, after2 = kept
+        dz = self.after2.backward(gradient, after2)
+        branch = self.mlp.backward(scaled(dz, self.scale2), mlp)
+        dy = self.after1.backward(self.norm2.backward(branch, norm) + dz, after1)
+        return dy, self.inner.backward(gradient_of(scaled(dy, self.scale1), self.out[0]), inner)
 
 
 def scaled(branch: Tensor, scale: Tensor | None) -> Tensor:
     return branch if scale is None else branch * scale
 
 
-def run_whole(block: Block, x: Tensor, *, causal: bool) -> Tensor:
+def turning(turn: Turn | None, places: Any) -> Part:
+    return AS_IT_IS if turn is None else Called(lambda x: turn(x, places))
+
+
+def run_whole(block: Block, x: Tensor, mask: Mask | None = None, places: Any = None) -> Tensor:
     """The block's output (M, T, C) for x (M, T, C).
 
-    causal: a position reads only those up to itself.
+    places  what the block's ``turn_query`` and ``turn_key`` take
     """
-    made: Tensor = _Whole.apply(x, block, causal)
+    made: Tensor = _Whole.apply(x, block, mask, places)
     return made
 
 
 class _Whole(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, block: Block, causal: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, block: Block, mask: Mask | None, places: Any) -> Tensor:
         ctx.block, graph = block, ctx.needs_input_grad[0]
         h, ctx.norm = block.norm1.forward(x, graph)
         q, k, v = (product_of(h, *linear) for linear in (block.query, block.key, block.value))
-        ctx.heads = Heads(q, k, v, block.heads, block.extra, causal=causal)
+        ctx.turns = turning(block.turn_query, places), turning(block.turn_key, places)
+        (q, query), (k, key) = (
+            turn.forward(each, graph) for turn, each in zip(ctx.turns, (q, k), strict=True)
+        )
+        ctx.turned = query, key
+        ctx.heads = Heads(q, k, v, block.heads, block.extra, mask=mask)
         z, ctx.kept = block.after_attention(x, ctx.heads.mixed(), graph)
         return z
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         block: Block = ctx.block
         dy, mixed = block.before_attention(gradient, ctx.kept)
+        q, k, v = ctx.heads.gradients(mixed)
+        q, k = (turn.backward(*each) for turn, *each in zip(ctx.turns, (q, k), ctx.turned, strict=True))
         linear = block.query[0], block.key[0], block.value[0]
-        q, k, v = map(gradient_of, ctx.heads.gradients(mixed), linear)
-        return block.norm1.backward(q.add_(k).add_(v), ctx.norm) + dy, None, None
+        q, k, v = map(gradient_of, (q, k, v), linear)
+        return block.norm1.backward(q.add_(k).add_(v), ctx.norm) + dy, None, None, None

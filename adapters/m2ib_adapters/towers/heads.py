@@ -18,13 +18,16 @@ from torch import Tensor
 _KEPT = 2**23  # numbers of patterns that are kept for the gradient; more are formed once again
 _AT_ONCE = 2**24
 
+Mask = Tensor
+"""What is added to the scores before softmax, (M or 1, heads or 1, T or 1, K): -inf or a dtype's least where none is seen."""
+
 
 class Heads:
     """Queries, keys and values of M inputs by head: R = M * heads rows of (T, d).
 
     query, key, value  (M, T, C) each
     extra              one more key and value, (C,) each, after those of the tokens
-    causal             a token sees those up to itself
+    mask               what is added to the scores, as :data:`Mask`; not beside ``extra``
     """
 
     def __init__(
@@ -35,9 +38,9 @@ class Heads:
         heads: int,
         extra: tuple[Tensor, Tensor] | None = None,
         *,
-        causal: bool = False,
+        mask: Mask | None = None,
     ) -> None:
-        self._heads, self._dtype, self._causal = heads, query.dtype, causal
+        self._heads, self._dtype = heads, query.dtype
         self._query = self._apart(query)  # (R, T, d)
         self._key, self._value = (
             self._apart(each, more)
@@ -48,6 +51,10 @@ class Heads:
         self._parts = range(0, len(self._query), max(1, _AT_ONCE // numbers))
         self._keeps = len(self._parts) == 1 and numbers * len(self._query) <= _KEPT
         self._kept: Tensor | None = None
+        self._mask: Tensor | None = None  # (R or 1, T or 1, K)
+        if mask is not None:
+            each = mask if len(mask) == mask.shape[1] == 1 else mask.expand(len(query), heads, -1, -1)
+            self._mask = each.flatten(0, 1).to(self._query.dtype)
 
     def mixed(self) -> Tensor:
         """(M, T, C)."""
@@ -82,10 +89,10 @@ class Heads:
         """(rows, T, K), each query's sums to 1."""
         query, key = self._query[rows], self._key[rows].transpose(1, 2)
         scale = query.shape[-1] ** -0.5
-        if not self._causal:
+        if self._mask is None:
             return torch.baddbmm(query.new_empty(()), query, key, beta=0, alpha=scale).softmax(-1)
-        later = query.new_full((query.shape[1], query.shape[1]), float("-inf")).triu(1)
-        return torch.baddbmm(later, query, key, alpha=scale).softmax(-1)
+        mask = self._mask if len(self._mask) == 1 else self._mask[rows]
+        return torch.baddbmm(mask, query, key, alpha=scale).softmax(-1)
 
     def _apart(self, x: Tensor, more: Tensor | None = None) -> Tensor:
         """(M, T, C) -> (R, T, d), no halves any more; with one row more for each head of ``more`` (C,)."""

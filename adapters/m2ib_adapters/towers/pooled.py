@@ -28,31 +28,45 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from m2ib.execution.context import Guard
 from m2ib.execution.products import gradient_of, once, product_of
-from m2ib_adapters.towers.blocks import Block, run_whole
+from m2ib_adapters.towers.blocks import Block, Turn, run_whole, turning
+from m2ib_adapters.towers.heads import Mask
 
 
-def run_one(block: Block, x: Tensor, index: Tensor, *, causal: bool = False) -> Tensor:
+def run_one(block: Block, x: Tensor, index: Tensor, mask: Mask | None = None, places: Any = None) -> Tensor:
     """The block's output at one position: x (M, T, C), index (M,) -> (M, C).
 
-    causal: the position reads only those up to itself.
+    places  what the block's ``turn_query`` and ``turn_key`` take
     """
-    made: Tensor = _One.apply(x, block, index, causal)
+    made: Tensor = _One.apply(x, block, index, mask, places)
     return made
 
 
 class _One(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, block: Block, index: Tensor, causal: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, block: Block, index: Tensor, mask: Mask | None, places: Any) -> Tensor:
         ctx.block, graph = block, ctx.needs_input_grad[0]
-        tokens, ctx.at = x.shape[1], (torch.arange(len(x), device=x.device), index)
+        count, tokens = x.shape[:2]
+        ctx.at = torch.arange(count, device=x.device), index
         h, ctx.norm = block.norm1.forward(x, graph)  # (M, T, C)
-        q = product_of(h[ctx.at], *block.query).unflatten(-1, (block.heads, -1))  # (M, H, d)
-        q *= q.shape[-1] ** -0.5
-        probe = _by_head(q, block.key[0])  # (M, H, C)
-        scores = probe @ h.transpose(1, 2)  # (M, H, T)
-        if causal:
-            later = torch.arange(tokens, device=x.device) > index[:, None]  # (M, T)
-            scores.masked_fill_(later[:, None], float("-inf"))
+        q = product_of(h[ctx.at], *block.query)  # (M, C)
+        ctx.turn_query = turning(
+            block.turn_query and partial(_turned_at, block.turn_query, ctx.at, tokens), places
+        )
+        q, ctx.turned_query = ctx.turn_query.forward(q, graph)
+        ctx.query = q = q.unflatten(-1, (block.heads, -1)) * (q.shape[-1] // block.heads) ** -0.5  # (M, H, d)
+        ctx.keys = None
+        if block.turn_key is None:
+            ctx.probe = _by_head(q, block.key[0])  # (M, H, C)
+            scores = ctx.probe @ h.transpose(1, 2)  # (M, H, T)
+        else:
+            ctx.turn_key = turning(block.turn_key, places)
+            k, ctx.turned_key = ctx.turn_key.forward(product_of(h, *block.key), graph)  # (M, T, C)
+            ctx.keys = k.unflatten(-1, (block.heads, -1)).transpose(1, 2)  # (M, H, T, d)
+            scores = (ctx.keys @ q[..., None]).squeeze(-1)  # (M, H, T)
+        if mask is not None:
+            scores += mask.expand(count, -1, tokens, -1)[ctx.at[0], :, index].to(
+                scores.dtype
+            )  # (M, H or 1, T)
         ctx.key, ctx.value = _offsets(block)  # (H, d) each, or None
         if ctx.key is not None:
             more = (q * ctx.key).sum(-1, keepdim=True)  # (M, H, 1)
@@ -64,13 +78,13 @@ class _One(torch.autograd.Function):
             v += pattern[..., tokens:].to(v.dtype) * ctx.value
         if block.value[1] is not None:
             v += block.value[1].unflatten(0, (block.heads, -1))
-        ctx.h, ctx.probe, ctx.pattern = h, probe, pattern
+        ctx.h, ctx.pattern = h, pattern
         z, ctx.kept = block.after_attention(x[ctx.at], v.flatten(1), graph)
         return z
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         block, h, tokens = ctx.block, ctx.h, ctx.h.shape[1]
         dy, dv = block.before_attention(gradient, ctx.kept)  # (M, C) each
         dv = dv.unflatten(-1, (block.heads, -1))  # (M, H, d)
@@ -82,16 +96,28 @@ class _One(torch.autograd.Function):
             dp.to(ctx.pattern.dtype), ctx.pattern, -1, ctx.pattern.dtype
         )
         pattern, ds = ctx.pattern.to(h.dtype), ds.to(h.dtype)
-        dq = _back_by_head(ds[..., :tokens] @ h, block.key[0])  # (M, H, d)
+        if ctx.keys is None:
+            dq = _back_by_head(ds[..., :tokens] @ h, block.key[0])  # (M, H, d)
+            both = torch.cat([pattern, ds], 1)[..., :tokens]  # (M, 2 H, T)
+            dh = both.transpose(1, 2) @ torch.cat([dm, ctx.probe], 1)  # (M, T, C)
+        else:
+            dq = (ds[:, :, None] @ ctx.keys).squeeze(2)  # (M, H, d)
+            dk = (ds.transpose(1, 2)[..., None] * ctx.query[:, None]).flatten(2)  # (M, T, C)
+            dh = gradient_of(ctx.turn_key.backward(dk, ctx.turned_key), block.key[0])  # (M, T, C)
+            dh += pattern.transpose(1, 2) @ dm
         if ctx.key is not None:
             dq += ds[..., tokens:] * ctx.key
-        dq *= dq.shape[-1] ** -0.5
-        both = torch.cat([pattern, ds], 1)[..., :tokens]  # (M, 2 H, T)
-        dh = both.transpose(1, 2) @ torch.cat([dm, ctx.probe], 1)  # (M, T, C)
-        dh[ctx.at] += gradient_of(dq.flatten(1), block.query[0])
+        dq = (dq * dq.shape[-1] ** -0.5).flatten(1)  # (M, C)
+        dh[ctx.at] += gradient_of(ctx.turn_query.backward(dq, ctx.turned_query), block.query[0])
         dx = block.norm1.backward(dh, ctx.norm)
         dx[ctx.at] += dy
-        return dx, None, None, None
+        return dx, None, None, None, None
+
+
+def _turned_at(turn: Turn, at: tuple[Tensor, Tensor], tokens: int, query: Tensor, places: Any) -> Tensor:
+    """One query of each input (M, C), turned as at its place."""
+    everywhere = query.new_zeros(len(query), tokens, query.shape[-1]).index_put(at, query)  # (M, T, C)
+    return turn(everywhere, places)[at]
 
 
 def _by_head(x: Tensor, weight: Tensor) -> Tensor:
@@ -122,8 +148,7 @@ def run_pooled(
     z: Tensor,
     index: Tensor,
     parts_of: Callable[[Any], Block | None],
-    *,
-    causal: bool = False,
+    mask: Mask | None = None,
 ) -> Tensor:
     """Blocks one after the other, and of the last one's output one position: (M, T, C), (M,) -> (M, C).
 
@@ -131,18 +156,19 @@ def run_pooled(
     parts_of  a block by its parts, which are its present weights; None for one that it does not know every part of: that
               one runs as it is, and so does one that somebody watches
     """
-    parts = [once(("parts", block), partial(_plain_parts, block, parts_of)) for block in blocks]
+    parts = [plain_parts(block, parts_of) for block in blocks]
     last = parts[-1] if parts else None
     for block, known in zip(blocks, parts if last is None else parts[:-1], strict=False):
         # On other devices torch's own attention is as good, and needs less memory.
-        z = run(block, z) if known is None or z.device.type != "cpu" else run_whole(known, z, causal=causal)
+        z = run(block, z) if known is None or z.device.type != "cpu" else run_whole(known, z, mask)
     if last is not None:
-        return run_one(last, z, index, causal=causal)
+        return run_one(last, z, index, mask)
     return z[torch.arange(len(z), device=z.device), index]
 
 
-def _plain_parts(block: nn.Module, parts_of: Callable[[Any], Block | None]) -> Block | None:
-    return parts_of(block) if _is_plain(block) else None
+def plain_parts(block: nn.Module, parts_of: Callable[[Any], Block | None]) -> Block | None:
+    """A block by its parts, asked for once while weights are steady; None also for one that somebody watches."""
+    return once(("parts", block), lambda: parts_of(block) if _is_plain(block) else None)
 
 
 def _is_plain(block: nn.Module) -> bool:

@@ -18,6 +18,7 @@ from m2ib.notices import warn
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_ids, check_text, ids_of
 from m2ib_adapters.inputs.tokens import Coded, Coder
+from m2ib_adapters.towers.tails import PartsOf, tail_of
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class TextTower:
     reads       where it reads a text, if that is a token that given ids may lack: the "largest" id, an end token, or the
                 "first" one, a start token
     check       raises :class:`InputError` for ids that it cannot read
+    parts_of    in place of ``tail``: that there is one by the layers' parts, if all are known
     """
 
     embed: Callable[[Tensor], Tensor]
@@ -48,6 +50,7 @@ class TextTower:
     attention: Attention | None = None
     reads: Literal["largest", "first"] | None = None
     check: Callable[[list[int]], None] | None = None
+    parts_of: PartsOf | None = None
 
 
 def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
@@ -93,6 +96,11 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
         rows = [tensor_of(item, "text") for item in items]
         return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tower.pad or 0)  # (N, T)
 
+    tail, attention = tower.tail, tower.attention
+    if tower.parts_of is not None:
+        tail = tail_of(
+            tower.embed, tower.layers, tower.parts_of, None if attention is None else attention.pooled
+        )
     return Encoder(
         modality="text",
         prepare=prepare,
@@ -101,8 +109,8 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
         layers=tower.layers,
         stem=tower.stem,
         collate=stack if tower.pad is None else collate,
-        tail=tower.tail,
-        attention=tower.attention,
+        tail=tail,
+        attention=attention,
         degradation=Replacing(coder.pad if tower.pad is None else tower.pad),
     )
 
