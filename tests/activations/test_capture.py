@@ -95,6 +95,51 @@ def test_only_the_tail_runs(clip64: m2ib.Model) -> None:
     assert counts["attention 2"] == counts["attention 3"] == 7  # recorded, five steps, noise alone
 
 
+class Stemmed(torch.nn.Module):
+    """A stem whose output is written into, a layer of it that is needed again at the end, and two blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.shared = torch.nn.Conv1d(2, 4, 3, padding=1), torch.nn.Linear(4, 4)
+        self.blocks = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.conv(x)  # (N, 4, T)
+        x += 1
+        x = self.shared(x.transpose(1, 2))  # (N, T, 4)
+        for block in self.blocks:
+            x = block(x).tanh()
+        return self.shared(x).mean(1)
+
+
+@pytest.mark.parametrize("layer", [-1, 0, 1])
+def test_a_stem_runs_once_for_all_calls_of_a_tail(monkeypatch: pytest.MonkeyPatch, layer: int) -> None:
+    """Through the hooks of others, whatever the model does with its output; what comes after the layer runs each time."""
+    module = Stemmed().double()
+    hook = module.conv.register_forward_hook(lambda part, args, output: output.mul_(2))
+    layers = [m2ib.Layer(block, f"blocks.{n}") for n, block in enumerate(module.blocks)]
+    encoder = m2ib.Encoder(embed=module, layers=layers, modality="toy")
+    x = torch.randn(2, 2, 5, dtype=torch.float64)
+    recording, counts = record(encoder, x, layer), []
+    own = torch.nn.Conv1d._conv_forward
+    monkeypatch.setattr(
+        torch.nn.Conv1d, "_conv_forward", lambda *args: (counts.append(len(args[1])), own(*args))[1]
+    )
+    with Tail(recording, 3) as tail:
+        for _ in range(3):
+            z = torch.randn(6, 5, 4, dtype=torch.float64)
+            found = tail(z)
+            expected = z if layer == -1 else z.tanh()
+            for block in module.blocks[layer + 1 :]:
+                expected = torch.nn.functional.linear(expected, block.weight, block.bias).tanh()
+            last = torch.nn.functional.linear(expected, module.shared.weight, module.shared.bias)
+            torch.testing.assert_close(found, last.mean(1), rtol=1e-12, atol=1e-12)
+    assert counts == [6]
+    assert torch.equal(module(x), recording.embedding)
+    assert counts == [6, 2]
+    hook.remove()
+
+
 def test_a_recording_keeps_no_graph(clip64: m2ib.Model) -> None:
     encoder = clip64.encoder("text")
     with evaluating(clip64.module):

@@ -54,14 +54,14 @@ def tail_of(
             stem.passed()
             return z
 
+        after = [(each, plain_parts(each.module, parts_of)) for each in layers[layer + 1 :]]
         with kept_promises():
             if layer == -1:
                 first = replace(layers[0], at="input")
                 replace_value(first, lambda given: first.write(given, current()))
             for each in layers[: layer + 1]:
                 give(each, partial(_placed, each, empty, current))
-            for each in layers[layer + 1 :]:
-                known = plain_parts(each.module, parts_of)
+            for each, known in after:
                 if known is not None:
                     read = index if each is layers[-1] else None
                     run = partial(_run, each, known, empty, read, each.module.forward)

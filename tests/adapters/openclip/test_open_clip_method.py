@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import m2ib
+from m2ib.contract.inputs import stack
 from m2ib.execution.context import evaluating
 from naive import capacity
 from open_clip_models import (
@@ -117,7 +118,7 @@ def test_many_equal_one_by_one_and_fast_equals_general(loaded: Callable[[str], L
         assert many.similarity == pytest.approx(alone.similarity, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", ["vit", "sequence-first", "scaled", "resnet"])
+@pytest.mark.parametrize("name", TOWERS)
 def test_tails_equal_the_model(loaded: Callable[[str], Loaded], name: str) -> None:
     """Also the last block's, and with padding in the batch."""
     model = loaded(name).model
@@ -125,6 +126,8 @@ def test_tails_equal_the_model(loaded: Callable[[str], Loaded], name: str) -> No
     for modality, raws in inputs.items():
         encoder = model.encoder(modality)
         assert encoder.tail is not None
+        if encoder.collate is stack and modality == "text":
+            raws = raws[:1]  # those of one length alone share a batch
         batch = model.preprocess(modality, raws)
         for layer in range(-1, len(encoder.layers)):
             place, seen = encoder.layer(layer), []
