@@ -22,10 +22,12 @@ def textbook(
     steps: int,
     samples: int,
     seed: int,
+    axis: int = -1,
 ) -> tuple[Tensor, float]:
     """The capacity (1, positions) of the input that passes through ``block``, and the seconds of the steps alone.
 
-    run  both encoders on ``samples`` copies: (this side's embeddings, the other side's), (S, D) each
+    axis  of the channels
+    run   both encoders on ``samples`` copies: (this side's embeddings, the other side's), (S, D) each
     """
     state: dict[str, Tensor] = {}
 
@@ -56,7 +58,7 @@ def textbook(
     seconds = time.perf_counter() - started
     handle.remove()
     module.zero_grad()
-    return state["kl"].detach().sum(-1), seconds
+    return state["kl"].detach().sum(axis), seconds
 
 
 def clip_map(
