@@ -168,10 +168,10 @@ def run_pooled(
 
 def plain_parts(block: nn.Module, parts_of: Callable[[Any], Block | None]) -> Block | None:
     """A block by its parts, asked for once while weights are steady; None also for one that somebody watches."""
-    return once(("parts", block), lambda: parts_of(block) if _is_plain(block) else None)
+    return once(("parts", block), lambda: parts_of(block) if is_plain(block) else None)
 
 
-def _is_plain(block: nn.Module) -> bool:
+def is_plain(block: nn.Module) -> bool:
     """Whether nobody watches or changes what passes through a block or its parts, and its weights are plain numbers.
 
     Any other block has to run itself: by its parts neither it nor its attention is called.

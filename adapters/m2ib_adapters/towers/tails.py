@@ -24,6 +24,7 @@ from m2ib_adapters.towers.blocks import Block, run_whole
 from m2ib_adapters.towers.heads import Mask
 from m2ib_adapters.towers.pooled import plain_parts, run_one
 
+Tail = Callable[[Tensor, int, Inputs], Tensor]
 PartsOf = Callable[[Any], Block | None]
 _MASKS = ("attention_mask", "attn_mask", "position_bias")
 
@@ -33,7 +34,7 @@ def tail_of(
     layers: Sequence[Layer],
     parts_of: PartsOf,
     pooled: Callable[[Any], Tensor] | None = None,
-) -> Callable[[Tensor, int, Inputs], Tensor] | None:
+) -> Tail | None:
     """What :attr:`m2ib.Encoder.tail` is, for an encoder without a stem of its own; None where a block is not known.
 
     embed     of the encoder
