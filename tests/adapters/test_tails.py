@@ -68,10 +68,10 @@ def compare(encoder: Encoder, inputs: Tensor, ran: list[str]) -> None:
 
 
 def encoder_of(
-    embed: Callable[[Any], Tensor], blocks: Any, parts_of: Any, pooled: Any = None, **ways: Any
+    embed: Callable[[Any], Tensor], blocks: Any, parts_of: Any, pooled: Any = None, pooler: Any = None
 ) -> Encoder:
-    layers = block_layers(blocks, "blocks", **ways)
-    tail = tails.tail_of(embed, layers, parts_of, pooled)
+    layers = block_layers(blocks, "blocks")
+    tail = tails.tail_of(embed, layers, parts_of, pooled, pooler)
     return Encoder(
         embed=embed, layers=layers, tail=tail, attention=None if pooled is None else Attention(pooled)
     )
@@ -182,7 +182,9 @@ def test_timm(name: str, ran: list[str]) -> None:
         options = {"global_pool": "token", **options}
     module = double(make(**{**VIT, **options}))
     pooled = first_position if module.global_pool == "token" else None
-    compare(encoder_of(module, module.blocks, timm_blocks.parts_of, pooled), pictures(), ran)
+    pooler = timm_blocks.pooler_of(module.attn_pool)
+    assert (pooler is not None) == (module.attn_pool is not None)
+    compare(encoder_of(module, module.blocks, timm_blocks.parts_of, pooled, pooler), pictures(), ran)
 
 
 def test_a_block_of_another_kind_has_no_parts() -> None:

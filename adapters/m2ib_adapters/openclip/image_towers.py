@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from m2ib.activations.capture import replace_forward
 from m2ib.contract.encoder import Attention, Defaults, Encoder, Layer, read_first
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
 from m2ib.errors import AdapterError, CheckpointError, decoding
-from m2ib.promises import kept_promises
 from m2ib_adapters.inputs.images import Preparation
 from m2ib_adapters.openclip.blocks import (
     attends_by_sdpa,
@@ -28,8 +25,7 @@ from m2ib_adapters.towers import images, timm_blocks
 from m2ib_adapters.towers.attention import by_fused, first_position
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
-from m2ib_adapters.towers.pooled import is_plain
-from m2ib_adapters.towers.tails import Tail
+from m2ib_adapters.towers.pooled import Pooler
 
 Make = Callable[..., Encoder]
 """What makes an encoder of what is particular to a kind of tower: its layout, its layers, and so on."""
@@ -85,37 +81,28 @@ def _vision_transformer(visual: Any, make: Make) -> Encoder:
         pooled = visual.ln_post(pooled)  # per position: before or after pooling is the same
         return pooled if visual.proj is None else pooled @ visual.proj  # (M, D)
 
-    encoder = make(
+    return make(
         patches.layout(size),
         transformer_layers(transformer, "visual.transformer.resblocks"),
-        **({"tail": tail} if simple else {"parts_of": parts_of}),
+        **({"tail": tail} if simple else {"parts_of": parts_of, "pooler": _by_first_query(visual)}),
         patches=patches,
         size=size,
         attention=_attention(visual),
     )
-    if encoder.tail is None or visual.attn_pool is None or visual.pool_type != "tok":
-        return encoder
-    return replace(encoder, tail=_by_one_query(visual.attn_pool, encoder.tail, len(encoder.layers) - 1))
 
 
-def _by_one_query(pooler: Any, own: Tail, last: int) -> Tail:
-    """The tail of CoCa's tower, which pools by many queries and reads the first one's: the others are not asked.
-
-    After the last layer they are, for who looks at how they attend.
-    """
+def _by_first_query(visual: Any) -> Pooler | None:
+    """CoCa pools by many queries, and what the first one finds is the embedding: the others need not be asked."""
+    pooler = visual.attn_pool
+    if pooler is None or visual.pool_type != "tok":
+        return None
 
     def first(x: Tensor) -> Tensor:
         keys, query = pooler.ln_k(x), pooler.ln_q(pooler.query[:1]).expand(len(x), 1, -1)
         found = pooler.attn(query, keys, keys, need_weights=False)[0]  # (M, 1, D)
         return found.expand(-1, len(pooler.query), -1)
 
-    def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
-        with kept_promises():
-            if layer < last and is_plain(pooler):
-                replace_forward(pooler, first)
-            return own(z, layer, pixels)
-
-    return tail
+    return pooler, first
 
 
 def _attention(visual: Any) -> Attention | None:
@@ -162,6 +149,7 @@ def _timm_tokens(visual: Any, make: Make) -> Encoder:
         block_layers(trunk.blocks, "visual.trunk.blocks"),
         **_patches(embedding, wanted, (rows, columns)),
         parts_of=timm_blocks.parts_of,
+        pooler=timm_blocks.pooler_of(getattr(trunk, "attn_pool", None)),
         attention=_timm_attention(visual),
     )
 

@@ -17,6 +17,7 @@ from m2ib.promises import kept_promises
 from m2ib_adapters.inputs.images import Preparation
 from m2ib_adapters.inputs.tensors import pixels_of, tensor_of
 from m2ib_adapters.towers.patches import Patches
+from m2ib_adapters.towers.pooled import Pooler
 from m2ib_adapters.towers.tails import PartsOf, tail_of
 
 
@@ -62,12 +63,13 @@ def image_encoder(
     patches: Patches | None = None,
     size: tuple[int, int] = (0, 0),
     parts_of: PartsOf | None = None,
+    pooler: Pooler | None = None,
     **others: Any,
 ) -> Encoder:
     """The image side of a model whose layout is the same for all images; the ``others`` as :class:`m2ib.Encoder` has.
 
     patches   that an input of ``size`` (rows, columns) is cut into; None: the grid's cells tile it, whatever they are
-    parts_of  that there is a tail by the blocks' parts, if all are known
+    parts_of  that there is a tail by the blocks' parts, if all are known; and ``pooler`` as :func:`tail_of` takes them
     """
 
     def placed(item: Item) -> Item:
@@ -88,5 +90,6 @@ def image_encoder(
         others = {"stride": patches.stride, "degradation": patches.fading(size), **others}
     if parts_of is not None:
         attention = others.get("attention")
-        others["tail"] = tail_of(embed, layers, parts_of, None if attention is None else attention.pooled)
+        pooled = None if attention is None else attention.pooled
+        others["tail"] = tail_of(embed, layers, parts_of, pooled, pooler)
     return Encoder(modality="image", prepare=prepare, describe=describe, embed=embed, layers=layers, **others)

@@ -22,7 +22,7 @@ from m2ib.execution.products import once
 from m2ib.promises import kept_promises
 from m2ib_adapters.towers.blocks import Block, run_whole
 from m2ib_adapters.towers.heads import Mask
-from m2ib_adapters.towers.pooled import plain_parts, run_one
+from m2ib_adapters.towers.pooled import Pooler, is_plain, plain_parts, run_one
 
 Tail = Callable[[Tensor, int, Inputs], Tensor]
 PartsOf = Callable[[Any], Block | None]
@@ -34,6 +34,7 @@ def tail_of(
     layers: Sequence[Layer],
     parts_of: PartsOf,
     pooled: Callable[[Any], Tensor] | None = None,
+    pooler: Pooler | None = None,
 ) -> Tail | None:
     """What :attr:`m2ib.Encoder.tail` is, for an encoder without a stem of its own; None where a block is not known.
 
@@ -41,6 +42,8 @@ def tail_of(
     layers    its blocks, whose tensors are (N, T, C) once they are read
     parts_of  a block by its parts; None for one that it does not know every part of
     pooled    inputs -> (N,) the one position of the last block's output that is read; None: it may be any
+    pooler    what pools after the blocks, and how the embedding is found with less work. After the last layer it runs as
+              it is, for who looks at how it attends
     """
     if not layers or not all(parts_of(layer.module) for layer in layers):
         return None
@@ -67,6 +70,8 @@ def tail_of(
                     read = index if each is layers[-1] else None
                     run = partial(_run, each, known, empty, read, each.module.forward)
                     replace_forward(each.module, run)
+            if pooler is not None and layer < len(layers) - 1 and is_plain(pooler[0]):
+                replace_forward(*pooler)
             return stem.run(lambda: embed(inputs))
 
     return tail

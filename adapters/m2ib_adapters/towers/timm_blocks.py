@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from m2ib.execution.products import linear_of
 from m2ib_adapters.towers.blocks import AS_IT_IS, Block, Called, Linear, Part, mlp_of, norm_of
+from m2ib_adapters.towers.pooled import Pooler, found_by
 
 
 def parts_of(block: Any) -> Block | None:
@@ -55,6 +56,27 @@ def parts_of(block: Any) -> Block | None:
         inner=_norm(getattr(attention, "norm", nn.Identity())),
         **turns,
     )
+
+
+def pooler_of(pooler: Any) -> Pooler | None:
+    """Attention by one learned query; None for any other, and for one by more queries."""
+    from timm.layers import AttentionPoolLatent
+
+    if type(pooler) is not AttentionPoolLatent or pooler.pool not in ("token", "avg"):
+        return None
+    plain = type(pooler.q_norm) is type(pooler.k_norm) is nn.Identity and _is_linear(pooler.kv)
+    if not plain or pooler.latent_len != 1 or pooler.pos_embed is not None:
+        return None
+
+    def run(x: Tensor) -> Tensor:
+        packed = pooler.kv
+        biases = (None, None) if packed.bias is None else packed.bias.chunk(2)
+        key, value = zip(packed.weight.chunk(2), biases, strict=True)
+        found = found_by(pooler.q(pooler.latent[0, 0]), key, value, pooler.num_heads, x)
+        found = pooler.proj(found)  # (M, D)
+        return found if pooler.mlp is None else found + pooler.mlp(pooler.norm(found))
+
+    return pooler, run
 
 
 def _query_key_value(attention: Any) -> list[Linear] | None:
