@@ -163,6 +163,7 @@ class Block:
     turn_query, turn_key      norms of each head, rotation by the place; None: queries and keys are as they are
     inner                     between the attention and ``out``
     after1, after2            of what a branch is added to
+    tupled                    whether the block gives z in a tuple
     """
 
     heads: int
@@ -181,6 +182,7 @@ class Block:
     inner: Part = AS_IT_IS
     after1: Part = AS_IT_IS
     after2: Part = AS_IT_IS
+    tupled: bool = False
 
     @classmethod
     def of_packed(cls, attention: Any, **others: Any) -> Block:

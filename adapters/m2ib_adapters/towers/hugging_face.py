@@ -8,48 +8,139 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from functools import cache, partial
+from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
+from operator import attrgetter
 from types import CodeType
 from typing import Any
 
 from torch import nn
 
-from m2ib_adapters.towers.blocks import AS_IT_IS, Block, Linear, Mlp, Part, mlp_of, norm_of, quick_gelu
+from m2ib_adapters.towers.blocks import AS_IT_IS, Block, Mlp, norm_of, quick_gelu
 
-_CLIP = "transformers.models.clip.modeling_clip"
-_SIGLIP = "transformers.models.siglip.modeling_siglip"
-_BERT = "transformers.models.bert.modeling_bert"
-_CHINESE = "transformers.models.chinese_clip.modeling_chinese_clip"
-_MPNET = "transformers.models.mpnet.modeling_mpnet"
-_DISTILBERT = "transformers.models.distilbert.modeling_distilbert"
 _METHODS = ("forward", "feed_forward_chunk", "ff_chunk")
+
+
+@dataclass(frozen=True)
+class _Family:
+    """Where its blocks have what.
+
+    code    classes by the place of a part: it runs the code of one of them, "family.Class"
+    linear  query, key, value, what is made of what they find, and both layers of the MLP
+    tupled  as :class:`Block` has it
+    """
+
+    code: Mapping[str, tuple[str, ...]]
+    attention: str
+    heads: str
+    linear: tuple[str, ...]
+    activation: str
+    norms: tuple[str, str]
+    post_norm: bool = True
+    tupled: bool = False
+
+    def read(self, block: Any) -> Block | None:
+        attention, heads, *linear = attrgetter(self.attention, self.heads, *self.linear)(block)
+        if any(type(part) is not nn.Linear for part in linear):
+            return None
+        query, key, value, out, first, second = ((part.weight, part.bias) for part in linear)
+        if not _attends(attention, len(query[0]) // heads):
+            return None
+        mlp = Mlp(first, _activation(attrgetter(self.activation)(block)), second)
+        one, two = map(norm_of, attrgetter(*self.norms)(block))
+        before, after = ((AS_IT_IS, AS_IT_IS), (one, two))[:: 1 if self.post_norm else -1]
+        return Block(
+            heads, before[0], query, key, value, out, before[1], mlp,
+            after1=after[0], after2=after[1], tupled=self.tupled,
+        )  # fmt: skip
+
+
+_BERT = {"intermediate": ("bert.BertIntermediate",), "output": ("bert.BertOutput",)}
+_BERT_MLP = ("intermediate.dense", "output.dense")
+_FAMILIES = (
+    _Family(
+        {
+            "": ("clip.CLIPEncoderLayer",),
+            "self_attn": ("clip.CLIPAttention", "siglip.SiglipAttention"),
+            "mlp": ("clip.CLIPMLP",),
+        },
+        "self_attn",
+        "self_attn.num_heads",
+        (*(f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")), "mlp.fc1", "mlp.fc2"),
+        "mlp.activation_fn",
+        ("layer_norm1", "layer_norm2"),
+        post_norm=False,
+    ),
+    _Family(
+        {
+            "": ("bert.BertLayer", "chinese_clip.ChineseCLIPTextLayer"),
+            "attention": ("bert.BertAttention", "chinese_clip.ChineseCLIPTextAttention"),
+            "attention.self": ("bert.BertSelfAttention", "chinese_clip.ChineseCLIPTextSelfAttention"),
+            "attention.output": ("bert.BertSelfOutput",),
+            **_BERT,
+        },
+        "attention.self",
+        "attention.self.num_attention_heads",
+        (
+            *(f"attention.self.{name}" for name in ("query", "key", "value")),
+            "attention.output.dense",
+            *_BERT_MLP,
+        ),
+        "intermediate.intermediate_act_fn",
+        ("attention.output.LayerNorm", "output.LayerNorm"),
+    ),
+    _Family(
+        {
+            "": ("mpnet.MPNetLayer",),
+            "attention": ("mpnet.MPNetAttention",),
+            "attention.attn": ("mpnet.MPNetSelfAttention",),
+            **_BERT,
+        },
+        "attention.attn",
+        "attention.attn.num_attention_heads",
+        (*(f"attention.attn.{name}" for name in "qkvo"), *_BERT_MLP),
+        "intermediate.intermediate_act_fn",
+        ("attention.LayerNorm", "output.LayerNorm"),
+        tupled=True,
+    ),
+    _Family(
+        {
+            "": ("distilbert.TransformerBlock",),
+            "attention": ("distilbert.DistilBertSelfAttention",),
+            "ffn": ("distilbert.FFN",),
+        },
+        "attention",
+        "attention.n_heads",
+        (*(f"attention.{name}_lin" for name in ("q", "k", "v", "out")), "ffn.lin1", "ffn.lin2"),
+        "ffn.activation",
+        ("sa_layer_norm", "output_layer_norm"),
+    ),
+)
 
 
 def parts_of(block: Any) -> Block | None:
     """Of the layers of CLIP, SigLIP, BERT, MPNet, DistilBERT and all that run as they do; None for any other."""
     if not type(block).__module__.startswith("transformers.models."):
         return None
-    for read, alike in _KNOWN:
-        if all(_is_like(block, place, kinds) for place, kinds in alike.items()):
-            return read(block)
+    for family in _FAMILIES:
+        if all(_is_like(block, place, kinds) for place, kinds in family.code.items()):
+            return family.read(block)
     return None
 
 
-def _is_like(block: nn.Module, place: str, kinds: tuple[str, ...]) -> bool:
-    """Whether the part of the block at ``place`` runs the code of one of these classes."""
-    part: Any = block
+def _is_like(part: Any, place: str, kinds: tuple[str, ...]) -> bool:
     for name in filter(None, place.split(".")):
         part = getattr(part, name, None)
     kind: Any = type(part)
-    return isinstance(part, nn.Module) and _code(kind) in map(_code_at, kinds)
+    return isinstance(part, nn.Module) and _code(kind) in map(_code_of, kinds)
 
 
 @cache
-def _code_at(name: str) -> object:
-    module, kind = name.rsplit(".", 1)
-    found = getattr(import_module(module), kind, None)  # another version of transformers may not have it
-    return object() if found is None else _code(found)
+def _code_of(name: str) -> object:
+    family, kind = name.split(".")
+    found = getattr(import_module(f"transformers.models.{family}.modeling_{family}"), kind, None)
+    return object() if found is None else _code(found)  # another version of transformers may not have it
 
 
 @cache
@@ -59,117 +150,21 @@ def _code(kind: Any) -> object:
 
 
 def _read(code: CodeType) -> object:
-    constants = tuple(
-        _read(each) if isinstance(each, CodeType) else each
-        for each in code.co_consts
-        if not isinstance(each, str)  # what documents it
-    )
-    return code.co_code, code.co_names, constants
+    """What it does, but for strings: they document it."""
+    constants = (_read(each) if isinstance(each, CodeType) else each for each in code.co_consts)
+    return code.co_code, code.co_names, tuple(each for each in constants if not isinstance(each, str))
 
 
-def _pre_norm(block: Any) -> Block | None:
-    attention, mlp = block.self_attn, block.mlp
-    linear = _linear(attention.q_proj, attention.k_proj, attention.v_proj, attention.out_proj)
-    if linear is None or not _attends(attention, attention.scale, attention.head_dim):
-        return None
-    act = _activation(mlp.activation_fn)
-    norm1, norm2 = norm_of(block.layer_norm1), norm_of(block.layer_norm2)
-    query, key, value, out = linear
-    return Block(
-        attention.num_heads, norm1, query, key, value, out, norm2, mlp_of(mlp, mlp.fc1, act, mlp.fc2)
-    )
-
-
-def _bert(block: Any) -> Block | None:
-    each, out, inside, last = block.attention.self, block.attention.output, block.intermediate, block.output
-    if getattr(block, "is_decoder", False) or not _attends(each, each.scaling, each.attention_head_size):
-        return None
-    attention = each.query, each.key, each.value, out.dense
-    mlp = inside.dense, inside.intermediate_act_fn, last.dense
-    return _post_norm(each.num_attention_heads, attention, out.LayerNorm, mlp, last.LayerNorm)
-
-
-def _mpnet(block: Any) -> Block | None:
-    each, inside, last = block.attention.attn, block.intermediate, block.output
-    mlp = inside.dense, inside.intermediate_act_fn, last.dense
-    linear = each.q, each.k, each.v, each.o
-    return _post_norm(each.num_attention_heads, linear, block.attention.LayerNorm, mlp, last.LayerNorm)
-
-
-def _distilbert(block: Any) -> Block | None:
-    each, ffn = block.attention, block.ffn
-    if not _attends(each, each.scaling, each.attention_head_size):
-        return None
-    linear, mlp = (each.q_lin, each.k_lin, each.v_lin, each.out_lin), (ffn.lin1, ffn.activation, ffn.lin2)
-    return _post_norm(each.n_heads, linear, block.sa_layer_norm, mlp, block.output_layer_norm)
-
-
-def _post_norm(heads: int, attention: Any, after1: Any, mlp: Any, after2: Any) -> Block | None:
-    linear = _linear(*attention, mlp[0], mlp[2])
-    if linear is None:
-        return None
-    query, key, value, out, first, second = linear
-    between: Part = Mlp(first, _activation(mlp[1]), second)
-    block = partial(Block, heads, AS_IT_IS, query, key, value, out, AS_IT_IS, between)
-    return block(after1=norm_of(after1), after2=norm_of(after2))
-
-
-def _linear(*parts: Any) -> list[Linear] | None:
-    """None where one of them is not torch's own."""
-    if any(type(part) is not nn.Linear for part in parts):
-        return None
-    return [(part.weight, part.bias) for part in parts]
-
-
-def _attends(attention: Any, scale: float, width: int) -> bool:
-    """By torch's own function, or step by step, as all heads do; each token to all unless it is told otherwise."""
-    how = attention.config._attn_implementation
+def _attends(attention: Any, width: int) -> bool:
+    """As all heads do, by torch's own function or step by step, each token to all unless the block is told otherwise."""
+    if (config := getattr(attention, "config", None)) is None:  # by its own code, which was read
+        return True
+    scale = attention.scale if hasattr(attention, "scale") else attention.scaling
     causal = getattr(attention, "is_causal", True)  # as transformers takes it where it is not said
-    return how in ("sdpa", "eager") and scale == width**-0.5 and not causal
+    return config._attn_implementation in ("sdpa", "eager") and scale == width**-0.5 and not causal
 
 
 def _activation(act: Any) -> Any:
     from transformers.activations import QuickGELUActivation
 
     return quick_gelu if type(act) is QuickGELUActivation else act
-
-
-_KNOWN: list[tuple[Any, Mapping[str, tuple[str, ...]]]] = [
-    (
-        _pre_norm,
-        {
-            "": (f"{_CLIP}.CLIPEncoderLayer",),
-            "self_attn": (f"{_CLIP}.CLIPAttention", f"{_SIGLIP}.SiglipAttention"),
-            "mlp": (f"{_CLIP}.CLIPMLP",),
-        },
-    ),
-    (
-        _bert,
-        {
-            "": (f"{_BERT}.BertLayer", f"{_CHINESE}.ChineseCLIPTextLayer"),
-            "attention": (f"{_BERT}.BertAttention", f"{_CHINESE}.ChineseCLIPTextAttention"),
-            "attention.self": (f"{_BERT}.BertSelfAttention", f"{_CHINESE}.ChineseCLIPTextSelfAttention"),
-            "attention.output": (f"{_BERT}.BertSelfOutput",),
-            "intermediate": (f"{_BERT}.BertIntermediate",),
-            "output": (f"{_BERT}.BertOutput",),
-        },
-    ),
-    (
-        _mpnet,
-        {
-            "": (f"{_MPNET}.MPNetLayer",),
-            "attention": (f"{_MPNET}.MPNetAttention",),
-            "attention.attn": (f"{_MPNET}.MPNetSelfAttention",),
-            "intermediate": (f"{_BERT}.BertIntermediate",),
-            "output": (f"{_BERT}.BertOutput",),
-        },
-    ),
-    (
-        _distilbert,
-        {
-            "": (f"{_DISTILBERT}.TransformerBlock",),
-            "attention": (f"{_DISTILBERT}.DistilBertSelfAttention",),
-            "ffn": (f"{_DISTILBERT}.FFN",),
-        },
-    ),
-]

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from m2ib.activations.capture import Stem, give, replace_forward, replace_value
 from m2ib.contract.encoder import Layer
@@ -45,9 +45,9 @@ def tail_of(
     pooler    what pools after the blocks, and how the embedding is found with less work. After the last layer it runs as
               it is, for who looks at how it attends
     """
-    if not layers or not all(parts_of(layer.module) for layer in layers):
+    kinds = [parts_of(layer.module) for layer in layers]
+    if not kinds or not all(kinds):
         return None
-    empty = _empty(layers[0].module)
 
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
         index = None if pooled is None else pooled(inputs)  # (M,)
@@ -63,12 +63,12 @@ def tail_of(
             if layer == -1:
                 first = replace(layers[0], at="input")
                 replace_value(first, lambda given: first.write(given, current()))
-            for each in layers[: layer + 1]:
-                give(each, partial(_placed, each, empty, current))
+            for each, kind in zip(layers[: layer + 1], kinds, strict=False):
+                give(each, partial(_given, each, kind, current))
             for each, known in after:
                 if known is not None:
                     read = index if each is layers[-1] else None
-                    run = partial(_run, each, known, empty, read, each.module.forward)
+                    run = partial(_run, each, known, read, each.module.forward)
                     replace_forward(each.module, run)
             if pooler is not None and layer < len(layers) - 1 and is_plain(pooler[0]):
                 replace_forward(*pooler)
@@ -77,27 +77,14 @@ def tail_of(
     return tail
 
 
-def _empty(block: nn.Module) -> Any:
-    """What the block gives, without its tensor: transformers' may come in a tuple."""
-    width = next(each for each in block.parameters() if each.ndim == 2)
-    x = torch.zeros(1, 1, width.shape[1], dtype=width.dtype, device=width.device)
-    given = inspect.signature(block.forward).parameters.values()
-    needed = [
-        each for each in given if each.default is each.empty and each.kind is each.POSITIONAL_OR_KEYWORD
-    ]
-    with torch.no_grad():
-        output = block(x, *[None] * (len(needed) - 1))
-    return None if isinstance(output, Tensor) else (None,) * len(output)
-
-
-def _placed(layer: Layer, empty: Any, value: Callable[[], Tensor]) -> Any:
-    return layer.write(empty, value())
+def _given(layer: Layer, block: Block | None, z: Callable[[], Tensor]) -> Any:
+    """z as the block gives it."""
+    return layer.write((None,) if block is not None and block.tupled else None, z())
 
 
 def _run(
     layer: Layer,
     block: Block,
-    empty: Any,
     index: Tensor | None,
     own: Callable[..., Any],
     *args: Any,
@@ -121,8 +108,8 @@ def _run(
         return own(*args, **kwargs)
     mask = sum(added[1:], added[0]) if added else None
     if index is None:
-        return layer.write(empty, run_whole(block, x, mask, places))
-    return layer.write(empty, run_one(block, x, index, mask, places)[:, None].expand_as(x))
+        return _given(layer, block, lambda: run_whole(block, x, mask, places))
+    return _given(layer, block, lambda: run_one(block, x, index, mask, places)[:, None].expand_as(x))
 
 
 def _added(mask: Any, x: Tensor, heads: int) -> Mask | None:
