@@ -83,6 +83,7 @@ def double(module: nn.Module) -> Any:
 
 def text_model(name: str, **options: Any) -> Any:
     """A tiny one of transformers, by the name of its configuration."""
+    torch.manual_seed(0)
     config = getattr(transformers, f"{name}Config")(**(DISTIL if name == "DistilBert" else SMALL), **options)
     model = getattr(transformers, f"{name}Model")
     return double(model._from_config(config) if options else model(config))
@@ -185,6 +186,35 @@ def test_timm(name: str, ran: list[str]) -> None:
     pooler = timm_blocks.pooler_of(module.attn_pool)
     assert (pooler is not None) == (module.attn_pool is not None)
     compare(encoder_of(module, module.blocks, timm_blocks.parts_of, pooled, pooler), pictures(), ran)
+
+
+@pytest.mark.parametrize("name", ["EVA02, class token", "PE, attention", "text with padding"])
+def test_halves(name: str) -> None:
+    """Near what the general tail gives in float64: masks, places and patterns keep to what a half can hold."""
+    found = {}
+    for dtype in (torch.float64, torch.bfloat16):
+        if name == "text with padding":
+            module, pooled, inputs = text_model("Bert"), None, IDS
+            embed: Any = partial(mean, module)
+            blocks, parts_of, pooler = module.encoder.layer, hugging_face.parts_of, None
+        else:
+            torch.manual_seed(0)
+            module = double(timm.models.eva.Eva(**{"global_pool": "token", **VITS[name][1]}))
+            embed, blocks, parts_of = module, module.blocks, timm_blocks.parts_of
+            pooler = timm_blocks.pooler_of(module.attn_pool)
+            pooled = first_position if pooler is None else None
+            inputs = pictures().to(dtype)
+        module.to(dtype)
+        encoder = encoder_of(embed, blocks, parts_of, pooled, pooler)
+        recording = record(encoder, inputs, 0)
+        z = torch.randn(recording.activation.shape, generator=torch.Generator().manual_seed(1))
+        z = z.to(dtype).requires_grad_()
+        with Tail(recording, 1, fast=dtype is torch.bfloat16) as tail:
+            out = tail(z)
+            found[dtype] = out.detach(), *torch.autograd.grad(out.sum(), z)
+    for exact, half in zip(*found.values(), strict=True):
+        assert half.isfinite().all()
+        assert (half.double() - exact).abs().max() < 0.05 * exact.abs().max()
 
 
 def test_a_block_of_another_kind_has_no_parts() -> None:

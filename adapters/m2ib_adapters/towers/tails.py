@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from m2ib.activations.capture import Stem, give, replace_forward, replace_value
-from m2ib.contract.encoder import Layer
+from m2ib.contract.encoder import Layer, read_first, read_sequence_first
 from m2ib.contract.inputs import Inputs
 from m2ib.execution.products import once
 from m2ib.promises import kept_promises
@@ -45,9 +45,12 @@ def tail_of(
     pooler    what pools after the blocks, and how the embedding is found with less work. After the last layer it runs as
               it is, for who looks at how it attends
     """
-    kinds = [parts_of(layer.module) for layer in layers]
-    if not kinds or not all(kinds):
+    if any(each.read not in (read_first, read_sequence_first) for each in layers):
+        return None  # what is read may be several rows of the block's, one after the other
+    known = [parts for each in layers if (parts := parts_of(each.module)) is not None]
+    if not known or len(known) < len(layers):
         return None
+    tupled = [parts.tupled for parts in known]
 
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
         index = None if pooled is None else pooled(inputs)  # (M,)
@@ -63,12 +66,12 @@ def tail_of(
             if layer == -1:
                 first = replace(layers[0], at="input")
                 replace_value(first, lambda given: first.write(given, current()))
-            for each, kind in zip(layers[: layer + 1], kinds, strict=False):
-                give(each, partial(_given, each, kind, current))
-            for each, known in after:
-                if known is not None:
+            for each, in_tuple in zip(layers[: layer + 1], tupled, strict=False):
+                give(each, partial(_given, each, in_tuple, current))
+            for each, parts in after:
+                if parts is not None:
                     read = index if each is layers[-1] else None
-                    run = partial(_run, each, known, read, each.module.forward)
+                    run = partial(_run, each, parts, read, each.module.forward)
                     replace_forward(each.module, run)
             if pooler is not None and layer < len(layers) - 1 and is_plain(pooler[0]):
                 replace_forward(*pooler)
@@ -77,9 +80,10 @@ def tail_of(
     return tail
 
 
-def _given(layer: Layer, block: Block | None, z: Callable[[], Tensor]) -> Any:
+def _given(layer: Layer, tupled: bool, z: Callable[[], Tensor]) -> Any:
     """z as the block gives it."""
-    return layer.write((None,) if block is not None and block.tupled else None, z())
+    output = layer.write(None, z())
+    return (output,) if tupled else output
 
 
 def _run(
@@ -108,8 +112,10 @@ def _run(
         return own(*args, **kwargs)
     mask = sum(added[1:], added[0]) if added else None
     if index is None:
-        return _given(layer, block, lambda: run_whole(block, x, mask, places))
-    return _given(layer, block, lambda: run_one(block, x, index, mask, places)[:, None].expand_as(x))
+        z = run_whole(block, x, mask, places)
+    else:
+        z = run_one(block, x, index, mask, places)[:, None].expand_as(x)
+    return _given(layer, block.tupled, lambda: z)
 
 
 def _added(mask: Any, x: Tensor, heads: int) -> Mask | None:
