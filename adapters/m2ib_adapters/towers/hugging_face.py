@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from operator import attrgetter
 from types import CodeType
@@ -24,97 +24,92 @@ _METHODS = ("forward", "feed_forward_chunk", "ff_chunk")
 
 @dataclass(frozen=True)
 class _Family:
-    """Where its blocks have what.
+    """Where its blocks have what; names of several, with spaces between.
 
-    code    classes by the place of a part: it runs the code of one of them, "family.Class"
-    linear  query, key, value, what is made of what they find, and both layers of the MLP
-    tupled  as :class:`Block` has it
+    code       classes by the place of a part: it runs the code of one of them, "family.Class"
+    attention  the part that attends, and its number of heads
+    linear     query, key, value, what is made of what they find, and both layers of the MLP
+    norms      of the attention, and of the MLP: before them, or after what they are added to
+    tupled     as :class:`Block` has it
     """
 
-    code: Mapping[str, tuple[str, ...]]
+    code: Mapping[str, str]
     attention: str
-    heads: str
-    linear: tuple[str, ...]
+    linear: str
     activation: str
-    norms: tuple[str, str]
+    norms: str
     post_norm: bool = True
     tupled: bool = False
 
     def read(self, block: Any) -> Block | None:
-        attention, heads, *linear = attrgetter(self.attention, self.heads, *self.linear)(block)
+        def at(places: str) -> list[Any]:
+            return [attrgetter(place)(block) for place in places.split()]
+
+        (attention, heads), linear = at(self.attention), at(self.linear)
         if any(type(part) is not nn.Linear for part in linear):
             return None
         query, key, value, out, first, second = ((part.weight, part.bias) for part in linear)
         if not _attends(attention, len(query[0]) // heads):
             return None
-        mlp = Mlp(first, _activation(attrgetter(self.activation)(block)), second)
-        one, two = map(norm_of, attrgetter(*self.norms)(block))
-        before, after = ((AS_IT_IS, AS_IT_IS), (one, two))[:: 1 if self.post_norm else -1]
-        return Block(
-            heads, before[0], query, key, value, out, before[1], mlp,
-            after1=after[0], after2=after[1], tupled=self.tupled,
-        )  # fmt: skip
+        mlp = Mlp(first, _activation(*at(self.activation)), second)
+        norm1, norm2 = map(norm_of, at(self.norms))
+        if self.post_norm:
+            block = partial(Block, heads, AS_IT_IS, query, key, value, out, AS_IT_IS, mlp)
+            return block(after1=norm1, after2=norm2, tupled=self.tupled)
+        return Block(heads, norm1, query, key, value, out, norm2, mlp, tupled=self.tupled)
 
 
-_BERT = {"intermediate": ("bert.BertIntermediate",), "output": ("bert.BertOutput",)}
-_BERT_MLP = ("intermediate.dense", "output.dense")
+_BERT = {"intermediate": "bert.BertIntermediate", "output": "bert.BertOutput"}
 _FAMILIES = (
     _Family(
         {
-            "": ("clip.CLIPEncoderLayer",),
-            "self_attn": ("clip.CLIPAttention", "siglip.SiglipAttention"),
-            "mlp": ("clip.CLIPMLP",),
+            "": "clip.CLIPEncoderLayer",
+            "self_attn": "clip.CLIPAttention siglip.SiglipAttention",
+            "mlp": "clip.CLIPMLP",
         },
-        "self_attn",
-        "self_attn.num_heads",
-        (*(f"self_attn.{name}_proj" for name in ("q", "k", "v", "out")), "mlp.fc1", "mlp.fc2"),
+        "self_attn self_attn.num_heads",
+        "self_attn.q_proj self_attn.k_proj self_attn.v_proj self_attn.out_proj mlp.fc1 mlp.fc2",
         "mlp.activation_fn",
-        ("layer_norm1", "layer_norm2"),
+        "layer_norm1 layer_norm2",
         post_norm=False,
     ),
     _Family(
         {
-            "": ("bert.BertLayer", "chinese_clip.ChineseCLIPTextLayer"),
-            "attention": ("bert.BertAttention", "chinese_clip.ChineseCLIPTextAttention"),
-            "attention.self": ("bert.BertSelfAttention", "chinese_clip.ChineseCLIPTextSelfAttention"),
-            "attention.output": ("bert.BertSelfOutput",),
+            "": "bert.BertLayer chinese_clip.ChineseCLIPTextLayer",
+            "attention": "bert.BertAttention chinese_clip.ChineseCLIPTextAttention",
+            "attention.self": "bert.BertSelfAttention chinese_clip.ChineseCLIPTextSelfAttention",
+            "attention.output": "bert.BertSelfOutput",
             **_BERT,
         },
-        "attention.self",
-        "attention.self.num_attention_heads",
-        (
-            *(f"attention.self.{name}" for name in ("query", "key", "value")),
-            "attention.output.dense",
-            *_BERT_MLP,
-        ),
+        "attention.self attention.self.num_attention_heads",
+        "attention.self.query attention.self.key attention.self.value attention.output.dense "
+        "intermediate.dense output.dense",
         "intermediate.intermediate_act_fn",
-        ("attention.output.LayerNorm", "output.LayerNorm"),
+        "attention.output.LayerNorm output.LayerNorm",
     ),
     _Family(
         {
-            "": ("mpnet.MPNetLayer",),
-            "attention": ("mpnet.MPNetAttention",),
-            "attention.attn": ("mpnet.MPNetSelfAttention",),
+            "": "mpnet.MPNetLayer",
+            "attention": "mpnet.MPNetAttention",
+            "attention.attn": "mpnet.MPNetSelfAttention",
             **_BERT,
         },
-        "attention.attn",
-        "attention.attn.num_attention_heads",
-        (*(f"attention.attn.{name}" for name in "qkvo"), *_BERT_MLP),
+        "attention.attn attention.attn.num_attention_heads",
+        "attention.attn.q attention.attn.k attention.attn.v attention.attn.o intermediate.dense output.dense",
         "intermediate.intermediate_act_fn",
-        ("attention.LayerNorm", "output.LayerNorm"),
+        "attention.LayerNorm output.LayerNorm",
         tupled=True,
     ),
     _Family(
         {
-            "": ("distilbert.TransformerBlock",),
-            "attention": ("distilbert.DistilBertSelfAttention",),
-            "ffn": ("distilbert.FFN",),
+            "": "distilbert.TransformerBlock",
+            "attention": "distilbert.DistilBertSelfAttention",
+            "ffn": "distilbert.FFN",
         },
-        "attention",
-        "attention.n_heads",
-        (*(f"attention.{name}_lin" for name in ("q", "k", "v", "out")), "ffn.lin1", "ffn.lin2"),
+        "attention attention.n_heads",
+        "attention.q_lin attention.k_lin attention.v_lin attention.out_lin ffn.lin1 ffn.lin2",
         "ffn.activation",
-        ("sa_layer_norm", "output_layer_norm"),
+        "sa_layer_norm output_layer_norm",
     ),
 )
 
@@ -129,11 +124,11 @@ def parts_of(block: Any) -> Block | None:
     return None
 
 
-def _is_like(part: Any, place: str, kinds: tuple[str, ...]) -> bool:
+def _is_like(part: Any, place: str, kinds: str) -> bool:
     for name in filter(None, place.split(".")):
         part = getattr(part, name, None)
     kind: Any = type(part)
-    return isinstance(part, nn.Module) and _code(kind) in map(_code_of, kinds)
+    return isinstance(part, nn.Module) and _code(kind) in map(_code_of, kinds.split())
 
 
 @cache
