@@ -24,7 +24,7 @@ def loading(adapter: str, source: str) -> Iterator[None]:
     who = f"{adapter}: checkpoint {source!r}"
     with decoding(who, "cannot be loaded", error=CheckpointError):
         try:
-            with _quiet():
+            with quiet():
                 yield
         except ImportError as error:  # of a package that is missing
             missing = error
@@ -39,7 +39,7 @@ def loading(adapter: str, source: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No bars and log lines of transformers and the hub (but its download bar); after it, all as before."""
     if "transformers" not in sys.modules:
         yield

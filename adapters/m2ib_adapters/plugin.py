@@ -44,6 +44,19 @@ ADAPTERS = (
         in_memory=("CLIP", "CustomTextCLIP", "CoCa"),
     ),
     AdapterSpec(
+        "sentence-transformers",
+        "texts, alone or beside images, through sentence-transformers; late interaction (ColBERT, ColPali) too",
+        ("text",),
+        "m2ib_adapters.sentences.adapter:load",
+        "any model that begins with a transformer: hub id, local folder, or the model in memory; by default all-MiniLM-L6-v2, from "
+        "PyPI, no download at run time",
+        "m2ib[sentence-transformers]",
+        options=("attention", "prompts", "truncate_dim", "image"),
+        attention=("text",),
+        inline=("text", "query", "document"),
+        in_memory=("SentenceTransformer", "MultiVectorEncoder"),
+    ),
+    AdapterSpec(
         "cxr-repair",
         "CLIP for chest X-rays, with DICOM",
         _PAIR,

@@ -1,0 +1,153 @@
+"""``load_model("sentence-transformers", ...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+
+from m2ib.adapting.layers import find_layers, looked_at, run_order
+from m2ib.contract.encoder import Encoder, Layer
+from m2ib.contract.model import Model
+from m2ib.errors import AdapterError, CheckpointError, SettingError
+from m2ib_adapters.checkpoints import path_of
+from m2ib_adapters.inputs.options import check_count
+from m2ib_adapters.memory import described, unwrapped
+from m2ib_adapters.sentences.pictures import picture_encoder
+from m2ib_adapters.sentences.pipeline import Pipeline, check_modules, is_multi, similarity_of
+from m2ib_adapters.sentences.reading import WAYS, WHO, read
+from m2ib_adapters.sentences.texts import embedding_of, sentence_encoder
+
+PACKAGED = "all-MiniLM-L6-v2"
+EXAMPLES = ("A bird sits on a branch.", "Two dogs play in the snow near the house.")
+
+
+def load(
+    *,
+    checkpoint: Any = None,
+    device: torch.device,
+    dtype: torch.dtype,
+    attention: str | None = None,
+    prompts: Mapping[str, str] | None = None,
+    truncate_dim: int | None = None,
+    image: Mapping[str, Any] | None = None,
+) -> Model:
+    """Any model of sentence-transformers that begins with a transformer.
+
+    checkpoint    a hub id or a folder as it saves them, or its model in memory, which is taken and left as it is; None:
+                  all-MiniLM-L6-v2, whose weights come as a package
+    attention     transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
+    prompts       what stands before texts, by modality ("text", "query", "document"), in place of the model's own
+    truncate_dim  so many numbers of an embedding are kept (Matryoshka). None: as the model says, all
+    image         how raw images are read: page, minimum, maximum
+
+    Modalities: "text" as its ``encode`` reads it; "query" and "document", as ``encode_query`` and ``encode_document`` do,
+    where the model has prompts for them or sets of vectors. Models of late interaction are compared by MaxSim.
+
+    Raises :class:`CheckpointError` and :class:`SettingError`.
+    """
+    if isinstance(checkpoint, nn.Module):
+        if attention is not None:
+            raise SettingError(
+                "sentence-transformers: attention is that of the model in memory; leave it out"
+            )
+        net, source = _of_memory(checkpoint), described(checkpoint)
+    else:
+        place = _package() if checkpoint is None else path_of(WHO, checkpoint, WAYS)
+        net = read(place, device, dtype, attention)
+        source = PACKAGED if checkpoint is None else place
+    who = f"{WHO}: checkpoint {source!r}"
+    check_modules(net, who)
+    size = _size(net, truncate_dim)
+    said = _prompts(net, prompts)
+    weight = next(net.parameters())
+    ways = {"text": None, "query": "query", "document": "document"}
+    pipelines = {
+        name: Pipeline(net, who, task, said[name], size)
+        for name, task in ways.items()
+        if name == "text"
+        or (
+            (is_multi(net) or said["query"] or said["document"])
+            and not (name == "document" and net[0].transformer_task == "retrieval")
+        )  # its documents are images
+    }
+    bare = Model(net, {}, weight.device, weight.dtype, similarity=similarity_of(net))
+    layers = _layers(bare, pipelines["text"], who)
+    encoders = {
+        name: sentence_encoder(pipeline, layers, name, EXAMPLES) for name, pipeline in pipelines.items()
+    }
+    pictures = picture_encoder(pipelines.get("document", pipelines["text"]), layers, image)
+    if pictures is not None:
+        encoders["image"] = pictures
+    elif image is not None:
+        raise SettingError(f"{who} takes no images; leave image out")
+    origin: dict[str, Any] = {"checkpoint": source, "architecture": _describe(net)}
+    if size is not None:
+        origin["truncate_dim"] = size
+    if any(said.values()):
+        origin["prompts"] = {name: prompt for name, prompt in said.items() if prompt and name in encoders}
+    return replace(bare, encoders=encoders, origin=origin)
+
+
+def _package() -> str:
+    from m2ib_adapters.photo.networks import TEXT_FILE, TEXT_SHA256, checked, package_file
+
+    return str(checked(package_file(*TEXT_FILE), TEXT_SHA256).parent)
+
+
+def _of_memory(net: nn.Module) -> Any:
+    """Raises :class:`CheckpointError` for another library's."""
+    from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+
+    return unwrapped(WHO, net, (SentenceTransformer, MultiVectorEncoder))
+
+
+def _size(net: Any, given: Any) -> int | None:
+    """Numbers of an embedding that are kept. Raises :class:`SettingError`."""
+    if given is not None:
+        check_count(given, "truncate_dim", WHO)
+        if is_multi(net) or given > (net.get_embedding_dimension() or given):
+            raise SettingError(
+                f"{WHO}: truncate_dim={given} of embeddings of "
+                f"{'sets of vectors' if is_multi(net) else net.get_embedding_dimension()}; leave it out"
+            )
+    found: int | None = given or getattr(net, "truncate_dim", None)
+    return found
+
+
+def _prompts(net: Any, given: Any) -> dict[str, str | None]:
+    """What stands before texts, by modality. Raises :class:`SettingError`."""
+    usual = net.prompts.get(net.default_prompt_name) if net.default_prompt_name else None
+    said = {"text": usual, **{task: net.prompts.get(task, usual) for task in ("query", "document")}}
+    if given is not None and not isinstance(given, Mapping):
+        raise SettingError(f"{WHO}: prompts is a dict by modality, not {given!r:.60}")
+    for name, prompt in (given or {}).items():
+        if name not in said or not isinstance(prompt, str):
+            raise SettingError(
+                f"{WHO}: prompts has {name!r:.40}: {prompt!r:.60}; it is a text for each of {', '.join(said)}"
+            )
+        said[name] = prompt
+    return said
+
+
+def _layers(model: Model, pipeline: Pipeline, who: str) -> tuple[Layer, ...]:
+    """The blocks that run when a text is embedded, their axes looked at. Raises :class:`CheckpointError`."""
+    embed: Any = embedding_of(pipeline)
+    batch = pipeline.features(EXAMPLES[0])["input_ids"].to(model.device)  # (1, T)
+    try:
+        with model.running():
+            ran = run_order(model, embed, batch, who)
+            layers = find_layers(model.module, (), ran, who)
+            encoder = Encoder(modality="text", embed=embed, layers=layers)
+            _, *found = looked_at(model, encoder, batch, [True] * (len(layers) + 1), who)
+    except AdapterError as error:
+        raise CheckpointError(f"{error}; this model cannot be explained") from error
+    return tuple(found)
+
+
+def _describe(net: Any) -> str:
+    names = ", ".join(type(module).__name__ for module in net)
+    return f"{type(net[0].auto_model).__name__} in {type(net).__name__} ({names})"

@@ -1,0 +1,127 @@
+"""A model of sentence-transformers out of a folder or the hub, with all of its weights and nothing of a stranger's code."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from m2ib.errors import CheckpointError
+from m2ib.notices import warn
+from m2ib_adapters.bounds import TEXT, check_described
+from m2ib_adapters.checkpoints import hub_has, loading
+from m2ib_adapters.state_dicts import check_stored
+from m2ib_adapters.without_code import without_code
+
+WAYS = "give a hub id, a folder written by sentence-transformers, or its model in memory"
+WHO = "sentence-transformers"
+_MODULES, _SETTINGS = "modules.json", "config_sentence_transformers.json"
+_KNOWN = ("sentence_transformers.", "pylate.")  # whose modules are read; the second one's by the first
+_COLBERT = ("HF_ColBERT",)
+_UNUSED = ("pooler.", "position_ids")  # of weights that may be missing, since no embedding is made of them
+
+
+def read(source: str, device: torch.device, dtype: torch.dtype, attention: str | None) -> Any:
+    """The model. Raises :class:`CheckpointError`."""
+    who, folder = f"{WHO}: checkpoint {source!r}", os.path.isdir(source)
+    here = folder or not hub_has(who, source, "config.json", WAYS)
+    import sentence_transformers  # noqa: F401 - before it reads, so that it reads quietly
+
+    with loading(WHO, source):
+        if folder:
+            _check_folder(Path(source), who)
+        modules = _told(source, _MODULES, here)
+        _check_modules(modules, who)
+        multi = is_late(source, here)
+        options = {"dtype": dtype, **({"attn_implementation": attention} if attention else {})}
+        net = without_code(
+            _class(multi), source, device=str(device), local_files_only=here, model_kwargs=options
+        )
+        _check_weights(net, source, modules, here, who)
+    if not multi and not modules:
+        warn(
+            f"{who} comes without {_MODULES}, so the vectors of its tokens are averaged, as sentence-transformers does; give "
+            "a folder that it has saved if the model was trained otherwise"
+        )
+    return net.to(dtype).eval()
+
+
+def is_late(source: str, here: bool) -> bool:
+    """Whether a checkpoint is of late interaction: sets of vectors, compared by MaxSim."""
+    settings = _told(source, _SETTINGS, here) or {}
+    if "model_type" in settings:
+        return bool(settings["model_type"] == "MultiVectorEncoder")
+    named = (_told(source, "config.json", here) or {}).get("architectures") or []
+    late = any(each.endswith("ForRetrieval") or each in _COLBERT for each in named)
+    return late or "query_prefix" in settings  # as PyLate saves it
+
+
+def _class(multi: bool) -> Any:
+    from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+
+    return MultiVectorEncoder if multi else SentenceTransformer
+
+
+def _told(source: str, name: str, here: bool) -> Any:
+    """A JSON of the checkpoint; None where it has none."""
+    from transformers.utils import cached_file
+
+    path = cached_file(
+        source,
+        name,
+        local_files_only=here,
+        _raise_exceptions_for_missing_entries=False,
+        _raise_exceptions_for_connection_errors=False,
+    )
+    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def _check_folder(folder: Path, who: str) -> None:
+    """What lies there is of sizes that can be, and weights alone are in its files of weights."""
+    for each in sorted(folder.rglob("*")):
+        if each.suffix == ".json" and each.is_file():
+            TEXT.check(f"{who}: its {each.name}", each.stat().st_size, error=CheckpointError)
+            if each.name == "config.json":
+                check_described(json.loads(each.read_text(encoding="utf-8")), who)
+        if each.suffix in (".bin", ".safetensors") and each.is_file():
+            check_stored(each, who)
+
+
+def _check_modules(modules: Any, who: str) -> None:
+    """Raises :class:`CheckpointError` for a module of a stranger's."""
+    for module in modules or ():
+        kind = module.get("type") if isinstance(module, Mapping) else module
+        if not str(kind).startswith(_KNOWN):
+            raise CheckpointError(
+                f"{who} has a module of the class {kind!r:.80}, which is not of sentence-transformers, and a stranger's code "
+                "is never run; load it yourself and give the model in memory"
+            )
+
+
+def _check_weights(net: Any, source: str, modules: Any, here: bool, who: str) -> None:
+    """Whether all that its transformer is made of was there: transformers draws what is missing. Raises :class:`CheckpointError`."""
+    inner = getattr(net[0], "auto_model", None)
+    if inner is None or hasattr(inner, "peft_config"):
+        return
+    place = modules[0].get("path", "") if modules else ""
+    _, report = without_code(
+        type(inner).from_pretrained,
+        source,
+        config=inner.config,
+        subfolder=place,
+        local_files_only=here,
+        device_map="meta",
+        output_loading_info=True,
+    )
+    missing = sorted(
+        name for name in report["missing_keys"] if not name.startswith(_UNUSED) and not name.endswith(_UNUSED)
+    )
+    if missing:
+        raise CheckpointError(
+            f"{who} lacks {len(missing)} weights that its config.json describes, first {', '.join(missing[:3])}; it belongs "
+            "to another architecture, or is incomplete"
+        )

@@ -1,0 +1,399 @@
+"""sentence-transformers: small models in its own folders, against its own calls and a loop over the full model."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+import m2ib
+import naive
+from m2ib.contract.similarity import present
+from m2ib.errors import CheckpointError, InputError, SettingError
+from m2ib.testing import check_adapter
+from sentence_models import (
+    TEXTS,
+    bert,
+    colbert,
+    colmodernvbert,
+    colpali,
+    qwen_embedding,
+    sentence_model,
+)
+
+FIXED = {"strategy": "fixed", "length": 18, "attend": False}
+MODELS: dict[str, Callable[[Path], Path]] = {
+    "mean": sentence_model,
+    "cls": lambda folder: sentence_model(folder, pooling="cls"),
+    "lasttoken": lambda folder: sentence_model(folder, pooling="lasttoken"),
+    "several": lambda folder: sentence_model(folder, pooling=["max", "weightedmean"], dense=20),
+    "prompts": lambda folder: sentence_model(
+        folder, prompts={"query": "query: ", "document": "passage: "}, include_prompt=False
+    ),
+    "matryoshka": lambda folder: sentence_model(folder, truncate_dim=12),
+    "colbert": colbert,
+    "colbert expanded": lambda folder: colbert(folder, FIXED),
+    "colbert attending": lambda folder: colbert(folder, {**FIXED, "strategy": "min", "attend": True}),
+    "colmodernvbert": colmodernvbert,
+    "colpali": colpali,
+    "qwen": qwen_embedding,
+}
+WITH_IMAGES = ("colmodernvbert", "colpali", "qwen")
+
+
+@pytest.fixture(scope="module")
+def folder_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    made: dict[str, Path] = {}
+
+    def of(name: str) -> Path:
+        if name not in made:
+            made[name] = MODELS[name](tmp_path_factory.mktemp("sentences"))
+        return made[name]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def model_of(folder_of: Callable[[str], Path]) -> Callable[[str], m2ib.Model]:
+    made: dict[str, m2ib.Model] = {}
+
+    def of(name: str) -> m2ib.Model:
+        if name not in made:
+            made[name] = m2ib.load_model(
+                "sentence-transformers", checkpoint=str(folder_of(name)), dtype="float64"
+            )
+        return made[name]
+
+    return of
+
+
+every = pytest.mark.parametrize("name", MODELS)
+
+
+def photo(width: int = 90, height: int = 60) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values).resize((width, height))
+
+
+def library(model: m2ib.Model, modality: str, raw: Any) -> Tensor:
+    """(D,) or (K, D), by the call that a user of the library makes."""
+    net = model.module
+    if net[0].transformer_task == "retrieval":  # transformers' own model and processor
+        processor, text = net[0].processor, isinstance(raw, str)
+        inputs = processor.process_queries([raw]) if text else processor.process_images([raw])
+        inputs = {
+            name: value.double().contiguous() if value.is_floating_point() else value
+            for name, value in inputs.items()
+        }
+        with torch.no_grad():
+            return net[0].model(**inputs).embeddings[0]
+    encode = {"query": net.encode_query, "document": net.encode_document}.get(modality, net.encode)
+    return torch.as_tensor(encode([raw])[0]).double().clone()  # made in inference mode
+
+
+def raws(model: m2ib.Model) -> list[tuple[str, Any]]:
+    return [
+        (modality, raw)
+        for modality in model.modalities
+        for raw in ((photo(), photo(64, 96)) if modality == "image" else TEXTS)
+    ]
+
+
+@every
+def test_embeddings_are_the_librarys(model_of: Callable[[str], m2ib.Model], name: str) -> None:
+    model = model_of(name)
+    for modality, raw in raws(model):
+        item = model.item(modality, raw)
+        with torch.no_grad():
+            (own,) = model.encoder(modality).embed(model.collate(modality, [item]))
+        own = own[present(own)] if own.ndim == 2 else own
+        torch.testing.assert_close(own, library(model, modality, raw), rtol=1e-6, atol=1e-7)
+
+
+@every
+def test_the_similarity_is_the_librarys(model_of: Callable[[str], m2ib.Model], name: str) -> None:
+    model = model_of(name)
+    first = "query" if "query" in model.modalities else "text"
+    second = (
+        "image" if "image" in model.modalities else "document" if "document" in model.modalities else "text"
+    )
+    raw = photo() if second == "image" else TEXTS[1]
+    found = m2ib.explain(model, (first, TEXTS[0]), (second, raw), method="uniform", show_progress=False)
+    one, other = library(model, first, TEXTS[0]), library(model, second, raw)
+    expected = naive.maxsim(one, other) if one.ndim == 2 else torch.cosine_similarity(one, other, dim=0)
+    assert found.similarity == pytest.approx(expected.item(), abs=1e-6)
+
+
+@every
+def test_words_are_those_of_the_text(model_of: Callable[[str], m2ib.Model], name: str) -> None:
+    model = model_of(name)
+    for modality in set(model.modalities) - {"image"}:
+        for text in TEXTS:
+            item = model.item(modality, text)
+            words = [token for token in item.layout.tokens if not token.special]
+            assert [token.text for token in words] == [text[token.start : token.end] for token in words]
+            spelt = "".join(token.text for token in words)
+            assert spelt == text.replace(" ", "")
+
+
+@every
+@pytest.mark.parametrize("place", [0, 1])
+def test_maps_are_those_of_a_loop(model_of: Callable[[str], m2ib.Model], name: str, place: int) -> None:
+    model = model_of(name)
+    first = "query" if "query" in model.modalities else "text"
+    second = (
+        "image" if "image" in model.modalities else "document" if "document" in model.modalities else "text"
+    )
+    pair = ((first, TEXTS[0]), (second, photo() if second == "image" else TEXTS[1]))
+    settings = {"layer": 1, "beta": 0.1, "variance": 1.0, "steps": 3, "samples": 3}
+    found = m2ib.explain(model, *pair, show_progress=False, **settings)
+    general = m2ib.explain(model, *pair, show_progress=False, fast=False, **settings)
+    np.testing.assert_allclose(found[place].grid, general[place].grid, rtol=1e-8)
+    modality, raw = pair[place]
+    encoder, item = model.encoder(modality), model.item(modality, raw)
+    inputs = model.collate(modality, [item])
+    target = library(model, *pair[1 - place])
+
+    def close(out: Tensor, target: Tensor) -> Tensor:
+        if out.ndim == 2:
+            return naive.cosine(out, target)
+        own = out[0][present(out[0])]
+        return naive.maxsim(own, target) if place == 0 else naive.maxsim(target, own)
+
+    settings.pop("layer")
+    with model.running():
+        expected = naive.capacity(
+            lambda: encoder.embed(inputs), encoder.blocks[1].module, target, similarity=close, **settings
+        )
+    np.testing.assert_allclose(
+        found[place].grid.ravel(), item.layout.to_grid(expected.numpy()).ravel(), rtol=1e-5
+    )
+
+
+@every
+def test_a_batch_is_as_one_by_one(model_of: Callable[[str], m2ib.Model], name: str) -> None:
+    model = model_of(name)
+    other = "image" if "image" in model.modalities else "text"
+    inputs = [photo(), photo(), photo(64, 96)] if other == "image" else [TEXTS[0], "dogs", TEXTS[1]]
+    pairs = [(("text", text), (other, raw)) for text, raw in zip(("a bird", *TEXTS), inputs, strict=True)]
+    together = m2ib.explain_many(model, pairs, batch_size=3, steps=3, samples=3, show_progress=False)
+    for pair, found in zip(pairs, together, strict=True):
+        alone = m2ib.explain(model, *pair, steps=3, samples=3, show_progress=False)
+        assert found.similarity == pytest.approx(alone.similarity, rel=1e-9)
+        for one, each in zip(found, alone, strict=True):
+            np.testing.assert_allclose(one.grid, each.grid, rtol=1e-6, atol=1e-9)
+
+
+@every
+def test_the_kit_is_content(model_of: Callable[[str], m2ib.Model], name: str) -> None:
+    check_adapter(model_of(name))
+
+
+def fades(name: str, grid: tuple[int, int], cell: int) -> list[tuple[Any, ...]]:
+    """Where in the pixels, (K, 1, ...), a cell lies."""
+    top, left = 8 * (cell // grid[1]), 8 * (cell % grid[1])
+    if name == "qwen":  # four patches to a cell
+        return [(slice(4 * cell, 4 * cell + 4),)]
+    if name == "colpali":
+        return [(0, slice(None), slice(top, top + 8), slice(left, left + 8))]
+    (piece_row, row), (piece_column, column) = divmod(top, 32), divmod(left, 32)
+    inside = (slice(None), slice(row, row + 8), slice(column, column + 8))
+    down, across = top // 16 * 8, left // 16 * 8
+    small = (slice(None), slice(down, down + 8), slice(across, across + 8))
+    return [(0, 2 * piece_row + piece_column, *inside), (0, 4, *small)]  # and a quarter of one of the whole
+
+
+@pytest.mark.parametrize("name", WITH_IMAGES)
+def test_cells_of_images_are_taken_out(model_of: Callable[[str], m2ib.Model], name: str) -> None:
+    model = model_of(name)
+    item = model.item("image", photo())
+    encoder, inputs, grid = model.encoder("image"), model.collate("image", [item]), item.layout.grid
+    for cell in (0, grid[0] * grid[1] - 1, grid[1] + 1):
+        keep = torch.ones(2, *grid, dtype=torch.float64)
+        keep[1].view(-1)[cell] = 0
+        changed = encoder.degradation.apply(inputs, keep, item.layout)
+        assert all(torch.equal(changed[each][0], inputs[each][0]) for each in inputs)
+        moved = changed["pixel_values"][1] != inputs["pixel_values"][0]
+        expected = torch.zeros_like(moved)
+        for place in fades(name, grid, cell):
+            expected[place] = True
+        assert torch.equal(moved, expected)
+
+
+@pytest.mark.parametrize("name", WITH_IMAGES)
+@pytest.mark.parametrize(
+    ("method", "settings"), [("rise", {"masks": 16}), ("integrated-gradients", {"steps": 4})]
+)
+def test_methods_that_hide_work_on_images(
+    model_of: Callable[[str], m2ib.Model], name: str, method: str, settings: dict[str, Any]
+) -> None:
+    pair = ("text", TEXTS[0]), ("image", photo())
+    found = m2ib.explain(model_of(name), *pair, method=method, settings=settings, show_progress=False)
+    assert found["image"].grid.std() > 0
+
+
+def test_pieces_of_an_image_lie_where_they_were_cut_out(model_of: Callable[[str], m2ib.Model]) -> None:
+    model = model_of("colmodernvbert")
+    item = model.item("image", photo())
+    ids = item.inputs["input_ids"][0]
+    names = model.module.tokenizer.convert_ids_to_tokens(ids.tolist())
+    grid = np.array(item.layout.index).reshape(item.layout.grid)
+    assert grid.shape == (8, 8)
+    for row in range(2):
+        for column in range(2):
+            piece = grid[4 * row : 4 * row + 4, 4 * column : 4 * column + 4]
+            assert names[piece[0, 0] - 1] == f"<row_{row + 1}_col_{column + 1}>"
+            assert piece.ravel().tolist() == list(range(piece[0, 0], piece[0, 0] + 16))
+
+
+def test_prepared_inputs_are_taken(model_of: Callable[[str], m2ib.Model]) -> None:
+    model = model_of("qwen")
+    item = model.item("image", photo())
+    again = model.item("image", dict(item.inputs))
+    assert again.layout.index == item.layout.index
+    with pytest.raises(InputError, match="this model takes the image itself"):
+        model.item("image", torch.zeros(3, 8, 8))
+    ids = model.item("text", TEXTS[0]).inputs
+    assert model.item("text", ids).layout.grid == (len(ids),)
+
+
+def test_too_long_a_text_is_refused_or_cut(model_of: Callable[[str], m2ib.Model]) -> None:
+    model = model_of("colbert expanded")
+    long = " ".join(["bird"] * 20)
+    with pytest.raises(InputError, match=r"has 24 tokens, 6 more than the model's 18; shorten it"):
+        model.item("query", long)
+    cut = model.item("query", long, truncate=True)
+    assert cut.layout.grid == (18,)
+    assert cut.origin["truncated"]
+
+
+def test_prompts_of_ones_own(folder_of: Callable[[str], Path]) -> None:
+    model = m2ib.load_model(
+        "sentence-transformers", checkpoint=str(folder_of("mean")), prompts={"query": "q: "}
+    )
+    assert model.modalities == ("text", "query", "document")
+    assert model.origin["prompts"] == {"query": "q: "}
+    tokens = model.item("query", "bird").layout.tokens
+    assert [token.special for token in tokens] == [True, True, True, False, True]
+    own = model.embed("query", model.preprocess("query", ["bird"]))
+    expected = torch.from_numpy(model.module.encode(["bird"], prompt="q: "))
+    torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(SettingError, match="prompts has 'image'"):
+        m2ib.load_model("sentence-transformers", checkpoint=str(folder_of("mean")), prompts={"image": "q"})
+
+
+def test_embeddings_are_cut_to_the_size_asked_for(folder_of: Callable[[str], Path]) -> None:
+    model = m2ib.load_model("sentence-transformers", checkpoint=str(folder_of("mean")), truncate_dim=8)
+    own = model.embed("text", model.preprocess("text", list(TEXTS)))
+    expected = torch.from_numpy(model.module.encode(list(TEXTS), truncate_dim=8, normalize_embeddings=True))
+    torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(SettingError, match="truncate_dim=64 of embeddings of 32"):
+        m2ib.load_model("sentence-transformers", checkpoint=str(folder_of("mean")), truncate_dim=64)
+
+
+def test_a_model_in_memory_is_as_its_folder(
+    model_of: Callable[[str], m2ib.Model], folder_of: Callable[[str], Path]
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    net = SentenceTransformer(str(folder_of("mean")), device="cpu").double()
+    model = m2ib.load_model("sentence-transformers", checkpoint=net)
+    assert model.module is net
+    pair = (("text", TEXTS[0]), ("text", TEXTS[1]))
+    found = m2ib.explain(model, *pair, steps=3, show_progress=False)
+    expected = m2ib.explain(model_of("mean"), *pair, steps=3, show_progress=False)
+    np.testing.assert_allclose(found[0].grid, expected[0].grid, rtol=1e-9)
+    with pytest.raises(CheckpointError, match="not a SentenceTransformer or MultiVectorEncoder"):
+        m2ib.load_model("sentence-transformers", checkpoint=net[0].auto_model)
+
+
+def test_other_similarities_are_the_librarys(tmp_path: Path) -> None:
+    folder = sentence_model(tmp_path, similarity_fn_name="euclidean")
+    model = m2ib.load_model("sentence-transformers", checkpoint=str(folder))
+    found = m2ib.explain(model, ("text", TEXTS[0]), ("text", TEXTS[1]), method="gradcam", show_progress=False)
+    expected = model.module.similarity(*(model.module.encode([text]) for text in TEXTS))
+    assert found.similarity == pytest.approx(expected.item(), abs=1e-5)
+    assert found.similarity_title == "negative distance"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("foreign", "has a module of the class 'os.path', which is not of sentence-transformers"),
+        (
+            "lacking",
+            "lacks 1 weights that its config.json describes, first encoder.layer.2.output.dense.weight",
+        ),
+        ("static", "begins with a StaticEmbedding, which has no blocks of a transformer to explain"),
+        ("pooled", "ends with a HierarchicalTokenPooling, which merges tokens by clustering"),
+    ],
+)
+def test_what_cannot_be_explained_is_refused(tmp_path: Path, change: str, message: str) -> None:
+    from safetensors.torch import load_file, save_file
+    from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+    from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+
+    folder = colbert(tmp_path) if change == "pooled" else sentence_model(tmp_path)
+    if change == "foreign":
+        modules = json.loads((folder / "modules.json").read_text())
+        modules[1]["type"] = "os.path"
+        (folder / "modules.json").write_text(json.dumps(modules))
+    if change == "lacking":
+        weights = load_file(folder / "model.safetensors")
+        del weights["encoder.layer.2.output.dense.weight"]
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    if change == "static":
+        static = StaticEmbedding(bert_tokenizer(tmp_path), embedding_dim=8)
+        shutil.rmtree(folder)
+        SentenceTransformer(modules=[static], device="cpu").save(str(folder))
+    if change == "pooled":
+        net = MultiVectorEncoder(str(folder), device="cpu")
+        net.append(HierarchicalTokenPooling(pool_factor=2))
+        net.save(str(folder))
+    with pytest.raises(CheckpointError, match=message):
+        m2ib.load_model("sentence-transformers", checkpoint=str(folder))
+
+
+def bert_tokenizer(folder: Path) -> Any:
+    from tokenizers import Tokenizer
+
+    return Tokenizer.from_file(str(folder / "backbone" / "tokenizer.json"))
+
+
+def test_a_backbone_alone_is_averaged_with_a_warning(tmp_path: Path) -> None:
+    with pytest.warns(
+        m2ib.M2IBWarning, match=r"comes without modules.json, so the vectors of its tokens are averaged"
+    ):
+        model = m2ib.load_model("sentence-transformers", checkpoint=str(bert(tmp_path)))
+    own = model.embed("text", model.preprocess("text", [TEXTS[0]]))
+    expected = torch.from_numpy(model.module.encode([TEXTS[0]], normalize_embeddings=True))
+    torch.testing.assert_close(own, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_by_default_it_is_the_model_that_comes_as_a_package() -> None:
+    model = m2ib.load_model("sentence-transformers")
+    assert model.origin["checkpoint"] == "all-MiniLM-L6-v2"
+    close = m2ib.explain(
+        model,
+        ("text", "A man plays the guitar."),
+        ("text", "Someone makes music."),
+        steps=2,
+        show_progress=False,
+    )
+    far = m2ib.explain(
+        model,
+        ("text", "A man plays the guitar."),
+        ("text", "The stock fell by 3 %."),
+        steps=2,
+        show_progress=False,
+    )
+    assert close.similarity > far.similarity + 0.2

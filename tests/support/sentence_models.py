@@ -1,0 +1,298 @@
+"""Small models of sentence-transformers with random weights, in the folders that it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from torch import nn
+from transformers import AddedToken, BertConfig, BertModel, PreTrainedTokenizerFast
+
+WORDS = [
+    "a",
+    "the",
+    "bird",
+    "dog",
+    "dogs",
+    "sits",
+    "sit",
+    "on",
+    "branch",
+    "two",
+    "play",
+    "in",
+    "snow",
+    "near",
+    "house",
+    "sing",
+    "query",
+    "passage",
+    "q",
+    "d",
+    ":",
+    ".",
+    ",",
+    "!",
+    "sing",
+    "##s",
+    "##ing",
+]
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+TEXTS = ("A bird sits on the branch.", "Two dogs play in the snow, near a house!")
+
+
+def drawn(module: nn.Module, seed: int = 0) -> nn.Module:
+    """With weights large enough that every input has an embedding of its own."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in module.parameters():
+            if weight.ndim > 1:
+                weight.copy_(torch.randn(weight.shape, generator=generator) * 0.3)
+    return module.eval()
+
+
+def word_pieces(folder: Path, more: tuple[str, ...] = (), **options: Any) -> PreTrainedTokenizerFast:
+    vocabulary = {word: number for number, word in enumerate(dict.fromkeys((*SPECIAL, *WORDS)))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece(prefix="##")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+        model_max_length=256,
+        **options,
+    )
+    fast.add_tokens([AddedToken(each, special=True, normalized=False) for each in more])
+    fast.save_pretrained(folder)
+    return fast
+
+
+def bert(folder: Path) -> Path:
+    """A backbone alone, as transformers saves it."""
+    tokenizer = word_pieces(folder)
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+    )
+    drawn(BertModel(config)).save_pretrained(folder)
+    return folder
+
+
+def sentence_model(
+    folder: Path, *, pooling: Any = "mean", dense: int = 0, include_prompt: bool = True, **options: Any
+) -> Path:
+    """A SentenceTransformer; the ``options`` are its own."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+
+    backbone = Transformer(str(bert(folder / "backbone")))
+    pooled = Pooling(32, pooling, include_prompt=include_prompt)
+    modules: list[nn.Module] = [backbone, pooled]
+    if dense:
+        modules.append(
+            drawn(Dense(pooled.get_embedding_dimension(), dense, activation_function=nn.Tanh()), 1)
+        )
+    modules.append(Normalize())
+    SentenceTransformer(modules=modules, device="cpu", **options).save(str(folder / "model"))
+    return folder / "model"
+
+
+def colbert(folder: Path, expansion: dict[str, Any] | None = None) -> Path:
+    """A MultiVectorEncoder of texts: prompts, a projection, punctuation that does not count, queries filled up."""
+    from sentence_transformers import MultiVectorEncoder
+    from sentence_transformers.base.modules import Dense, Normalize, Transformer
+    from sentence_transformers.multi_vector_encoder.modules import MultiVectorMask
+
+    backbone = Transformer(str(bert(folder / "backbone")))
+    backbone.query_expansion = expansion
+    tokens = {"module_input_name": "token_embeddings", "module_output_name": "token_embeddings"}
+    projection = Dense(32, 16, bias=False, activation_function=nn.Identity(), **tokens)
+    modules = [
+        backbone,
+        drawn(projection, 1),
+        MultiVectorMask(skiplist_words=[".", ",", "!"]),
+        Normalize(module_input_name="token_embeddings", module_output_name="token_embeddings"),
+    ]
+    prompts = {"query": "query: ", "document": "passage: "}
+    MultiVectorEncoder(modules=modules, prompts=prompts, device="cpu").save(str(folder / "model"))
+    return folder / "model"
+
+
+def colmodernvbert(folder: Path) -> Path:
+    """``ColModernVBertForRetrieval`` as transformers saves it: images cut into pieces beside the whole."""
+    from transformers import (
+        ColModernVBertConfig,
+        ColModernVBertForRetrieval,
+        ColModernVBertProcessor,
+        ModernBertConfig,
+        ModernVBertConfig,
+        SiglipVisionConfig,
+    )
+    from transformers.models.idefics3.image_processing_idefics3 import Idefics3ImageProcessor
+
+    pieces = tuple(f"<row_{row}_col_{column}>" for row in range(1, 7) for column in range(1, 7))
+    marks = (
+        "<fake_token_around_image>",
+        "<image>",
+        "<end_of_utterance>",
+        "<global-img>",
+        "<|begin_of_text|>",
+    )
+    tokenizer = word_pieces(folder, (*marks, *pieces))
+    text = ModernBertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        num_hidden_layers=3,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=512,
+        global_attn_every_n_layers=3,
+        local_attention=16,
+        pad_token_id=0,
+        bos_token_id=2,
+        eos_token_id=3,
+        cls_token_id=2,
+        sep_token_id=3,
+    )
+    vision = SiglipVisionConfig(
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=32,
+        patch_size=4,
+    )
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    vlm = ModernVBertConfig(
+        text_config=text, vision_config=vision, image_token_id=image, pixel_shuffle_factor=2
+    )
+    drawn(ColModernVBertForRetrieval(ColModernVBertConfig(vlm_config=vlm, embedding_dim=16))).save_pretrained(
+        folder
+    )
+    preparing = Idefics3ImageProcessor(
+        size={"longest_edge": 64}, max_image_size={"longest_edge": 32}, do_image_splitting=True
+    )
+    ColModernVBertProcessor(preparing, tokenizer, image_seq_len=16).save_pretrained(folder)
+    return folder
+
+
+def colpali(folder: Path) -> Path:
+    """``ColPaliForRetrieval``: a square of image tokens before a prompt."""
+    from transformers import (
+        ColPaliConfig,
+        ColPaliForRetrieval,
+        ColPaliProcessor,
+        PaliGemmaConfig,
+        SiglipImageProcessor,
+    )
+
+    tokenizer = word_pieces(folder, ("<image>", "<bos>"), bos_token="<bos>")
+    image = tokenizer.convert_tokens_to_ids("<image>")
+    text = {
+        "model_type": "gemma",
+        "vocab_size": len(tokenizer),
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 1,
+        "head_dim": 16,
+        "intermediate_size": 48,
+        "pad_token_id": 0,
+    }
+    vision = {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+        "image_size": 32,
+        "patch_size": 8,
+        "projection_dim": 32,
+    }
+    vlm = PaliGemmaConfig(
+        text_config=text, vision_config=vision, image_token_index=image, hidden_size=32, projection_dim=32
+    )
+    drawn(ColPaliForRetrieval(ColPaliConfig(vlm_config=vlm, embedding_dim=16))).save_pretrained(folder)
+    preparing = SiglipImageProcessor(size={"height": 32, "width": 32})
+    preparing.image_seq_length = 16
+    ColPaliProcessor(preparing, tokenizer).save_pretrained(folder)
+    return folder
+
+
+def qwen_embedding(folder: Path) -> Path:
+    """A SentenceTransformer whose one decoder reads texts and images through a chat template, as Qwen3-VL-Embedding does."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers import Qwen2VLImageProcessor, Qwen3VLConfig, Qwen3VLModel, Qwen3VLProcessor
+    from transformers.models.qwen3_vl.video_processing_qwen3_vl import Qwen3VLVideoProcessor
+
+    marks = (
+        "<|vision_start|>",
+        "<|vision_end|>",
+        "<|image_pad|>",
+        "<|video_pad|>",
+        "<|im_start|>",
+        "<|im_end|>",
+    )
+    tokenizer = word_pieces(folder / "backbone", marks)
+    start, end, image, video, *_ = (tokenizer.convert_tokens_to_ids(mark) for mark in marks)
+    config = Qwen3VLConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 32,
+            "num_hidden_layers": 4,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "intermediate_size": 48,
+            "head_dim": 16,
+            "max_position_embeddings": 512,
+            "rope_scaling": {"mrope_section": [4, 2, 2], "rope_type": "default", "mrope_interleaved": True},
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 24,
+            "num_heads": 2,
+            "intermediate_size": 32,
+            "patch_size": 4,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "out_hidden_size": 32,
+            "num_position_embeddings": 64,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=image,
+        video_token_id=video,
+        vision_start_token_id=start,
+        vision_end_token_id=end,
+    )
+    drawn(Qwen3VLModel(config)).save_pretrained(folder / "backbone")
+    template = (
+        "{% for m in messages %}<|im_start|>{% if m['content'] is string %}{{ m['content'] }}{% else %}{% for c in m['content'] %}"
+        "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% elif c['type'] == 'text' %}{{ c['text'] }}"
+        "{% endif %}{% endfor %}{% endif %}<|im_end|>{% endfor %}"
+    )
+    images = Qwen2VLImageProcessor(
+        patch_size=4, merge_size=2, temporal_patch_size=2, min_pixels=256, max_pixels=1536
+    )
+    videos = Qwen3VLVideoProcessor(patch_size=4, merge_size=2)
+    Qwen3VLProcessor(images, tokenizer, videos, chat_template=template).save_pretrained(folder / "backbone")
+    modules = [Transformer(str(folder / "backbone")), Pooling(32, "lasttoken"), Normalize()]
+    prompts = {"query": "query :"}
+    SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(folder / "model"))
+    return folder / "model"
