@@ -42,6 +42,7 @@ from .notices import warn
 from .page.explanation import write_page
 from .registry.discovery import Registry, list_adapters, list_methods, list_renderers
 from .registry.hookspecs import hookimpl
+from .registry.opening import Opening, who_opens
 from .registry.specs import AdapterSpec, MethodSpec, RendererSpec
 from .results.explanation import Explanation, load_explanation
 
@@ -71,6 +72,7 @@ __all__ = [
     "M2IBWarning",
     "MethodSpec",
     "Model",
+    "Opening",
     "Options",
     "OutOfMemoryError",
     "PluginError",
@@ -104,6 +106,7 @@ __all__ = [
     "results",
     "run",
     "warn",
+    "who_opens",
     "write_first",
     "write_page",
     "write_sequence_first",

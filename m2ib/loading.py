@@ -14,9 +14,11 @@ from torch import nn
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError, CheckpointError, PluginError, SettingError, did_you_mean
 from m2ib.execution.context import neutral, own_random_numbers
-from m2ib.paths import local_path, url_fault
+from m2ib.paths import at_home, url_fault
 from m2ib.promises import leaves_nothing
-from m2ib.registry.discovery import Registry, default_registry
+from m2ib.registry.discovery import Registry
+from m2ib.registry.licences import weights_facts
+from m2ib.registry.opening import adapter_for
 
 DTYPES: dict[str, torch.dtype] = {
     name: getattr(torch, name) for name in ("float32", "bfloat16", "float16", "float64")
@@ -53,13 +55,6 @@ def resolve_dtype(dtype: str | torch.dtype) -> torch.dtype:
     raise SettingError(f"dtype: {dtype!r} is unknown; use one of {', '.join(DTYPES)}")
 
 
-def _at_home(given: Any) -> Any:
-    """A path that begins with ``~`` with the home directory in its place; anything else as it is."""
-    if isinstance(given, (str, os.PathLike)) and os.fspath(given)[:1] == "~":
-        return type(given)(local_path(given))  # type: ignore[call-arg]
-    return given
-
-
 def _as_it_is(
     net: nn.Module, place: torch.device | None, precision: torch.dtype
 ) -> tuple[torch.device, torch.dtype]:
@@ -91,6 +86,7 @@ def load_model(
 ) -> Model:
     """Load a model through the adapter called ``name`` (or ``dist:name``).
 
+    name        ``"auto"`` for the one that opens the checkpoint; :func:`m2ib.who_opens` says which, and why
     checkpoint  what the adapter takes: a hub id, a folder, a file, with some a module in memory, which stays on its
                 device, in its dtype and mode; None: its default. A ``~`` at the beginning of it, and of an option, is the
                 home directory
@@ -99,10 +95,11 @@ def load_model(
     options     the adapter's own, see its documentation
 
     Raises :class:`AdapterError` for an unknown or ambiguous name or a missing package,
-    :class:`CheckpointError` for weights that cannot be used, :class:`PluginError` for whatever else another distribution's
+    :class:`CheckpointError` for weights that cannot be used, or that no adapter opens, :class:`PluginError` for whatever else another distribution's
     adapter raises, :class:`SettingError` for the rest.
     """
-    info = (registry or default_registry()).adapters.find(name)
+    checkpoint, options = at_home(checkpoint), {key: at_home(value) for key, value in options.items()}
+    info = adapter_for(name, checkpoint, options, registry)
     place, precision = resolve_device(device), resolve_dtype(dtype)
     if isinstance(checkpoint, nn.Module):
         place, precision = _as_it_is(checkpoint, None if device == "auto" else place, precision)
@@ -117,7 +114,6 @@ def load_model(
         raise CheckpointError(
             f"{info.name}: checkpoint {str(checkpoint)!r:.200} {fault}, or a hub id where one is taken"
         )
-    checkpoint, options = _at_home(checkpoint), {key: _at_home(value) for key, value in options.items()}
     try:
         with neutral(place), own_random_numbers():
             model = info.load(checkpoint=checkpoint, device=place, dtype=precision, **options)
@@ -132,7 +128,8 @@ def load_model(
     if missing:
         raise AdapterError(f"adapter {info.name!r}: load brought no encoder for {', '.join(missing)}")
     own = {name: value for name, value in model.origin.items() if name != "adapter"}
-    origin = {"adapter": info.name, "distribution": info.origin, **own}
+    facts = weights_facts(own, info.spec.license)
+    origin = {"adapter": info.name, "distribution": info.origin, **own, **facts}
     given = {"checkpoint": checkpoint, "dtype": str(precision).removeprefix("torch."), **options}
     recipe = _recipe({"name": info.qualified_name, **{k: v for k, v in given.items() if v is not None}})
     return replace(model, device=place, dtype=precision, origin=origin, recipe=recipe)

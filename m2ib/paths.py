@@ -7,6 +7,7 @@ import re
 import stat
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 LONGEST_PATH = 4096  # characters
 _URL = re.compile(
@@ -25,6 +26,13 @@ _NO_FILES = (
 def local_path(raw: str | PathLike[str]) -> Path:
     """With a ``~`` at its beginning as the home directory; environment variables are left as they are."""
     return Path(os.path.expanduser(raw))
+
+
+def at_home(given: Any) -> Any:
+    """A path that begins with ``~`` with the home directory in its place; anything else as it is."""
+    if isinstance(given, (str, PathLike)) and os.fspath(given)[:1] == "~":
+        return type(given)(local_path(given))  # type: ignore[call-arg]
+    return given
 
 
 def printable(text: str) -> str:

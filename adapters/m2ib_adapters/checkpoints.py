@@ -16,6 +16,7 @@ from m2ib.errors import CheckpointError, decoding
 from m2ib_adapters.bounds import TEXT
 
 HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach
+_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")  # nobody's hub id ends so
 
 
 @contextmanager
@@ -82,7 +83,7 @@ def from_folder_or_hub(adapter: str, source: str) -> dict[str, Any]:
         return {"local_files_only": True, "trust_remote_code": False}
     if os.path.exists(folder):
         raise CheckpointError(f"{who} is a file; {way_out}")
-    if folder.is_absolute() or source.count("/") > 1 or source.startswith((".", "~")):
+    if not may_be_hub_id(source):
         raise CheckpointError(f"{who} does not exist; {way_out}, or a hub id such as 'name/model'")
     try:
         offline = not hub_has(who, source, "config.json", way_out)
@@ -91,6 +92,17 @@ def from_folder_or_hub(adapter: str, source: str) -> dict[str, Any]:
             f"{who} is neither a folder nor a hub id such as 'name/model'; {way_out}"
         ) from error
     return {"local_files_only": offline, "trust_remote_code": False}
+
+
+def may_be_hub_id(source: str) -> bool:
+    """Whether what is no file and no folder here may be on the hub; no path is, nor what is called as files of weights are."""
+    path = Path(source)
+    return not (
+        path.is_absolute()
+        or source.count("/") > 1
+        or source.startswith((".", "~"))
+        or path.suffix in _SUFFIXES
+    )
 
 
 def path_of(adapter: str, checkpoint: Any, ways: str) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from m2ib_adapters.inputs.processors import processed_images
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
+from m2ib_adapters.looking import transformers_fault
 from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, resized, unwrapped, weights_of
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.hugging_face import parts_of as parts_of_block
@@ -37,6 +40,12 @@ DEFAULT_CHECKPOINT = "openai/clip-vit-base-patch32"
 _NO_TOKENIZER = (
     "this checkpoint comes without a tokenizer; save one into its folder (CLIPTokenizer.save_pretrained)"
 )
+
+
+def can(checkpoint: Any, *, config: Any = None, **options: Any) -> str | None:
+    """Why a checkpoint is no CLIP of transformers, by its config.json; None where it is."""
+    of_file = config is not None and isinstance(checkpoint, str | PathLike) and os.path.isfile(checkpoint)
+    return transformers_fault("clip", config if of_file else checkpoint, ("clip",), "transformers.CLIPModel")
 
 
 def load(

@@ -4,6 +4,7 @@
 ``from_folder_or_hub``         options for ``from_pretrained`` of a local folder or a hub id that is within reach
 ``from_transformers``          transformers' model in one of them, with all of its weights
 ``has_any``, ...               which files a folder holds, and what its image processor does
+``transformers_fault``, ...    for ``AdapterSpec.can``: what a folder, a hub id or a module in memory is, without loading it
 ``without_code``               a call that reads a folder or the hub, and never runs code that lies there
 ``check_described``            the sizes in a JSON that describes a model, before anything is made by them
 ``decoding``                   whatever a library raises over an input becomes one ``InputError``
@@ -65,21 +66,22 @@ from m2ib_adapters.inputs.texts import (
     warn_unknown,
 )
 from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
+from m2ib_adapters.looking import described_by, model_type_of, transformers_fault
 from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, resized, unwrapped
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
 from m2ib_adapters.towers.text import TextTower, text_encoder
-from m2ib_adapters.transformers_models import from_transformers
+from m2ib_adapters.transformers_models import base_of, from_transformers
 from m2ib_adapters.without_code import without_code
 
 __all__ = [
     "OPENAI_MEAN", "OPENAI_STD", "Coded", "Coder", "IdCoder", "ImageOptions", "ImagePreparation", "InputFile",
-    "Patches", "Sound", "TextTower", "TokenizerCoder", "aligned", "array_of", "block_layers", "by_sdpa_of", "called",
-    "check_described", "check_ids", "check_text", "decoding", "described", "existing_file", "first_position", "from_folder_or_hub",
+    "Patches", "Sound", "TextTower", "TokenizerCoder", "aligned", "array_of", "base_of", "block_layers", "by_sdpa_of", "called",
+    "check_described", "check_ids", "check_text", "decoding", "described", "described_by", "existing_file", "first_position", "from_folder_or_hub",
     "from_transformers", "has_any", "image_encoder", "image_processor", "image_processor_config", "input_file",
-    "loading", "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed",
+    "loading", "model_type_of", "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed",
     "processed_images", "resample", "resampled_length", "resized", "scale_of", "source_range", "tensor_of",
-    "text_encoder", "tokens_of_ids", "tokens_of_text", "too_long", "unwrapped", "warn_unknown", "without_code",
+    "text_encoder", "tokens_of_ids", "tokens_of_text", "too_long", "transformers_fault", "unwrapped", "warn_unknown", "without_code",
 ]  # fmt: skip

@@ -78,13 +78,15 @@ def weights_of(adapter: str, checkpoint: str, config: Any, usual: str) -> tuple[
     return path_of(adapter, config, "config is a hub id or a folder with config.json"), file
 
 
-def unwrapped(adapter: str, net: nn.Module, kinds: tuple[type, ...]) -> Any:
+def unwrapped(adapter: str, net: nn.Module, kinds: tuple[type | str, ...]) -> Any:
     """The model itself, out of what torch.compile, data parallelism or PEFT lay around it; nothing is changed.
+
+    kinds  classes, or the names of some that need not be imported: ``"ImageBindModel"``, or of a package ``"open_clip.CLIP"``
 
     Raises :class:`CheckpointError` where it is none of these classes.
     """
     inner: Any = net
-    while not isinstance(inner, kinds):
+    while not any(kind in _kinds_of(inner) for kind in kinds):
         if isinstance(inner, nn.DataParallel | nn.parallel.DistributedDataParallel):
             inner = inner.module
         elif hasattr(inner, "peft_config") and hasattr(inner, "get_base_model"):
@@ -97,13 +99,20 @@ def unwrapped(adapter: str, net: nn.Module, kinds: tuple[type, ...]) -> Any:
         elif isinstance(getattr(inner, "_orig_mod", None), nn.Module):
             inner = inner._orig_mod
         else:
-            named = " or ".join(kind.__name__ for kind in kinds)
+            named = [getattr(kind, "__name__", str(kind).rpartition(".")[2]) for kind in kinds]
             raise CheckpointError(
                 f"{adapter}: checkpoint is a {type(inner).__module__.partition('.')[0]} {type(inner).__name__} in memory, "
-                f"not a {named}; give that, another adapter its own (open-clip takes open_clip's), or any module "
-                "to m2ib.adapt(module, encoders={...})"
+                f"not {'an' if named[0][0] in 'AEIOU' else 'a'} {' or '.join(named)}; give that, another adapter its own "
+                "(open-clip takes open_clip's), or any module to m2ib.adapt(module, encoders={...})"
             )
     return inner
+
+
+def _kinds_of(net: Any) -> set[type | str]:
+    """Its classes, and their names with and without the package."""
+    classes = type(net).__mro__
+    packages = {f"{each.__module__.partition('.')[0]}.{each.__name__}" for each in classes}
+    return {*classes, *packages, *(each.__name__ for each in classes)}
 
 
 def described(net: nn.Module) -> str:

@@ -20,6 +20,8 @@ ADAPTERS = (
         "m2ib[photo]",
         options=("size", "image"),
         attention=("text",),
+        can="m2ib_adapters.photo.adapter:can",
+        license="EfficientNet-Lite2's weights and all-MiniLM-L6-v2: Apache-2.0",
     ),
     AdapterSpec(
         "clip",
@@ -31,17 +33,21 @@ ADAPTERS = (
         options=("attention", "processor", "tokenizer", "config", "image_size", "image"),
         attention=_PAIR,
         in_memory=("CLIPModel",),
+        can="m2ib_adapters.clip:can",
     ),
     AdapterSpec(
         "open-clip",
         "CLIP, SigLIP and their kin through open_clip",
         _PAIR,
         "m2ib_adapters.openclip.adapter:load",
-        "any open_clip architecture with a pretrained tag or a local checkpoint file, or the model in memory",
+        "any open_clip architecture with a pretrained tag or a local checkpoint file, a folder or hub id of open_clip's, or the "
+        "model in memory",
         "m2ib[open-clip]",
         options=("architecture", "quick_gelu", "preprocess", "tokenizer", "transform", "image_size", "image"),
         attention=_PAIR,
         in_memory=("CLIP", "CustomTextCLIP", "CoCa"),
+        can="m2ib_adapters.openclip.adapter:can",
+        rank=-1,
     ),
     AdapterSpec(
         "sentence-transformers",
@@ -61,21 +67,27 @@ ADAPTERS = (
         "CLIP for chest X-rays, with DICOM",
         _PAIR,
         "m2ib_adapters.cxr.adapter:load",
-        "CXR-RePaiR and any other CLIP state dict in OpenAI's format, ViT or ResNet",
+        "CXR-RePaiR and any other CLIP state dict in OpenAI's format, ViT or ResNet, or open_clip's CLIP in memory",
         "m2ib[cxr]",
         options=("preprocess", "equalize", "image_size", "image"),
         attention=_PAIR,
+        in_memory=("CLIP",),
+        can="m2ib_adapters.cxr.adapter:can",
+        rank=-2,
     ),
     AdapterSpec(
         "imagebind",
         "ImageBind: six kinds of input in one space",
         _SEVEN,
         "m2ib_adapters.imagebind.adapter:load",
-        "imagebind_huge.pth, safetensors with its keys, or nielsr/imagebind-huge "
+        "imagebind_huge.pth, safetensors with its keys, nielsr/imagebind-huge, or the model in memory "
         "(weights: CC BY-NC-SA 4.0, no commercial use)",
         "m2ib[imagebind]",
         options=("architecture", "image_size", "image", "audio", "video", "depth", "thermal", "imu"),
         attention=_SEVEN,
+        in_memory=("ImageBind", "ImageBindModel"),
+        can="m2ib_adapters.imagebind.adapter:can",
+        license="ImageBind's published weights: CC BY-NC-SA 4.0 (no commercial use)",
     ),
     AdapterSpec(
         "imagebind-tiny",
@@ -86,6 +98,9 @@ ADAPTERS = (
         "m2ib[imagebind]",
         options=("image", "audio", "depth", "thermal", "imu"),
         attention=_SIX,
+        in_memory=("ImageBind",),
+        can="m2ib_adapters.imagebind_tiny.adapter:can",
+        rank=1,
     ),
 )
 

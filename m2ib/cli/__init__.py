@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, and give its exit code.
 
     0    it is done
-    1    ``check`` found a broken adapter
+    1    ``check`` found a broken adapter, ``adapters --can`` none that opens it
     2    bad input, or a place that cannot be written
     70   an error that was not foreseen; with ``M2IB_TRACEBACK=1`` it is shown where
     130  interrupted

@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from m2ib.cli.options import AS_WRITTEN, RESERVED, add_command, path_of
+from m2ib.cli.options import AS_WRITTEN, adapter_options, add_command, path_of
 from m2ib.cli.output import console, say
-from m2ib.cli.values import parsed_words
 
 _MORE = """options of the adapter are written as options.NAME=VALUE, before flags that take several words.
 
@@ -65,16 +64,18 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.benchmark.run import KIND, checked
     from m2ib.folders import check_folder, open_folder
     from m2ib.loading import load_model
+    from m2ib.registry.opening import adapter_for
 
-    options = _options(rest)
+    options = adapter_options(rest, "benchmark")
     folder = path_of("out", parsed.out)
     names = ("index.html", "results.csv", "maps.csv", "settings.json")
     check_folder(folder, KIND, force=parsed.force, resume=True, names=names)
     methods = parsed.methods or METHODS
     checked(parsed.scenes, parsed.seeds, methods, parsed.split, parsed.batch_size)  # before a model is loaded
     place = {"device": parsed.device, "dtype": parsed.dtype, **options}
-    model = load_model(parsed.model, checkpoint=parsed.checkpoint, **place)
-    control = _random_weights(parsed.model, place) if parsed.random_weights else None
+    name = adapter_for(parsed.model, parsed.checkpoint, options).qualified_name
+    model = load_model(name, checkpoint=parsed.checkpoint, **place)
+    control = _random_weights(name, place) if parsed.random_weights else None
     if parsed.force:
         open_folder(folder, KIND, force=True).discard()
     benchmark = run_scenes(
@@ -93,22 +94,6 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     page = save(benchmark, folder, force=True)  # refused above already
     show(benchmark, console())
     say(page.resolve())
-
-
-def _options(rest: Sequence[str]) -> dict[str, Any]:
-    """``options.NAME=VALUE``, values as in YAML. Raises :class:`SettingError` for anything else."""
-    from m2ib.errors import SettingError
-
-    for word in rest:
-        if not word.startswith("options.") or "=" not in word:
-            raise SettingError(
-                f"benchmark: {word!r:.200} is not an option of this command; one of the adapter's is options.NAME=VALUE"
-            )
-    given: dict[str, Any] = parsed_words(rest, "benchmark").get("options", {})
-    for name in RESERVED:
-        if name in given:
-            raise SettingError(f"benchmark: {name!r} is not one of an adapter's own options; see --help")
-    return given
 
 
 def _random_weights(name: str, place: dict[str, Any]) -> Any:

@@ -25,7 +25,7 @@ def check_methods(config: Any, modalities: Sequence[str]) -> Mapping[str, Mappin
     Raises :class:`SettingError` for what :func:`calls_of` refuses, and for a method that the adapter says its model has no use for.
     """
     registry, calls = default_registry(), calls_of(options_of(config))
-    adapter = registry.adapters.find(config.model)
+    adapter = config.adapter
     for options in calls.values():
         info = registry.methods.find(options["method"])
         shown = modalities if adapter.spec.attention is None else adapter.spec.attention

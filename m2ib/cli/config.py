@@ -13,7 +13,6 @@ from m2ib.cli.options import ModelConfig, Reader, flag_of
 from m2ib.cli.values import with_options
 from m2ib.errors import SettingError
 from m2ib.methods.bottleneck.settings import SETTINGS
-from m2ib.registry.discovery import default_registry
 
 ALSO, AGAINST = "also", "against"  # beside an input
 C = TypeVar("C")
@@ -142,7 +141,7 @@ def read_inputs(config: ExplainConfig) -> list[tuple[str, Any]]:
             "inputs: must be a mapping such as {image: dog.jpg, text: a dog}, or a list of such, "
             f"not {rows!r:.80}"
         )
-    takes = default_registry().adapters.find(config.model).modalities
+    takes = config.adapter.modalities
     flags = ", ".join(f"--{modality}" for modality in takes)
     pair: list[tuple[str, Any]] = []
     for row in rows:

@@ -92,13 +92,11 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.evaluation.store import FILES, KIND
     from m2ib.evaluation.study import check
     from m2ib.folders import check_folder, open_folder
-    from m2ib.registry.discovery import default_registry
 
     check_paper(config.paper, PUBLISHED, "evaluate")
-    adapter = default_registry().adapters.find(config.model)
     pairs = pairs_of(config.data, "evaluate")
     study = study_of(config)
-    check(study, pairs, adapter)  # what is wrong shows before the model is loaded
+    check(study, pairs, config.adapter)  # what is wrong shows before the model is loaded
     folder = path_of("out", config.out)
     check_folder(folder, KIND, force=config.force, resume=True, names=(*FILES, *TABLES))
     model = config.load()

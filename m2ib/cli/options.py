@@ -7,6 +7,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +15,21 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from m2ib.cli.output import console, say
-from m2ib.cli.values import escaped, parsed_value, parsed_word, read_file
+from m2ib.cli.values import escaped, parsed_value, parsed_word, parsed_words, read_file
 from m2ib.errors import SettingError, did_you_mean, one_line, shortened
 from m2ib.paths import is_name, local_path
+from m2ib.registry.specs import AUTO
 
 if TYPE_CHECKING:
     from m2ib.contract.model import Model
-    from m2ib.registry.discovery import Listing
+    from m2ib.registry.discovery import Listing, Registered
+    from m2ib.registry.specs import AdapterSpec
 
 AS_WRITTEN = argparse.RawDescriptionHelpFormatter
 RESERVED = ("name", "checkpoint", "device", "dtype", "registry")  # of load_model, so none of an adapter's own
 
 
+_HELP = {"model": "an adapter's name, or auto for the one that opens the checkpoint"}
 _KEY_VALUE = re.compile(r"[a-z_]+(\.[\w-]+)*=")
 
 
@@ -75,13 +79,39 @@ class ModelConfig:
     dtype: str = "float32"
     options: dict[str, Any] = field(default_factory=dict)
 
+    @cached_property
+    def adapter(self) -> Registered[AdapterSpec]:
+        """The one that is named, or for ``auto`` the one that opens the checkpoint. Raises what :func:`m2ib.load_model` raises."""
+        from m2ib.registry.opening import adapter_for
+
+        return adapter_for(self.model, self.checkpoint, self.options)
+
+    @property
+    def name(self) -> str:
+        """The model as it was asked for; of ``auto`` the name of its adapter."""
+        return self.adapter.qualified_name if self.model == AUTO else self.model
+
     def load(self) -> Model:
         """Raises what :func:`m2ib.load_model` raises."""
         from m2ib.loading import load_model
 
         return load_model(
-            self.model, checkpoint=self.checkpoint, device=self.device, dtype=self.dtype, **self.options
+            self.name, checkpoint=self.checkpoint, device=self.device, dtype=self.dtype, **self.options
         )
+
+
+def adapter_options(rest: Sequence[str], command: str) -> dict[str, Any]:
+    """``options.NAME=VALUE``, values as in YAML. Raises :class:`SettingError` for anything else."""
+    for word in rest:
+        if not word.startswith("options.") or "=" not in word:
+            raise SettingError(
+                f"{command}: {word!r:.200} is not an option of this command; one of the adapter's is options.NAME=VALUE"
+            )
+    given: dict[str, Any] = parsed_words(rest, command).get("options", {})
+    for name in RESERVED:
+        if name in given:
+            raise SettingError(f"{command}: {name!r} is not one of an adapter's own options; see --help")
+    return given
 
 
 def elsewhere(key: str) -> str:
@@ -134,7 +164,7 @@ class Reader:
         parser.add_argument("--print-config", action="store_true", help="show the resolved options and stop")
         for name in self.flags:
             more: dict[str, Any] = {"nargs": "+"} if name in self.words else {}
-            more["help"] = self.help.get(name, "").replace("%", "%%") or None
+            more["help"] = self.help.get(name, _HELP.get(name, "")).replace("%", "%%") or None
             parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=name.upper(), **more)
         for name in self.switches:
             parser.add_argument(f"--{name.replace('_', '-')}", dest=name, action="store_true", default=None)

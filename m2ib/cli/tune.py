@@ -108,18 +108,16 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     from m2ib.evaluation.published import PUBLISHED_GRIDS
     from m2ib.folders import check_folder, open_folder
-    from m2ib.registry.discovery import default_registry
     from m2ib.tuning.report import SETTINGS, save, show
     from m2ib.tuning.run import tune
     from m2ib.tuning.search import check
     from m2ib.tuning.trials import FILES, KIND, require_optuna
 
     check_paper(config.paper, PUBLISHED_GRIDS, "tune")
-    adapter = default_registry().adapters.find(config.model)
     pairs = pairs_of(config.data, "tune")
     searches = searches_of(config, pairs)
     for search in searches:
-        check(search, pairs, adapter)  # what is wrong shows before the model is loaded
+        check(search, pairs, config.adapter)  # what is wrong shows before the model is loaded
     require_optuna()
     folder = path_of("out", config.out)
     check_folder(folder, KIND, force=config.force, resume=True, names=(*FILES, SETTINGS))
@@ -129,7 +127,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         opened.discard()
     for search in searches:
         tuned = tune(model, pairs, search, folder, workers=config.workers, ray=config.ray)
-        settings = save(tuned, settings_yaml(tuned, config.model, config.checkpoint, config.options))
+        settings = save(tuned, settings_yaml(tuned, config.name, config.checkpoint, config.options))
         show(tuned, console(), paper=config.paper)
     say(settings.resolve())
 

@@ -10,6 +10,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from typing import Any, Generic, TypeVar, overload
@@ -66,11 +67,19 @@ class Registered(Generic[S]):
         Raises the spec's error naming what to install where a package is missing, and :class:`PluginError` for whatever
         else the code of another distribution raises, now or when the method is used.
         """
-        if self.origin == OWN:
-            return self.spec.loaded(**options)
-        with plugin_code(self.who), warnings_are_no_errors():
+        with self.its_code():
             found = self.spec.loaded(**options)
-        return guarded_method(found, self.who) if isinstance(self.spec, MethodSpec) else found
+        mine = self.origin == OWN or not isinstance(self.spec, MethodSpec)
+        return found if mine else guarded_method(found, self.who)
+
+    @contextmanager
+    def its_code(self) -> Iterator[None]:
+        """Around a call of what it names; what another distribution's raises is a :class:`PluginError`."""
+        if self.origin == OWN:
+            yield
+            return
+        with plugin_code(self.who), warnings_are_no_errors():
+            yield
 
     def declared(self) -> tuple[Setting, ...]:
         """A method's settings."""

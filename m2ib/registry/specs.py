@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
 _BY_NAME = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
+AUTO = "auto"
+"""In place of an adapter's name: whichever opens the checkpoint."""
 
 
 def _are_texts(value: Any, kind: Any) -> bool:
@@ -51,12 +54,15 @@ class Spec:
                 raise self.error(f"{who} {self.name!r}: {each.name} {value!r:.60} is no text")
             if str(each.type).startswith("tuple[str") and not _are_texts(value, each.type):
                 raise self.error(f"{who} {self.name!r}: {each.name} {value!r:.60} is no tuple of texts")
-        if isinstance(self.load, str) and not _BY_NAME.fullmatch(self.load):
-            raise self.error(
-                f"{who} {self.name!r}: load {self.load!r} is not 'module:attribute', as in 'my_package.adapter:load'"
-            )
-        if not isinstance(self.load, str) and not callable(self.load):
-            raise self.error(f"{who} {self.name!r}: load {self.load!r} cannot be called")
+        self._check_lazy("load", self.load)
+
+    def _check_lazy(self, field: str, given: Any) -> None:
+        """Raises ``error`` for what is neither a function nor names one."""
+        who = f"{type(self).__name__} {self.name!r}: {field} {given!r}"
+        if isinstance(given, str) and not _BY_NAME.fullmatch(given):
+            raise self.error(f"{who} is not 'module:attribute', as in 'my_package.adapter:{field}'")
+        if not isinstance(given, str) and not callable(given):
+            raise self.error(f"{who} cannot be called")
 
     @classmethod
     def unknown(cls, name: object, known: Sequence[str]) -> str:
@@ -67,18 +73,29 @@ class Spec:
     @property
     def loader(self) -> Callable[..., Any]:
         """The function that ``load`` is or names; what it names is imported here."""
-        found: Callable[..., Any] = resolve_name(self.load) if isinstance(self.load, str) else self.load
-        return found
+        return resolved(self.load)
 
     def loaded(self, **options: Any) -> Any:
         """What ``load`` gives. Raises ``error`` naming what to install where a package is missing."""
-        try:
+        with self.installed():
             return self.loader(**options)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Inside, a package that is missing becomes an ``error`` naming what to install."""
+        try:
+            yield
         except ImportError as error:
             install = f"pip install '{self.extra}'" if self.extra else "install what it needs"
             raise self.error(
                 f"{self.noun} {self.name!r} needs {error.name or error}, which cannot be imported: {install}"
             ) from error
+
+
+def resolved(lazy: str | Callable[..., Any]) -> Callable[..., Any]:
+    """A function itself, or the one that ``"module:attribute"`` names, whose module is imported here."""
+    found: Callable[..., Any] = resolve_name(lazy) if isinstance(lazy, str) else lazy
+    return found
 
 
 @dataclass(frozen=True)
@@ -99,6 +116,13 @@ class AdapterSpec(Spec):
     inline      modalities whose inputs are written out where a table of pairs gives them, as texts are; a table
                 gives all others as the paths of files
     in_memory   names of the classes of modules that ``load`` takes as a checkpoint, as they are in memory
+    can         ``"my_package.adapter:can"``, or the function itself: ``can(checkpoint, **options)`` gives None where ``load``
+                would open that, else in a few words why it would not, or raises a :class:`CheckpointError` that says it. It
+                looks at descriptions and names of weights, reads none, and downloads no more than a description. None:
+                it is not told, and ``"auto"`` passes the adapter over
+    rank        of several that open a checkpoint ``"auto"`` takes the one of the highest rank: 0 of an adapter for one
+                family, less for one that opens many, more for one that knows a checkpoint better than its family's does
+    license     of the published weights that it is for, where it is known, in one line
     """
 
     noun = "adapter"
@@ -114,9 +138,20 @@ class AdapterSpec(Spec):
     attention: tuple[str, ...] | None = None
     inline: tuple[str, ...] = ("text",)
     in_memory: tuple[str, ...] = ()
+    can: str | Callable[..., str | None] | None = None
+    rank: int = 0
+    license: str = ""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.can is not None:
+            self._check_lazy("can", self.can)
+        if isinstance(self.rank, bool) or not isinstance(self.rank, int):
+            raise AdapterError(f"AdapterSpec {self.name!r}: rank {self.rank!r:.60} is no whole number")
+        if self.name == AUTO:
+            raise AdapterError(
+                f"AdapterSpec {AUTO!r}: the name stands for whichever adapter fits; take another"
+            )
         if isinstance(self.modalities, str) or not self.modalities:
             raise AdapterError(
                 f"AdapterSpec {self.name!r}: modalities must be a non-empty tuple of names, "

@@ -11,15 +11,19 @@ import torch
 from torch import nn
 
 import m2ib
+import naive_imagebind
 from m2ib.benchmark import run_scenes
 from m2ib.data.pairs import Pairs
 from m2ib.evaluation.run import evaluate
 from m2ib.evaluation.study import Study
+from m2ib.scenes import scene
 from m2ib.tuning.run import tune
 from m2ib.tuning.search import Search
 from m2ib_adapters.openclip.transform import transformed_images
 from open_clip_models import VIT, photo
 from tiny_clip import END, START, save_tiny_clip
+from tiny_imagebind import SHAPES
+from xrays import resnet_state, save, vit_state
 
 IDS = torch.tensor([START, 5, 60, END])
 
@@ -128,9 +132,18 @@ WRONG = "give that, another adapter its own"
             nn.Linear(2, 2),
             f"checkpoint is a torch Linear in memory, not a CLIP or CustomTextCLIP or CoCa; {WRONG}",
         ),
-        ("imagebind", nn.Linear(2, 2), "checkpoint is a Linear in memory; give a file, a folder or a hub id"),
-        ("imagebind-tiny", nn.Linear(2, 2), "checkpoint is a Linear in memory; give a file that"),
-        ("cxr-repair", nn.Linear(2, 2), "checkpoint is a file, not Linear"),
+        (
+            "imagebind",
+            nn.Linear(2, 2),
+            f"checkpoint is a torch Linear in memory, not an ImageBind or ImageBindModel; {WRONG}",
+        ),
+        (
+            "imagebind-tiny",
+            nn.Linear(2, 2),
+            f"checkpoint is a torch Linear in memory, not an ImageBind; {WRONG}",
+        ),
+        ("cxr-repair", nn.Linear(2, 2), f"checkpoint is a torch Linear in memory, not a CLIP; {WRONG}"),
+        ("photo", nn.Linear(2, 2), "has its own weights and takes no checkpoint, not Linear in memory"),
     ],
 )
 def test_another_class_is_refused_in_one_line(name: str, checkpoint: Any, message: str) -> None:
@@ -138,6 +151,121 @@ def test_another_class_is_refused_in_one_line(name: str, checkpoint: Any, messag
         m2ib.load_model(name, checkpoint=checkpoint, device="cpu")
     assert str(caught.value).startswith(f"{name}: {message}")
     assert len(str(caught.value)) < 300
+
+
+def official(module: Any) -> nn.Module:
+    """ImageBind's own class by its name and the names of its parts, around the parts of ours."""
+
+    class ImageBindModel(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name, part in module.named_children():
+                setattr(self, name, part)
+
+    return ImageBindModel().train()
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda module: module, official, lambda module: nn.DataParallel(official(module))]
+)
+def test_an_imagebind(tmp_path: Path, wrap: Any) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save(naive_imagebind.random_state(naive_imagebind.SMALL, seed=0), path)
+    sizes = {"architecture": naive_imagebind.SMALL}
+    wanted, source = (m2ib.load_model("imagebind", checkpoint=path, device="cpu", **sizes) for _ in range(2))
+    net = wrap(source.module)
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    training = [each.training for each in net.modules()]
+    other = {} if net is source.module else sizes
+    if other:  # heads are read off the module: no shape tells them
+        other = {"architecture": {**naive_imagebind.SMALL, "text_num_heads": 10}}
+    model = m2ib.load_model("imagebind", checkpoint=net, **other)
+    text = torch.tensor([49406, 5, 6, 49407])
+    for kind in ("image", "audio"):
+        raw = torch.randn(SHAPES[kind], generator=torch.Generator().manual_seed(0))
+        maps = [
+            m2ib.explain(each, (kind, raw), ("text", text), steps=2, samples=2) for each in (model, wanted)
+        ]
+        for place in (0, 1):
+            np.testing.assert_array_equal(maps[0][place].grid, maps[1][place].grid)
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert [each.training for each in net.modules()] == training
+    assert all(parameter.requires_grad for parameter in net.parameters())
+    shared = {value.data_ptr() for value in net.state_dict().values()}
+    assert {value.data_ptr() for value in model.module.state_dict().values()} == shared
+    assert model.origin["checkpoint"] == f"{type(net).__name__} in memory"
+
+
+def test_an_imagebind_of_other_sizes() -> None:
+    module = m2ib.load_model("imagebind", architecture=naive_imagebind.SMALL, device="meta").module
+    with pytest.raises(
+        m2ib.CheckpointError, match=r"the ImageBindModel in memory is not of this architecture: .*; name"
+    ):
+        m2ib.load_model("imagebind", checkpoint=official(module))
+    with pytest.raises(m2ib.SettingError, match="architecture is that of the model in memory; leave it out"):
+        m2ib.load_model("imagebind", checkpoint=module, architecture=naive_imagebind.SMALL)
+    with pytest.raises(
+        m2ib.CheckpointError, match="imagebind-tiny: the ImageBind in memory has other sizes; open"
+    ):
+        m2ib.load_model("imagebind-tiny", checkpoint=module)
+
+
+def test_an_imagebind_tiny() -> None:
+    wanted = m2ib.load_model("imagebind-tiny", device="cpu")
+    net = m2ib.load_model("imagebind-tiny", device="cpu").module.train()
+    model = m2ib.load_model("imagebind-tiny", checkpoint=net)
+    assert (model.module, net.training) == (net, True)
+    assert "license" not in model.origin
+    s = scene(seed=7)
+    maps = [
+        m2ib.explain(each, image=s.image, text="a photo of a bell", steps=2, samples=2)
+        for each in (model, wanted)
+    ]
+    np.testing.assert_array_equal(maps[0]["image"].grid, maps[1]["image"].grid)
+
+
+def test_an_imagebind_with_lora(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    net = m2ib.load_model("imagebind-tiny", device="cpu").module
+    changed = peft.get_peft_model(net, peft.LoraConfig(r=2, target_modules=["fc1", "fc2"]))
+    for name, parameter in changed.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.3)
+
+    def mapped(checkpoint: Any) -> np.ndarray:
+        model = m2ib.load_model("imagebind-tiny", checkpoint=checkpoint)
+        return m2ib.explain(model, image=scene(seed=7).image, text="a bell", steps=2, samples=2)["image"].grid
+
+    plain = mapped(m2ib.load_model("imagebind-tiny", device="cpu").module)
+    found = mapped(changed)
+    np.testing.assert_allclose(found, mapped(changed.merge_and_unload()), rtol=1e-3, atol=1e-4)
+    assert np.abs(found - plain).max() > 0.01
+
+
+@pytest.mark.parametrize("state", [vit_state, resnet_state])
+def test_a_clip_for_xrays(tmp_path: Path, state: Any) -> None:
+    path = save(state(), tmp_path / "cxr.pt", torch.float32)
+    wanted = m2ib.load_model("cxr-repair", checkpoint=path, device="cpu", preprocess="chexpert")
+    net = m2ib.load_model("cxr-repair", checkpoint=path, device="cpu").module.train()
+    model = m2ib.load_model("cxr-repair", checkpoint=net, preprocess="chexpert")
+    assert model.module is net
+    pairs = [
+        m2ib.explain(each, image=photo(), text="left opacity", steps=2, samples=2) for each in (model, wanted)
+    ]
+    for place in (0, 1):
+        np.testing.assert_array_equal(pairs[0][place].grid, pairs[1][place].grid)
+        assert pairs[0][place].settings == pairs[1][place].settings
+    assert net.training
+    assert model.origin["checkpoint"] == "CLIP in memory"
+    with pytest.raises(m2ib.SettingError, match="cxr-repair: image_size is that of the model in memory"):
+        m2ib.load_model("cxr-repair", checkpoint=net, image_size=64)
+
+
+def test_a_clip_that_is_none_for_xrays(own: Any) -> None:
+    with pytest.raises(
+        m2ib.CheckpointError, match=r"takes images of 24x32 pixels and has 49,408 tokens, where"
+    ):
+        m2ib.load_model("cxr-repair", checkpoint=own)
 
 
 def test_what_is_no_model_of_m2ib(net: Any, tmp_path: Path) -> None:

@@ -10,23 +10,43 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from m2ib.contract.encoder import Defaults
 from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, SettingError
+from m2ib.notices import warn
 from m2ib_adapters.cxr.openai_format import model_config
 from m2ib_adapters.cxr.preprocess import XrayPreparation, way_named
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.tokens import coder
+from m2ib_adapters.looking import weights_in
+from m2ib_adapters.memory import described, unwrapped
 from m2ib_adapters.openclip.adapter import build
 from m2ib_adapters.openclip.architectures import Architecture
 from m2ib_adapters.openclip.weights import construct, fit_to
 from m2ib_adapters.state_dicts import differences, listed, read_state
 
 _WHO = "cxr-repair"
+_CLASSES = ("open_clip.CLIP",)
+_VOCABULARY = 49_408  # of OpenAI's byte pairs
 # The paper's Table 2, for CXR-RePaiR on MS-CXR: twelve blocks on either side.
 _DEFAULTS = {"image": (9, Defaults(beta=0.1, variance=1.0)), "text": (7, Defaults(beta=1.0, variance=1.0))}
+
+
+def can(checkpoint: Any, **options: Any) -> str | None:
+    """Why a checkpoint is no CLIP in OpenAI's format; None where it is, and a warning of what is then assumed."""
+    if isinstance(checkpoint, nn.Module):
+        unwrapped(_WHO, checkpoint, _CLASSES)
+        return None
+    path = _file(checkpoint)
+    model_config(weights_in(path, _WHO), f"{_WHO}: checkpoint {str(path)!r}")
+    warn(
+        f"{_WHO}: {str(path)!r} is a CLIP in OpenAI's format, which does not say what of; its images are taken for chest X-rays. "
+        "For photographs open it with 'open-clip' and architecture="
+    )
+    return None
 
 
 def load(
@@ -41,7 +61,8 @@ def load(
 ) -> Model:
     """Any CLIP whose state dict is in OpenAI's format, with the pixels of CXR-RePaiR.
 
-    checkpoint  the file; the architecture is read off its shapes, weights are widened to float32 first
+    checkpoint  the file; the architecture is read off its shapes, weights are widened to float32 first. Or such a CLIP of
+                open_clip in memory, which is taken and left as it is
     preprocess  "mimic": (x - 101.48761) / 83.43944 of grey levels 0-255 in a black 320 x 320 square, then
                 resized; "chexpert": (x - 129.4185) / 73.3378, resized as it is
     equalize    whether the histogram of grey levels is equalised first; of a DICOM over all its values, as
@@ -57,6 +78,8 @@ def load(
     way_named(preprocess)
     if equalize is not None and not isinstance(equalize, bool):
         raise SettingError(f"{_WHO}: equalize is True or False, not {equalize!r}")
+    if isinstance(checkpoint, nn.Module):
+        return _of_module(checkpoint, preprocess, equalize, image_size, image)
     path = _file(checkpoint)
     state = read_state(path, _WHO)
     who = f"{_WHO}: checkpoint {str(path)!r}"
@@ -79,8 +102,31 @@ def load(
     module = module.to(device=device, dtype=dtype).eval()
     preparation = XrayPreparation(preprocess, config["vision_cfg"]["image_size"], equalize).given(image, _WHO)
     context = config["text_cfg"]["context_length"]
-    model = build(module, preparation, _coder(context), context, _origin(path, config) | origin)
-    return _with_defaults(model, resnet=isinstance(config["vision_cfg"]["layers"], list))
+    return _with_defaults(
+        build(module, preparation, _coder(context), context, _origin(path, config) | origin)
+    )
+
+
+def _of_module(
+    net: nn.Module, preprocess: str, equalize: bool | None, image_size: Any, image: Mapping[str, Any] | None
+) -> Model:
+    """A model in memory, as it is."""
+    import open_clip
+
+    if image_size is not None:
+        raise SettingError(f"{_WHO}: image_size is that of the model in memory; leave it out")
+    module = unwrapped(_WHO, net, _CLASSES)
+    size = module.visual.image_size
+    rows, columns = (size, size) if isinstance(size, int) else size
+    if rows != columns or module.vocab_size != _VOCABULARY:
+        raise CheckpointError(
+            f"{_WHO}: the CLIP in memory takes images of {columns}x{rows} pixels and has {module.vocab_size:,} tokens, where "
+            f"OpenAI's format has squares and {_VOCABULARY:,}; open it with 'open-clip'"
+        )
+    preparation = XrayPreparation(preprocess, rows, equalize).given(image, _WHO)
+    context = module.context_length
+    origin = {"checkpoint": described(net), "open_clip": open_clip.__version__}
+    return _with_defaults(build(module, preparation, _coder(context), context, origin))
 
 
 def _resize(vision: dict[str, Any], side: Any) -> None:
@@ -135,7 +181,7 @@ def _origin(path: Path, config: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _with_defaults(model: Model, *, resnet: bool) -> Model:
+def _with_defaults(model: Model) -> Model:
     """The paper's settings: its layers where there are so many blocks, and never the last one.
 
     A ResNet keeps its own layer, for its blocks are not those that the paper counts.
@@ -144,7 +190,7 @@ def _with_defaults(model: Model, *, resnet: bool) -> Model:
     for name, (paper, defaults) in _DEFAULTS.items():
         encoder = model.encoders[name]
         layer = max(-1, min(paper, len(encoder.layers) - 2))
-        if name == "image" and resnet:
+        if name == "image" and hasattr(model.module.visual, "attnpool"):
             layer = encoder.default_layer
         encoders[name] = replace(encoder, defaults=replace(defaults, layer=layer))
     return replace(model, encoders=encoders)

@@ -9,28 +9,32 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from m2ib.errors import CheckpointError, SettingError
 from m2ib.promises import kept_promises, promise
 from m2ib_adapters.bounds import check_module
-from m2ib_adapters.checkpoints import hub_has, loading, path_of
+from m2ib_adapters.checkpoints import hub_has, loading, may_be_hub_id, path_of
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.network import ImageBind
+from m2ib_adapters.looking import weights_in
+from m2ib_adapters.memory import unwrapped
 from m2ib_adapters.state_dicts import can_be_mapped, differences, listed, read_state
 
 HUB = "nielsr/imagebind-huge"
+OURS = "m2ib_adapters.ImageBind"
+CLASSES = (OURS, "ImageBindModel")  # the official one, wherever its code lies
 _WEIGHTS = "model.safetensors"
-_CONFIG = "config.json"
+CONFIG = "config.json"
 _IN_FOLDER = (_WEIGHTS, "imagebind_huge.pth")
 _WAY_OUT = f"give a local file (imagebind_huge.pth, or safetensors with its keys) or a hub id such as {HUB!r}"
 _NAME_SIZES = "name the sizes it was trained with (architecture={...}, options.architecture)"
-_SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")  # nobody's hub id ends so
 _AT_ONCE = 64  # tensors read before a file's pages are given back
 _SEED = 0
 
@@ -49,8 +53,7 @@ def locate(checkpoint: Any) -> Path:
         if found is None:
             raise CheckpointError(f"{who} is a folder without {' or '.join(_IN_FOLDER)}; {_WAY_OUT}")
         return found
-    elsewhere = path.is_absolute() or source.startswith((".", "~"))
-    if elsewhere or source.count("/") != 1 or path.suffix in _SUFFIXES:
+    if "/" not in source or not may_be_hub_id(source):
         raise CheckpointError(f"{who} does not exist; {_WAY_OUT}")
     return _from_hub(who, source)
 
@@ -69,7 +72,7 @@ def _from_hub(who: str, repository: str) -> Path:
         except HFValidationError as error:
             raise CheckpointError(f"{who} is neither a file nor a hub id; {_WAY_OUT}") from error
         with suppress(Exception):  # without it the sizes are those of the published model, or the user's
-            hf_hub_download(repository, _CONFIG, local_files_only=offline)
+            hf_hub_download(repository, CONFIG, local_files_only=offline)
         return Path(hf_hub_download(repository, _WEIGHTS, local_files_only=offline))
 
 
@@ -78,16 +81,56 @@ def sizes_beside(path: Path) -> dict[str, Any]:
 
     Another model's configuration, in a folder of downloads, has few of the names and is left alone.
     """
-    beside = path.parent / _CONFIG
+    beside = path.parent / CONFIG
     try:
-        content = json.loads(beside.read_text(encoding="utf-8")) if os.path.isfile(beside) else None
+        return sizes_in(json.loads(beside.read_text(encoding="utf-8")) if os.path.isfile(beside) else None)
     except (OSError, ValueError, RecursionError):
         return {}
+
+
+def sizes_in(content: Any) -> dict[str, Any]:
+    """The sizes in what a ``config.json`` holds; {} of another model's."""
     known = Architecture.__dataclass_fields__
     found = (
         {name: value for name, value in content.items() if name in known} if isinstance(content, dict) else {}
     )
     return found if len(found) > len(known) / 2 else {}
+
+
+def fault(path: Path, sizes: Architecture, who: str) -> str | None:
+    """Why a file holds no weights of an ImageBind of these sizes, by their names and shapes; None where it does."""
+    state = weights_in(path, who)
+    if not any(name.startswith("modality_trunks.") for name in state):
+        return "holds no weights of ImageBind"
+    wrong = differences(empty(sizes), state)
+    if any(" instead of " in each for each in wrong):
+        return "holds an ImageBind of other sizes, which are named by architecture="
+    return listed(wrong) if wrong else None
+
+
+def of_module(net: nn.Module, architecture: Any) -> ImageBind:
+    """A model in memory: ours as it is, or the official one's weights, which are shared with it, in ours.
+
+    architecture  sizes of the official one that are not the published model's; its numbers of heads are read off it
+
+    Raises :class:`CheckpointError` and :class:`SettingError`.
+    """
+    inner = unwrapped("imagebind", net, CLASSES)
+    if isinstance(inner, ImageBind):
+        if architecture is not None:
+            raise SettingError("imagebind: architecture is that of the model in memory; leave it out")
+        return inner
+    sizes = Architecture.of(architecture)
+    heads = {
+        f"{name}_num_heads": trunk.blocks[0].attn.num_heads for name, trunk in inner.modality_trunks.items()
+    }
+    module, state = empty(replace(sizes, **heads)), inner.state_dict()
+    if wrong := differences(module, state):
+        raise CheckpointError(
+            f"imagebind: the {type(inner).__name__} in memory is not of this architecture: {listed(wrong)}; {_NAME_SIZES}"
+        )
+    module.load_state_dict(state, strict=True, assign=True)
+    return module
 
 
 def empty(architecture: Architecture) -> ImageBind:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from m2ib.contract.encoder import Defaults, Encoder
 from m2ib.contract.model import Model
@@ -26,6 +27,7 @@ from m2ib_adapters.imagebind.network import ImageBind
 from m2ib_adapters.imagebind_tiny.architecture import ARCHITECTURE
 from m2ib_adapters.imagebind_tiny.preprocessing import preparations
 from m2ib_adapters.inputs.words import WordCoder
+from m2ib_adapters.memory import described, unwrapped
 
 NAME = "imagebind-tiny"
 WEIGHTS = Path(__file__).with_name("weights.safetensors")
@@ -70,6 +72,17 @@ _RESIZED = (
 )
 
 
+def can(checkpoint: Any, **options: Any) -> str | None:
+    """Why a checkpoint is no ImageBind of these sizes; None where it is."""
+    if isinstance(checkpoint, nn.Module):
+        _of_module(checkpoint)
+        return None
+    if checkpoint == RANDOM:
+        return None
+    fault = weights.fault(_file(checkpoint), Architecture.of(ARCHITECTURE), NAME)
+    return fault and fault.partition(",")[0]  # its own sizes are not to be named
+
+
 def load(
     *,
     checkpoint: Any = None,
@@ -83,8 +96,8 @@ def load(
 ) -> Model:
     """Image, text, audio, depth, thermal and imu in one space, trained on ``m2ib.scenes``. Needs no download.
 
-    checkpoint  None: the packaged weights; a file of the same keys and sizes; or "random": seeded random
-                weights, and a warning. On the device "meta" nothing is read
+    checkpoint  None: the packaged weights; a file of the same keys and sizes; such a module in memory, which is taken as it
+                is; or "random": seeded random weights, and a warning. On the device "meta" nothing is read
     image, audio, depth, thermal, imu
                 how raw inputs are prepared: fields of the preparations in ``m2ib_adapters.inputs``
 
@@ -115,25 +128,43 @@ def _reference(encoder: Encoder) -> list[Any]:
 def _module(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> tuple[ImageBind, dict[str, Any]]:
     """The module, and where its weights come from."""
     sizes = Architecture.of(ARCHITECTURE)
+    if isinstance(checkpoint, nn.Module):
+        return _of_module(checkpoint), {"checkpoint": described(checkpoint)}
     if device.type == "meta":
         return weights.empty(sizes).to(dtype), {"checkpoint": None}
     if checkpoint == RANDOM:
         warn(f"{NAME}: checkpoint={RANDOM!r} was loaded; its weights are random")
         return weights.random(sizes, device, dtype), {"checkpoint": RANDOM}
-    path = (
-        WEIGHTS
-        if checkpoint is None
-        else Path(path_of(NAME, checkpoint, f"give a file that `{_TRAIN}` wrote"))
-    )
-    if not os.path.isfile(path):
-        raise CheckpointError(
-            f"{NAME}: the packaged weights are missing ({path}); run `{_TRAIN}` to make them"
-            if checkpoint is None
-            else f"{NAME}: checkpoint {str(checkpoint)!r} is not a file; give one that `{_TRAIN}` wrote, "
-            f"{RANDOM!r}, or nothing for the packaged weights"
-        )
+    path = _file(checkpoint)
     module = weights.load(sizes, path, device, dtype, who=NAME, resized=_RESIZED)
     origin = {"checkpoint": str(checkpoint), "sha256": sha256(path)}
     if checkpoint is None:
-        origin |= {"checkpoint": "packaged", "licence": LICENCE, "training": "trained on m2ib.scenes"}
+        origin |= {"checkpoint": "packaged", "license": LICENCE, "training": "trained on m2ib.scenes"}
     return module, origin
+
+
+def _of_module(net: nn.Module) -> ImageBind:
+    """A model in memory, as it is. Raises :class:`CheckpointError`."""
+    module: ImageBind = unwrapped(NAME, net, (weights.OURS,))
+    if module.architecture != Architecture.of(ARCHITECTURE):
+        raise CheckpointError(
+            f"{NAME}: the ImageBind in memory has other sizes; open it with the adapter 'imagebind'"
+        )
+    return module
+
+
+def _file(checkpoint: Any) -> Path:
+    """The weights; the packaged ones for None. Raises :class:`CheckpointError`."""
+    if checkpoint is None:
+        if os.path.isfile(WEIGHTS):
+            return WEIGHTS
+        raise CheckpointError(
+            f"{NAME}: the packaged weights are missing ({WEIGHTS}); run `{_TRAIN}` to make them"
+        )
+    path = Path(path_of(NAME, checkpoint, f"give a file that `{_TRAIN}` wrote"))
+    if not os.path.isfile(path):
+        raise CheckpointError(
+            f"{NAME}: checkpoint {str(checkpoint)!r} is not a file; give one that `{_TRAIN}` wrote, "
+            f"{RANDOM!r}, or nothing for the packaged weights"
+        )
+    return path

@@ -14,13 +14,22 @@ from torch import nn
 from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, SettingError, decoding
 from m2ib.notices import warn
+from m2ib_adapters.checkpoints import may_be_hub_id
 from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.images import ImagePreparation, Preparation
 from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, IdCoder, coder
+from m2ib_adapters.looking import described_by, weights_in
 from m2ib_adapters.memory import described, unwrapped
 from m2ib_adapters.openclip import preprocess as preprocessing
-from m2ib_adapters.openclip.architectures import Architecture, ChosenArchitecture, choose, resolve
+from m2ib_adapters.openclip.architectures import (
+    CONFIG_FILE,
+    HUB,
+    Architecture,
+    ChosenArchitecture,
+    choose,
+    resolve,
+)
 from m2ib_adapters.openclip.image_towers import image_encoder
 from m2ib_adapters.openclip.text_towers import prove, text_tower
 from m2ib_adapters.openclip.transform import transformed_images
@@ -28,7 +37,30 @@ from m2ib_adapters.openclip.weights import construct, load_weights
 from m2ib_adapters.towers.text import text_encoder
 from m2ib_adapters.without_code import without_code
 
+_CLASSES = ("open_clip.CLIP", "open_clip.CustomTextCLIP", "open_clip.CoCa")
+_NAMED = ("visual.", "image_encoder.")  # weights that open_clip can make its own of
 _TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # any other goes on to what can run code
+
+
+def can(checkpoint: Any, *, architecture: Any = None, **options: Any) -> str | None:
+    """Why a checkpoint is none of open_clip's; None where it is. A file, or a tag, is one of an ``architecture``'s."""
+    if isinstance(checkpoint, nn.Module):
+        unwrapped("open-clip", checkpoint, _CLASSES)
+        return None
+    if isinstance(checkpoint, str | PathLike) and os.path.isfile(checkpoint):
+        if architecture is None:
+            return "is a file of weights, which goes with architecture="
+        named = weights_in(Path(checkpoint), "open-clip")
+        return (
+            None if any(name.startswith(_NAMED) for name in named) else f"has no weights named {_NAMED[0]}..."
+        )
+    if architecture is not None:
+        if str(architecture).startswith(HUB):
+            return "is no file, and the architecture's repository has no pretrained tags"
+        choose(resolve(architecture), checkpoint)
+        return None
+    found = described_by(checkpoint, CONFIG_FILE)
+    return None if isinstance(found, dict) and "model_cfg" in found else f"has no {CONFIG_FILE}"
 
 
 def load(
@@ -49,7 +81,7 @@ def load(
     architecture  a registered name (``open_clip.list_models()``), "hf-hub:owner/name", a folder with an
                   open_clip_config.json, a model-config JSON file, or its content as a dict
     checkpoint    a local file (.pt, .bin, .pth, .safetensors) or a pretrained tag of the architecture.
-                  A folder or hub repository brings its own; a bare configuration without one gets
+                  A folder or hub repository brings its own, and may be given as a checkpoint alone; a bare configuration without one gets
                   random, seeded weights and a warning. Or open_clip's model in memory, without an architecture, which
                   is taken and left as it is
     quick_gelu    the activation of OpenAI's models. None: as the tag or the configuration says; for a local
@@ -75,6 +107,8 @@ def load(
     if quick_gelu is not None and not isinstance(quick_gelu, bool):
         raise SettingError(f"open-clip: quick_gelu is True, False or None, not {quick_gelu!r}")
     override = preprocessing.check(preprocess)
+    if architecture is None and isinstance(checkpoint, str | PathLike):
+        architecture, checkpoint = _whole(str(checkpoint), checkpoint)
     source = resolve(architecture)
     if image_size is not None:
         check_count(image_size, "image_size", "open-clip")
@@ -103,6 +137,14 @@ def load(
     return build(module, preparation, _coder(source, tokenizer, context), context, origin)
 
 
+def _whole(place: str, checkpoint: Any) -> tuple[str | None, Any]:
+    """A folder or hub id that describes its own weights as an architecture, without a checkpoint; else as it is."""
+    if os.path.isdir(place):
+        return place, None
+    in_hub = not os.path.exists(place) and "/" in place and may_be_hub_id(place)
+    return (HUB + place, None) if in_hub else (None, checkpoint)
+
+
 def _of_module(
     net: nn.Module,
     architecture: Any,
@@ -121,7 +163,7 @@ def _of_module(
         )
     if transform is not None and preprocess is not None:
         raise SettingError("open-clip: give transform or preprocess, not both")
-    module = unwrapped("open-clip", net, (open_clip.CLIP, open_clip.CustomTextCLIP, open_clip.CoCa))
+    module = unwrapped("open-clip", net, _CLASSES)
     size = module.visual.image_size
     size = (size, size) if isinstance(size, int) else tuple(size)
     said = getattr(module.visual, "preprocess_cfg", None)
@@ -200,6 +242,8 @@ def _origin(source: Architecture, chosen: ChosenArchitecture | None, quick_gelu:
         "quick_gelu": quick_gelu,
         "open_clip": open_clip.__version__,
     }
+    if place := source.place(chosen):
+        origin["from"] = place
     if chosen and chosen.path:
         origin["sha256"] = sha256(chosen.path)
     if not source.tags:  # a name says it all; anything else is written out

@@ -16,7 +16,7 @@ from m2ib.errors import CheckpointError, SettingError, decoding
 from m2ib_adapters.bounds import TEXT, check_described
 from m2ib_adapters.checkpoints import loading, path_of
 
-_HUB = "hf-hub:"
+HUB = "hf-hub:"
 _FOLDER = "local-dir:"
 CONFIG_FILE = "open_clip_config.json"
 _REQUIRED = ("embed_dim", "vision_cfg", "text_cfg")
@@ -57,6 +57,14 @@ class Architecture:
         vision = {**self.config["vision_cfg"], "image_size": side}
         return replace(self, config={**self.config, "vision_cfg": vision})
 
+    def place(self, chosen: ChosenArchitecture | None) -> str | None:
+        """The folder, the hub's repository or the URL that its weights come from, where they do not stand alone."""
+        if chosen is not None and chosen.tag is not None:
+            return chosen.tag.get("hf_hub", "").rpartition("/")[0] or chosen.tag.get("url")
+        if chosen is None or chosen.path != self.weights:
+            return None
+        return self.label.removeprefix(HUB) if self.folder is None else str(self.folder)
+
 
 def resolve(architecture: Any) -> Architecture:
     """A registered name, ``hf-hub:owner/name``, a folder, a JSON file or the configuration itself.
@@ -77,7 +85,7 @@ def resolve(architecture: Any) -> Architecture:
             f"open-clip: architecture is a name, a file or a dict, not {type(architecture).__name__}"
         )
     name = str(architecture)
-    if name.startswith(_HUB):
+    if name.startswith(HUB):
         return _from_hub(name)
     registered = open_clip.get_model_config(name.replace("/", "-")) if not name.startswith(_FOLDER) else None
     if registered is not None:
@@ -156,7 +164,7 @@ def _from_folder(folder: Path) -> Architecture:
 def _from_hub(name: str) -> Architecture:
     from open_clip.pretrained import download_pretrained_from_hf
 
-    repository = name.removeprefix(_HUB)
+    repository = name.removeprefix(HUB)
     with loading("open-clip", name):
         given = _read_json(Path(download_pretrained_from_hf(repository, filename=CONFIG_FILE)))
         weights = Path(download_pretrained_from_hf(repository))

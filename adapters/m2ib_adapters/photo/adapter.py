@@ -49,6 +49,11 @@ class JoinedModel(nn.Module):
         self.text_map = text_map
 
 
+def can(checkpoint: Any, **options: Any) -> str:
+    """Why it opens no checkpoint at all."""
+    return "has its own weights and takes no checkpoint"
+
+
 def load(
     *,
     checkpoint: Any = None,

@@ -40,7 +40,7 @@ def test_a_file_of_half_precision_is_read(tiny: SceneModel, half: Path) -> None:
     assert model.origin["checkpoint"] == str(half)
     assert model.origin["sha256"] == sha256(half)
     assert model.origin["architecture"] == "imagebind-tiny"
-    assert "licence" not in model.origin
+    assert "license" not in model.origin
 
 
 def test_the_packaged_file_is_the_default(half: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -48,7 +48,7 @@ def test_the_packaged_file_is_the_default(half: Path, monkeypatch: pytest.Monkey
     origin = load().origin
     assert origin["checkpoint"] == "packaged"
     assert origin["sha256"] == sha256(half)
-    assert origin["licence"] == "imagebind-tiny's weights: MIT"
+    assert origin["license"] == "imagebind-tiny's weights: MIT"
     assert origin["training"] == "trained on m2ib.scenes"
 
 
