@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import m2ib
-from clap_checkpoint import extractor
+from clap_checkpoint import extractor, processor
 
 
 @pytest.fixture
@@ -168,7 +169,9 @@ def test_the_default_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_unknown_option(copy: Path) -> None:
-    with pytest.raises(m2ib.SettingError, match="unexpected keyword argument 'pooling'"):
+    with pytest.raises(
+        m2ib.SettingError, match=r"adapter 'clap' has no option 'pooling'\. It has processor, tokenizer"
+    ):
         m2ib.load_model("clap", checkpoint=copy, device="cpu", pooling="mean")
 
 
@@ -219,3 +222,77 @@ def test_an_extractor_that_would_fill_the_memory(copy: Path) -> None:
         with pytest.raises(m2ib.CheckpointError) as caught:
             m2ib.load_model("clap", checkpoint=copy, device="cpu")
         assert said in str(caught.value)
+
+
+def explained(model: m2ib.Model) -> list[Any]:
+    time = np.arange(4000) / 8000
+    pair = m2ib.explain(
+        model, audio=(np.sin(2000 * time).astype(np.float32), 8000), text="a tone", steps=2, samples=2
+    )
+    return [pair["audio"].grid, pair["text"].grid]
+
+
+def test_a_model_in_memory(folder: Path) -> None:
+    from transformers import ClapModel
+
+    net = ClapModel.from_pretrained(folder).train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    wanted = explained(m2ib.load_model("clap", checkpoint=folder, device="cpu"))
+    nearby = m2ib.load_model("clap", checkpoint=net)
+    net.name_or_path = ""
+    for model in (nearby, m2ib.load_model("clap", checkpoint=net, processor=processor(folder))):
+        assert model.module is net
+        for found, grid in zip(explained(model), wanted, strict=True):
+            np.testing.assert_array_equal(found, grid)
+    parts = processor(folder)
+    m2ib.load_model("clap", checkpoint=net, processor=parts.feature_extractor, tokenizer=parts.tokenizer)
+    assert net.training
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+
+
+def test_a_model_in_memory_without_what_it_needs(folder: Path) -> None:
+    from transformers import ClapModel
+
+    net = ClapModel.from_pretrained(folder)
+    net.name_or_path = ""
+    with pytest.raises(m2ib.CheckpointError) as caught:
+        m2ib.load_model("clap", checkpoint=net, processor=processor(folder).feature_extractor)
+    assert str(caught.value) == (
+        "clap: the ClapModel in memory came without processor=; give transformers' ClapProcessor"
+    )
+    with pytest.raises(
+        m2ib.SettingError, match=r"clap: processor is a dict, tokenizer a \w+; give transformers'"
+    ):
+        m2ib.load_model("clap", checkpoint=net, processor={}, tokenizer=processor(folder).tokenizer)
+    with pytest.raises(m2ib.CheckpointError, match="is a torch Linear in memory, not a ClapModel"):
+        m2ib.load_model("clap", checkpoint=torch.nn.Linear(2, 2))
+
+
+def test_which_adapter_opens_it(folder: Path) -> None:
+    from transformers import ClapModel
+
+    for checkpoint in (folder, ClapModel.from_pretrained(folder)):
+        assert m2ib.who_opens(checkpoint).name == "clap"
+    assert m2ib.load_model("auto", checkpoint=folder, device="cpu").origin["adapter"] == "clap"
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing")
+def test_peft_in_memory_and_in_a_folder(folder: Path, tmp_path: Path) -> None:
+    """LoRA beside the model gives what it gives merged, from its folder too."""
+    from transformers import ClapModel
+
+    peft = pytest.importorskip("peft")
+    targets = ["query", "value", "fc1", "linear1"]
+    net = peft.get_peft_model(ClapModel.from_pretrained(folder), peft.LoraConfig(r=2, target_modules=targets))
+    for name, parameter in net.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    net.save_pretrained(tmp_path / "lora")
+    assert m2ib.who_opens(tmp_path / "lora").name == m2ib.who_opens(net).name == "clap"
+    merged = m2ib.load_model("clap", checkpoint=tmp_path / "lora", device="cpu")
+    assert merged.origin["base"] == str(folder)
+    found = explained(m2ib.load_model("clap", checkpoint=net, processor=processor(folder)))
+    for mine, wanted in zip(found, explained(merged), strict=True):
+        np.testing.assert_allclose(mine, wanted, rtol=1e-3, atol=1e-4)
+    plain = explained(m2ib.load_model("clap", checkpoint=folder, device="cpu"))
+    assert np.abs(found[0] - plain[0]).max() > 0.01

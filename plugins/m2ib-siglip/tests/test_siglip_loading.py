@@ -234,6 +234,50 @@ def test_a_model_in_memory(request: pytest.FixtureRequest, kind: str) -> None:
     assert given.module is net
 
 
+@pytest.mark.parametrize("kind", ["first", "naflex"])
+def test_which_adapter_opens_it(request: pytest.FixtureRequest, kind: str) -> None:
+    from transformers import AutoModel
+
+    folder = request.getfixturevalue(kind)
+    for checkpoint in (folder, AutoModel.from_pretrained(folder)):
+        assert m2ib.who_opens(checkpoint).name == "siglip"
+    assert m2ib.load_model("auto", checkpoint=folder, device="cpu").origin["adapter"] == "siglip"
+
+
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing")
+@pytest.mark.parametrize("kind", ["first", "naflex"])
+def test_peft_in_memory_and_in_a_folder(request: pytest.FixtureRequest, tmp_path: Path, kind: str) -> None:
+    """LoRA beside the model gives what it gives merged, from its folder too."""
+    from transformers import AutoModel, AutoProcessor
+
+    peft = pytest.importorskip("peft")
+    folder = request.getfixturevalue(kind)
+    net = peft.get_peft_model(
+        AutoModel.from_pretrained(folder), peft.LoraConfig(r=2, target_modules=["q_proj", "fc1"])
+    )
+    for name, parameter in net.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.3)
+    net.save_pretrained(tmp_path / "lora")
+    assert m2ib.who_opens(tmp_path / "lora").name == m2ib.who_opens(net).name == "siglip"
+    beside = m2ib.load_model("siglip", checkpoint=net, processor=AutoProcessor.from_pretrained(folder))
+    merged = load(tmp_path / "lora")
+    assert merged.origin["base"] == str(folder)
+    photo = torch.arange(40 * 50 * 3).remainder(251).byte().reshape(40, 50, 3).numpy()
+    for modality, raw in (("image", photo), ("text", "a dog")):
+        found, wanted, plain = (
+            model.embed(modality, model.preprocess(modality, [raw]))
+            for model in (beside, merged, load(folder))
+        )
+        torch.testing.assert_close(found, wanted)
+        assert (found - plain).abs().max() > 0.01
+    maps = [
+        m2ib.explain(each, image=photo, text="a dog", steps=2, samples=2)["image"]
+        for each in (beside, merged)
+    ]
+    np.testing.assert_allclose(maps[0].grid, maps[1].grid, rtol=1e-3, atol=1e-4)
+
+
 def test_another_class_in_memory() -> None:
     with pytest.raises(
         m2ib.CheckpointError, match="is a torch Linear in memory, not a SiglipModel or Siglip2Model"

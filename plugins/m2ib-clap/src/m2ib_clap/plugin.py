@@ -15,8 +15,11 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             summary="CLAP through transformers: sounds and texts",
             modalities=("audio", "text"),
             load="m2ib_clap.adapter:load",
-            models="any ClapModel, fused or not: hub id (laion/clap-htsat-unfused) or local folder",
+            models="any ClapModel, fused or not: hub id (laion/clap-htsat-unfused) or local folder, or the model in memory",
             extra="m2ib-clap",
+            options=("processor", "tokenizer"),
             attention=("text",),
+            in_memory=("ClapModel",),
+            can="m2ib_clap.adapter:can",
         )
     )

@@ -11,6 +11,10 @@ import m2ib
 def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None:
     register(
         m2ib.AdapterSpec(
-            "minimal", "photos and names of colours", ("image", "text"), "m2ib_minimal.adapter:load"
+            "minimal",
+            "photos and names of colours",
+            ("image", "text"),
+            "m2ib_minimal.adapter:load",
+            can=lambda checkpoint, **options: "its weights stand in its code",
         )
     )

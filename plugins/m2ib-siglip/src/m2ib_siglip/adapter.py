@@ -10,12 +10,14 @@ from torch import nn
 
 import m2ib
 from m2ib_adapters.kit import (
+    base_of,
     described,
     from_transformers,
     parts_nearby,
     parts_of,
     place_of,
     resized,
+    transformers_fault,
     unwrapped,
 )
 from m2ib_siglip.fixed import fixed_image_encoder, preparation
@@ -25,6 +27,12 @@ from m2ib_siglip.texts import siglip_text_encoder
 DEFAULT_CHECKPOINT = "google/siglip-base-patch16-224"
 MOST_PATCHES = 4096
 """An image of so many takes 50 MB as patches, and its attention 17 million scores a head and block."""
+
+
+def can(checkpoint: Any, **options: Any) -> str | None:
+    """Why a checkpoint is no SigLIP; None where it is."""
+    kinds = "transformers.SiglipModel", "transformers.Siglip2Model"
+    return transformers_fault("siglip", checkpoint, ("siglip", "siglip2"), *kinds)
 
 
 def load(
@@ -106,6 +114,8 @@ def load(
     )
     text = siglip_text_encoder(module, parts.tokenizer)
     origin: dict[str, Any] = {"checkpoint": source, "architecture": _describe(config)}
+    if not in_memory and base_of(source) != source:
+        origin["base"] = base_of(source)
     if image_size is not None:
         origin |= {"image_size": image_size, "positions": "interpolated"}
     return m2ib.Model(module, {"image": images, "text": text}, module.device, module.dtype, origin)
