@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from m2ib.cli.options import AS_WRITTEN, adapter_options, add_command, path_of
+from m2ib.cli.options import AS_WRITTEN, ModelConfig, adapter_options, add_command, path_of
 from m2ib.cli.output import console, say
 
 _MORE = """options of the adapter are written as options.NAME=VALUE, before flags that take several words.
@@ -64,7 +64,6 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.benchmark.run import KIND, checked
     from m2ib.folders import check_folder, open_folder
     from m2ib.loading import load_model
-    from m2ib.registry.opening import adapter_for
 
     options = adapter_options(rest, "benchmark")
     folder = path_of("out", parsed.out)
@@ -73,7 +72,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     methods = parsed.methods or METHODS
     checked(parsed.scenes, parsed.seeds, methods, parsed.split, parsed.batch_size)  # before a model is loaded
     place = {"device": parsed.device, "dtype": parsed.dtype, **options}
-    name = adapter_for(parsed.model, parsed.checkpoint, options).qualified_name
+    name = ModelConfig(parsed.model, parsed.checkpoint, options=options).name
     model = load_model(name, checkpoint=parsed.checkpoint, **place)
     control = _random_weights(name, place) if parsed.random_weights else None
     if parsed.force:

@@ -10,16 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from m2ib.cli.options import path_of
+from m2ib.cli.options import ModelConfig, path_of
 from m2ib.cli.output import say
 from m2ib.corpus.explain import explain_many
 from m2ib.errors import SettingError
 from m2ib.evaluation.raster import lay
 from m2ib.folders import check_folder, open_folder
-from m2ib.loading import load_model
 from m2ib.page.explanation import Remark, write_page
 from m2ib.page.overview import PairedMap, render_overview
-from m2ib.registry.opening import adapter_for
 from m2ib.results.explanation import Explanation
 from m2ib.scenes import KINDS, Scene, captions, query, scene
 from m2ib.scenes.scene import MODALITIES
@@ -141,14 +139,14 @@ def run(parsed: argparse.Namespace) -> None:
     folder = path_of("out", parsed.out)
     check_folder(folder, KIND, force=parsed.force, names=("index.html",))
     name = parsed.model or _MODEL
-    adapter = adapter_for(name, parsed.checkpoint, {})
-    takes = adapter.modalities
+    config = ModelConfig(name, parsed.checkpoint, parsed.device)
+    takes = config.adapter.modalities
     if not set(MODALITIES) <= set(takes):
         raise SettingError(
             f"demo: --modalities needs {', '.join(MODALITIES)}; the model {name!r} takes {', '.join(takes)}"
         )
     pairs = scene_pairs(parsed.seed)
-    model = load_model(adapter.qualified_name, checkpoint=parsed.checkpoint, device=parsed.device)
+    model = config.load()
     explanations = list(explain(model, pairs, parsed.seed, parsed.preset))
     remarks: list[Remark] = []
     shown = {}  # by modality

@@ -90,18 +90,18 @@ def _in_front_matter(path: Path) -> dict[str, str]:
     return found
 
 
-def _entries(front: str) -> Iterator[tuple[str, str]]:
+def _entries(text: str) -> Iterator[tuple[str, str]]:
     """Each read by itself, so that neither its neighbours nor what they refer to can make it anything else."""
     import yaml
 
-    for entry in _ENTRY.finditer(front):
+    for entry in _ENTRY.finditer(text):
         if len(entry[0]) > _BLOCK:
             continue
         with suppress(Exception):  # no YAML
-            value = yaml.load(entry[0], yaml.BaseLoader)[entry[1]]  # texts alone: `no` is Norwegian
-            names = [
-                each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)
-            ]
+            front: Any = yaml.compose(entry[0], yaml.SafeLoader)  # nodes alone: `no` stays Norwegian
+            _, value = front.value[0]
+            nodes = value.value if isinstance(value, yaml.SequenceNode) else [value]
+            names = [each.value for each in nodes if isinstance(each, yaml.ScalarNode) and each.value]
             more = f" and {len(names) - _NAMES} more" if len(names) > _NAMES else ""
-            if any(names):
+            if names:
                 yield entry[1], ", ".join(shortened(each, _LONGEST) for each in names[:_NAMES]) + more

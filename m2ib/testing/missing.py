@@ -65,6 +65,8 @@ def missing_from_spec(
     elif hidden := [modality for modality in showing if modality not in spec.attention]:
         gain = f"methods that read attention for {_listed(hidden)}: it leaves out what the encoders show, so they are "
         gains["attention"] = gain + f"refused; attention={showing!r}"
+    if spec.can is None:
+        gains["can"] = "checkpoints that m2ib adapters --can and load_model('auto', ...) find it for"
     written = tuple(
         modality
         for modality in model.modalities

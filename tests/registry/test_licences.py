@@ -49,7 +49,10 @@ CARDS: dict[str, tuple[str, dict[str, str]]] = {
         {"datasets": "d0, d1, d2, d3, d4, d5 and 3 more"},
     ),
     "more lines": ("license: |\n  a\n  b\x07", {}),
-    "a reference": ("base_model: &a [b, *a]\nlicense: *a\nlanguage: en", {"language": "en"}),
+    "a reference": (
+        "base_model: &a [b, *a]\nlicense: *a\nlanguage: en",
+        {"base_model": "b", "language": "en"},
+    ),
     "a tag of Python's": ("license: !!python/object/apply:os.system ['touch x']", {"license": "touch x"}),
     "long": (f"license: {'y' * 300}", {"license": f"{'y' * 116} ..."}),
     "too long": (f"license: {'y' * 5000}", {}),

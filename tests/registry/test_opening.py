@@ -12,6 +12,7 @@ import m2ib
 import m2ib.registry.discovery
 from installed import Plugins
 from m2ib.cli import main
+from m2ib.cli.options import ModelConfig
 from m2ib.registry.discovery import Registry
 from toy import toy_model
 
@@ -206,6 +207,12 @@ def test_the_command_says_it(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert "adapters: 'more' is not an option of this command" in capsys.readouterr().err
     assert main(["adapters", "--can", ""]) == 2
     assert main(["adapters", "options.size=3"]) == 2
+
+
+@pytest.mark.usefixtures("toy_plugin")
+def test_what_is_written_down_is_the_adapters_name() -> None:
+    assert ModelConfig("auto", "toy weights").name == "m2ib-toy:toy"
+    assert ModelConfig("toy", "toy weights").name == "toy"
 
 
 @pytest.mark.usefixtures("toy_plugin")

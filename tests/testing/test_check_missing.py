@@ -284,6 +284,13 @@ def unsaid(
     return {gain.what: gain.gain for gain in found}
 
 
+def test_what_it_opens() -> None:
+    seen = "AdapterSpec.can"
+    gain = "checkpoints that m2ib adapters --can and load_model('auto', ...) find it for"
+    assert unsaid(registered(plain))[seen] == gain
+    assert seen not in unsaid(registered(plain, can=lambda checkpoint, **options: None))
+
+
 def test_options_that_are_not_named() -> None:
     seen = "AdapterSpec.options"
     assert unsaid(registered(optioned))[seen] == ("a hint where one is misspelt: options=('size', 'depth')")

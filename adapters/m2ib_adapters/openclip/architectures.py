@@ -14,7 +14,7 @@ from typing import Any
 
 from m2ib.errors import CheckpointError, SettingError, decoding
 from m2ib_adapters.bounds import TEXT, check_described
-from m2ib_adapters.checkpoints import loading, path_of
+from m2ib_adapters.checkpoints import hub_has, loading, path_of
 
 HUB = "hf-hub:"
 _FOLDER = "local-dir:"
@@ -166,6 +166,7 @@ def _from_hub(name: str) -> Architecture:
 
     repository = name.removeprefix(HUB)
     with loading("open-clip", name):
+        hub_has(f"open-clip: architecture {name!r}", repository, CONFIG_FILE, "give a folder or a file")
         given = _read_json(Path(download_pretrained_from_hf(repository, filename=CONFIG_FILE)))
         weights = Path(download_pretrained_from_hf(repository))
     return _from_config(given, name, weights=weights)
