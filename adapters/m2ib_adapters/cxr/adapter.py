@@ -102,9 +102,8 @@ def load(
     module = module.to(device=device, dtype=dtype).eval()
     preparation = XrayPreparation(preprocess, config["vision_cfg"]["image_size"], equalize).given(image, _WHO)
     context = config["text_cfg"]["context_length"]
-    return _with_defaults(
-        build(module, preparation, _coder(context), context, _origin(path, config) | origin)
-    )
+    model = build(module, preparation, _coder(context), context, _origin(path, config) | origin)
+    return _with_defaults(model)
 
 
 def _of_module(

@@ -34,16 +34,11 @@ def can(checkpoint: Any, *, architecture: Any = None, **options: Any) -> str | N
         unwrapped("imagebind", checkpoint, weights.CLASSES)
         return None
     source = path_of("imagebind", checkpoint, "give a file, a folder or a hub id")
-    if not os.path.exists(source):
-        told = weights.sizes_in(described_by(source, weights.CONFIG))
-        return (
-            None
-            if told or source == weights.HUB
-            else f"has no {weights.CONFIG} with the sizes of an ImageBind"
-        )
-    path = weights.locate(source)
-    sizes = _sizes(path, architecture)
-    return weights.fault(path, sizes, "imagebind")
+    if os.path.exists(source):
+        path = weights.locate(source)
+        return weights.fault(path, _sizes(path, architecture), "imagebind")
+    known = source == weights.HUB or weights.sizes_in(described_by(source, weights.CONFIG))
+    return None if known else f"has no {weights.CONFIG} with the sizes of an ImageBind"
 
 
 def load(

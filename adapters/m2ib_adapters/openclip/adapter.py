@@ -50,10 +50,8 @@ def can(checkpoint: Any, *, architecture: Any = None, **options: Any) -> str | N
     if isinstance(checkpoint, str | PathLike) and os.path.isfile(checkpoint):
         if architecture is None:
             return "is a file of weights, which goes with architecture="
-        named = weights_in(Path(checkpoint), "open-clip")
-        return (
-            None if any(name.startswith(_NAMED) for name in named) else f"has no weights named {_NAMED[0]}..."
-        )
+        fit = any(name.startswith(_NAMED) for name in weights_in(Path(checkpoint), "open-clip"))
+        return None if fit else f"has no weights named {_NAMED[0]}..."
     if architecture is not None:
         if str(architecture).startswith(HUB):
             return "is no file, and the architecture's repository has no pretrained tags"
@@ -81,7 +79,8 @@ def load(
     architecture  a registered name (``open_clip.list_models()``), "hf-hub:owner/name", a folder with an
                   open_clip_config.json, a model-config JSON file, or its content as a dict
     checkpoint    a local file (.pt, .bin, .pth, .safetensors) or a pretrained tag of the architecture.
-                  A folder or hub repository brings its own, and may be given as a checkpoint alone; a bare configuration without one gets
+                  A folder or hub repository brings its own, and may be given as a checkpoint alone;
+                  a bare configuration without one gets
                   random, seeded weights and a warning. Or open_clip's model in memory, without an architecture, which
                   is taken and left as it is
     quick_gelu    the activation of OpenAI's models. None: as the tag or the configuration says; for a local
