@@ -50,7 +50,7 @@ def told_by(place: Any) -> dict[str, str]:
         readme, weights = path / _README, path
         if os.path.isdir(path):
             weights = min(path.glob("*.safetensors"), default=path)
-        elif not os.path.exists(path):
+        elif "/" in str(place) and not os.path.exists(path):
             readme = _cached(str(place))
         told = {**_in_metadata(weights), **_in_front_matter(readme)}
     return {name: told[name] for name in FACTS if name in told}

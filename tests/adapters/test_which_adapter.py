@@ -250,7 +250,7 @@ class Hub(BaseHTTPRequestHandler):
             self.answer(None)
 
     def answer(self, content: bytes | None) -> None:
-        self.server.asked.append(f"{self.command} {self.path}")  # type: ignore[attr-defined]
+        self.server.asked.append(self.path)  # type: ignore[attr-defined]
         self.send_response(404 if content is None else 200)
         if content is None:
             self.send_header("X-Error-Code", "EntryNotFound")
@@ -273,31 +273,34 @@ def hub() -> Iterator[ThreadingHTTPServer]:
 
 
 def test_of_a_hub_id_descriptions_alone_are_asked_for(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
-    def ask(repository: str, **more: str) -> dict[str, Any]:
-        code = f"import m2ib, json; o = m2ib.who_opens({repository!r}); print(json.dumps([o.names, dict(o.faults)]))"
-        place = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}", "HF_HOME": str(tmp_path / "hub")}
+    def ask(*repositories: str, port: int = hub.server_port) -> list[tuple[list[str], dict[str, Any]]]:
+        """What each is opened by and why not, and what was asked of the hub since."""
+        code = f"""
+import json, m2ib
+found = [m2ib.who_opens(each) for each in {repositories!r}]
+print(json.dumps([[each.names, dict(each.faults)] for each in found]))
+"""
+        place = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "hub")}
         done = subprocess.run(
             [sys.executable, "-c", code],
-            env={**os.environ, **place, **more},
+            env={**os.environ, **place},
             capture_output=True,
             text=True,
             check=True,
         )
-        names, faults = json.loads(done.stdout)
-        return {"names": names, **faults}
+        return [(names, faults) for names, faults in json.loads(done.stdout)]
 
-    assert ask("one/clip")["names"] == ["clip"]
-    assert ask("one/open")["names"] == ["open-clip"]
-    asked = {each.split()[1] for each in hub.asked}  # type: ignore[attr-defined]
-    assert {path.rpartition("/")[2] for path in asked if path.startswith("/one/")} == {
-        "config.json",
-        "open_clip_config.json",
-    }
-    before = len(hub.asked)  # type: ignore[attr-defined]
-    assert ask("one/clip")["open-clip"] == "has no open_clip_config.json"
-    new = {each.split()[1] for each in hub.asked[before:]}  # type: ignore[attr-defined]
-    assert "/one/clip/resolve/main/config.json" not in new  # it is cached
-    dead = ask("one/clip", HF_ENDPOINT="http://127.0.0.1:9")
-    assert dead["names"] == ["clip"]
+    def asked() -> set[str]:
+        paths = {path for path in hub.asked if path.startswith("/one/")}  # type: ignore[attr-defined]
+        hub.asked.clear()  # type: ignore[attr-defined]
+        return paths
+
+    assert [names for names, _ in ask("one/clip", "one/open")] == [["clip"], ["open-clip"]]
+    assert {path.rpartition("/")[2] for path in asked()} == {"config.json", "open_clip_config.json"}
+    (_, clip), (_, none) = ask("one/clip", "one/none")
+    assert clip["open-clip"] == "has no open_clip_config.json"
+    assert none["clip"] == "has no config.json with a model_type"
+    assert "/one/clip/resolve/main/config.json" not in asked()  # it is cached
+    ((names, dead),) = ask("one/clip", port=9)
+    assert names == ["clip"]
     assert str(dead["open-clip"]).startswith("is not a folder here, and the hub is out of reach (")
-    assert ask("one/none")["clip"] == "has no config.json with a model_type"
