@@ -61,6 +61,8 @@ ADAPTERS = (
         attention=("text",),
         inline=("text", "query", "document"),
         in_memory=("SentenceTransformer", "MultiVectorEncoder"),
+        can="m2ib_adapters.sentences.adapter:can",
+        rank=1,
     ),
     AdapterSpec(
         "cxr-repair",

@@ -220,6 +220,7 @@ KNOWN = {
         "PeftModel.from_pretrained",
     ),  # behind a list of what it is told
     ("adapters/m2ib_adapters/inputs/media.py", "import_module"),  # of names in the adapters
+    ("adapters/m2ib_adapters/towers/hugging_face.py", "import_module"),  # likewise
 }
 
 

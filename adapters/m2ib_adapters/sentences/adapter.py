@@ -15,12 +15,14 @@ from m2ib.contract.model import Model
 from m2ib.errors import AdapterError, CheckpointError, SettingError
 from m2ib_adapters.checkpoints import path_of
 from m2ib_adapters.inputs.options import check_count
+from m2ib_adapters.looking import described_by
 from m2ib_adapters.memory import described, unwrapped
 from m2ib_adapters.sentences.pictures import picture_encoder
 from m2ib_adapters.sentences.pipeline import Pipeline, check_modules, is_multi, similarity_of
-from m2ib_adapters.sentences.reading import WAYS, WHO, read
+from m2ib_adapters.sentences.reading import MODULES, SETTINGS, WAYS, WHO, fault_of_modules, is_late, read
 from m2ib_adapters.sentences.texts import embedding_of, sentence_encoder
 
+_CLASSES = ("SentenceTransformer", "MultiVectorEncoder")
 PACKAGED = "all-MiniLM-L6-v2"
 EXAMPLES = ("A bird sits on a branch.", "Two dogs play in the snow near the house.")
 
@@ -92,6 +94,19 @@ def load(
     return replace(bare, encoders=encoders, origin=origin)
 
 
+def can(checkpoint: Any, **options: Any) -> str | None:
+    """For :class:`AdapterSpec`."""
+    if isinstance(checkpoint, nn.Module):
+        unwrapped(WHO, checkpoint, tuple(f"sentence_transformers.{name}" for name in _CLASSES))
+        return None
+    modules = described_by(checkpoint, MODULES)
+    if isinstance(modules, list):
+        return fault_of_modules(modules)
+    if is_late(described_by(checkpoint, SETTINGS), described_by(checkpoint, "config.json")):
+        return None
+    return f"has no {MODULES}, and is of no late interaction"
+
+
 def _package() -> str:
     from m2ib_adapters.photo.networks import TEXT_FILE, TEXT_SHA256, checked, package_file
 
@@ -100,9 +115,9 @@ def _package() -> str:
 
 def _of_memory(net: nn.Module) -> Any:
     """Raises :class:`CheckpointError` for another library's."""
-    from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+    import sentence_transformers
 
-    return unwrapped(WHO, net, (SentenceTransformer, MultiVectorEncoder))
+    return unwrapped(WHO, net, tuple(getattr(sentence_transformers, name) for name in _CLASSES))
 
 
 def _size(net: Any, given: Any) -> int | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from m2ib_adapters.without_code import without_code
 
 WAYS = "give a hub id, a folder written by sentence-transformers, or its model in memory"
 WHO = "sentence-transformers"
-_MODULES, _SETTINGS = "modules.json", "config_sentence_transformers.json"
+MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
 _KNOWN = ("sentence_transformers.", "pylate.")  # whose modules are read; the second one's by the first
 _COLBERT = ("HF_ColBERT",)
 _UNUSED = ("pooler.", "position_ids")  # of weights that may be missing, since no embedding is made of them
@@ -34,9 +34,10 @@ def read(source: str, device: torch.device, dtype: torch.dtype, attention: str |
     with loading(WHO, source):
         if folder:
             _check_folder(Path(source), who)
-        modules = _told(source, _MODULES, here)
-        _check_modules(modules, who)
-        multi = is_late(source, here)
+        modules = _told(source, MODULES, here)
+        if fault := fault_of_modules(modules or ()):
+            raise CheckpointError(f"{who} {fault}")
+        multi = is_late(_told(source, SETTINGS, here), _told(source, "config.json", here))
         options = {"dtype": dtype, **({"attn_implementation": attention} if attention else {})}
         net = without_code(
             _class(multi), source, device=str(device), local_files_only=here, model_kwargs=options
@@ -44,19 +45,20 @@ def read(source: str, device: torch.device, dtype: torch.dtype, attention: str |
         _check_weights(net, source, modules, here, who)
     if not multi and not modules:
         warn(
-            f"{who} comes without {_MODULES}, so the vectors of its tokens are averaged, as sentence-transformers does; give "
+            f"{who} comes without {MODULES}, so the vectors of its tokens are averaged, as sentence-transformers does; give "
             "a folder that it has saved if the model was trained otherwise"
         )
     return net.to(dtype).eval()
 
 
-def is_late(source: str, here: bool) -> bool:
-    """Whether a checkpoint is of late interaction: sets of vectors, compared by MaxSim."""
-    settings = _told(source, _SETTINGS, here) or {}
+def is_late(settings: Any, config: Any) -> bool:
+    """Whether a checkpoint is of late interaction, sets of vectors that are compared by MaxSim, by what its two descriptions say."""
+    settings, config = ({} if told is None else told for told in (settings, config))
     if "model_type" in settings:
         return bool(settings["model_type"] == "MultiVectorEncoder")
-    named = (_told(source, "config.json", here) or {}).get("architectures") or []
-    late = any(each.endswith("ForRetrieval") or each in _COLBERT for each in named)
+    late = any(
+        each.endswith("ForRetrieval") or each in _COLBERT for each in config.get("architectures") or ()
+    )
     return late or "query_prefix" in settings  # as PyLate saves it
 
 
@@ -91,15 +93,16 @@ def _check_folder(folder: Path, who: str) -> None:
             check_stored(each, who)
 
 
-def _check_modules(modules: Any, who: str) -> None:
-    """Raises :class:`CheckpointError` for a module of a stranger's."""
-    for module in modules or ():
+def fault_of_modules(modules: Sequence[Any]) -> str | None:
+    """What is wrong with the modules that a checkpoint names: one of a stranger's."""
+    for module in modules:
         kind = module.get("type") if isinstance(module, Mapping) else module
         if not str(kind).startswith(_KNOWN):
-            raise CheckpointError(
-                f"{who} has a module of the class {kind!r:.80}, which is not of sentence-transformers, and a stranger's code "
-                "is never run; load it yourself and give the model in memory"
+            return (
+                f"has a module of the class {kind!r:.80}, which is not of sentence-transformers, and a stranger's code is never "
+                "run; load it yourself and give the model in memory"
             )
+    return None
 
 
 def _check_weights(net: Any, source: str, modules: Any, here: bool, who: str) -> None:

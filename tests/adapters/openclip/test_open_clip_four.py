@@ -97,15 +97,15 @@ def test_models_of_the_main_branch_are_explained(name: str, tmp_path: Path) -> N
 @pytest.mark.usefixtures("main")
 def test_the_last_block_has_its_fast_way_there_too() -> None:
     """By the parts of open_clip's own attention, which are not torch's."""
-    from m2ib_adapters.openclip.blocks import _parts_of
+    from m2ib_adapters.openclip.blocks import parts_of
 
     module = models.module_of(VIT)
-    assert all(_parts_of(block) is not None for block in module.visual.transformer.resblocks)
+    assert all(parts_of(block) is not None for block in module.visual.transformer.resblocks)
     block = models.module_of({**VIT, "vision_cfg": {**VIT["vision_cfg"], "qk_norm": True}})
-    assert _parts_of(block.visual.transformer.resblocks[0]) is None
+    assert parts_of(block.visual.transformer.resblocks[0]) is None
     normed = module.visual.transformer.resblocks[0]
     normed.attn.ln_q = torch.nn.LayerNorm(16)
-    assert _parts_of(normed) is None
+    assert parts_of(normed) is None
 
 
 @pytest.mark.usefixtures("main")
