@@ -397,3 +397,13 @@ def test_by_default_it_is_the_model_that_comes_as_a_package() -> None:
         show_progress=False,
     )
     assert close.similarity > far.similarity + 0.2
+
+
+@every
+def test_it_is_known_by_its_descriptions(folder_of: Callable[[str], Path], name: str) -> None:
+    assert m2ib.who_opens(str(folder_of(name))).name == "sentence-transformers"
+
+
+def test_a_backbone_alone_says_why_it_is_not_taken(tmp_path: Path) -> None:
+    fault = m2ib.who_opens(str(bert(tmp_path))).faults["sentence-transformers"]
+    assert fault == "has no modules.json, and is of no late interaction"
