@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -230,6 +230,18 @@ def _unhook_all(function: Callable[..., Any]) -> None:
         del _global_forward_hooks[number]
 
 
+class _Unread(Tensor):
+    """An input of which only the shape and the place can be asked; of meta tensors, torch may make numbers up."""
+
+    _ASKED: ClassVar[Any] = (Tensor.shape, Tensor.ndim, Tensor.device, Tensor.dtype)
+
+    @classmethod
+    def __torch_function__(cls, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function in (Tensor.__len__, Tensor.dim, Tensor.size, *(each.__get__ for each in cls._ASKED)):
+            return super().__torch_function__(function, types, args, kwargs or {})  # type: ignore[no-untyped-call]
+        raise AdapterError("this tail looks at its inputs")
+
+
 class Tail:
     """From layer l's output to the embedding, for ``copies`` activations per recorded input.
 
@@ -273,12 +285,13 @@ class Tail:
         """As a call, of a tail that looks at no number of the inputs: it gives this for any of them. None of any other."""
         if self._fast is None:
             return None
-        shapes = each_tensor(self._inputs, lambda tensor: tensor.to("meta"))
+        unread = each_tensor(
+            self._inputs, lambda each: each.new_empty(()).expand(each.shape).as_subclass(_Unread)
+        )
         try:
-            embedding = self._fast(activation, self._recording.layer, shapes)
+            return self._fast(activation, self._recording.layer, unread)
         except Exception:  # whatever an adapter's tail raises for want of numbers
             return None
-        return None if embedding.is_meta else embedding
 
     def _patch(self) -> None:
         """Skip the blocks up to the layer, and let them give what was recorded, or what is put in its place.

@@ -140,6 +140,33 @@ def test_a_stem_runs_once_for_all_calls_of_a_tail(monkeypatch: pytest.MonkeyPatc
     hook.remove()
 
 
+@pytest.mark.parametrize(
+    ("tail", "blind"),
+    [
+        (lambda z, layer, x: z.mean(1), True),
+        (
+            lambda z, layer, x: z[:, torch.zeros(len(x), device=x.device, dtype=int)].mean(1)[
+                :, : x.shape[1]
+            ],
+            True,
+        ),
+        (lambda z, layer, x: z[torch.arange(len(z)), x[:, 0].argmax(-1)], False),
+        (lambda z, layer, x: z.mean(1) + x.mean(), False),
+        (lambda z, layer, x: z.mean(1) @ x[0].new_zeros(4, 4), False),
+    ],
+)
+def test_a_tail_that_looks_at_numbers_of_the_inputs_is_not_blind(tail: Any, blind: bool) -> None:
+    module = Stemmed()
+    layers = [m2ib.Layer(block, f"blocks.{n}") for n, block in enumerate(module.blocks)]
+    encoder = m2ib.Encoder(embed=module, layers=layers, modality="toy", tail=tail)
+    x = torch.randn(1, 2, 5)
+    z = torch.randn(3, 5, 4)
+    with torch.no_grad(), Tail(record(encoder, x, 0), 3) as way:
+        found = way.blind(z)
+        assert (found is not None) == blind
+        assert found is None or torch.equal(found, way(z))
+
+
 def test_a_recording_keeps_no_graph(clip64: m2ib.Model) -> None:
     encoder = clip64.encoder("text")
     with evaluating(clip64.module):
