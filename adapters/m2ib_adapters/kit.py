@@ -20,6 +20,7 @@
 ``open_sound``                 a file or ``(waveform, rate)`` -> a sound that can be read in parts
 ``resample``, ...              what goes with it
 ``TextTower``, ``text_encoder`` a text encoder from what is particular to it
+``without_padding``            its ``cut`` where padding is masked
 ``TokenizerCoder``             a transformers tokenizer as ``text_encoder`` takes it
 ``IdCoder``                    what stands in where there is no tokenizer
 ``block_layers``               the blocks of a tower as ``m2ib.Layer``
@@ -72,7 +73,7 @@ from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
-from m2ib_adapters.towers.text import TextTower, text_encoder
+from m2ib_adapters.towers.text import TextTower, text_encoder, without_padding
 from m2ib_adapters.transformers_models import base_of, from_transformers
 from m2ib_adapters.without_code import without_code
 
@@ -84,4 +85,5 @@ __all__ = [
     "loading", "model_type_of", "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed",
     "processed_images", "resample", "resampled_length", "resized", "scale_of", "source_range", "tensor_of",
     "text_encoder", "tokens_of_ids", "tokens_of_text", "too_long", "transformers_fault", "unwrapped", "warn_unknown", "without_code",
+    "without_padding",
 ]  # fmt: skip

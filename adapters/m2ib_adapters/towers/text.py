@@ -115,6 +115,26 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
     )
 
 
+def without_padding(pad: int) -> Callable[[list[int]], list[int]]:
+    """``cut`` of a :class:`TextTower` whose padding is masked: ids without what pads them at the end.
+
+    It raises :class:`InputError` for padding that stands before, and where there is nothing else.
+    """
+
+    def cut(ids: list[int]) -> list[int]:
+        kept = len(ids)
+        while kept and ids[kept - 1] == pad:
+            kept -= 1
+        if pad in ids[:kept] or not kept:
+            where = f"at place {ids.index(pad)}, before the text's end" if kept else "and nothing else"
+            raise InputError(
+                f"text: there is padding (token id {pad}) {where}, which this model does not read; take it out"
+            )
+        return ids[:kept]
+
+    return cut
+
+
 def _check_read(ids: list[int], item: Item, tower: TextTower, coder: Coder) -> None:
     """Raises :class:`InputError` where a tower would read given ids at a token that does not stand for the text.
 

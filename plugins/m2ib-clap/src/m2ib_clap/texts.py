@@ -15,6 +15,7 @@ from m2ib_adapters.kit import (
     by_sdpa_of,
     first_position,
     text_encoder,
+    without_padding,
 )
 
 
@@ -34,18 +35,6 @@ def clap_text_encoder(module: Any, tokenizer: Any) -> m2ib.Encoder:
         embeddings: Tensor = output.pooler_output  # (N, D)
         return embeddings
 
-    def cut(ids: list[int]) -> list[int]:
-        """Without the padding at the end, which is masked."""
-        kept = len(ids)
-        while kept and ids[kept - 1] == pad:
-            kept -= 1
-        if pad in ids[:kept] or not kept:
-            where = f"at place {ids.index(pad)}, before the text's end" if kept else "and nothing else"
-            raise m2ib.InputError(
-                f"text: there is padding (token id {pad}) {where}, which this model does not read; take it out"
-            )
-        return ids[:kept]
-
     path = "text_model"
     tower = TextTower(
         embed=embed,
@@ -54,7 +43,7 @@ def clap_text_encoder(module: Any, tokenizer: Any) -> m2ib.Encoder:
         # RoBERTa counts positions from the padding's id + 1 on.
         limit=min(config.max_position_embeddings - pad - 1, tokenizer.model_max_length),
         vocabulary=config.vocab_size,
-        cut=cut,
+        cut=without_padding(pad),
         pad=pad,
         attention=m2ib.Attention(first_position, by_sdpa_of(config)),
         reads="first",
