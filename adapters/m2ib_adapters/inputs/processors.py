@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -21,6 +21,7 @@ from m2ib_adapters.without_code import without_code
 
 _LONGEST = 100  # an image longer than so many of its short sides is cut to them first; all see but its centre
 _TRIED = ((5, 7), (7, 5))
+_FRAME_BY_FRAME = ("VideoMAEImageProcessorPil",)  # with each frame all that is done with an image
 _SAID = (
     "do_resize", "size", "resample", "do_center_crop", "crop_size", "do_rescale", "rescale_factor", "do_normalize",
     "image_mean", "image_std", "do_pad", "pad_size",
@@ -85,6 +86,30 @@ class ProcessedImages(ImagePreparation):
         return array, (left * across, top * down, right * across, bottom * down)
 
 
+@dataclass(frozen=True, kw_only=True)
+class CalledImages(ProcessedImages):
+    """Images made ready by an image processor whose steps have their own way, as EfficientNet's rescaling, by calling it.
+
+    It resizes to one size, whatever an image's shape is, and may crop the centre: so the region is known.
+    """
+
+    def made(self, image: Image.Image) -> tuple[np.ndarray, Region]:
+        does = self.processor
+        array = does(images=image, return_tensors="pt")["pixel_values"][0].numpy()  # (C, H, W)
+        rows, columns = (does.size.height, does.size.width) if does.do_resize else (image.height, image.width)
+        down, across = image.height / rows, image.width / columns
+        top, left = (rows - array.shape[1]) // 2, (columns - array.shape[2]) // 2  # below 0: padded
+        bottom, right = top + array.shape[1], left + array.shape[2]
+        return array, (left * across, top * down, right * across, bottom * down)
+
+    @classmethod
+    def knows(cls, processor: Any) -> bool:
+        """Whether this is such an image processor."""
+        size = processor.size if processor.do_resize else None
+        one = not processor.do_resize or bool(size and size.height and size.width)
+        return one and not processor.do_pad and processor.model_input_names == ["pixel_values"]
+
+
 def image_processor(source: str, options: Mapping[str, Any], *, pillow: bool = True) -> Any:
     """The image processor that a checkpoint's files describe; None where it comes without one.
 
@@ -124,8 +149,10 @@ def with_pillow(processor: Any) -> Any:
         return without_code(AutoImageProcessor.from_pretrained, folder, backend="pil", local_files_only=True)
 
 
-def processed_images(processor: Any, side: int, channels: int) -> ProcessedImages:
+def processed_images(processor: Any, side: int | None, channels: int) -> ProcessedImages:
     """The preparation for a model that takes images of so many rows, and columns, and channels.
+
+    side  None: any, and it is the processor's
 
     Raises ``ValueError``, naming the keys, where the pixels of this processor cannot go into the model.
     """
@@ -136,24 +163,29 @@ def processed_images(processor: Any, side: int, channels: int) -> ProcessedImage
             f"its config.json has num_channels {channels}; images have 3 channels here, or 1 (grey)"
         )
     kind = type(processor)
-    if not isinstance(processor, PilBackend) or kind._preprocess is not PilBackend._preprocess:
+    usual = isinstance(processor, PilBackend) and (
+        kind._preprocess is PilBackend._preprocess or kind.__name__ in _FRAME_BY_FRAME
+    )
+    if not usual and not CalledImages.knows(processor):
         raise ValueError(
             f"its image processor is a {kind.__name__}, whose steps are not known here; CLIPImageProcessor, "
             "SiglipImageProcessor and ViTImageProcessor are"
         )
-    mean, std = scale_of(processor, channels)
     if processor.resample not in list(Image.Resampling):
         raise ValueError(
             f"its image processor has the resample {processor.resample!r}; it is one of Pillow's 0 to 5"
         )
     tried = [Image.new("RGB" if channels > 1 else "L", size) for size in _TRIED]
+    mean, std = scale_of(processor, channels) if usual else ((0.0,) * channels, (1.0,) * channels)
     try:
         for image in tried:
-            processor(images=image, do_convert_rgb=False)
+            processor(image, do_convert_rgb=False)
+        if not usual:
+            mean, std = _scale_seen(processor)
     except Exception as error:  # its own checks raise what they like
         raise ValueError(f"its image processor cannot work ({error}): it has {_said(processor)}") from error
-    preparation = ProcessedImages(
-        size=(side, side),
+    preparation = (ProcessedImages if usual else CalledImages)(
+        size=(side or 0, side or 0),
         mean=mean,
         std=std,
         interpolation=Image.Resampling(processor.resample),
@@ -162,11 +194,28 @@ def processed_images(processor: Any, side: int, channels: int) -> ProcessedImage
     made = {preparation.made(image.convert("RGB"))[0].shape[1:] for image in tried}
     if len(made) == 1 and made != {preparation.size}:
         ((rows, columns),) = made
+        if side is None:
+            return replace(preparation, size=(rows, columns))
         raise ValueError(
             f"its image processor makes images of {columns}x{rows} pixels ({_sizes(processor)}), and its model takes "
             f"{side}x{side} (image_size)"
         )
+    if side is None:
+        raise ValueError(
+            f"its image processor makes images of several sizes ({_sizes(processor)}); it must make one"
+        )
     return preparation
+
+
+def _scale_seen(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """:func:`scale_of` an image processor whose steps are not known, from what it makes of black and white."""
+    made = [
+        processor(images=Image.new("RGB", _TRIED[0], grey), return_tensors="pt")["pixel_values"][0].double()
+        for grey in ("black", "white")
+    ]  # (3, rows, columns) each, perhaps padded
+    black, white = (each[:, each.shape[1] // 2, each.shape[2] // 2] for each in made)  # (3,) each
+    std = 1 / (white - black)
+    return tuple((-black * std).tolist()), tuple(std.tolist())
 
 
 def scale_of(processor: Any, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
