@@ -124,7 +124,8 @@ def load_model(
         raise
     if not isinstance(model, Model):
         raise AdapterError(f"adapter {info.name!r}: load returned {type(model).__name__}, not an m2ib.Model")
-    missing = [modality for modality in info.modalities if modality not in model.encoders]
+    wanted = set(info.modalities) - set(info.spec.some)
+    missing = [name for name in info.modalities if name in wanted and name not in model.encoders]
     if missing:
         raise AdapterError(f"adapter {info.name!r}: load brought no encoder for {', '.join(missing)}")
     own = {name: value for name, value in model.origin.items() if name != "adapter"}

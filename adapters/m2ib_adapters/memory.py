@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -129,6 +130,7 @@ def parts_of(
     tokenizer: Any,
     *,
     pillow: bool = True,
+    sounds: bool = False,
 ) -> Parts:
     """The image processor and the tokenizer: those given, or those of ``source``.
 
@@ -137,21 +139,24 @@ def parts_of(
     processor  transformers' processor of both, an image processor, or where to read one
     tokenizer  transformers', or where to read one
     pillow     see :func:`image_processor`
+    sounds     the model hears: in place of an image processor, a feature extractor
 
     Raises :class:`CheckpointError`, and :class:`SettingError` for what is neither.
     """
     image = processor
+    read = _extractor if sounds else partial(image_processor, pillow=pillow)
     places = tuple(dict.fromkeys((source, base_of(source)))) if source else ()  # PEFT's folder, then its base
-    if hasattr(processor, "image_processor"):
-        image = processor.image_processor
+    kind = "feature_extractor" if sounds else "image_processor"
+    if hasattr(processor, kind):
+        image = getattr(processor, kind)
         tokenizer = tokenizer if tokenizer is not None else getattr(processor, "tokenizer", None)
     with loading(adapter, source or "in memory"):
         if image is None:
-            image = next(
-                filter(None, (image_processor(place, options, pillow=pillow) for place in places)), None
-            )
+            image = next(filter(None, (read(place, options) for place in places)), None)
         elif isinstance(image, (str, PathLike)):
-            image = image_processor(str(image), _HERE, pillow=pillow)
+            image = read(str(image), _HERE)
+        elif sounds and hasattr(image, "sampling_rate"):
+            pass
         elif hasattr(image, "save_pretrained") and hasattr(image, "preprocess"):
             image = with_pillow(image) if pillow else image
         else:
@@ -172,18 +177,27 @@ def parts_of(
 
 
 def parts_nearby(
-    adapter: str, net: nn.Module, processor: Any, tokenizer: Any, *, pillow: bool = True
+    adapter: str, net: nn.Module, processor: Any, tokenizer: Any, *, pillow: bool = True, sounds: bool = False
 ) -> Parts:
     """:func:`parts_of` a model in memory: where its weights were read from, as far as that is on this machine."""
     name = str(getattr(net, "name_or_path", "") or "")
-    given = parts_of(adapter, "", _HERE, processor, tokenizer, pillow=pillow)
+    given = parts_of(adapter, "", _HERE, processor, tokenizer, pillow=pillow, sounds=sounds)
     image, words = given.image, given.tokenizer
     if name and (image is None or words is None):
         with suppress(Exception):  # not on this machine, or not to be read
-            image = image or image_processor(name, _HERE, pillow=pillow)
+            image = image or (_extractor if sounds else partial(image_processor, pillow=pillow))(name, _HERE)
         with suppress(Exception):
             words = words or _tokenizer(name, _HERE)
     return Parts(image, words)
+
+
+def _extractor(source: str, options: Mapping[str, Any]) -> Any:
+    """The feature extractor of sounds; None where a folder holds none."""
+    from transformers import AutoFeatureExtractor
+
+    if not has_any(source, "preprocessor_config.json", "processor_config.json"):
+        return None
+    return without_code(AutoFeatureExtractor.from_pretrained, source, **options)
 
 
 def _tokenizer(source: str, options: Mapping[str, Any]) -> Any:
@@ -205,6 +219,10 @@ def resized(adapter: str, module: Any, side: int, parts: Parts, *, own: int = 1)
     Raises :class:`SettingError`.
     """
     vision, config = module.vision_model.embeddings, module.config.vision_config
+    if not isinstance(getattr(vision, "position_embedding", None), nn.Embedding):
+        raise SettingError(
+            f"{adapter}: image_size is for towers whose positions can be interpolated; leave it out"
+        )
     before, patch = config.image_size, config.patch_size
     check_count(side, "image_size", adapter)
     SIDE.check(adapter, side, f"image_size={side}", SettingError)

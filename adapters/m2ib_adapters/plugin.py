@@ -7,6 +7,7 @@ from collections.abc import Callable
 from m2ib import AdapterSpec, hookimpl
 
 _PAIR = ("image", "text")
+_TRANSFORMERS = ("attention", "processor", "tokenizer", "config", "image_size", "image")
 _SIX = ("image", "text", "audio", "depth", "thermal", "imu")
 _SEVEN = ("image", "video", "text", "audio", "depth", "thermal", "imu")
 
@@ -30,7 +31,7 @@ ADAPTERS = (
         "m2ib_adapters.clip:load",
         "any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32), local folder, file of weights, or the model in memory",
         "m2ib[clip]",
-        options=("attention", "processor", "tokenizer", "config", "image_size", "image"),
+        options=_TRANSFORMERS,
         attention=_PAIR,
         in_memory=("CLIPModel",),
         can="m2ib_adapters.clip:can",
@@ -103,6 +104,47 @@ ADAPTERS = (
         in_memory=("ImageBind",),
         can="m2ib_adapters.imagebind_tiny.adapter:can",
         rank=1,
+    ),
+    AdapterSpec(
+        "siglip",
+        "SigLIP and SigLIP 2 through transformers, of fixed resolution and NaFlex",
+        _PAIR,
+        "m2ib_adapters.siglip:load",
+        "any SiglipModel or Siglip2Model: hub id (google/siglip-base-patch16-224), local folder, file of weights, or the model in memory",
+        "m2ib[transformers]",
+        options=("max_patches", *_TRANSFORMERS),
+        attention=_PAIR,
+        in_memory=("SiglipModel", "Siglip2Model"),
+        can="m2ib_adapters.siglip:can",
+    ),
+    AdapterSpec(
+        "transformers",
+        "dual encoders of transformers, told apart by their config.json",
+        ("image", "video", "audio", "text"),
+        "m2ib_adapters.huggingface.adapter:load",
+        "CLIP, MetaCLIP 2, SigLIP, SigLIP 2, Chinese-CLIP, AltCLIP, AIMv2, ALIGN, BLIP, FLAVA, GroupViT, TIPSv2, X-CLIP, PE-A, pairs of a "
+        "vision and a text model: hub id, local folder, file of weights, or the model in memory",
+        "m2ib[transformers]",
+        options=("max_patches", *_TRANSFORMERS),
+        attention=("image", "audio", "text"),
+        in_memory=(
+            "MetaClip2Model",
+            "ChineseCLIPModel",
+            "AltCLIPModel",
+            "Aimv2Model",
+            "AlignModel",
+            "BlipModel",
+            "BlipForImageTextRetrieval",
+            "FlavaModel",
+            "GroupViTModel",
+            "Tipsv2Model",
+            "XCLIPModel",
+            "PeAudioModel",
+            "VisionTextDualEncoderModel",
+        ),
+        can="m2ib_adapters.huggingface.adapter:can",
+        rank=-1,
+        some=("image", "video", "audio"),
     ),
 )
 

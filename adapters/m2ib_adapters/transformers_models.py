@@ -31,6 +31,7 @@ _PEFT_KEYS = {  # that say what to change and how; others may name libraries, to
     "total_step",
 }  # fmt: skip
 _TOLD = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # told here, all of them
+_OTHERS = {"clap": ": 'clap', of the package m2ib-clap"}
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -130,8 +131,8 @@ def _described(
     config = without_code(AutoConfig.from_pretrained, source, **place)
     if config.model_type not in kinds:
         raise CheckpointError(
-            f"{who} is a {config.model_type!r} model, not "
-            f"{' or '.join(map(repr, kinds))}; use an adapter made for it"
+            f"{who} is a {config.model_type!r} model, not {' or '.join(map(repr, kinds))}; use an adapter made for it"
+            f"{_OTHERS.get(config.model_type, '')}"
         )
     for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
         attention = getattr(part, "_attn_implementation", None)

@@ -115,6 +115,7 @@ class AdapterSpec(Spec):
                 anything is loaded; None where it is not told
     inline      modalities whose inputs are written out where a table of pairs gives them, as texts are; a table
                 gives all others as the paths of files
+    some        those of the modalities that not all of its models take
     in_memory   names of the classes of modules that ``load`` takes as a checkpoint, as they are in memory
     can         ``"my_package.adapter:can"``, or the function itself: ``can(checkpoint, **options)`` gives None where ``load``
                 would open that, else in a few words why it would not, or raises a :class:`CheckpointError` that says it. It
@@ -141,6 +142,7 @@ class AdapterSpec(Spec):
     can: str | Callable[..., str | None] | None = None
     rank: int = 0
     license: str = ""
+    some: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         super().__post_init__()

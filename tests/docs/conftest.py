@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "docs" / "ext"))  # the modules that the site is b
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all of them."""
     folder = tmp_path_factory.mktemp("files")
-    for make in (pictures, recordings, xrays_with_weights, clip, open_clip, imagebind):
+    for make in (pictures, recordings, xrays_with_weights, clip, families, open_clip, imagebind):
         make(folder)
     return folder
 
@@ -89,6 +89,13 @@ def clip(folder: Path) -> None:
     vocabulary = {letter: number for number, letter in enumerate([*letters, *(f"{a}</w>" for a in letters)])}
     vocabulary |= {"<|startoftext|>": START, "<|endoftext|>": END}
     CLIPTokenizer(vocab=vocabulary, merges=[]).save_pretrained(place)
+
+
+def families(folder: Path) -> None:
+    from tiny_families import save_family
+
+    for name, place in (("chinese_clip", "my-chinese-clip"), ("siglip", "my-siglip")):
+        save_family(name, folder / place)
 
 
 def open_clip(folder: Path) -> None:

@@ -275,6 +275,8 @@ def test_every_public_name_resolves() -> None:
 def test_first_party_adapters_name_all_their_options(info: Any) -> None:
     homes = {
         "clip": "clip",
+        "siglip": "siglip",
+        "transformers": "huggingface.adapter",
         "open-clip": "openclip.adapter",
         "sentence-transformers": "sentences.adapter",
         "cxr-repair": "cxr.adapter",

@@ -17,14 +17,15 @@ Embed = Callable[[], Tensor]
 
 
 def read_layer(
-    embed: Embed, module: nn.Module, *, at: str = "output", sequence_first: bool = False
+    embed: Embed, module: nn.Module, *, at: str = "output", sequence_first: bool = False, clips: int = 1
 ) -> Tensor:
-    """The activation (1, ...) that passes at ``module`` when ``embed()`` runs."""
+    """The activation (1, ...) that passes at ``module`` when ``embed()`` runs; of several clips (1, clips * T, C)."""
     seen: list[Tensor] = []
 
     def keep(value: object) -> None:
         tensor = value[0] if isinstance(value, tuple) else value
         assert isinstance(tensor, Tensor)
+        tensor = tensor if clips == 1 else tensor.flatten(0, 1)[None]
         seen.append(tensor.transpose(0, 1) if sequence_first else tensor)
 
     if at == "output":
@@ -39,9 +40,16 @@ def read_layer(
 
 
 def embed_with(
-    embed: Embed, module: nn.Module, value: Tensor, *, at: str = "output", sequence_first: bool = False
+    embed: Embed,
+    module: nn.Module,
+    value: Tensor,
+    *,
+    at: str = "output",
+    sequence_first: bool = False,
+    clips: int = 1,
 ) -> Tensor:
     """Run the full model with what passes at ``module`` replaced by ``value`` (1, ...)."""
+    value = value if clips == 1 else value[0].unflatten(0, (clips, -1))
     value = value.transpose(0, 1) if sequence_first else value
 
     def swap(old: object) -> object:
@@ -86,6 +94,7 @@ def capacity(
     statistics: tuple[Tensor, Tensor] | None = None,
     antithetic: bool = False,
     similarity: Callable[[Tensor, Tensor], Tensor] = cosine,
+    clips: int = 1,
 ) -> Tensor:
     """Per-position KL in nats of one input: ``embed()`` gives its embedding (1, D), ``target`` is (1, D).
 
@@ -95,8 +104,9 @@ def capacity(
     beta / sqrt(channels).
     ``statistics``: mean and std, (C,) each; the bottleneck is put on (a - mean) / std.
     ``antithetic``: noise in pairs eps, -eps.
+    ``clips``: rows of the activation that one input has.
     """
-    full = read_layer(embed, module, at=at, sequence_first=sequence_first)
+    full = read_layer(embed, module, at=at, sequence_first=sequence_first, clips=clips)
     a = full if read is None else full[:, :read]
     if statistics is not None:
         mean, std = (value if channel_axis == -1 else value[:, None, None] for value in statistics)
@@ -124,7 +134,7 @@ def capacity(
                 z = z * std + mean
             if read is not None:
                 z = torch.cat([z, full[:, read:]], 1)
-            out = embed_with(embed, module, z, at=at, sequence_first=sequence_first)
+            out = embed_with(embed, module, z, at=at, sequence_first=sequence_first, clips=clips)
             close.append(similarity(out, target))
         spread = (sigma * (1 - lam)) ** 2
         kl = 0.5 * (spread + (lam * a) ** 2 - 1 - torch.log(spread))

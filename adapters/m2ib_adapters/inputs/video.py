@@ -88,7 +88,7 @@ class VideoPreparation(WithOptions):
                     f"{film.name}: its frames change from {whole[1]}x{whole[0]} to "
                     f"{picture.shape[1]}x{picture.shape[0]} pixels; give frames of one size"
                 )
-            pixels[number], shown[number] = self._resized(picture, film.name), _small(picture)
+            pixels[number], shown[number] = self._resized(picture, film.name), smaller(picture)
         assert whole is not None
         resized = (pixels[chosen[0][0]].shape[1], pixels[chosen[0][0]].shape[2])
         clips = torch.stack([torch.stack([pixels[number] for number in clip], 1) for clip in chosen])
@@ -151,7 +151,7 @@ class VideoPreparation(WithOptions):
         clips = inputs if several else inputs[None]  # (clips, 3, frames, H, W)
         mean, std = (torch.tensor(values)[:, None, None, None] for values in (self.mean, self.std))
         pictures = ((clips.detach().cpu().float() * std + mean).clamp(0, 1) * 255).round().byte()
-        small = [[_small(frame) for frame in clip] for clip in pictures.permute(0, 2, 3, 4, 1).numpy()]
+        small = [[smaller(frame) for frame in clip] for clip in pictures.permute(0, 2, 3, 4, 1).numpy()]
         frames = np.array(small)  # (clips, frames, h, w, 3)
         count = len(clips)
         times = (np.arange(count)[:, None] + np.arange(self.frames) / self.frames) * self.seconds
@@ -217,7 +217,7 @@ class VideoPreparation(WithOptions):
         return axis("row", 0, top, bottom), axis("column", 1, left, right)
 
 
-def _small(picture: np.ndarray) -> np.ndarray:
+def smaller(picture: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8, made smaller where its long side is above what is shown."""
     rows, columns = picture.shape[:2]
     ratio = min(1.0, _SHOWN / max(rows, columns))

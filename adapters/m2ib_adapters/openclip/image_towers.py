@@ -43,7 +43,7 @@ def image_encoder(visual: Any, preparation: Preparation) -> Encoder:
     if type(getattr(visual, "trunk", None)).__name__ == "NaFlexVit":
         raise CheckpointError(
             "open-clip: the image tower, a NaFlexVit, takes images in their own size and shape, as patches with coordinates, "
-            "which this adapter does not make; the plugin m2ib-siglip opens SigLIP 2 NaFlex"
+            "which this adapter does not make; the adapter siglip opens SigLIP 2 NaFlex"
         )
     make = partial(images.image_encoder, embed, preparation)
     if isinstance(visual, VisionTransformer):

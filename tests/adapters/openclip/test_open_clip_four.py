@@ -209,7 +209,7 @@ def test_images_in_their_own_size_are_refused_by_name() -> None:
     """timm's own NaFlexVit, which the installed version builds."""
     refused(
         four.LISTED["ViT-B-16-SigLIP2-naflex"],
-        r"the image tower, a NaFlexVit, takes .*; the plugin m2ib-siglip",
+        r"the image tower, a NaFlexVit, takes .*; the adapter siglip",
     )
 
 

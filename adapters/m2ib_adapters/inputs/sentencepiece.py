@@ -5,14 +5,16 @@ from __future__ import annotations
 import string
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from m2ib_adapters.kit import Coded, aligned, tokens_of_ids, tokens_of_text, too_long, warn_unknown
+from m2ib_adapters.inputs.texts import aligned, tokens_of_text, too_long, warn_unknown
+from m2ib_adapters.inputs.tokens import Coded, NamedIds
 
 _SPACE = "\u2581"  # what sentencepiece writes for a space
 
 
-class SentencePieceCoder:
+class SentencePieceCoder(NamedIds):
     """SigLIP's own tokenizer: it drops punctuation and capitals, and offsets refer to the text as it was given.
 
     Where pieces cannot be found again in the text (a special token is written out in it) the text shown is the one
@@ -50,8 +52,7 @@ class SentencePieceCoder:
         )
         spans = piece_spans(raw, self._tokenizer.tokenize(raw), lower=self._lower)
         if spans is None:
-            read = self.read(ids)
-            return Coded(read.text, ids, read.tokens, count > limit)
+            return replace(self.read(ids), truncated=count > limit)
         spans = spans[: min(count, limit) - 1]  # the end token is the last that is kept
         end = spans[-1][1] if spans else 0
         spans += [(end, end)] * (len(ids) - len(spans))
@@ -60,19 +61,16 @@ class SentencePieceCoder:
         warn_unknown(tokens, ids, self._tokenizer.unk_token_id)
         return Coded(raw, ids, tokens, count > limit)
 
-    def read(self, ids: list[int]) -> Coded:
-        """What given ids stand for."""
-        special = [value in self._special_ids for value in ids]
-        text, tokens = tokens_of_ids(ids, special, self._names(ids), self._decode)
-        return Coded(text, ids, tokens)
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return str(self._tokenizer.decode([value for value in ids if value < self._known]))
+    def _special(self, ids: Sequence[int]) -> list[bool]:
+        return [value in self._special_ids for value in ids]
 
     def _names(self, ids: Sequence[int]) -> list[str]:
         """By id; a model may have more of them than its tokenizer."""
         names = iter(self._tokenizer.convert_ids_to_tokens([value for value in ids if value < self._known]))
         return [next(names) if value < self._known else f"id{value}" for value in ids]
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode([value for value in ids if value < self._known]))
 
 
 def piece_spans(raw: str, pieces: Sequence[str], *, lower: bool) -> list[tuple[int, int]] | None:

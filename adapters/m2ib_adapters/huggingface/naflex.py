@@ -18,11 +18,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-import m2ib
+from m2ib.contract.inputs import Inputs, Item
+from m2ib.contract.layout import Layout
+from m2ib.errors import CheckpointError, InputError
 from m2ib.renderers import ImageView
-from m2ib_adapters.kit import ImageOptions, block_layers, by_sdpa_of, loading, placed, scale_of
-from m2ib_siglip.degradation import PatchFading
-from m2ib_siglip.examples import example_images
+from m2ib_adapters.checkpoints import loading
+from m2ib_adapters.inputs.images import ImageOptions, placed
+from m2ib_adapters.inputs.processors import scale_of
 
 NAMES = ("pixel_values", "pixel_attention_mask", "spatial_shapes")
 _AS_PROCESSED = (
@@ -47,10 +49,10 @@ class Patching(ImageOptions):
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def prepare(self, raw: Any, *, truncate: bool = False) -> m2ib.Item:
+    def prepare(self, raw: Any, *, truncate: bool = False) -> Item:
         """A path, PIL image or array, with options or without; or one that is ready, by name.
 
-        Raises :class:`m2ib.InputError`.
+        Raises :class:`InputError`.
         """
         if isinstance(raw, Mapping) and self.MODALITY not in raw:
             return self.describe(dict(raw))
@@ -70,8 +72,8 @@ class Patching(ImageOptions):
         }
         return self._item(inputs, image, origin)
 
-    def describe(self, given: m2ib.Inputs) -> m2ib.Item:
-        """One that is ready, by name, as an :class:`m2ib.Item`; shown with mean and std undone."""
+    def describe(self, given: Inputs) -> Item:
+        """One that is ready, by name, as an :class:`Item`; shown with mean and std undone."""
         inputs = self._checked(given)
         rows, columns = inputs["spatial_shapes"].tolist()
         patches = inputs["pixel_values"][: rows * columns].float()  # (rows * columns, patch * patch * 3)
@@ -86,67 +88,67 @@ class Patching(ImageOptions):
             {"source": "tensors", "input_size": size, "patches": [rows, columns]},
         )
 
-    def _item(self, inputs: dict[str, Tensor], image: Image.Image, origin: dict[str, Any]) -> m2ib.Item:
+    def _item(self, inputs: dict[str, Tensor], image: Image.Image, origin: dict[str, Any]) -> Item:
         rows, columns = inputs["spatial_shapes"].tolist()
         region = (0, 0, image.width, image.height)
-        layout = placed(m2ib.Layout(grid=(rows, columns), read=rows * columns), region)
+        layout = placed(Layout(grid=(rows, columns), read=rows * columns), region)
         view = ImageView.of(image, region, (rows * self.patch, columns * self.patch))
-        return m2ib.Item(inputs, layout, view, origin)
+        return Item(inputs, layout, view, origin)
 
-    def _checked(self, given: m2ib.Inputs) -> dict[str, Tensor]:
-        """Raises :class:`m2ib.InputError` for anything that the processor would not have made."""
+    def _checked(self, given: Inputs) -> dict[str, Tensor]:
+        """Raises :class:`InputError` for anything that the processor would not have made."""
         if not isinstance(given, dict):
-            raise m2ib.InputError(
+            raise InputError(
                 f"image: a NaFlex model takes {', '.join(NAMES)}, not one tensor of shape {tuple(given.shape)}; "
                 f"{_AS_PROCESSED}"
             )
         if set(given) != set(NAMES) or not all(isinstance(given[name], Tensor) for name in NAMES):
-            raise m2ib.InputError(
+            raise InputError(
                 f"image: a preprocessed image holds tensors named {', '.join(NAMES)}, not "
                 f"{', '.join(map(str, given)) or 'nothing'}; {_AS_PROCESSED}"
             )
         pixels, mask, shape = (given[name].detach().cpu() for name in NAMES)
         width = 3 * self.patch**2
         if pixels.ndim != 2 or pixels.shape[1] != width or not pixels.is_floating_point():
-            raise m2ib.InputError(
+            raise InputError(
                 f"image: pixel_values are (patches, {width}) of a floating-point type, not {tuple(pixels.shape)} "
                 f"{pixels.dtype}; {_AS_PROCESSED}"
             )
         if not torch.isfinite(pixels).all():
-            raise m2ib.InputError("image: pixel_values hold NaN or infinite values")
+            raise InputError("image: pixel_values hold NaN or infinite values")
         rows, columns = shape.tolist() if shape.shape == (2,) and not shape.is_floating_point() else (0, 0)
         if not (rows >= 1 and columns >= 1 and rows * columns <= len(pixels)):
-            raise m2ib.InputError(
+            raise InputError(
                 f"image: spatial_shapes are the rows and columns of at most {len(pixels)} patches, not "
                 f"{shape.tolist()}; {_AS_PROCESSED}"
             )
         wanted = torch.arange(len(pixels)) < rows * columns  # (P,)
         if mask.shape != wanted.shape or not torch.equal(mask.bool(), wanted):
-            raise m2ib.InputError(
+            raise InputError(
                 f"image: pixel_attention_mask is 1 for the first {rows} x {columns} of {len(pixels)} patches and 0 "
                 f"after them; {_AS_PROCESSED}"
             )
         return {"pixel_values": pixels, "pixel_attention_mask": mask, "spatial_shapes": shape}
 
 
-def patching(source: str, processor: Any, config: Any, max_patches: int | None) -> Patching:
+def patching(who: str, source: str, processor: Any, config: Any, max_patches: int | None) -> Patching:
     """With the image processor that comes with the checkpoint.
 
-    Raises :class:`m2ib.CheckpointError` where it is missing, or another model's.
+    Raises :class:`CheckpointError` where it is missing, or another model's.
     """
     patch = config.vision_config.patch_size
     if processor is None:
-        raise m2ib.CheckpointError(
-            f"siglip: checkpoint {source!r} cannot be loaded: it comes without its Siglip2ImageProcessor; give processor="
+        raise CheckpointError(
+            f"{who}: checkpoint {source!r} cannot be loaded: it comes without its Siglip2ImageProcessor; give processor="
         )
     name = type(processor).__name__.removesuffix("Pil")  # of the two that make the same
     cut, resizes = (getattr(processor, attribute, None) for attribute in ("patch_size", "do_resize"))
     if name != "Siglip2ImageProcessor" or cut != patch or not resizes:
-        raise m2ib.CheckpointError(
-            f"siglip: checkpoint {source!r} has the image processor {name} with patch_size {cut} and do_resize "
+        raise CheckpointError(
+            f"{who}: checkpoint {source!r} has the image processor {name} with patch_size {cut} and do_resize "
             f"{resizes}; its model needs a Siglip2ImageProcessor with patch_size {patch} that resizes"
         )
-    with loading("siglip", source):
+    with loading(who, source):
         mean, std = scale_of(processor, config.vision_config.num_channels)
         try:
             processor(images=Image.new("RGB", (3 * patch, 2 * patch)), return_tensors="pt")
@@ -155,26 +157,61 @@ def patching(source: str, processor: Any, config: Any, max_patches: int | None) 
     return Patching(processor, patch, max_patches or processor.max_num_patches, mean, std)
 
 
-def naflex_image_encoder(module: Any, patching: Patching) -> m2ib.Encoder:
-    """The image side of a ``Siglip2Model``.
+def by_name(inputs: Inputs) -> dict[str, Tensor]:
+    """Inputs as the model takes them. Raises :class:`InputError` for one tensor."""
+    if not isinstance(inputs, dict):
+        raise InputError(f"image: a NaFlex model takes {', '.join(NAMES)}; {_AS_PROCESSED}")
+    return inputs
 
-    Its embedding is read by a learned query that attends to all patches after the last block, but not to padding.
+
+@dataclass(frozen=True)
+class PatchFading:
+    """Pixels fade to 0 of the normalised image, as :class:`Fading` does it before an image is cut.
+
+    patch  pixels along a patch's side
+
+    It works on one input: a dict of ``pixel_values`` (1, P, patch * patch * 3) and what goes with them.
     """
-    vision = module.vision_model
 
-    def embed(inputs: m2ib.Inputs) -> Tensor:
-        if not isinstance(inputs, dict):
-            raise m2ib.InputError(f"image: a NaFlex model takes {', '.join(NAMES)}; {_AS_PROCESSED}")
-        features: Tensor = module.get_image_features(**inputs).pooler_output  # (N, D)
-        return features
+    patch: int
+    gradual: bool = True
 
-    return m2ib.Encoder(
-        modality="image",
-        prepare=patching.prepare,
-        describe=patching.describe,
-        embed=embed,
-        layers=block_layers(vision.encoder.layers, "vision_model.encoder.layers"),
-        attention=m2ib.Attention(None, by_sdpa_of(vision.encoder.config)),
-        degradation=PatchFading(patching.patch),
-        examples=example_images,
-    )
+    def positions(self, inputs: Inputs, grid: tuple[int, ...]) -> tuple[int, ...]:
+        """(rows, columns) in pixels of the resized image."""
+        rows, columns = _patches(inputs)[1]
+        if grid != (rows, columns):
+            raise InputError(
+                f"degradation: an image of {rows} x {columns} patches, and a map of {grid} cells"
+            )
+        return (rows * self.patch, columns * self.patch)
+
+    def hideable(self, layout: Layout, grid: tuple[int, ...]) -> Tensor:
+        """(*grid) True: every patch can be taken out."""
+        return torch.ones(grid, dtype=torch.bool)
+
+    def apply(self, inputs: Inputs, keep: Tensor, layout: Layout) -> Inputs:
+        """``keep`` (K, rows * patch, columns * patch) -> K images, (K, ...) by name."""
+        parts, (rows, columns) = _patches(inputs)
+        count, side = len(keep), self.patch
+        pixels = parts["pixel_values"]  # (1, P, patch * patch * 3)
+        weights = keep.to(pixels).reshape(count, rows, side, columns, side).transpose(2, 3)
+        weights = weights.reshape(count, rows * columns, side * side)  # as patches are cut
+        weights = weights.repeat_interleave(3, 2)  # (K, rows * columns, patch * patch * 3): channels are last
+        rest = pixels[:, rows * columns :].expand(count, -1, -1)  # (K, P - rows * columns, ...) padding
+        faded = torch.cat([pixels[:, : rows * columns] * weights, rest], 1)  # (K, P, patch * patch * 3)
+        others = {
+            name: part.expand(count, *part.shape[1:])
+            for name, part in parts.items()
+            if name != "pixel_values"
+        }
+        return {"pixel_values": faded, **others}
+
+
+def _patches(inputs: Inputs) -> tuple[dict[str, Tensor], tuple[int, int]]:
+    """The parts of one input, and its rows and columns of patches."""
+    if not isinstance(inputs, dict):
+        raise InputError(
+            f"degradation: an image in patches is a dict of tensors, not a {type(inputs).__name__}"
+        )
+    rows, columns = inputs["spatial_shapes"][0].tolist()
+    return inputs, (rows, columns)

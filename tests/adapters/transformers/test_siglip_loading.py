@@ -35,7 +35,7 @@ def test_it_is_listed_without_loading_anything() -> None:
     code = (
         "import sys, m2ib\n"
         "assert 'siglip' in m2ib.list_adapters().names\n"
-        "assert not {'torch', 'transformers', 'm2ib_siglip.adapter'} & set(sys.modules)"
+        "assert not {'torch', 'transformers', 'm2ib_adapters.huggingface.adapter'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -43,8 +43,8 @@ def test_it_is_listed_without_loading_anything() -> None:
 @pytest.mark.parametrize(
     ("kind", "name", "class_name"),
     [
-        ("first", "SigLIP ViT 32x3, patch 8, 32 px; text 32x3", "SiglipModel"),
-        ("naflex", "SigLIP 2 NaFlex ViT 32x3, patch 8, 16 positions; text 32x3", "Siglip2Model"),
+        ("first", "Siglip ViT 32x3, patch 8, 32 px; text 32x3", "SiglipModel"),
+        ("naflex", "Siglip2 ViT 32x3, patch 8, 16 positions; text 32x3", "Siglip2Model"),
     ],
 )
 def test_the_class_is_that_of_the_configuration(
@@ -291,7 +291,8 @@ def test_a_model_from_nowhere_says_what_is_assumed(first: Path) -> None:
     net = SiglipModel.from_pretrained(first)
     net.name_or_path = ""
     with pytest.warns(
-        m2ib.M2IBWarning, match="without processor=, so pixels are prepared with SigLIP's values"
+        m2ib.M2IBWarning,
+        match="without processor=, so pixels are prepared with SiglipImageProcessor's values",
     ):
         m2ib.load_model("siglip", checkpoint=net)
 

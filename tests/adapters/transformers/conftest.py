@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from siglip_checkpoint import gemma_tokenizer, save_fixed, save_naflex, siglip_tokenizer
+from tiny_siglip import gemma_tokenizer, save_fixed, save_naflex, siglip_tokenizer
 
 Edit = Callable[..., Path]
 

@@ -1,12 +1,8 @@
-"""Tiny seeded SigLIPs in the format of the published checkpoints: for the tests and ``pair.sh``.
-
-``python siglip_checkpoint.py FOLDER`` saves a NaFlex one.
-"""
+"""Tiny seeded SigLIPs in the format of the published checkpoints."""
 
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +87,7 @@ def save_fixed(folder: Path, tokenizer: Any, resample: int, *, image_size: int =
     processor = SiglipImageProcessorPil(
         size={"height": image_size, "width": image_size}, resample=resample, image_mean=half, image_std=half
     )
-    return _save(model, folder, processor, tokenizer)
+    return save_seeded(model, folder, processor, tokenizer)
 
 
 def save_naflex(folder: Path, tokenizer: Any) -> Path:
@@ -100,7 +96,7 @@ def save_naflex(folder: Path, tokenizer: Any) -> Path:
 
     vision = {**COMMON, "num_patches": 16, "patch_size": 8}
     model = Siglip2Model(Siglip2Config(text_config=_text(tokenizer), vision_config=vision))
-    return _save(model, folder, Siglip2ImageProcessor(patch_size=8, max_num_patches=20), tokenizer)
+    return save_seeded(model, folder, Siglip2ImageProcessor(patch_size=8, max_num_patches=20), tokenizer)
 
 
 def _text(tokenizer: Any) -> dict[str, Any]:
@@ -108,19 +104,15 @@ def _text(tokenizer: Any) -> dict[str, Any]:
     return {**COMMON, "vocab_size": len(tokenizer), "max_position_embeddings": LENGTH, **ids}
 
 
-def _save(model: Any, folder: Path, *parts: Any) -> Path:
+def save_seeded(model: Any, folder: Path, *parts: Any) -> Path:
     torch.manual_seed(0)
     for name, parameter in model.named_parameters():  # away from the near-zero of a fresh initialisation
         if parameter.ndim > 1:
             torch.nn.init.normal_(parameter, std=0.25)
         else:
-            scale = "norm" in name and name.endswith("weight")
+            scale = any(part in name.lower() for part in ("norm", "_bn.", "_ln.")) and name.endswith("weight")
             torch.nn.init.normal_(parameter, mean=1.0 if scale else 0.0, std=0.1)
     model.save_pretrained(folder)
     for part in parts:
         part.save_pretrained(folder)
     return folder
-
-
-if __name__ == "__main__":
-    save_naflex(Path(sys.argv[1]), gemma_tokenizer())

@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import normalize
 
 import m2ib
-from m2ib_siglip.sentencepiece import piece_spans
+from m2ib_adapters.inputs.sentencepiece import piece_spans
 
 TEXTS = [
     "a dog",
@@ -214,7 +214,7 @@ def test_ids_are_taken_as_the_text_they_stand_for(folder: Path) -> None:
 def test_ids_beyond_the_tokenizer_are_named_by_number(first: Path) -> None:
     from transformers import AutoTokenizer
 
-    from m2ib_siglip.sentencepiece import SentencePieceCoder
+    from m2ib_adapters.inputs.sentencepiece import SentencePieceCoder
 
     coded = SentencePieceCoder(AutoTokenizer.from_pretrained(first)).read([3, 5000, 1])
     assert [token.text for token in coded.tokens][1:] == ["id5000", "</s>"]
@@ -265,7 +265,7 @@ def test_a_checkpoint_without_a_tokenizer_takes_ids(first: Path, tmp_path: Path)
     with pytest.raises(m2ib.InputError) as caught:
         model.item("text", "a dog")
     assert str(caught.value) == (
-        "text: this checkpoint comes without a tokenizer; save one into its folder (its processor's save_pretrained), "
+        "text: this checkpoint comes without a tokenizer; save one into its folder (AutoTokenizer.save_pretrained), "
         "or give a tensor of token ids"
     )
 

@@ -38,11 +38,11 @@ def test_it_keeps_the_contract(folder: Path) -> None:
     assert {("image", "attention"), ("text", "attention"), ("image", "degradation")} <= checked
 
 
-def test_it_keeps_the_contract_with_its_own_examples(folder: Path) -> None:
-    model = load(folder)
-    first, second = model.encoder("image").examples()
-    assert first.shape[0] / first.shape[1] != second.shape[0] / second.shape[1]
-    check_adapter(model)
+def test_transformers_opens_them_as_well(folder: Path) -> None:
+    model, same = load(folder), m2ib.load_model("transformers", checkpoint=folder, device="cpu")
+    for modality, raws in (("image", photos()), ("text", TEXTS)):
+        found, wanted = (each.embed(modality, each.preprocess(modality, raws)) for each in (same, model))
+        assert torch.equal(found, wanted)
 
 
 def test_blocks_that_attend_step_by_step_are_watched_as_well(folder: Path) -> None:

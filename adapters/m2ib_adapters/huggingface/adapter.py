@@ -1,0 +1,204 @@
+"""Any dual or multi encoder of transformers that ``families.py`` knows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from m2ib.contract.model import Model
+from m2ib.errors import CheckpointError, SettingError
+from m2ib_adapters.files import sha256
+from m2ib_adapters.huggingface.families import CLASSES, FAMILIES, IMAGES, family_of
+from m2ib_adapters.huggingface.films import films
+from m2ib_adapters.huggingface.images import Opened, images
+from m2ib_adapters.huggingface.sounds import sounds
+from m2ib_adapters.huggingface.texts import texts
+from m2ib_adapters.looking import transformers_fault
+from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, resized, unwrapped, weights_of
+from m2ib_adapters.transformers_models import base_of, from_transformers, from_weights
+
+MOST_PATCHES = 4096
+"""An image of so many takes 50 MB as patches, and its attention 17 million scores a head and block."""
+
+_NO_TOKENIZER = (
+    "this checkpoint comes without a tokenizer; save one into its folder ({}Tokenizer.save_pretrained)"
+)
+
+
+def can(checkpoint: Any, *, config: Any = None, **options: Any) -> str | None:
+    """Why a checkpoint is of no family that is known, by its config.json; None where it is."""
+    return fault("transformers", tuple(FAMILIES), checkpoint, config)
+
+
+def fault(who: str, families: tuple[str, ...], checkpoint: Any, config: Any) -> str | None:
+    """:func:`can` of these ``families``, in the name of the adapter ``who``."""
+    of_file = config is not None and isinstance(checkpoint, str | PathLike) and os.path.isfile(checkpoint)
+    known = [FAMILIES[name] for name in families] + [CLASSES[name] for name in families if name in CLASSES]
+    return transformers_fault(
+        who,
+        config if of_file else checkpoint,
+        families,
+        *(f"transformers.{family.model}" for family in known),
+    )
+
+
+def load(
+    *,
+    checkpoint: Any = None,
+    device: torch.device,
+    dtype: torch.dtype,
+    max_patches: int | None = None,
+    attention: str | None = None,
+    processor: Any = None,
+    tokenizer: Any = None,
+    config: Any = None,
+    image_size: int | None = None,
+    image: Mapping[str, Any] | None = None,
+) -> Model:
+    """A model of any family that is known, of any size.
+
+    checkpoint   a hub id or a folder written by ``save_pretrained``; or the model in memory, also inside PEFT's model or
+                 torch.compile's, which is taken and left as it is; or a file of weights alone, with ``config``
+    max_patches  NaFlex only: an image is resized to at most so many patches. None: as the checkpoint says, 256
+    attention    transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
+    processor    transformers' processor or image processor; None: the checkpoint's own
+    tokenizer    transformers' tokenizer; None: the processor's, else the checkpoint's own
+    config       of a file of weights: the hub id or folder whose config.json, image processor and tokenizer are the model's
+    image_size   pixels along a side of the images, in place of the checkpoint's: positions are interpolated to it, and the
+                 sizes of the image processor change with it
+    image        how raw images are read: page, minimum, maximum
+
+    Raises :class:`CheckpointError` and :class:`SettingError`.
+    """
+    return load_family(
+        "transformers", tuple(FAMILIES), checkpoint, device, dtype, max_patches=max_patches, attention=attention,
+        processor=processor, tokenizer=tokenizer, config=config, image_size=image_size, image=image,
+    )  # fmt: skip
+
+
+def load_family(
+    who: str,
+    families: tuple[str, ...],
+    checkpoint: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    *,
+    attention: str | None,
+    processor: Any,
+    tokenizer: Any,
+    config: Any,
+    image_size: int | None,
+    image: Mapping[str, Any] | None,
+    max_patches: int | None = None,
+) -> Model:
+    """:func:`load` of one of these ``families``, in the name of the adapter ``who``; by default the first one's usual checkpoint."""
+    import transformers
+
+    kinds = {name: getattr(transformers, FAMILIES[name].model) for name in families}
+    others = {name: getattr(transformers, CLASSES[name].model) for name in families if name in CLASSES}
+    classes, usual = (*kinds.values(), *others.values()), FAMILIES[families[0]].usual
+
+    def check(config: Any) -> None:
+        _check(who, source, max_patches, config)
+        other = others.get(config.model_type)
+        if other is not None and other.__name__ in (config.architectures or ()):
+            kinds[config.model_type] = other
+
+    if isinstance(checkpoint, nn.Module):
+        if attention is not None or image_size is not None or config is not None:
+            raise SettingError(
+                f"{who}: attention, image_size and config are those of the model in memory; leave them out"
+            )
+        source, module = described(checkpoint), unwrapped(who, checkpoint, classes)
+        check(module.config)
+        flexible = module.config.model_type == "siglip2"
+        sees = family_of(module).sees
+        parts = parts_nearby(who, module, processor, tokenizer, pillow=not flexible, sounds=sees == "audio")
+        missing = "this model in memory came without tokenizer=; give it, or token ids"
+    else:
+        source = place_of(who, checkpoint, usual, classes)
+        place, file = weights_of(who, source, config, usual)
+        read = partial(from_weights, who, file) if file else partial(from_transformers, who)
+        module, options = read(
+            place,
+            kinds,
+            check=check,
+            dtype=dtype,
+            attn_implementation=attention,
+        )
+        module = module.to(device).eval()
+        flexible = module.config.model_type == "siglip2"
+        sees = family_of(module).sees
+        parts = parts_of(
+            who, place, options, processor, tokenizer, pillow=not flexible, sounds=sees == "audio"
+        )
+        missing = _NO_TOKENIZER.format("CLIP" if module.config.model_type == "clip" else "Auto")
+        if image_size is not None:
+            if flexible:
+                raise SettingError(
+                    f"{who}: image_size is for models of a fixed size, and this is a NaFlex checkpoint; say max_patches"
+                )
+            tower = IMAGES.get(module.vision_model.config.model_type)
+            parts = resized(who, module, image_size, parts, own=0 if tower is None else tower.prefix or 0)
+    opened = Opened(who, source, module, parts.image, isinstance(checkpoint, nn.Module))
+    others_than_images = {"video": films, "audio": sounds}
+    encoders = {
+        sees: others_than_images[sees](opened)
+        if sees in others_than_images
+        else images(opened, image, max_patches),
+        "text": texts(who, module, parts.tokenizer, missing),
+    }
+    origin: dict[str, Any] = {"checkpoint": source, "architecture": _describe(module)}
+    if config is not None:
+        origin |= {"config": str(config), "sha256": sha256(Path(source))}
+    elif not isinstance(checkpoint, nn.Module) and base_of(source) != source:
+        origin["base"] = base_of(source)
+    if image_size is not None:
+        origin |= {"image_size": image_size, "positions": "interpolated"}
+    return Model(module, encoders, module.device, module.dtype, origin)
+
+
+def _check(who: str, source: str, max_patches: Any, config: Any) -> None:
+    """Raises :class:`CheckpointError` for a model that embeds no images, and :class:`SettingError` for a ``max_patches`` that
+    the model cannot have.
+    """
+    vision = getattr(config, "vision_config", None)
+    for name in ("vision_use_head", "use_head"):
+        if not getattr(vision, name, True):
+            raise CheckpointError(
+                f"{who}: checkpoint {source!r} has no pooling head ({name} is false in its config.json), so "
+                "it makes no embedding of an image; use a checkpoint with both towers whole"
+            )
+    if max_patches is None:
+        return
+    if config.model_type != "siglip2":
+        side = getattr(vision, "image_size", "one size of")
+        raise SettingError(
+            f"{who}: max_patches is {max_patches!r}, and this checkpoint takes images of {side}x{side} pixels alone; "
+            "leave it out, or load a NaFlex checkpoint"
+        )
+    if type(max_patches) is not int or not 1 <= max_patches <= MOST_PATCHES:
+        raise SettingError(
+            f"{who}: max_patches is {max_patches!r}; give a whole number from 1 to {MOST_PATCHES}"
+        )
+
+
+def _describe(module: Any) -> str:
+    """Family and sizes, as far as the configurations tell them."""
+    family = family_of(module)
+    text = module.get_submodule(family.text).config
+    vision = module.get_submodule(family.image).config
+    width, patch = getattr(vision, "hidden_size", None), getattr(vision, "patch_size", None)
+    sizes = [f"{width}x{vision.num_hidden_layers}"] if width else []
+    sizes += [f"patch {patch}"] if patch else []
+    sizes += [f"{vision.num_patches} positions"] if hasattr(vision, "num_patches") else []
+    sizes += [f"{vision.image_size} px"] if hasattr(vision, "image_size") else []
+    name = family.model.removesuffix("Model") + (" ViT" if patch else "")
+    return f"{name} {', '.join(sizes)}; text {text.hidden_size}x{text.num_hidden_layers}"

@@ -1,0 +1,220 @@
+"""The text side: ids as the checkpoint's tokenizer makes them, and where a tower reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from m2ib.contract.encoder import Attention, Encoder
+from m2ib.contract.inputs import Inputs
+from m2ib.errors import CheckpointError, InputError
+from m2ib_adapters.huggingface.families import TEXTS, Text, family_of
+from m2ib_adapters.huggingface.images import attending, features
+from m2ib_adapters.inputs.sentencepiece import SentencePieceCoder
+from m2ib_adapters.inputs.tensors import tensor_of
+from m2ib_adapters.inputs.texts import check_words
+from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
+from m2ib_adapters.towers.attention import first_position
+from m2ib_adapters.towers.hugging_face import parts_of
+from m2ib_adapters.towers.layers import block_layers
+from m2ib_adapters.towers.text import TextTower, text_encoder, without_padding
+
+
+def texts(who: str, module: Any, tokenizer: Any, missing: str) -> Encoder:
+    """The encoder of texts; with its tokenizer, if there is one.
+
+    missing  what is said where there is none
+
+    Raises :class:`CheckpointError` for a tower that is not known.
+    """
+    tower = module.get_submodule(family_of(module).text)
+    kind = tower.config.model_type
+    if kind not in TEXTS:
+        raise CheckpointError(
+            f"{who}: its text tower is a {kind!r}, and how that is read is not known here; give the model to "
+            "m2ib.adapt(module, encoders={...})"
+        )
+    facts = TEXTS[kind]
+    made = _causal if facts.reads in ("end", "largest") else _fixed if facts.reads == "last" else _masked
+    return made(who, module, tower, facts, tokenizer, missing)
+
+
+def _tower(
+    module: Any,
+    tower: Any,
+    facts: Text,
+    embed: Callable[[Tensor], Tensor],
+    tokenizer: Any,
+    read: Any,
+    **others: Any,
+) -> TextTower:
+    """What all towers have alike. ``read``: where the embedding is read, inputs (N, T) -> (N,); None: at all tokens."""
+    config, name = tower.config, f"{family_of(module).text}.{facts.blocks}"
+    blocks = module.get_submodule(name)
+    limit = config.max_position_embeddings - (config.pad_token_id + 1 if facts.shifted else 0)
+    return TextTower(
+        embed,
+        block_layers(blocks, name),
+        None,
+        limit if tokenizer is None else min(limit, tokenizer.model_max_length),
+        config.vocab_size,
+        attention=Attention(read, attending(blocks)) if facts.attends else None,
+        parts_of=parts_of,
+        **others,
+    )
+
+
+def _masked(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missing: str) -> Encoder:
+    """Read at the first token or as the mean of all, of which those that pad are masked."""
+    pad = int(tower.config.pad_token_id or 0)
+
+    def embed(ids: Tensor) -> Tensor:
+        return features(module, "text", input_ids=ids, attention_mask=(ids != pad).long(), **facts.given)
+
+    first = facts.reads == "first"
+    read = first_position if first else None
+    cut = without_padding(pad)
+    made = _tower(
+        module, tower, facts, embed, tokenizer, read, cut=cut, pad=pad, reads="first" if first else None
+    )
+    coder: Coder = IdCoder(missing, pad, starts=first) if tokenizer is None else TokenizerCoder(tokenizer)
+    return text_encoder(made, coder)
+
+
+def _fixed(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missing: str) -> Encoder:
+    """SigLIP's: padded to a fixed length, padding that is read like any token, and the last position pooled.
+
+    None was trained with a mask over the padding, so none is given: a text that is padded to another length, or whose padding
+    is masked, has another embedding.
+    """
+
+    def embed(ids: Tensor) -> Tensor:
+        return features(module, "text", input_ids=ids)
+
+    def read(inputs: Inputs) -> Tensor:
+        ids = tensor_of(inputs, who)  # (N, T)
+        return torch.full_like(ids[:, 0], ids.shape[1] - 1)
+
+    made = replace(
+        _tower(module, tower, facts, embed, None, read, cut=None, pad=None),
+        limit=tower.config.max_position_embeddings,
+    )
+    return text_encoder(made, _siglip_coder(tokenizer, tower.config.pad_token_id or 0, missing))
+
+
+def _siglip_coder(tokenizer: Any, pad: int, missing: str) -> Coder:
+    """For SigLIP's own tokenizer, or the fast one of SigLIP 2, which is Gemma's.
+
+    pad  the id of the padding where the checkpoint comes without a tokenizer
+    """
+    if tokenizer is None:
+        return IdCoder(missing, pad, starts=False)
+    if not tokenizer.is_fast:
+        return SentencePieceCoder(tokenizer)
+    if tokenizer.init_kwargs.get("do_lower_case", True):
+        tokenizer = deepcopy(tokenizer)  # the caller's own stays as it is
+        _lower(tokenizer)
+    return TokenizerCoder(tokenizer)
+
+
+def _lower(tokenizer: Any) -> None:
+    """Lower-case texts before anything else, as SigLIP 2 was trained; offsets still refer to the text as it is given.
+
+    Its checkpoints of fixed resolution come with Gemma's tokenizer and the word ``do_lower_case``, which transformers
+    does not act on.
+    """
+    from tokenizers.normalizers import Lowercase, Sequence
+
+    backend = tokenizer.backend_tokenizer
+    rest = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = Sequence([Lowercase(), *rest])
+
+
+def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missing: str) -> Encoder:
+    """Read at the end token, and no further."""
+    end = tower.eos_token_id
+    largest = (
+        facts.reads == "largest" and end == 2
+    )  # the legacy rule: OpenAI's configurations name the wrong id
+
+    def read(inputs: Inputs) -> Tensor:
+        """(N, T) ids -> (N,), by transformers' own two rules."""
+        ids = tensor_of(inputs, who)
+        return ids.int().argmax(-1) if largest else (ids == end).int().argmax(-1)
+
+    def cut(ids: list[int]) -> list[int]:
+        """What comes after the pooled token of a causal encoder is never read."""
+        if not largest and end not in ids:
+            raise InputError(f"text: the token ids hold no end token ({end}), where the model reads a text")
+        return ids[: int(read(torch.tensor([ids]))) + 1]
+
+    def embed(ids: Tensor) -> Tensor:
+        if not facts.causal_by_mask:
+            return features(module, "text", input_ids=ids)
+        later = torch.full(
+            (ids.shape[1],) * 2, torch.finfo(module.dtype).min, dtype=module.dtype, device=ids.device
+        )
+        mask = later.triu(1).expand(len(ids), 1, -1, -1)  # (N, 1, T, T)
+        return features(module, "text", input_ids=ids, attention_mask=mask)
+
+    def collate(items: Sequence[Inputs]) -> Tensor:
+        """Pad with what ends each text: by either rule the first one is pooled."""
+        rows = [tensor_of(item, who) for item in items]
+        longest = max(len(row) for row in rows)
+        return torch.stack([torch.cat([row, row[-1:].expand(longest - len(row))]) for row in rows])  # (N, T)
+
+    coder: Coder = IdCoder(missing)
+    if tokenizer is not None:
+        coder = TokenizerCoder(tokenizer)
+    pad = _padding(who, tokenizer, end)
+    reads = "largest" if largest else None
+    made = _tower(module, tower, facts, embed, tokenizer, read, cut=cut, pad=pad, reads=reads)
+    return replace(text_encoder(made, _UpToEnd(coder, cut)), collate=collate)
+
+
+@dataclass(frozen=True)
+class _UpToEnd:
+    """A coder of texts that are read up to their end token; ``cut`` takes ids up to it."""
+
+    coder: Coder
+    cut: Callable[[list[int]], list[int]]
+
+    @property
+    def pad(self) -> int:
+        return self.coder.pad
+
+    @property
+    def end(self) -> int | None:
+        return getattr(self.coder, "end", None)
+
+    def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
+        coded = self.coder.code(raw, limit, truncate=truncate, padded=padded)
+        kept = len(self.cut(coded.ids))
+        if kept < len(coded.ids):
+            raise InputError(
+                f"text {raw[:40]!r} holds the model's own end token after {kept - 2} others, and the model reads "
+                "no further; take it out of the text"
+            )
+        return coded
+
+    def read(self, ids: list[int]) -> Coded:
+        coded = self.coder.read(self.cut(ids))
+        check_words(token.special for token in coded.tokens)
+        return coded
+
+
+def _padding(who: str, tokenizer: Any, end: int) -> int:
+    """What a token is replaced by: 0, as OpenAI padded, where the tokenizer pads with the end token itself.
+
+    An end token in the middle would be where the text is read, and hide all that follows it.
+    """
+    if not isinstance(end, int):
+        raise CheckpointError(f"{who}: eos_token_id is {end!r:.60} in config.json; it must be a whole number")
+    pad = None if tokenizer is None else tokenizer.pad_token_id
+    ends = {end, None if tokenizer is None else tokenizer.eos_token_id}
+    return 0 if pad is None or pad in ends else int(pad)

@@ -1,1 +1,0 @@
-"""SigLIP, SigLIP 2 and SigLIP 2 NaFlex for m2ib."""
