@@ -301,10 +301,16 @@ def _clip_roberta() -> tuple[Any, ...]:
 
 
 def _dinov2_bert() -> tuple[Any, ...]:
-    """Whose image tower is not known: it is found and proven."""
     from transformers import Dinov2Config
 
     return _pair(Dinov2Config(**VIT, mlp_ratio=2), "BertConfig", word_pieces())
+
+
+def _deit_bert() -> tuple[Any, ...]:
+    """Whose image tower is not in the table, with two tokens before its patches: it is found and proven."""
+    from transformers import DeiTConfig
+
+    return _pair(DeiTConfig(**VIT), "BertConfig", word_pieces())
 
 
 FAMILIES: dict[str, Callable[[], tuple[Any, ...]]] = {
@@ -326,6 +332,7 @@ FAMILIES: dict[str, Callable[[], tuple[Any, ...]]] = {
     "vit+bert": _vit_bert,
     "clip+roberta": _clip_roberta,
     "dinov2+bert": _dinov2_bert,
+    "deit+bert": _deit_bert,
 }
 
 

@@ -124,6 +124,7 @@ IMAGES: Mapping[str, Image] = {
     ),  # later ones hold groups of patches
     "tipsv2_vision_model": Image("encoder.layer"),
     "vit": Image("layers"),
+    "dinov2": Image("encoder.layer"),
 }
 """Of other towers in a pair, blocks are found and the layout is proven, as :func:`m2ib.adapt` does it."""
 

@@ -117,6 +117,7 @@ def _proven(module: Any, embed: Any, preparation: ImagePreparation) -> Encoder:
     bare = Layout(layout.grid, layout.index)
     return image_encoder(
         embed, preparation, bare, found.blocks, patches=patches, size=preparation.size, defaults=found.defaults,
+        parts_of=parts_of,
     )  # fmt: skip
 
 

@@ -30,6 +30,7 @@ class _Family:
     attention  the part that attends, and its number of heads
     linear     query, key, value, what is made of what they find, and both layers of the MLP
     norms      of the attention, and of the MLP: before them, or after what they are added to
+    scales     of the attention, and of the MLP; "": none
     tupled     as :class:`Block` has it
     """
 
@@ -38,6 +39,7 @@ class _Family:
     linear: str
     activation: str
     norms: str
+    scales: str = ""
     post_norm: bool = True
     tupled: bool = False
 
@@ -56,10 +58,13 @@ class _Family:
         if self.post_norm:
             block = partial(Block, heads, AS_IT_IS, query, key, value, out, AS_IT_IS, mlp)
             return block(after1=norm1, after2=norm2, tupled=self.tupled)
-        return Block(heads, norm1, query, key, value, out, norm2, mlp, tupled=self.tupled)
+        scale1, scale2 = at(self.scales) or (None, None)
+        block = partial(Block, heads, norm1, query, key, value, out, norm2, mlp)
+        return block(scale1=scale1, scale2=scale2, tupled=self.tupled)
 
 
 _BERT = {"intermediate": "bert.BertIntermediate", "output": "bert.BertOutput"}
+_VIT = "attention.q_proj attention.k_proj attention.v_proj attention.o_proj mlp.fc1 mlp.fc2"
 _FAMILIES = (
     _Family(
         {
@@ -71,6 +76,28 @@ _FAMILIES = (
         "self_attn.q_proj self_attn.k_proj self_attn.v_proj self_attn.out_proj mlp.fc1 mlp.fc2",
         "mlp.activation_fn",
         "layer_norm1 layer_norm2",
+        post_norm=False,
+    ),
+    _Family(
+        {"": "vit.ViTLayer", "attention": "vit.ViTAttention", "mlp": "vit.ViTMLP"},
+        "attention attention.num_attention_heads",
+        _VIT,
+        "mlp.activation_fn",
+        "layernorm_before layernorm_after",
+        post_norm=False,
+    ),
+    _Family(
+        {
+            "": "dinov2.Dinov2Layer",
+            "attention": "vit.ViTAttention",
+            "mlp": "vit.ViTMLP",
+            "layer_scale1": "dinov2.Dinov2LayerScale",
+        },
+        "attention attention.num_attention_heads",
+        _VIT,
+        "mlp.activation_fn",
+        "norm1 norm2",
+        "layer_scale1.lambda1 layer_scale2.lambda1",
         post_norm=False,
     ),
     _Family(
@@ -115,7 +142,7 @@ _FAMILIES = (
 
 
 def parts_of(block: Any) -> Block | None:
-    """Of the layers of CLIP, SigLIP, BERT, MPNet, DistilBERT and all that run as they do; None for any other."""
+    """Of the layers of CLIP, SigLIP, ViT, DINOv2, BERT, MPNet, DistilBERT and all that run as they do; None for any other."""
     if not type(block).__module__.startswith("transformers.models."):
         return None
     for family in _FAMILIES:

@@ -20,7 +20,7 @@ from tiny_families import FAMILIES, save_family
 pytestmark = pytest.mark.filterwarnings("ignore:.*BlipModel. is going to be deprecated")
 TEXTS = ["a small dog", "two cats sleep on a red sofa"]
 BLIND = {
-    "dinov2+bert": {"image"},
+    "deit+bert": {"image"},
     "align": {"image"},
     "xclip": {"video"},
     "blip": {"image", "text"},
@@ -29,6 +29,9 @@ BLIND = {
     "groupvit": {"image", "text"},
 }
 """Encoders that say nothing of attention."""
+SLOW = {"aimv2", "align", "blip", "blip-retrieval", "flava", "groupvit", "pe_audio"}
+SLOW_TOO = {("xclip", "video"), ("tipsv2", "text")}
+"""Without a fast tail."""
 
 
 def raws(modality: str) -> list[Any]:
@@ -204,6 +207,7 @@ def test_it_keeps_the_contract(name: str, folder: Path) -> None:
     checked = {(result.modality, result.check) for result in results}
     for modality in model.modalities:
         assert (model.encoder(modality).attention is None) == (modality in BLIND.get(name, ()))
+        assert (model.encoder(modality).tail is None) == (name in SLOW or (name, modality) in SLOW_TOO)
         assert {(modality, "layout"), (modality, "degradation"), (modality, "tail")} <= checked
 
 
