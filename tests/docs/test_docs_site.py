@@ -117,7 +117,7 @@ def test_every_adapter_has_its_page(spec: m2ib.AdapterSpec) -> None:
     assert f"](docs/adapters/{spec.name}.md)" in (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_there_are_eight_adapters() -> None:
+def test_there_are_nine_adapters() -> None:
     assert sorted(spec.name for spec in FIRST_PARTY) == [
         "clip",
         "cxr-repair",
@@ -125,6 +125,7 @@ def test_there_are_eight_adapters() -> None:
         "imagebind-tiny",
         "open-clip",
         "photo",
+        "sentence-transformers",
         "siglip",
         "transformers",
     ]

@@ -222,3 +222,12 @@ def test_tensors_and_a_model_in_memory(folder: Path, library: Library) -> None:
     wanted = m2ib.explain(model, *pair, steps=1, samples=1)
     for one, other in zip(given, wanted, strict=True):
         np.testing.assert_allclose(one.grid, other.grid)
+
+
+def test_it_is_found_by_itself(name: str, folder: Path, library: Library) -> None:
+    """By the adapter for its family alone, where there is one."""
+    wanted = (
+        name.partition("-")[0] if name.startswith(("clip", "siglip")) and "+" not in name else "transformers"
+    )
+    for checkpoint in (folder, library.net):
+        assert m2ib.who_opens(checkpoint).name == wanted
