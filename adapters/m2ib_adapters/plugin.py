@@ -53,7 +53,7 @@ ADAPTERS = (
     AdapterSpec(
         "sentence-transformers",
         "texts, alone or beside images, through sentence-transformers; late interaction (ColBERT, ColPali) too",
-        ("text",),
+        ("text", "query", "document", "image"),
         "m2ib_adapters.sentences.adapter:load",
         "any model that begins with a transformer: hub id, local folder, or the model in memory; by default all-MiniLM-L6-v2, from "
         "PyPI, no download at run time",
@@ -61,6 +61,7 @@ ADAPTERS = (
         options=("attention", "prompts", "truncate_dim", "image"),
         attention=("text",),
         inline=("text", "query", "document"),
+        some=("query", "document", "image"),
         in_memory=("SentenceTransformer", "MultiVectorEncoder"),
         can="m2ib_adapters.sentences.adapter:can",
         rank=1,

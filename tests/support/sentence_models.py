@@ -296,3 +296,15 @@ def qwen_embedding(folder: Path) -> Path:
     prompts = {"query": "query :"}
     SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(folder / "model"))
     return folder / "model"
+
+
+def clip(folder: Path) -> Path:
+    """A SentenceTransformer around a CLIP, as those of its hub are."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Transformer
+
+    from tiny_families import save_family
+
+    backbone = save_family("clip", folder / "backbone")
+    SentenceTransformer(modules=[Transformer(str(backbone))], device="cpu").save(str(folder / "model"))
+    return folder / "model"

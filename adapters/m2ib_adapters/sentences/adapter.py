@@ -14,6 +14,7 @@ from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError, CheckpointError, SettingError
 from m2ib_adapters.checkpoints import path_of
+from m2ib_adapters.huggingface.adapter import load as load_dual
 from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.looking import described_by
 from m2ib_adapters.memory import described, unwrapped
@@ -63,6 +64,8 @@ def load(
         source = PACKAGED if checkpoint is None else place
     who = f"{WHO}: checkpoint {source!r}"
     check_modules(net, who)
+    if net[0].modality_config.get("text", {}).get("method") == "get_text_features":
+        return _dual(net, who, source, prompts, truncate_dim, image)
     size = _size(net, truncate_dim)
     said = _prompts(net, prompts)
     weight = next(net.parameters())
@@ -92,6 +95,25 @@ def load(
     if any(said.values()):
         origin["prompts"] = {name: prompt for name, prompt in said.items() if prompt and name in encoders}
     return replace(bare, encoders=encoders, origin=origin)
+
+
+def _dual(net: Any, who: str, source: str, prompts: Any, truncate_dim: Any, image: Any) -> Model:
+    """CLIP and its kin: the encoders of transformers' model, since what follows it changes no direction."""
+    more = [type(module).__name__ for module in list(net)[1:] if type(module).__name__ != "Normalize"]
+    if more:
+        raise CheckpointError(
+            f"{who} has {', '.join(more)} after a model of two encoders, which is not known here; give the model itself to the "
+            "adapter 'transformers'"
+        )
+    if prompts is not None or truncate_dim is not None:
+        raise SettingError(
+            f"{who} is a model of two encoders, and takes no prompts and no truncate_dim; leave them out"
+        )
+    inner, weight = net[0].auto_model, next(net.parameters())
+    found = load_dual(
+        checkpoint=inner, device=weight.device, dtype=weight.dtype, processor=net[0].processor, image=image
+    )
+    return replace(found, module=net, origin={"checkpoint": source, "architecture": _describe(net)})
 
 
 def can(checkpoint: Any, **options: Any) -> str | None:

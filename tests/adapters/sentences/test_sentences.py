@@ -22,6 +22,7 @@ from m2ib.testing import check_adapter
 from sentence_models import (
     TEXTS,
     bert,
+    clip,
     colbert,
     colmodernvbert,
     colpali,
@@ -140,8 +141,7 @@ def test_words_are_those_of_the_text(model_of: Callable[[str], m2ib.Model], name
             item = model.item(modality, text)
             words = [token for token in item.layout.tokens if not token.special]
             assert [token.text for token in words] == [text[token.start : token.end] for token in words]
-            spelt = "".join(token.text for token in words)
-            assert spelt == text.replace(" ", "")
+            assert "".join(token.text for token in words) == text.replace(" ", "")
 
 
 @every
@@ -407,3 +407,27 @@ def test_it_is_known_by_its_descriptions(folder_of: Callable[[str], Path], name:
 def test_a_backbone_alone_says_why_it_is_not_taken(tmp_path: Path) -> None:
     fault = m2ib.who_opens(str(bert(tmp_path))).faults["sentence-transformers"]
     assert fault == "has no modules.json, and is of no late interaction"
+
+
+def test_a_clip_is_opened_as_transformers_opens_it(tmp_path: Path) -> None:
+    folder = clip(tmp_path)
+    model = m2ib.load_model("sentence-transformers", checkpoint=str(folder), dtype="float64")
+    same = m2ib.load_model("clip", checkpoint=str(tmp_path / "backbone"), dtype="float64")
+    assert model.modalities == same.modalities
+    assert model.encoder("image").tail is not None
+    texts = ["a small cat", "red on the ground"]
+    own = model.embed("text", model.preprocess("text", texts))
+    expected = model.module.encode(texts, normalize_embeddings=True, convert_to_tensor=True)
+    torch.testing.assert_close(own, expected.float(), rtol=1e-5, atol=1e-6)
+    own = model.embed("image", model.preprocess("image", [photo()]))
+    expected = model.module.encode([photo()], normalize_embeddings=True, convert_to_tensor=True)
+    torch.testing.assert_close(own, expected.float(), rtol=0, atol=2e-3)  # Pillow's pixels, not torchvision's
+    found, other = (
+        m2ib.explain(each, image=photo(), text=texts[0], steps=3, show_progress=False)
+        for each in (model, same)
+    )
+    for one, again in zip(found, other, strict=True):
+        np.testing.assert_allclose(one.grid, again.grid, rtol=1e-9)
+    check_adapter(model)
+    with pytest.raises(SettingError, match="takes no prompts and no truncate_dim"):
+        m2ib.load_model("sentence-transformers", checkpoint=str(folder), truncate_dim=4)
