@@ -10,6 +10,10 @@ _PAIR = ("image", "text")
 _TRANSFORMERS = ("attention", "processor", "tokenizer", "config", "image_size", "image")
 _SIX = ("image", "text", "audio", "depth", "thermal", "imu")
 _SEVEN = ("image", "video", "text", "audio", "depth", "thermal", "imu")
+_DUAL = (
+    "MetaClip2Model", "ChineseCLIPModel", "AltCLIPModel", "Aimv2Model", "AlignModel", "BlipModel", "BlipForImageTextRetrieval",
+    "FlavaModel", "GroupViTModel", "Tipsv2Model", "XCLIPModel", "PeAudioModel", "VisionTextDualEncoderModel",
+)  # fmt: skip
 
 ADAPTERS = (
     AdapterSpec(
@@ -128,21 +132,7 @@ ADAPTERS = (
         "m2ib[transformers]",
         options=("max_patches", *_TRANSFORMERS),
         attention=("image", "audio", "text"),
-        in_memory=(
-            "MetaClip2Model",
-            "ChineseCLIPModel",
-            "AltCLIPModel",
-            "Aimv2Model",
-            "AlignModel",
-            "BlipModel",
-            "BlipForImageTextRetrieval",
-            "FlavaModel",
-            "GroupViTModel",
-            "Tipsv2Model",
-            "XCLIPModel",
-            "PeAudioModel",
-            "VisionTextDualEncoderModel",
-        ),
+        in_memory=_DUAL,
         can="m2ib_adapters.huggingface.adapter:can",
         rank=-1,
         some=("image", "video", "audio"),

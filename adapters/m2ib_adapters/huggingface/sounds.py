@@ -86,14 +86,16 @@ def sounds(opened: Opened) -> Encoder:
     module, extractor = opened.module, opened.processor
     config = module.audio_encoder.config
     hop = config.dac_config.hop_length
-    if extractor is None or getattr(extractor, "hop_length", None) != hop:
+    rate = getattr(extractor, "sampling_rate", None)
+    if getattr(extractor, "hop_length", None) != hop or type(rate) is not int or rate < 1:
         raise CheckpointError(
-            f"{opened.who}: checkpoint {opened.source!r} comes without a feature extractor whose hop_length is {hop}; give processor="
+            f"{opened.who}: checkpoint {opened.source!r} comes without a feature extractor that has a sampling_rate and the hop_length "
+            f"{hop}; give processor="
         )
-    waves = Waveforms(extractor, extractor.sampling_rate, hop, config.max_position_embeddings - 1)
+    waves = Waveforms(extractor, rate, hop, config.max_position_embeddings - 1)
     name = "audio_encoder.layers"
     blocks = module.get_submodule(name)
-    rate, second = waves.rate, np.arange(waves.rate) / waves.rate
+    second = np.arange(rate) / rate
     return Encoder(
         modality="audio",
         prepare=waves.prepare,
