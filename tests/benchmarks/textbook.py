@@ -23,15 +23,22 @@ def textbook(
     samples: int,
     seed: int,
     axis: int = -1,
+    close: Callable[[Tensor, Tensor], Tensor] = cosine_similarity,
 ) -> tuple[Tensor, float]:
     """The capacity (1, positions) of the input that passes through ``block``, and the seconds of the steps alone.
 
     axis  of the channels
     run   both encoders on ``samples`` copies: (this side's embeddings, the other side's), (S, D) each
+    close what is explained, of two embeddings
     """
     state: dict[str, Tensor] = {}
 
-    def hook(block: Any, args: Any, output: Tensor) -> Tensor:
+    def hook(block: Any, args: Any, given: Any) -> Any:
+        output = given[0] if isinstance(given, tuple) else given
+        changed = mixed(output)
+        return (changed, *given[1:]) if isinstance(given, tuple) else changed
+
+    def mixed(output: Tensor) -> Tensor:
         if "alpha" not in state:
             state["a"] = output[:1].detach()
             return output
@@ -52,7 +59,7 @@ def textbook(
             module.zero_grad()
             optimizer.zero_grad()
             own, other = run()
-            loss = beta * state["kl"].mean() - cosine_similarity(own, other).mean()
+            loss = beta * state["kl"].mean() - close(own, other).mean()
             loss.backward()
             optimizer.step()
     seconds = time.perf_counter() - started

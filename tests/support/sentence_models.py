@@ -133,8 +133,11 @@ def colbert(folder: Path, expansion: dict[str, Any] | None = None) -> Path:
     return folder / "model"
 
 
-def colmodernvbert(folder: Path) -> Path:
-    """``ColModernVBertForRetrieval`` as transformers saves it: images cut into pieces beside the whole."""
+def colmodernvbert(folder: Path, *, text: Any = None, vision: Any = None, shuffle: int = 2) -> Path:
+    """``ColModernVBertForRetrieval`` as transformers saves it: images cut into pieces beside the whole.
+
+    text, vision  sizes in place of the small ones
+    """
     from transformers import (
         ColModernVBertConfig,
         ColModernVBertForRetrieval,
@@ -154,40 +157,36 @@ def colmodernvbert(folder: Path) -> Path:
         "<|begin_of_text|>",
     )
     tokenizer = word_pieces(folder, (*marks, *pieces))
-    text = ModernBertConfig(
+    small = {"num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 48}
+    words = ModernBertConfig(
         vocab_size=len(tokenizer),
-        hidden_size=32,
-        num_hidden_layers=3,
-        num_attention_heads=2,
-        intermediate_size=48,
-        max_position_embeddings=512,
-        global_attn_every_n_layers=3,
-        local_attention=16,
         pad_token_id=0,
         bos_token_id=2,
         eos_token_id=3,
         cls_token_id=2,
         sep_token_id=3,
+        **(
+            {"hidden_size": 32, "local_attention": 16, "max_position_embeddings": 512, **small}
+            if text is None
+            else text
+        ),
     )
-    vision = SiglipVisionConfig(
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=32,
-        image_size=32,
-        patch_size=4,
+    pixels = SiglipVisionConfig(
+        **({"hidden_size": 24, "image_size": 32, "patch_size": 4, **small} if vision is None else vision)
     )
     image = tokenizer.convert_tokens_to_ids("<image>")
     vlm = ModernVBertConfig(
-        text_config=text, vision_config=vision, image_token_id=image, pixel_shuffle_factor=2
+        text_config=words, vision_config=pixels, image_token_id=image, pixel_shuffle_factor=shuffle
     )
     drawn(ColModernVBertForRetrieval(ColModernVBertConfig(vlm_config=vlm, embedding_dim=16))).save_pretrained(
         folder
     )
+    side, tokens = pixels.image_size, (pixels.image_size // pixels.patch_size // shuffle) ** 2
+    largest = side if vision else 2 * side
     preparing = Idefics3ImageProcessor(
-        size={"longest_edge": 64}, max_image_size={"longest_edge": 32}, do_image_splitting=True
+        size={"longest_edge": largest}, max_image_size={"longest_edge": side}, do_image_splitting=True
     )
-    ColModernVBertProcessor(preparing, tokenizer, image_seq_len=16).save_pretrained(folder)
+    ColModernVBertProcessor(preparing, tokenizer, image_seq_len=tokens).save_pretrained(folder)
     return folder
 
 
