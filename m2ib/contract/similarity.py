@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -77,5 +76,10 @@ def joined(embeddings: Sequence[Tensor]) -> Tensor:
     return torch.cat([pad(each, (0, 0, 0, longest - each.shape[1])) for each in embeddings])
 
 
-COSINE = Similarity("cosine", partial(cosine_similarity, dim=-1), directions=True)
+def cosine(one: Tensor, other: Tensor) -> Tensor:
+    """(N, D), (N, D) -> (N,)."""
+    return cosine_similarity(one, other, dim=-1)
+
+
+COSINE = Similarity("cosine", cosine, directions=True)
 MAXSIM = Similarity("maxsim", mean_maxsim, "MaxSim (mean over the query's vectors)", sets=True)

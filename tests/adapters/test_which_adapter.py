@@ -296,7 +296,12 @@ print(json.dumps([[each.names, dict(each.faults)] for each in found]))
         return paths
 
     assert [names for names, _ in ask("one/clip", "one/open")] == [["clip"], ["open-clip"]]
-    assert {path.rpartition("/")[2] for path in asked()} == {"config.json", "open_clip_config.json"}
+    assert {path.rpartition("/")[2] for path in asked()} == {
+        "config.json",
+        "open_clip_config.json",
+        "modules.json",
+        "config_sentence_transformers.json",
+    }
     (_, clip), (_, none) = ask("one/clip", "one/none")
     assert clip["open-clip"] == "has no open_clip_config.json"
     assert none["clip"] == "has no config.json with a model_type"

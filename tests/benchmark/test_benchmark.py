@@ -16,6 +16,7 @@ import m2ib
 from m2ib.benchmark import GATES, METHODS, Gate
 from m2ib.benchmark.health import query_auc, retrieval
 from m2ib.benchmark.scores import COLUMNS, HEALTH, METRICS, MapScores, figures, means
+from m2ib.contract.targets import Targets
 from m2ib.data import Pair
 from m2ib.data.made_up import pair_of
 from m2ib.evaluation.degrading import Degraded
@@ -277,7 +278,8 @@ def test_hiding_what_counts_costs_the_cosine(tiny: SceneModel) -> None:
     item = m2ib.Item(inputs[0], m2ib.Layout((3, 3)), None)
     nothing = np.zeros_like(mask)
     whole = Truth(mask, nothing, nothing, square, square, mask, item.layout)
-    degraded = Degraded(model, "image", item, inputs, torch.tensor([1.0, 0.0], dtype=torch.float64))
+    target = Targets.of(model, torch.tensor([[1.0, 0.0]], dtype=torch.float64))
+    degraded = Degraded(model, "image", item, inputs, target)
     lost, won = degraded.worth([mask, np.arange(36).reshape(6, 6) > 25], (3, 3), whole)
     full = 4 / math.sqrt(17)
     np.testing.assert_allclose(lost, [full, 0], atol=1e-6)

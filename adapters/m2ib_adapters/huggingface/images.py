@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -25,6 +25,7 @@ from m2ib_adapters.towers.hugging_face import parts_of
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
+from m2ib_adapters.towers.pooled import run_pooled
 from m2ib_adapters.towers.tails import tail_of
 
 
@@ -87,7 +88,8 @@ def images(opened: Opened, options: Mapping[str, Any] | None, max_patches: int |
     patches = Patches((patch, patch), (patch, patch))
     first = facts.prefix + getattr(tower.config, "num_register_tokens", 0)
     grid = patches.grid(size)
-    return image_encoder(
+    head = _clip_head(module, tower) if facts.reads == "first" else None
+    made = image_encoder(
         embed,
         preparation,
         Layout(grid, tuple(range(first, first + prod(grid)))),
@@ -97,6 +99,40 @@ def images(opened: Opened, options: Mapping[str, Any] | None, max_patches: int |
         attention=_attention(facts, blocks),
         parts_of=parts_of,
     )
+    return made if head is None else replace(made, tail=headed_tail(blocks, head))
+
+
+def _clip_head(module: Any, tower: Any) -> Callable[[Tensor], Tensor] | None:
+    """What makes an embedding of CLIP's class token; None of another family."""
+    if not hasattr(module, "visual_projection") or not hasattr(tower, "post_layernorm"):
+        return None
+    return lambda pooled: module.visual_projection(tower.post_layernorm(pooled))
+
+
+def headed_tail(
+    blocks: Any,
+    head: Callable[[Tensor], Tensor],
+    read: Callable[[Inputs], Tensor] | None = None,
+) -> Callable[[Tensor, int, Inputs], Tensor]:
+    """A tail that runs nothing but the blocks after a layer, and the head that follows them: what comes before need not run.
+
+    head  the last block's output at one position (M, C) -> (M, D)
+    read  inputs -> (M,) that position of a causal tower; None: the first one, of a tower where every position sees all
+    """
+
+    def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
+        index, mask = (
+            (first_position(z), None) if read is None else (read(inputs), causal_mask(z, z.shape[1]))
+        )
+        run = blocks[layer + 1 :]
+        return head(run_pooled(run, lambda block, x: block(x, mask), z, index, parts_of, mask))
+
+    return tail
+
+
+def causal_mask(like: Tensor, length: int) -> Tensor:
+    """(1, 1, T, T), added to scores."""
+    return like.new_full((length, length), torch.finfo(like.dtype).min).triu(1)[None, None]
 
 
 def _attention(facts: Image, blocks: Any) -> Attention | None:

@@ -14,7 +14,7 @@ from m2ib.contract.encoder import Attention, Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.huggingface.families import TEXTS, Text, family_of
-from m2ib_adapters.huggingface.images import attending, features
+from m2ib_adapters.huggingface.images import attending, causal_mask, features, headed_tail
 from m2ib_adapters.inputs.sentencepiece import SentencePieceCoder
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import check_words
@@ -156,11 +156,8 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
     def embed(ids: Tensor) -> Tensor:
         if not facts.causal_by_mask:
             return features(module, "text", input_ids=ids)
-        later = torch.full(
-            (ids.shape[1],) * 2, torch.finfo(module.dtype).min, dtype=module.dtype, device=ids.device
-        )
-        mask = later.triu(1).expand(len(ids), 1, -1, -1)  # (N, 1, T, T)
-        return features(module, "text", input_ids=ids, attention_mask=mask)
+        mask = causal_mask(next(tower.parameters()), ids.shape[1])  # (1, 1, T, T)
+        return features(module, "text", input_ids=ids, attention_mask=mask.expand(len(ids), -1, -1, -1))
 
     def collate(items: Sequence[Inputs]) -> Tensor:
         """Pad with what ends each text: by either rule the first one is pooled."""
@@ -174,6 +171,13 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
     pad = _padding(who, tokenizer, end)
     reads = "largest" if largest else None
     made = _tower(module, tower, facts, embed, tokenizer, read, cut=cut, pad=pad, reads=reads)
+    if facts.attends and hasattr(tower, "final_layer_norm") and hasattr(module, "text_projection"):
+
+        def head(pooled: Tensor) -> Tensor:
+            return module.text_projection(tower.final_layer_norm(pooled))
+
+        blocks = tower.get_submodule(facts.blocks)
+        made = replace(made, tail=headed_tail(blocks, head, read), parts_of=None)
     return replace(text_encoder(made, _UpToEnd(coder, cut)), collate=collate)
 
 
