@@ -32,13 +32,10 @@ _NO_TOKENIZER = (
 )
 
 
-def can(checkpoint: Any, *, config: Any = None, **options: Any) -> str | None:
-    """Why a checkpoint is of no family that is known, by its config.json; None where it is."""
-    return fault("transformers", tuple(FAMILIES), checkpoint, config)
-
-
-def fault(who: str, families: tuple[str, ...], checkpoint: Any, config: Any) -> str | None:
-    """:func:`can` of these ``families``, in the name of the adapter ``who``."""
+def fault(
+    who: str, families: tuple[str, ...], checkpoint: Any, *, config: Any = None, **options: Any
+) -> str | None:
+    """Why a checkpoint is none of these ``families``, by its config.json, in the name of the adapter ``who``; None where it is."""
     of_file = config is not None and isinstance(checkpoint, str | PathLike) and os.path.isfile(checkpoint)
     known = [FAMILIES[name] for name in families] + [CLASSES[name] for name in families if name in CLASSES]
     return transformers_fault(
@@ -49,7 +46,9 @@ def fault(who: str, families: tuple[str, ...], checkpoint: Any, config: Any) -> 
     )
 
 
-def load(
+def load_family(
+    who: str,
+    families: tuple[str, ...],
     *,
     checkpoint: Any = None,
     device: torch.device,
@@ -62,10 +61,11 @@ def load(
     image_size: int | None = None,
     image: Mapping[str, Any] | None = None,
 ) -> Model:
-    """A model of any family that is known, of any size.
+    """A model of one of these ``families``, of any size, in the name of the adapter ``who``.
 
     checkpoint   a hub id or a folder written by ``save_pretrained``; or the model in memory, also inside PEFT's model or
-                 torch.compile's, which is taken and left as it is; or a file of weights alone, with ``config``
+                 torch.compile's, which is taken and left as it is; or a file of weights alone, with ``config``. None: the first
+                 family's usual checkpoint
     max_patches  NaFlex only: an image is resized to at most so many patches. None: as the checkpoint says, 256
     attention    transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
     processor    transformers' processor or image processor; None: the checkpoint's own
@@ -77,28 +77,6 @@ def load(
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
-    return load_family(
-        "transformers", tuple(FAMILIES), checkpoint, device, dtype, max_patches=max_patches, attention=attention,
-        processor=processor, tokenizer=tokenizer, config=config, image_size=image_size, image=image,
-    )  # fmt: skip
-
-
-def load_family(
-    who: str,
-    families: tuple[str, ...],
-    checkpoint: Any,
-    device: torch.device,
-    dtype: torch.dtype,
-    *,
-    attention: str | None,
-    processor: Any,
-    tokenizer: Any,
-    config: Any,
-    image_size: int | None,
-    image: Mapping[str, Any] | None,
-    max_patches: int | None = None,
-) -> Model:
-    """:func:`load` of one of these ``families``, in the name of the adapter ``who``; by default the first one's usual checkpoint."""
     import transformers
 
     kinds = {name: getattr(transformers, FAMILIES[name].model) for name in families}
@@ -163,6 +141,10 @@ def load_family(
     if image_size is not None:
         origin |= {"image_size": image_size, "positions": "interpolated"}
     return Model(module, encoders, module.device, module.dtype, origin)
+
+
+can = partial(fault, "transformers", tuple(FAMILIES))
+load = partial(load_family, "transformers", tuple(FAMILIES))
 
 
 def _check(who: str, source: str, max_patches: Any, config: Any) -> None:
