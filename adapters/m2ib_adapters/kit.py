@@ -25,6 +25,7 @@
 ``IdCoder``                    what stands in where there is no tokenizer
 ``block_layers``               the blocks of a tower as ``m2ib.Layer``
 ``check_text``, ...            texts and token ids checked, tokens with their places in a text
+``transformers_texts``         the text encoder of a model of transformers, by what is known of its family
 ``by_sdpa_of``                 for ``m2ib.Attention``, of a transformers model
 ``first_position``             for ``m2ib.Attention``, of an encoder that is read at a class token
 ``optional``                   a package that may be missing, with what to install
@@ -43,6 +44,7 @@ from m2ib_adapters.checkpoints import (
     image_processor_config,
     loading,
 )
+from m2ib_adapters.huggingface.texts import texts as transformers_texts
 from m2ib_adapters.inputs.images import (
     OPENAI_MEAN,
     OPENAI_STD,
@@ -84,6 +86,6 @@ __all__ = [
     "from_transformers", "has_any", "image_encoder", "image_processor", "image_processor_config", "input_file",
     "loading", "model_type_of", "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed",
     "processed_images", "resample", "resampled_length", "resized", "scale_of", "source_range", "tensor_of",
-    "text_encoder", "tokens_of_ids", "tokens_of_text", "too_long", "transformers_fault", "unwrapped", "warn_unknown", "without_code",
+    "text_encoder", "tokens_of_ids", "tokens_of_text", "too_long", "transformers_fault", "transformers_texts", "unwrapped", "warn_unknown", "without_code",
     "without_padding",
 ]  # fmt: skip

@@ -102,11 +102,18 @@ CLASSES: Mapping[str, Family] = {
 }
 """By ``model_type`` the one further class that a config.json may name in its ``architectures``."""
 
+PLUGINS: Mapping[str, Family] = {
+    "clap": Family("ClapModel", "laion/clap-htsat-unfused", "audio_model", sees="audio"),
+}
+"""What other packages open, whose texts alone are read here."""
+
 
 def family_of(module: Any) -> Family:
     """Of a model of one of these classes."""
     kind, name = module.config.model_type, type(module).__name__
-    return CLASSES[kind] if kind in CLASSES and CLASSES[kind].model == name else FAMILIES[kind]
+    if kind in CLASSES and CLASSES[kind].model == name:
+        return CLASSES[kind]
+    return PLUGINS[kind] if kind in PLUGINS else FAMILIES[kind]
 
 
 IMAGES: Mapping[str, Image] = {
@@ -119,9 +126,8 @@ IMAGES: Mapping[str, Image] = {
     "align_vision_model": Image("encoder.blocks", prefix=None, reads=None),
     "blip_vision_model": Image(reads=None),
     "flava_image_model": Image("encoder.layer", reads=None),
-    "groupvit_vision_model": Image(
-        "encoder.stages.0.layers", prefix=0, reads=None
-    ),  # later ones hold groups of patches
+    # Blocks of its later stages hold groups of patches.
+    "groupvit_vision_model": Image("encoder.stages.0.layers", prefix=0, reads=None),
     "tipsv2_vision_model": Image("encoder.layer"),
     "vit": Image("layers"),
     "dinov2": Image("encoder.layer"),
@@ -136,9 +142,9 @@ TEXTS: Mapping[str, Text] = {
     "chinese_clip_text_model": Text("encoder.layer"),
     "altclip_text_model": Text("roberta.encoder.layers", shifted=True),
     "aimv2_text_model": Text(reads="end", causal_by_mask=True),
-    "align_text_model": Text(
-        "encoder.layer", given={"is_causal": False}
-    ),  # its blocks do not say so themselves
+    # Blocks of the next two do not say themselves that they are not causal.
+    "align_text_model": Text("encoder.layer", given={"is_causal": False}),
+    "clap_text_model": Text("encoder.layer", shifted=True, given={"is_causal": False}),
     "blip_text_model": Text("encoder.layer", attends=False),
     "flava_text_model": Text("encoder.layer", attends=False),
     "groupvit_text_model": Text(reads="largest", attends=False),

@@ -11,7 +11,7 @@ import torch
 
 import m2ib
 from clap_checkpoint import RATE, processor, roberta, transformers_of
-from m2ib_clap.texts import clap_text_encoder
+from m2ib_adapters.kit import transformers_texts
 
 PAD, START, END = 1, 0, 2
 SOUND = (np.random.default_rng(0).standard_normal(3000).astype(np.float32) * 0.1, RATE)
@@ -65,7 +65,7 @@ def test_a_text_that_is_too_long(text_model: m2ib.Model) -> None:
 
 
 def test_the_tokenizers_own_limit_counts_too(text_model: m2ib.Model) -> None:
-    encoder = clap_text_encoder(text_model.module, roberta(limit=8))
+    encoder = transformers_texts("clap", text_model.module, roberta(limit=8), "")
     limited = m2ib.Model(text_model.module, {"text": encoder}, text_model.device, text_model.dtype)
     with pytest.raises(m2ib.InputError, match=r"has 12 tokens, 4 more than the model's 8; shorten it"):
         limited.item("text", "dog" + " dog" * 9)

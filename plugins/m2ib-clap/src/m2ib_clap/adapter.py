@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,11 +19,11 @@ from m2ib_adapters.kit import (
     loading,
     place_of,
     transformers_fault,
+    transformers_texts,
     unwrapped,
     without_code,
 )
 from m2ib_clap.audio import audio_encoder
-from m2ib_clap.texts import clap_text_encoder
 
 DEFAULT_CHECKPOINT = "laion/clap-htsat-unfused"
 
@@ -88,10 +89,9 @@ def load(
             f"clap: processor is a {type(extractor).__name__}, tokenizer a {type(words).__name__}; give transformers' "
             "ClapProcessor, or its feature_extractor and tokenizer"
         )
-    encoders = {
-        "audio": audio_encoder(module, extractor, who),
-        "text": clap_text_encoder(module, words),
-    }
+    texts = transformers_texts("clap", module, words, "")
+    texts = replace(texts, examples=lambda: ["a rising tone", "short bursts of noise"])
+    encoders = {"audio": audio_encoder(module, extractor, who), "text": texts}
     origin = {"checkpoint": source, "architecture": _describe(module.config)}
     if not isinstance(checkpoint, nn.Module) and place != source:
         origin["base"] = place
