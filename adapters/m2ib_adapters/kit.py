@@ -38,12 +38,7 @@ from __future__ import annotations
 
 from m2ib.errors import decoding
 from m2ib_adapters.bounds import check_described
-from m2ib_adapters.checkpoints import (
-    from_folder_or_hub,
-    has_any,
-    image_processor_config,
-    loading,
-)
+from m2ib_adapters.checkpoints import from_folder_or_hub, has_any, image_processor_config, loading
 from m2ib_adapters.huggingface.texts import texts as transformers_texts
 from m2ib_adapters.inputs.images import (
     OPENAI_MEAN,

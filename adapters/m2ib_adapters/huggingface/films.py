@@ -80,9 +80,8 @@ class Frames:
                 f"video: a preprocessed tensor has the shape ({self.count}, 3, {rows}, {columns}) and a floating-point type, "
                 f"not {tuple(pixels.shape)} {pixels.dtype}"
             )
-        mean, std = (
-            torch.tensor(values)[:, None, None] for values in (self.each.mean, self.each.std)
-        )  # (3, 1, 1)
+        # (3, 1, 1)
+        mean, std = (torch.tensor(values)[:, None, None] for values in (self.each.mean, self.each.std))
         shown = ((pixels.float() * std + mean).clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy()
         region = (0.0, 0.0, float(columns), float(rows))
         times = np.arange(self.count, dtype=np.float64)

@@ -162,9 +162,8 @@ def preparation_of(opened: Opened, path: str) -> ImagePreparation:
     vision = opened.module.get_submodule(path).config
     with loading(opened.who, opened.source):
         processor = opened.processor or _usual_processor(opened, vision.image_size)
-        maps = (
-            vision.model_type in IMAGES and IMAGES[vision.model_type].prefix is None
-        )  # of images of any size
+        # of images of any size
+        maps = vision.model_type in IMAGES and IMAGES[vision.model_type].prefix is None
         return processed_images(
             processor, None if maps else vision.image_size, getattr(vision, "num_channels", 3)
         )

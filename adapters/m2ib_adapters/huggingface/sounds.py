@@ -52,9 +52,8 @@ class Waveforms:
             )
         length = min(whole, most)
         reading = sound.read([source_range((0, length), sound.rate, self.rate)])
-        mono = resample(reading.parts[0].mean(0, keepdim=True), (0, length), sound.rate, self.rate)[
-            0
-        ]  # (samples,)
+        # (samples,)
+        mono = resample(reading.parts[0].mean(0, keepdim=True), (0, length), sound.rate, self.rate)[0]
         made = self.extractor(mono.numpy(), sampling_rate=self.rate, return_tensors="pt")["input_values"][0]
         said = {"rate": self.rate, "seconds": round(length / self.rate, 6), "truncated": whole > most}
         return self._item(made, length, sound.origin | said)

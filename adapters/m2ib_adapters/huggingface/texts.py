@@ -138,9 +138,8 @@ def _lower(tokenizer: Any) -> None:
 def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missing: str) -> Encoder:
     """Read at the end token, and no further."""
     end = tower.eos_token_id
-    largest = (
-        facts.reads == "largest" and end == 2
-    )  # the legacy rule: OpenAI's configurations name the wrong id
+    # the legacy rule: OpenAI's configurations name the wrong id
+    largest = facts.reads == "largest" and end == 2
 
     def read(inputs: Inputs) -> Tensor:
         """(N, T) ids -> (N,), by transformers' own two rules."""

@@ -22,11 +22,8 @@ UNITS = ("m", "mm", "sun-rgbd", "disparity", *DATASETS)
 PER_METRE = {"m": 1.0, "mm": 1000.0, "sun-rgbd": 1000.0, **DATASETS}
 _ENOUGH = 16  # different values, of which a common divisor says something
 _STEPS = {5: "tum", 4: "matterport"}  # all values are multiples of: of a camera's millimetres in these files
-_CAMERAS = (
-    0.35,
-    2.5,
-    10.0,
-)  # metres: of those that store mm, the nearest they see, have in view, and the farthest
+# Metres: of those that store mm, the nearest they see, have in view, and the farthest.
+_CAMERAS = (0.35, 2.5, 10.0)
 _MANY_HOLES = 0.5
 _FAR = 100.0  # metres; a median beyond it is probably in millimetres
 _NEAR = 0.02  # metres; a median below it is probably in metres, read as millimetres

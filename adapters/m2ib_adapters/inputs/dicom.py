@@ -30,15 +30,9 @@ _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 _FUNCTIONAL = ("PixelValueTransformationSequence", "FrameVOILUTSequence")
 _LOOK = (  # what these hold, and what stands beside the pixels of other objects
-    "ModalityLUTSequence",
-    "RescaleSlope",
-    "RescaleIntercept",
-    "RescaleType",
-    "VOILUTSequence",
-    "WindowCenter",
-    "WindowWidth",
-    "VOILUTFunction",
-)
+    "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept", "RescaleType", "VOILUTSequence", "WindowCenter",
+    "WindowWidth", "VOILUTFunction",
+)  # fmt: skip
 
 
 def read_dicom(

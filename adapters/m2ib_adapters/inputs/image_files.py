@@ -262,9 +262,8 @@ def _turn_bytes(image: Any, *, lower: bool = False) -> bool:
         if not isinstance(rawmode, str):
             return False
         if len(rawmode) == 1 and tags is not None and set(tags.get(_BITS, ())) == {16}:
-            rawmode += (
-                ";16L" if tags.prefix == b"II" else ";16B"
-            )  # planes, which Pillow takes for planes of 8 bits
+            # planes, which Pillow takes for planes of 8 bits
+            rawmode += ";16L" if tags.prefix == b"II" else ";16B"
         if rawmode[-3:] not in _OTHER_BYTE:
             return False
         if lower:

@@ -31,33 +31,10 @@ _PAIRS = {
     ("g", "f"): "accelerometer",  # g-force
 }
 _AXES = {"x": "x", "y": "y", "z": "z", "alpha": "x", "beta": "y", "gamma": "z"}  # Greek in browsers
-_MORE = {
-    "including",
-    "gravity",
-    "acceleration",
-    "rotation",
-    "rs",
-    "s",
-    "ln",
-    "wr",
-    "hr",
-    "raw",
-    "cal",
-    "uncal",
-    "axis",
-}
-_NO_SENSOR = {
-    "mag",
-    "magnetic",
-    "magnetometer",
-    "angle",
-    "orientation",
-    "euler",
-    "quaternion",
-    "bias",
-    "std",
-    "covariance",
-}
+_MORE = {"including", "gravity", "acceleration", "rotation", "rs", "s", "ln", "wr", "hr", "raw", "cal", "uncal",
+         "axis"}  # fmt: skip
+_NO_SENSOR = {"mag", "magnetic", "magnetometer", "angle", "orientation", "euler", "quaternion", "bias", "std",
+              "covariance"}  # fmt: skip
 # Of several columns for one trace: gravity is in it; it is calibrated; of low noise; the sensor's own.
 _WORSE = ({"user", "free", "linear", "lin", "net", "body"}, {"raw", "uncal"}, {"wr", "hr"}, {"motion"})
 _BETTER = {"including", "total"}

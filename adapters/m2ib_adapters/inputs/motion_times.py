@@ -19,20 +19,8 @@ _SECONDS = {
     **dict.fromkeys(("ns", "nsec", "nsecs", "nanos", "nanoseconds"), 1e-9),
 }
 _TIME = {"time", "times", "timestamp", "timestamps", "stamp", "t", "ts", "elapsed", "epoch"}
-_AFTER = {
-    "sync",
-    "unix",
-    "formatted",
-    "cal",
-    "since",
-    "start",
-    "reboot",
-    "boot",
-    "1970",
-    "in",
-    "fine",
-    *_SECONDS,
-}
+_AFTER = {"sync", "unix", "formatted", "cal", "since", "start", "reboot", "boot", "1970", "in", "fine",
+          *_SECONDS}  # fmt: skip
 _OTHER = {"delta", "interval", "diff", "utc", "gps", "location", "zone"}
 _BETTER = ("canonical",)  # Ego4D's: of the video, where "component" is of a part of it
 _TICKS = {"sample", "time", "fine"}  # Xsens: a ten-thousandth of a second, or a microsecond
@@ -69,9 +57,8 @@ def find_times(
         )
     at, unit, numbers = usable[0]
     name = str(names[at])
-    times = (
-        np.asarray(cells[at], np.float64) if numbers is None else numbers
-    )  # the first raises, and says which cell it is
+    # the first raises, and says which cell it is
+    times = np.asarray(cells[at], np.float64) if numbers is None else numbers
     if not np.isfinite(times).all():
         raise InputError(
             f"{who}: empty, NaN or infinite cells in the column {name!r} ({int((~np.isfinite(times)).sum())}); "
@@ -108,9 +95,8 @@ def _numbers(cells: Any) -> np.ndarray | None:
         seconds = np.array([_seconds(match) for match in clocks if match])
         return seconds + 86400 * np.cumsum(np.diff(seconds, prepend=seconds[:1]) < -43200)  # beyond midnight
     try:
-        return np.array(
-            [int(text) for text in texts], np.int64
-        )  # nanoseconds since 1970 are too many for floats
+        # nanoseconds since 1970 are too many for floats
+        return np.array([int(text) for text in texts], np.int64)
     except (ValueError, OverflowError):
         pass
     try:

@@ -24,9 +24,8 @@ class SentencePieceCoder(NamedIds):
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._lower = bool(getattr(tokenizer, "do_lower_case", True))
-        self._special_ids = set(tokenizer.all_special_ids) - {
-            tokenizer.unk_token_id
-        }  # that one stands for a sign
+        # that one stands for a sign
+        self._special_ids = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
         self._known = len(tokenizer)
 
     @property

@@ -97,9 +97,8 @@ def prove(model: Model, tower: TextTower) -> None:
         hook(tower.layers[0].module, lambda _, __, output: seen.append(output), before=False)
         cut = [tower.cut(ids) for ids in texts]
         found, _ = (run(tower.embed, ids) for ids in cut)
-    close = (
-        max(torch.finfo(each).eps for each in (whole.dtype, torch.float32)) ** 0.5
-    )  # norms may run in float32
+    # norms may run in float32
+    close = max(torch.finfo(each).eps for each in (whole.dtype, torch.float32)) ** 0.5
     positions = read_first(seen[0]).shape[1]
     beside = [
         [part for part in output[1:] if isinstance(part, Tensor)] if isinstance(output, tuple) else []

@@ -74,9 +74,8 @@ def transformed_images(transform: Any, size: tuple[int, int]) -> TransformedImag
 
 def _check(step: Any) -> None:
     name = _named(step)
-    rgb = (
-        "rgb" in name.lower() and "convert" in name.lower()
-    )  # the functions of open_clip and of OpenAI's clip
+    # the functions of open_clip and of OpenAI's clip
+    rgb = "rgb" in name.lower() and "convert" in name.lower()
     if not rgb and name not in (*_RESIZE, *_CROP, *_PIXELWISE):
         raise SettingError(
             f"open-clip: transform has the step {name}, of which it is not known what it does to an image's pixels; give "

@@ -162,18 +162,8 @@ def _photographs(size: tuple[int, int]) -> list[Item]:
     import skimage.data
 
     names = (
-        "astronaut",
-        "chelsea",
-        "coffee",
-        "rocket",
-        "grass",
-        "gravel",
-        "brick",
-        "coins",
-        "horse",
-        "moon",
-        "retina",
-    )
+        "astronaut", "chelsea", "coffee", "rocket", "grass", "gravel", "brick", "coins", "horse", "moon", "retina",
+    )  # fmt: skip
     plain = _preparation(size[0])
     return [plain.prepare(np.asarray(getattr(skimage.data, name)()), Layout()) for name in names]
 

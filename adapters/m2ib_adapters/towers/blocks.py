@@ -143,9 +143,8 @@ class _QuickGelu(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        made: Tensor = torch.ops.aten.silu_backward(
-            gradient, *ctx.saved_tensors
-        )  # silu'(u) is the derivative at h
+        # silu'(u) is the derivative at h
+        made: Tensor = torch.ops.aten.silu_backward(gradient, *ctx.saved_tensors)
         return made
 
 

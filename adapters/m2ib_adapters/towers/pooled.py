@@ -64,9 +64,8 @@ class _One(torch.autograd.Function):
             ctx.keys = k.unflatten(-1, (block.heads, -1)).transpose(1, 2)  # (M, H, T, d)
             scores = (ctx.keys @ q[..., None]).squeeze(-1)  # (M, H, T)
         if mask is not None:
-            scores += mask.expand(count, -1, tokens, -1)[ctx.at[0], :, index].to(
-                scores.dtype
-            )  # (M, H or 1, T)
+            # (M, H or 1, T)
+            scores += mask.expand(count, -1, tokens, -1)[ctx.at[0], :, index].to(scores.dtype)
         ctx.key, ctx.value = _offsets(block)  # (H, d) each, or None
         if ctx.key is not None:
             more = (q * ctx.key).sum(-1, keepdim=True)  # (M, H, 1)
@@ -148,9 +147,8 @@ Pooler = tuple[nn.Module, Callable[[Tensor], Tensor]]
 
 def found_by(query: Tensor, key: Linear, value: Linear, heads: int, x: Tensor) -> Tensor:
     """What the same query (A,) of all inputs finds among x (M, T, C): (M, A). Its keys' bias does not matter."""
-    q, k, v = (
-        each.detach().unflatten(0, (heads, -1)) for each in (query, key[0], value[0])
-    )  # (H, d), (H, d, C)
+    # (H, d), (H, d, C)
+    q, k, v = (each.detach().unflatten(0, (heads, -1)) for each in (query, key[0], value[0]))
     probe = torch.bmm(q[:, None], k).squeeze(1) * q.shape[-1] ** -0.5  # (H, C)
     wide = torch.promote_types(x.dtype, torch.float32)
     pattern = (x @ probe.t()).softmax(1, dtype=wide).to(x.dtype)  # (M, T, H)

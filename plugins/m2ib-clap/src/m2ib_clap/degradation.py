@@ -45,9 +45,8 @@ class FadingViews:
         own = torch.arange(count, device="cpu")
         shown = [own, *((2 * (start + own) + 1) * count // (2 * total) for start in starts)]
         at = torch.stack(shown).clamp(max=count - 1).to(keep.device)  # (4, frames) of the whole sound's view
-        weights = keep.to(features)[:, :, at].permute(
-            0, 2, 3, 1
-        )  # (K, bands, 4, frames) -> (K, 4, frames, bands)
+        # (K, bands, 4, frames) -> (K, 4, frames, bands)
+        weights = keep.to(features)[:, :, at].permute(0, 2, 3, 1)
         faded = SILENCE + (features - SILENCE) * weights
         return {FEATURES: faded, FRAMES: places.expand(len(keep), -1)}
 

@@ -35,9 +35,8 @@ class Folding:
 
     def unfold(self, rows: Tensor) -> Tensor:
         """(N, chunks * frequencies * columns, C) -> (N, frequencies, chunks * columns, C)."""
-        square = rows.unflatten(
-            1, (self.chunks, self.frequencies, self.columns)
-        )  # (N, chunks, F, columns, C)
+        # (N, chunks, F, columns, C)
+        square = rows.unflatten(1, (self.chunks, self.frequencies, self.columns))
         grid: Tensor = square.transpose(1, 2).flatten(2, 3)  # (N, F, T, C)
         return grid
 

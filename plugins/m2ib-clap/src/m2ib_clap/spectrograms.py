@@ -91,9 +91,8 @@ class LogMel:
             return Spectrograms(whole.expand(4, -1, -1).clone(), total, (0, 0, 0), waveform, 1)
         starts = self._starts(total)
         size = (self.frames, self.bands)
-        shrunk = interpolate(whole[None, None], size, mode="bilinear", align_corners=False)[
-            0, 0
-        ]  # (frames, bands)
+        # (frames, bands)
+        shrunk = interpolate(whole[None, None], size, mode="bilinear", align_corners=False)[0, 0]
         parts = [whole[start : start + self.frames] for start in starts]
         return Spectrograms(torch.stack([shrunk, *parts]), total, starts, waveform, 1)
 
