@@ -49,11 +49,11 @@ def fault(
 def load_family(
     who: str,
     families: tuple[str, ...],
+    max_patches: int | None = None,
     *,
     checkpoint: Any = None,
     device: torch.device,
     dtype: torch.dtype,
-    max_patches: int | None = None,
     attention: str | None = None,
     processor: Any = None,
     tokenizer: Any = None,
@@ -96,35 +96,25 @@ def load_family(
             )
         source, module = described(checkpoint), unwrapped(who, checkpoint, classes)
         check(module.config)
-        flexible = module.config.model_type == "siglip2"
-        sees = family_of(module).sees
-        parts = parts_nearby(who, module, processor, tokenizer, pillow=not flexible, sounds=sees == "audio")
+        found = partial(parts_nearby, who, module)
         missing = "this model in memory came without tokenizer=; give it, or token ids"
     else:
         source = place_of(who, checkpoint, usual, classes)
         place, file = weights_of(who, source, config, usual)
         read = partial(from_weights, who, file) if file else partial(from_transformers, who)
-        module, options = read(
-            place,
-            kinds,
-            check=check,
-            dtype=dtype,
-            attn_implementation=attention,
-        )
+        module, options = read(place, kinds, check=check, dtype=dtype, attn_implementation=attention)
         module = module.to(device).eval()
-        flexible = module.config.model_type == "siglip2"
-        sees = family_of(module).sees
-        parts = parts_of(
-            who, place, options, processor, tokenizer, pillow=not flexible, sounds=sees == "audio"
-        )
+        found = partial(parts_of, who, place, options)
         missing = _NO_TOKENIZER.format("CLIP" if module.config.model_type == "clip" else "Auto")
-        if image_size is not None:
-            if flexible:
-                raise SettingError(
-                    f"{who}: image_size is for models of a fixed size, and this is a NaFlex checkpoint; say max_patches"
-                )
-            tower = IMAGES.get(module.vision_model.config.model_type)
-            parts = resized(who, module, image_size, parts, own=0 if tower is None else tower.prefix or 0)
+    flexible, sees = module.config.model_type == "siglip2", family_of(module).sees
+    parts = found(processor, tokenizer, pillow=not flexible, sounds=sees == "audio")
+    if image_size is not None:
+        if flexible:
+            raise SettingError(
+                f"{who}: image_size is for models of a fixed size, and this is a NaFlex checkpoint; say max_patches"
+            )
+        tower = IMAGES.get(module.vision_model.config.model_type)
+        parts = resized(who, module, image_size, parts, own=0 if tower is None else tower.prefix or 0)
     opened = Opened(who, source, module, parts.image, isinstance(checkpoint, nn.Module))
     others_than_images = {"video": films, "audio": sounds}
     encoders = {
