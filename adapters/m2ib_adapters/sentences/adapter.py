@@ -23,7 +23,7 @@ from m2ib_adapters.sentences.pipeline import Pipeline, check_modules, is_multi, 
 from m2ib_adapters.sentences.reading import MODULES, SETTINGS, WAYS, WHO, fault_of_modules, is_late, read
 from m2ib_adapters.sentences.texts import embedding_of, sentence_encoder
 
-_CLASSES = ("SentenceTransformer", "MultiVectorEncoder")
+_CLASSES = ("sentence_transformers.SentenceTransformer", "sentence_transformers.MultiVectorEncoder")
 PACKAGED = "all-MiniLM-L6-v2"
 EXAMPLES = ("A bird sits on a branch.", "Two dogs play in the snow near the house.")
 
@@ -57,7 +57,7 @@ def load(
             raise SettingError(
                 "sentence-transformers: attention is that of the model in memory; leave it out"
             )
-        net, source = _of_memory(checkpoint), described(checkpoint)
+        net, source = unwrapped(WHO, checkpoint, _CLASSES), described(checkpoint)
     else:
         place = _package() if checkpoint is None else path_of(WHO, checkpoint, WAYS)
         net = read(place, device, dtype, attention)
@@ -70,14 +70,12 @@ def load(
     said = _prompts(net, prompts)
     weight = next(net.parameters())
     ways = {"text": None, "query": "query", "document": "document"}
+    asks = is_multi(net) or said["query"] or said["document"]
+    images = net[0].transformer_task == "retrieval"  # are its documents
     pipelines = {
         name: Pipeline(net, who, task, said[name], size)
         for name, task in ways.items()
-        if name == "text"
-        or (
-            (is_multi(net) or said["query"] or said["document"])
-            and not (name == "document" and net[0].transformer_task == "retrieval")
-        )  # its documents are images
+        if name == "text" or (asks and not (name == "document" and images))
     }
     bare = Model(net, {}, weight.device, weight.dtype, similarity=similarity_of(net))
     layers = _layers(bare, pipelines["text"], who)
@@ -119,7 +117,7 @@ def _dual(net: Any, who: str, source: str, prompts: Any, truncate_dim: Any, imag
 def can(checkpoint: Any, **options: Any) -> str | None:
     """For :class:`AdapterSpec`."""
     if isinstance(checkpoint, nn.Module):
-        unwrapped(WHO, checkpoint, tuple(f"sentence_transformers.{name}" for name in _CLASSES))
+        unwrapped(WHO, checkpoint, _CLASSES)
         return None
     modules = described_by(checkpoint, MODULES)
     if isinstance(modules, list):
@@ -133,13 +131,6 @@ def _package() -> str:
     from m2ib_adapters.photo.networks import TEXT_FILE, TEXT_SHA256, checked, package_file
 
     return str(checked(package_file(*TEXT_FILE), TEXT_SHA256).parent)
-
-
-def _of_memory(net: nn.Module) -> Any:
-    """Raises :class:`CheckpointError` for another library's."""
-    import sentence_transformers
-
-    return unwrapped(WHO, net, tuple(getattr(sentence_transformers, name) for name in _CLASSES))
 
 
 def _size(net: Any, given: Any) -> int | None:
