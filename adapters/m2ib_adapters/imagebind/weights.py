@@ -5,7 +5,6 @@ The module is built without memory (torch's meta device); each tensor is read, c
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -23,7 +22,7 @@ from m2ib_adapters.bounds import check_module
 from m2ib_adapters.checkpoints import hub_has, loading, may_be_hub_id, path_of
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.network import ImageBind
-from m2ib_adapters.looking import weights_in
+from m2ib_adapters.looking import described_by, weights_in
 from m2ib_adapters.memory import unwrapped
 from m2ib_adapters.state_dicts import can_be_mapped, differences, listed, read_state
 
@@ -81,11 +80,9 @@ def sizes_beside(path: Path) -> dict[str, Any]:
 
     Another model's configuration, in a folder of downloads, has few of the names and is left alone.
     """
-    beside = path.parent / CONFIG
-    try:
-        return sizes_in(json.loads(beside.read_text(encoding="utf-8")) if os.path.isfile(beside) else None)
-    except (OSError, ValueError, RecursionError):
-        return {}
+    with suppress(CheckpointError):
+        return sizes_in(described_by(path.parent, CONFIG))
+    return {}
 
 
 def sizes_in(content: Any) -> dict[str, Any]:
