@@ -34,7 +34,7 @@ from m2ib_adapters.openclip.blocks import (
 from m2ib_adapters.towers import hugging_face
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
 from m2ib_adapters.towers.layers import block_layers
-from m2ib_adapters.towers.text import TextTower
+from m2ib_adapters.towers.text import TextTower, without_padding
 
 _AT_START = ("ClsPooler", "ClsLastHiddenStatePooler")
 
@@ -269,17 +269,11 @@ def _tower_of_blocks(text: Any) -> TextTower:
 def _masked_tower(text: Any, blocks: nn.ModuleList, prefix: str, pad: int, **others: Any) -> TextTower:
     """A tower that reads nothing of its padding; the ``others`` by name."""
 
-    def cut(ids: list[int]) -> list[int]:
-        used = max((place for place, value in enumerate(ids, 1) if value != pad), default=0)
-        if pad in ids[:used] or not used:
-            raise InputError(f"text: the padding id {pad} can only stand after all other token ids")
-        return ids[:used]
-
     def embed(ids: Tensor) -> Tensor:
         return features_of(text(ids))  # (N, D)
 
     layers = block_layers(blocks, prefix, write=_write_beside)
-    return TextTower(embed, layers, None, cut=cut, pad=pad, **others)
+    return TextTower(embed, layers, None, cut=without_padding(pad), pad=pad, **others)
 
 
 def _masked_attention(text: Any) -> Attention | None:

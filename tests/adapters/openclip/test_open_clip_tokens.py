@@ -125,7 +125,7 @@ def test_hugging_face_tokenizers_of_open_clips_own_towers(tmp_path: Path, strip:
 def test_ids_that_cannot_be_read(loaded: Callable[[str], Loaded], tmp_path: Path) -> None:
     with pytest.raises(m2ib.InputError, match=r"takes exactly 11 token ids, not 3; pad them"):
         loaded("siglip").model.item("text", torch.tensor([2, 4, 3]))
-    with pytest.raises(m2ib.InputError, match=r"padding id 0 can only stand after"):
+    with pytest.raises(m2ib.InputError, match=r"padding \(token id 0\) at place 1, before the text's end"):
         loaded("bert").model.item("text", torch.tensor([2, 0, 4, 3]))
     with pytest.raises(m2ib.InputError, match=r"token id 20 is outside the model's vocabulary of 20"):
         loaded("bert").model.item("text", torch.tensor([2, 20, 3]))
