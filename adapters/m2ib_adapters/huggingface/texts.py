@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,8 +17,7 @@ from m2ib_adapters.huggingface.families import TEXTS, Text, family_of
 from m2ib_adapters.huggingface.images import attending, causal_mask, features, headed_tail
 from m2ib_adapters.inputs.sentencepiece import SentencePieceCoder
 from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.inputs.texts import check_words
-from m2ib_adapters.inputs.tokens import Coded, Coder, IdCoder, TokenizerCoder
+from m2ib_adapters.inputs.tokens import Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.towers.attention import first_position
 from m2ib_adapters.towers.hugging_face import parts_of
 from m2ib_adapters.towers.layers import block_layers
@@ -169,7 +168,7 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
         coder = TokenizerCoder(tokenizer)
     pad = _padding(who, tokenizer, end)
     reads = "largest" if largest else None
-    made = _tower(module, tower, facts, embed, tokenizer, read, cut=cut, pad=pad, reads=reads)
+    made = _tower(module, tower, facts, embed, tokenizer, read, cut=cut, pad=pad, reads=reads, up_to_end=True)
     if facts.attends and hasattr(tower, "final_layer_norm") and hasattr(module, "text_projection"):
 
         def head(pooled: Tensor) -> Tensor:
@@ -177,38 +176,7 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
 
         blocks = tower.get_submodule(facts.blocks)
         made = replace(made, tail=headed_tail(blocks, head, read), parts_of=None)
-    return replace(text_encoder(made, _UpToEnd(coder, cut)), collate=collate)
-
-
-@dataclass(frozen=True)
-class _UpToEnd:
-    """A coder of texts that are read up to their end token; ``cut`` takes ids up to it."""
-
-    coder: Coder
-    cut: Callable[[list[int]], list[int]]
-
-    @property
-    def pad(self) -> int:
-        return self.coder.pad
-
-    @property
-    def end(self) -> int | None:
-        return getattr(self.coder, "end", None)
-
-    def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
-        coded = self.coder.code(raw, limit, truncate=truncate, padded=padded)
-        kept = len(self.cut(coded.ids))
-        if kept < len(coded.ids):
-            raise InputError(
-                f"text {raw[:40]!r} holds the model's own end token after {kept - 2} others, and the model reads "
-                "no further; take it out of the text"
-            )
-        return coded
-
-    def read(self, ids: list[int]) -> Coded:
-        coded = self.coder.read(self.cut(ids))
-        check_words(token.special for token in coded.tokens)
-        return coded
+    return replace(text_encoder(made, coder), collate=collate)
 
 
 def _padding(who: str, tokenizer: Any, end: int) -> int:

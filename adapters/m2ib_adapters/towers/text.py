@@ -16,7 +16,7 @@ from m2ib.contract.layout import Layout, Token
 from m2ib.errors import InputError
 from m2ib.notices import warn
 from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.inputs.texts import check_ids, check_text, ids_of
+from m2ib_adapters.inputs.texts import check_ids, check_text, check_words, ids_of
 from m2ib_adapters.inputs.tokens import Coded, Coder
 from m2ib_adapters.towers.tails import PartsOf, tail_of
 
@@ -35,6 +35,7 @@ class TextTower:
     reads       where it reads a text, if that is a token that given ids may lack: the "largest" id, an end token, or the
                 "first" one, a start token
     check       raises :class:`InputError` for ids that it cannot read
+    up_to_end   whether ``cut`` cuts behind the first end token: a text that holds one itself is refused
     parts_of    in place of ``tail``: that there is one by the layers' parts, if all are known
     """
 
@@ -50,6 +51,7 @@ class TextTower:
     attention: Attention | None = None
     reads: Literal["largest", "first"] | None = None
     check: Callable[[list[int]], None] | None = None
+    up_to_end: bool = False
     parts_of: PartsOf | None = None
 
 
@@ -76,6 +78,11 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
             return describe(ids_of(raw, padded=tower.cut is None))
         string = check_text(raw)
         coded = coder.code(string, tower.limit, truncate=truncate, padded=tower.cut is None)
+        if tower.up_to_end and tower.cut and (kept := len(tower.cut(coded.ids))) < len(coded.ids):
+            raise InputError(
+                f"text {string[:40]!r} holds the model's own end token after {kept - 2} others, and the model reads "
+                "no further; take it out of the text"
+            )
         if all(token.special for token in coded.tokens):
             raise InputError(f"text {string!r} is empty once tokenized; give at least one word")
         origin = {"source": "text", "truncated": coded.truncated}
@@ -88,7 +95,10 @@ def text_encoder(tower: TextTower, coder: Coder) -> Encoder:
                 f"text: this model reads its padding and takes exactly {tower.limit} token ids, "
                 f"not {len(ids)}; pad them as its tokenizer does"
             )
-        described = item(coder.read(ids), {"source": "ids"})
+        coded = coder.read(tower.cut(ids) if tower.up_to_end and tower.cut else ids)
+        if tower.up_to_end:
+            check_words(token.special for token in coded.tokens)
+        described = item(coded, {"source": "ids"})
         _check_read(ids, described, tower, coder)
         return described
 
