@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import import_module
 from operator import attrgetter
@@ -64,7 +64,14 @@ class _Family:
 
 
 _BERT = {"intermediate": "bert.BertIntermediate", "output": "bert.BertOutput"}
-_VIT = "attention.q_proj attention.k_proj attention.v_proj attention.o_proj mlp.fc1 mlp.fc2"
+_VIT = _Family(
+    {"": "vit.ViTLayer", "attention": "vit.ViTAttention", "mlp": "vit.ViTMLP"},
+    "attention attention.num_attention_heads",
+    "attention.q_proj attention.k_proj attention.v_proj attention.o_proj mlp.fc1 mlp.fc2",
+    "mlp.activation_fn",
+    "layernorm_before layernorm_after",
+    post_norm=False,
+)
 _FAMILIES = (
     _Family(
         {
@@ -78,27 +85,12 @@ _FAMILIES = (
         "layer_norm1 layer_norm2",
         post_norm=False,
     ),
-    _Family(
-        {"": "vit.ViTLayer", "attention": "vit.ViTAttention", "mlp": "vit.ViTMLP"},
-        "attention attention.num_attention_heads",
+    _VIT,
+    replace(
         _VIT,
-        "mlp.activation_fn",
-        "layernorm_before layernorm_after",
-        post_norm=False,
-    ),
-    _Family(
-        {
-            "": "dinov2.Dinov2Layer",
-            "attention": "vit.ViTAttention",
-            "mlp": "vit.ViTMLP",
-            "layer_scale1": "dinov2.Dinov2LayerScale",
-        },
-        "attention attention.num_attention_heads",
-        _VIT,
-        "mlp.activation_fn",
-        "norm1 norm2",
-        "layer_scale1.lambda1 layer_scale2.lambda1",
-        post_norm=False,
+        code={**_VIT.code, "": "dinov2.Dinov2Layer", "layer_scale1": "dinov2.Dinov2LayerScale"},
+        norms="norm1 norm2",
+        scales="layer_scale1.lambda1 layer_scale2.lambda1",
     ),
     _Family(
         {
