@@ -46,13 +46,10 @@ def place_of(adapter: str, checkpoint: Any, usual: str, kinds: tuple[type, ...] 
 
     Raises :class:`CheckpointError` for what is neither.
     """
-    ways = "give a hub id or a folder written by save_pretrained"
-    named = " or ".join(kind.__name__ for kind in kinds)
-    return (
-        usual
-        if checkpoint is None
-        else path_of(adapter, checkpoint, ways + (f", or a {named} in memory" if named else ""))
-    )
+    if checkpoint is None:
+        return usual
+    ways, named = "give a hub id or a folder written by save_pretrained", [kind.__name__ for kind in kinds]
+    return path_of(adapter, checkpoint, ways + (f", or a {' or '.join(named)} in memory" if named else ""))
 
 
 def weights_of(adapter: str, checkpoint: str, config: Any, usual: str) -> tuple[str, Path | None]:
@@ -204,11 +201,9 @@ def _tokenizer(source: str, options: Mapping[str, Any]) -> Any:
     """None where a folder holds none; ids can still be explained."""
     from transformers import AutoTokenizer
 
-    return (
-        without_code(AutoTokenizer.from_pretrained, source, **options)
-        if has_any(source, *_TOKENIZERS)
-        else None
-    )
+    if not has_any(source, *_TOKENIZERS):
+        return None
+    return without_code(AutoTokenizer.from_pretrained, source, **options)
 
 
 def resized(adapter: str, module: Any, side: int, parts: Parts, *, own: int = 1) -> Parts:

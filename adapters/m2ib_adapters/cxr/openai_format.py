@@ -89,11 +89,9 @@ def _check(state: Mapping[str, Any], expected: Mapping[str, int | None], who: st
         elif axes is not None and value.ndim != axes:
             wrong.append(f"{key} ({tuple(value.shape)}, not {axes} axes)")
     if wrong:
-        way_out = (
-            "open a transformers checkpoint with the adapter 'clip'"
-            if any(key.startswith(("vision_model.", "text_model.")) for key in state)
-            else "give the state dict of a CLIP as OpenAI's code names its weights"
-        )
+        way_out = "give the state dict of a CLIP as OpenAI's code names its weights"
+        if any(key.startswith(("vision_model.", "text_model.")) for key in state):
+            way_out = "open a transformers checkpoint with the adapter 'clip'"
         raise CheckpointError(
             f"{who} is not in OpenAI's CLIP format: {listed(wrong)}; {way_out}; {found_in(dict(state))}"
         )

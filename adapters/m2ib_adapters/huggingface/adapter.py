@@ -116,13 +116,9 @@ def load_family(
         tower = IMAGES.get(module.vision_model.config.model_type)
         parts = resized(who, module, image_size, parts, own=0 if tower is None else tower.prefix or 0)
     opened = Opened(who, source, module, parts.image, isinstance(checkpoint, nn.Module))
-    others_than_images = {"video": films, "audio": sounds}
-    encoders = {
-        sees: others_than_images[sees](opened)
-        if sees in others_than_images
-        else images(opened, image, max_patches),
-        "text": texts(who, module, parts.tokenizer, missing),
-    }
+    other = {"video": films, "audio": sounds}.get(sees)
+    seen = images(opened, image, max_patches) if other is None else other(opened)
+    encoders = {sees: seen, "text": texts(who, module, parts.tokenizer, missing)}
     origin: dict[str, Any] = {"checkpoint": source, "architecture": _describe(module)}
     if config is not None:
         origin |= {"config": str(config), "sha256": sha256(Path(source))}

@@ -181,11 +181,8 @@ def _usual_processor(opened: Opened, side: int) -> Any:
     names = ["shortest_edge"] if "shortest_edge" in kind.size else ["height", "width"]
     processor = kind(size=dict.fromkeys(names, side), crop_size={"height": side, "width": side})
     if opened.in_memory or config.model_type not in ("clip", "siglip"):
-        values = (
-            "OpenAI"
-            if tuple(processor.image_mean or ()) == OPENAI_MEAN
-            else kind.__name__.removesuffix("Pil")
-        )
+        usual = tuple(processor.image_mean or ()) == OPENAI_MEAN
+        values = "OpenAI" if usual else kind.__name__.removesuffix("Pil")
         came = "the model in memory came" if opened.in_memory else f"checkpoint {opened.source!r} comes"
         warn(
             f"{opened.who}: {came} without processor=, so pixels are prepared with {values}'s values; give it if the model "

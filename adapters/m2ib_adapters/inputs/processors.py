@@ -245,11 +245,9 @@ def scale_of(processor: Any, channels: int) -> tuple[tuple[float, ...], tuple[fl
 
 
 def _listed(given: Any) -> Any:
-    return (
-        [float(each) if is_number(each) else each for each in given]
-        if isinstance(given, (list, tuple))
-        else given
-    )
+    if not isinstance(given, (list, tuple)):
+        return given
+    return [float(each) if is_number(each) else each for each in given]
 
 
 def _middle(image: Image.Image) -> tuple[Image.Image, tuple[int, int]]:

@@ -145,13 +145,12 @@ def _check(config: Any, label: str) -> None:
     if other := next((_OTHERS[key] for key in keys if key in _OTHERS), None):
         raise SettingError(f"open-clip: architecture {label} {other}")
     if lacking := [key for key in _REQUIRED if key not in keys]:
-        decodes = lacking == ["text_cfg"] and "multimodal_cfg" in keys
-        raise SettingError(
-            f"open-clip: architecture {label} reads texts with the decoder that writes them (MaMMUT), which is not known to "
-            "this adapter"
-            if decodes
-            else f"open-clip: architecture {label} is not an open_clip model config: it lacks {', '.join(lacking)}"
-        )
+        fault = f"is not an open_clip model config: it lacks {', '.join(lacking)}"
+        if lacking == ["text_cfg"] and "multimodal_cfg" in keys:
+            fault = (
+                "reads texts with the decoder that writes them (MaMMUT), which is not known to this adapter"
+            )
+        raise SettingError(f"open-clip: architecture {label} {fault}")
 
 
 def _from_folder(folder: Path) -> Architecture:

@@ -119,12 +119,10 @@ def sentence_encoder(
         parts_of=parts_of,
     )
     encoder, expansion = text_encoder(tower, coder), pipeline.expansion()
-    longer = (
-        []
-        if expansion is None or tower.pad is None
-        else [" ".join(examples) * (expansion["length"] // 10 + 1)]
-    )
-    return replace(encoder, modality=modality, examples=lambda: [*examples, *longer])
+    shown = [*examples]
+    if expansion is not None and tower.pad is not None:  # one that needs no filling up
+        shown.append(" ".join(examples) * (expansion["length"] // 10 + 1))
+    return replace(encoder, modality=modality, examples=lambda: [*shown])
 
 
 def embedding_of(pipeline: Pipeline) -> Callable[[Tensor], Tensor]:
