@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from m2ib_adapters.inputs.texts import aligned, tokens_of_text, too_long, warn_unknown
-from m2ib_adapters.inputs.tokens import Coded, NamedIds
+from m2ib_adapters.inputs.tokens import Coded, NamedIds, spelt
 
 _SPACE = "\u2581"  # what sentencepiece writes for a space
 
@@ -80,12 +80,12 @@ def piece_spans(raw: str, pieces: Sequence[str], *, lower: bool) -> list[tuple[i
     Pieces spell what is left of a text without spaces and ASCII punctuation, in Unicode's compatibility form. A piece that is a space alone has no length.
     """
     signs = _signs(raw, lower)
-    spelt = [piece.replace(_SPACE, "") for piece in pieces]
-    if _spelt("".join(spelt)) != _spelt("".join(sign for sign, *_ in signs)):
+    parts = [piece.replace(_SPACE, "") for piece in pieces]
+    if spelt("".join(parts)) != spelt(sign for sign, *_ in signs):
         return None
     spans: list[tuple[int, int]] = []
     done, end = 0, 0
-    for part in spelt:
+    for part in parts:
         places = [place for _, *place in signs[done : done + len(part)]]
         start, end = (places[0][0], places[-1][1]) if places else (end, end)
         spans.append((start, end))
@@ -101,8 +101,3 @@ def _signs(raw: str, lower: bool) -> list[tuple[str, int, int]]:
         return unicodedata.normalize("NFKC", (text.lower() if lower else text).translate(dropped))
 
     return aligned(raw, clean)
-
-
-def _spelt(signs: str) -> str:
-    """A capital sigma becomes another letter at the end of a word."""
-    return signs.replace("ς", "σ")

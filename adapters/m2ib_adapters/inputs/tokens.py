@@ -125,7 +125,7 @@ def cleaned(raw: str, clean: Callable[[str], str]) -> Cleaned:
     for shown in (raw, whitespace_clean(basic_clean(raw))):
         signs = aligned(shown, lambda sign: _cleaned_sign(clean, sign))
         found = all(not shown[start:end].isspace() for _, start, end in signs)
-        if found and _spelt(sign for sign, *_ in signs) == _spelt(target):
+        if found and spelt(sign for sign, *_ in signs) == spelt(target):
             break
     else:
         return Cleaned(target, target, tuple((place, place + 1) for place in range(len(target))))
@@ -142,7 +142,7 @@ def _cleaned_sign(clean: Callable[[str], str], sign: str) -> str:
     return clean(sign)
 
 
-def _spelt(signs: Iterable[str]) -> str:
+def spelt(signs: Iterable[str]) -> str:
     """Without white space; a sigma is another letter at the end of a word."""
     return "".join(sign for sign in signs if not sign.isspace()).replace("ς", "σ")
 
