@@ -59,7 +59,8 @@ def embedding(vector: Any) -> Embedding:
     The other side is explained against it: a classifier's row, the mean of a class, the output of another program. This
     side's own attribution has no cells.
 
-    vector  (D,) or (1, D) numbers, of any length but 0, in the space of the model's embeddings
+    vector  (D,) or (1, D) numbers, of any length but 0, in the space of the model's embeddings; its length counts where the
+            model's :class:`m2ib.Similarity` is not of directions alone
 
     Raises :class:`InputError`; so does :func:`explain` where the model's embeddings have another size.
     """

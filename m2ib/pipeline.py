@@ -210,7 +210,9 @@ def explain_side(
 def _given(model: Model, column: Sequence[PreparedInput]) -> PreparedBatch:
     """Vectors in place of inputs: embeddings without a map."""
     given = [side.vector for side in column if side.vector is not None]  # (D,) float64 each
-    vectors = normalize(torch.stack([each / each.abs().max() for each in given]), dim=-1)  # (N, D)
+    vectors = torch.stack(given)  # (N, D)
+    if model.similarity.directions:
+        vectors = normalize(vectors / vectors.abs().amax(-1, keepdim=True), dim=-1)
     precision = torch.promote_types(model.dtype, torch.float32)
     nothing = [Map(np.zeros(0))] * len(column)
     if model.similarity.sets:

@@ -1,4 +1,4 @@
-"""``rise``: RISE (Petsiuk, Das and Saenko, BMVC 2018). What is left visible when the cosine is high?
+"""``rise``: RISE (Petsiuk, Das and Saenko, BMVC 2018). What is left visible when the similarity is high?
 
 With f the cosine to the other side, x . M the input of which the mask M leaves M(t), between 0 and 1, of position t,
 and K random masks::

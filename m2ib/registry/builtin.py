@@ -97,7 +97,7 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
         ),
         MethodSpec(
             "rise",
-            "what is left visible when the cosine is high (Petsiuk et al. 2018)",
+            "what is left visible when the similarity is high (Petsiuk et al. 2018)",
             "m2ib.methods.rise:method",
             (
                 _GRID,
