@@ -12,6 +12,7 @@ from torch.nn.functional import pad
 
 from m2ib.contract.encoder import Attention, Encoder, Layer
 from m2ib.contract.inputs import Inputs
+from m2ib.errors import SettingError
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.texts import tokens_of_text, too_long
 from m2ib_adapters.inputs.tokens import Coded, TokenizerCoder
@@ -22,6 +23,7 @@ from m2ib_adapters.towers.text import TextTower, text_encoder
 
 _FILL = -1  # what shorter texts of a batch are filled up with, and hidden tokens are replaced by: masked, as padding is
 _SAME = 0.02  # of the largest value: less is rounding, in halves too
+_ROOM = 3  # tokens of a text, at least
 _LONGEST = 2**15  # tokens, of a model that does not say
 _WHOLE = {"processing_kwargs": {"text": {"truncation": False}}}
 
@@ -34,6 +36,22 @@ class SentenceCoder(TokenizerCoder):
         self._pipeline = pipeline
         one, other = (self._read(self._ids(text)) for text in ("a", "house"))
         self._before, self._after = _alike(one, other), _alike(one[::-1], other[::-1])
+        ends = self._ids("a")
+        self._fill = [{_FILL, self._tokenizer.pad_token_id} - {ends[place]} for place in (0, -1)]
+
+    def around(self) -> int:
+        """How many tokens a prompt and special tokens are."""
+        return len(self._read(self._ids("", **_WHOLE)))
+
+    def unfilled(self, given: Inputs) -> Inputs:
+        """Ids without the padding at both ends, of which no embedding is made; a text's own last token may be the same."""
+        if not isinstance(given, Tensor) or given.ndim != 1:
+            return given
+        before, after = ([int(value) in fill for value in given] for fill in self._fill)
+        start, end = (
+            next((n for n, fills in enumerate(each) if not fills), 0) for each in (before, after[::-1])
+        )
+        return given[start : len(given) - end]
 
     def _special(self, ids: Sequence[int]) -> list[bool]:
         """Special ids, and what stands around every text: prompts and templates."""
@@ -106,12 +124,18 @@ def sentence_encoder(
     pipeline: Pipeline, layers: tuple[Layer, ...], modality: str, examples: Sequence[str]
 ) -> Encoder:
     """The encoder of texts that are read in one way."""
-    net, coder, embed = pipeline.net, SentenceCoder(pipeline), embedding_of(pipeline)
+    net, coder, embed, limit = pipeline.net, SentenceCoder(pipeline), embedding_of(pipeline), _limit(pipeline)
+    around = coder.around()
+    if around + _ROOM > limit:
+        raise SettingError(
+            f"{pipeline.who}: prompt and special tokens of {modality} are {around} of the {limit} tokens that are read, which leaves no "
+            "room for a text; give a shorter one, as in prompts={'query': 'query: '}"
+        )
     tower = TextTower(
         embed=embed,
         layers=layers,
         stem=None,
-        limit=_limit(pipeline),
+        limit=limit,
         vocabulary=max(net.tokenizer.vocab_size, *net.tokenizer.get_vocab().values(), 0) + 1,
         cut=lambda ids: ids,
         pad=_FILL if _can_be_filled_up(pipeline, embed) else None,
@@ -119,10 +143,16 @@ def sentence_encoder(
         parts_of=parts_of,
     )
     encoder, expansion = text_encoder(tower, coder), pipeline.expansion()
-    shown = [*examples]
+    shown, ready = [*examples], encoder.describe
+    assert ready is not None
     if expansion is not None and tower.pad is not None:  # one that needs no filling up
         shown.append(" ".join(examples) * (expansion["length"] // 10 + 1))
-    return replace(encoder, modality=modality, examples=lambda: [*shown])
+    return replace(
+        encoder,
+        modality=modality,
+        describe=lambda given: ready(coder.unfilled(given)),
+        examples=lambda: [*shown],
+    )
 
 
 def embedding_of(pipeline: Pipeline) -> Callable[[Tensor], Tensor]:
