@@ -12,6 +12,7 @@ from torch import nn
 from m2ib.adapting.layers import find_layers, looked_at, run_order
 from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.model import Model
+from m2ib.contract.similarity import COSINE
 from m2ib.errors import AdapterError, CheckpointError, SettingError
 from m2ib_adapters.checkpoints import path_of
 from m2ib_adapters.huggingface.adapter import load as load_dual
@@ -19,11 +20,11 @@ from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.looking import described_by
 from m2ib_adapters.memory import described, unwrapped
 from m2ib_adapters.sentences.pictures import picture_encoder
-from m2ib_adapters.sentences.pipeline import Pipeline, check_modules, is_multi, similarity_of
-from m2ib_adapters.sentences.reading import MODULES, SETTINGS, WAYS, WHO, fault_of_modules, is_late, read
+from m2ib_adapters.sentences.pipeline import Pipeline, check_modules, has_routes, is_multi, similarity_of
+from m2ib_adapters.sentences.reading import KINDS, MODULES, SETTINGS, WAYS, WHO, fault_of, is_late, read
 from m2ib_adapters.sentences.texts import embedding_of, sentence_encoder
 
-_CLASSES = ("sentence_transformers.SentenceTransformer", "sentence_transformers.MultiVectorEncoder")
+_CLASSES = tuple(f"sentence_transformers.{name}" for name in KINDS)
 PACKAGED = "all-MiniLM-L6-v2"
 EXAMPLES = ("A bird sits on a branch.", "Two dogs play in the snow near the house.")
 
@@ -48,7 +49,7 @@ def load(
     image         how raw images are read: page, minimum, maximum
 
     Modalities: "text" as its ``encode`` reads it; "query" and "document", as ``encode_query`` and ``encode_document`` do,
-    where the model has prompts for them or sets of vectors. Models of late interaction are compared by MaxSim.
+    where the model has prompts or routes (a Router) for them, or sets of vectors. Models of late interaction are compared by MaxSim.
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
@@ -70,7 +71,7 @@ def load(
     said = _prompts(net, prompts)
     weight = next(net.parameters())
     ways = {"text": None, "query": "query", "document": "document"}
-    asks = is_multi(net) or said["query"] or said["document"]
+    asks = is_multi(net) or said["query"] or said["document"] or has_routes(net)
     images = net[0].transformer_task == "retrieval"  # are its documents
     pipelines = {
         name: Pipeline(net, who, task, said[name], size)
@@ -103,6 +104,11 @@ def _dual(net: Any, who: str, source: str, prompts: Any, truncate_dim: Any, imag
             f"{who} has {', '.join(more)} after a model of two encoders, which is not known here; give the model itself to the "
             "adapter 'transformers'"
         )
+    if similarity_of(net) != COSINE:
+        raise CheckpointError(
+            f"{who} is a model of two encoders that compares by {net.similarity_fn_name}, and only cosines are known here; set its "
+            "similarity_fn_name to 'cosine'"
+        )
     if prompts is not None or truncate_dim is not None:
         raise SettingError(
             f"{who} is a model of two encoders, and takes no prompts and no truncate_dim; leave them out"
@@ -119,10 +125,10 @@ def can(checkpoint: Any, **options: Any) -> str | None:
     if isinstance(checkpoint, nn.Module):
         unwrapped(WHO, checkpoint, _CLASSES)
         return None
-    modules = described_by(checkpoint, MODULES)
+    modules, settings = (described_by(checkpoint, name) for name in (MODULES, SETTINGS))
     if isinstance(modules, list):
-        return fault_of_modules(modules)
-    if is_late(described_by(checkpoint, SETTINGS), described_by(checkpoint, "config.json")):
+        return fault_of(modules, settings)
+    if is_late(settings, described_by(checkpoint, "config.json")):
         return None
     return f"has no {MODULES}, and is of no late interaction"
 
@@ -155,7 +161,8 @@ def _prompts(net: Any, given: Any) -> dict[str, str | None]:
     for name, prompt in (given or {}).items():
         if name not in said or not isinstance(prompt, str):
             raise SettingError(
-                f"{WHO}: prompts has {name!r:.40}: {prompt!r:.60}; it is a text for each of {', '.join(said)}"
+                f"{WHO}: prompts has {name!r:.40}: {prompt!r:.60}; it is a text for each of {', '.join(said)}; on the command line "
+                "'options.prompts.query=\"query: \"'"
             )
         said[name] = prompt
     return said

@@ -11,6 +11,7 @@ from torch import Tensor
 from m2ib.contract.similarity import COSINE, MAXSIM, Similarity
 from m2ib.errors import CheckpointError
 from m2ib_adapters.checkpoints import quiet
+from m2ib_adapters.sentences.reading import no_blocks
 
 ASKS = ("query", "text")  # modalities that may ask for a document
 _DISTANCES = {
@@ -96,6 +97,11 @@ def is_multi(net: Any) -> bool:
     return bool(net.model_type == "MultiVectorEncoder")
 
 
+def has_routes(net: Any) -> bool:
+    """Whether queries and documents go different ways."""
+    return any(type(module).__name__ == "Router" for module in net)
+
+
 def similarity_of(net: Any) -> Similarity:
     """The model's own."""
     if is_multi(net):
@@ -109,10 +115,7 @@ def check_modules(net: Any, who: str) -> None:
     from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling
 
     if not isinstance(net[0], Transformer):
-        raise CheckpointError(
-            f"{who} begins with a {type(net[0]).__name__}, which has no blocks of a transformer to explain; models that "
-            "begin with a Transformer are taken"
-        )
+        raise CheckpointError(f"{who} {no_blocks(type(net[0]).__name__)}")
     for module in net:
         if isinstance(module, BaseTokenPooling):
             raise CheckpointError(

@@ -13,14 +13,16 @@ import torch
 from m2ib.errors import CheckpointError
 from m2ib.notices import warn
 from m2ib_adapters.bounds import TEXT, check_described
-from m2ib_adapters.checkpoints import hub_has, loading
+from m2ib_adapters.checkpoints import from_folder_or_hub, loading
 from m2ib_adapters.state_dicts import check_stored
 from m2ib_adapters.without_code import without_code
 
 WAYS = "give a hub id, a folder written by sentence-transformers, or its model in memory"
 WHO = "sentence-transformers"
+KINDS = ("SentenceTransformer", "MultiVectorEncoder")
 MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
 _KNOWN = ("sentence_transformers.", "pylate.")  # whose modules are read; the second one's by the first
+_READERS = ("Transformer", "CLIPModel")  # modules that may come first
 _COLBERT = ("HF_ColBERT",)
 _UNUSED = ("pooler.", "position_ids")  # of weights that may be missing, since no embedding is made of them
 
@@ -28,21 +30,26 @@ _UNUSED = ("pooler.", "position_ids")  # of weights that may be missing, since n
 def read(source: str, device: torch.device, dtype: torch.dtype, attention: str | None) -> Any:
     """The model. Raises :class:`CheckpointError`."""
     who, folder = f"{WHO}: checkpoint {source!r}", os.path.isdir(source)
-    here = folder or not hub_has(who, source, "config.json", WAYS)
+    here = folder or from_folder_or_hub(WHO, source)["local_files_only"]
     import sentence_transformers  # noqa: F401 - before it reads, so that it reads quietly
 
     with loading(WHO, source):
         if folder:
             _check_folder(Path(source), who)
-        modules = _told(source, MODULES, here)
-        if fault := fault_of_modules(modules or ()):
+        modules, settings = (_told(source, name, here) for name in (MODULES, SETTINGS))
+        if fault := fault_of(modules or (), settings):
             raise CheckpointError(f"{who} {fault}")
-        multi = is_late(_told(source, SETTINGS, here), _told(source, "config.json", here))
+        multi = is_late(settings, _told(source, "config.json", here))
         options = {"dtype": dtype, **({"attn_implementation": attention} if attention else {})}
         net = without_code(
             _class(multi), source, device=str(device), local_files_only=here, model_kwargs=options
         )
         _check_weights(net, source, modules, here, who)
+        known = getattr(net[0], "tokenizer", None)
+        if known is not None and len(known.get_vocab()) <= len(known.all_special_tokens) + 1:  # T5 has "▁"
+            raise CheckpointError(
+                f"{who} has no tokenizer.json that knows a word; save its tokenizer beside the weights"
+            )
     if not multi and not modules:
         warn(
             f"{who} comes without {MODULES}, so the vectors of its tokens are averaged, as sentence-transformers does; give "
@@ -93,8 +100,13 @@ def _check_folder(folder: Path, who: str) -> None:
             check_stored(each, who)
 
 
-def fault_of_modules(modules: Sequence[Any]) -> str | None:
-    """What is wrong with the modules that a checkpoint names: one of a stranger's."""
+def fault_of(modules: Sequence[Any], settings: Any) -> str | None:
+    """What is wrong with what a checkpoint's descriptions name: another kind of model, or a module of a stranger's."""
+    if not isinstance(settings, Mapping | None):
+        return f"has a {SETTINGS} of another form than sentence-transformers writes"
+    kind = (settings or {}).get("model_type", KINDS[0])
+    if kind not in KINDS:
+        return f"is a {kind!r:.40}, which has no embeddings that are compared here; a {' or '.join(KINDS)} is taken"
     for module in modules:
         kind = module.get("type") if isinstance(module, Mapping) else module
         if not str(kind).startswith(_KNOWN):
@@ -102,7 +114,13 @@ def fault_of_modules(modules: Sequence[Any]) -> str | None:
                 f"has a module of the class {kind!r:.80}, which is not of sentence-transformers, and a stranger's code is never "
                 "run; load it yourself and give the model in memory"
             )
-    return None
+    first = str(modules[0].get("type")).rpartition(".")[2] if modules else _READERS[0]
+    return None if first in _READERS else no_blocks(first)
+
+
+def no_blocks(first: str) -> str:
+    """What is wrong with a model whose first module is of this class."""
+    return f"begins with a {first}, which has no blocks of a transformer to explain; models that begin with a Transformer are taken"
 
 
 def _check_weights(net: Any, source: str, modules: Any, here: bool, who: str) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sentence_transformers import SentenceTransformer
 from torch import Tensor
 
 import m2ib
@@ -26,6 +27,7 @@ from sentence_models import (
     colbert,
     colmodernvbert,
     colpali,
+    drawn,
     qwen_embedding,
     sentence_model,
 )
@@ -275,6 +277,50 @@ def test_too_long_a_text_is_refused_or_cut(model_of: Callable[[str], m2ib.Model]
     assert cut.origin["truncated"]
 
 
+@pytest.mark.parametrize("name", ["mean", "colbert", "qwen"])
+def test_padding_of_given_ids_is_not_read(model_of: Callable[[str], m2ib.Model], name: str) -> None:
+    model = model_of(name)
+    modality = model.modalities[-2] if "image" in model.modalities else model.modalities[-1]
+    rows = model.preprocess(modality, ["dogs", TEXTS[0]])
+    alone = model.preprocess(modality, ["dogs"])[0]
+    filled = torch.nn.functional.pad(alone, (2, 3), value=model.module.tokenizer.pad_token_id)
+    for given in (rows[0], filled):
+        torch.testing.assert_close(model.preprocess(modality, [given])[0], alone)
+
+
+def test_a_last_token_that_is_also_the_padding_is_kept(tmp_path: Path) -> None:
+    folder = sentence_model(tmp_path, pooling="lasttoken")
+    net = SentenceTransformer(str(folder), device="cpu")
+    net.tokenizer.pad_token = "[SEP]"
+    model = m2ib.load_model("sentence-transformers", checkpoint=net)
+    ids = model.preprocess("text", ["dogs"])[0]
+    torch.testing.assert_close(model.preprocess("text", [ids])[0], ids)
+
+
+def test_queries_and_documents_go_their_own_ways(tmp_path: Path) -> None:
+    from sentence_transformers.base.modules import Dense, Router
+
+    net = SentenceTransformer(str(sentence_model(tmp_path)), device="cpu")
+    net.append(Router.for_query_document([drawn(Dense(32, 8), 1)], [drawn(Dense(32, 8), 2)]))
+    net.save(str(tmp_path / "routed"))
+    model = m2ib.load_model("sentence-transformers", checkpoint=str(tmp_path / "routed"))
+    assert model.modalities == ("text", "query", "document")
+    for modality in ("query", "document"):
+        own = model.embed(modality, model.preprocess(modality, TEXTS))
+        expected = torch.stack([library(model, modality, text) for text in TEXTS]).float()
+        torch.testing.assert_close(own, torch.nn.functional.normalize(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_a_prompt_that_leaves_no_room_is_refused(folder_of: Callable[[str], Path]) -> None:
+    message = (
+        r"prompt and special tokens of query are 82 of the 64 tokens that are read, which leaves no room"
+    )
+    with pytest.raises(SettingError, match=message):
+        m2ib.load_model(
+            "sentence-transformers", checkpoint=str(folder_of("mean")), prompts={"query": "a " * 80}
+        )
+
+
 def test_prompts_of_ones_own(folder_of: Callable[[str], Path]) -> None:
     model = m2ib.load_model(
         "sentence-transformers", checkpoint=str(folder_of("mean")), prompts={"query": "q: "}
@@ -302,8 +348,6 @@ def test_embeddings_are_cut_to_the_size_asked_for(folder_of: Callable[[str], Pat
 def test_a_model_in_memory_is_as_its_folder(
     model_of: Callable[[str], m2ib.Model], folder_of: Callable[[str], Path]
 ) -> None:
-    from sentence_transformers import SentenceTransformer
-
     net = SentenceTransformer(str(folder_of("mean")), device="cpu").double()
     model = m2ib.load_model("sentence-transformers", checkpoint=net)
     assert model.module is net
@@ -333,12 +377,15 @@ def test_other_similarities_are_the_librarys(tmp_path: Path) -> None:
             "lacks 1 weights that its config.json describes, first encoder.layer.2.output.dense.weight",
         ),
         ("static", "begins with a StaticEmbedding, which has no blocks of a transformer to explain"),
+        ("wordless", "has no tokenizer.json that knows a word"),
+        ("listed", "has a config_sentence_transformers.json of another form"),
+        ("sparse", "is a 'SparseEncoder', which has no embeddings that are compared here"),
         ("pooled", "ends with a HierarchicalTokenPooling, which merges tokens by clustering"),
     ],
 )
 def test_what_cannot_be_explained_is_refused(tmp_path: Path, change: str, message: str) -> None:
     from safetensors.torch import load_file, save_file
-    from sentence_transformers import MultiVectorEncoder, SentenceTransformer
+    from sentence_transformers import MultiVectorEncoder
     from sentence_transformers.multi_vector_encoder.modules import HierarchicalTokenPooling
     from sentence_transformers.sentence_transformer.modules import StaticEmbedding
 
@@ -359,8 +406,21 @@ def test_what_cannot_be_explained_is_refused(tmp_path: Path, change: str, messag
         net = MultiVectorEncoder(str(folder), device="cpu")
         net.append(HierarchicalTokenPooling(pool_factor=2))
         net.save(str(folder))
+    if change == "wordless":
+        for each in folder.glob("tokenizer*"):
+            each.unlink()
+    if change == "listed":
+        (folder / "config_sentence_transformers.json").write_text("[]")
+    if change == "sparse":
+        settings = json.loads((folder / "config_sentence_transformers.json").read_text())
+        settings["model_type"] = "SparseEncoder"
+        (folder / "config_sentence_transformers.json").write_text(json.dumps(settings))
     with pytest.raises(CheckpointError, match=message):
         m2ib.load_model("sentence-transformers", checkpoint=str(folder))
+    told = m2ib.who_opens(str(folder)).faults["sentence-transformers"] or ""
+    assert told.startswith(message) == (
+        change in ("foreign", "static", "listed", "sparse")
+    )  # what descriptions tell
 
 
 def bert_tokenizer(folder: Path) -> Any:
@@ -407,6 +467,22 @@ def test_it_is_known_by_its_descriptions(folder_of: Callable[[str], Path], name:
 def test_a_backbone_alone_says_why_it_is_not_taken(tmp_path: Path) -> None:
     fault = m2ib.who_opens(str(bert(tmp_path))).faults["sentence-transformers"]
     assert fault == "has no modules.json, and is of no late interaction"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_is_no_folder_is_told_in_one_line(tmp_path: Path, there: bool) -> None:
+    path = tmp_path / "model.md"
+    if there:
+        path.write_text("weights")
+    message = "is a file; give a local folder" if there else "does not exist; give a local folder"
+    with pytest.raises(CheckpointError, match=message):
+        m2ib.load_model("sentence-transformers", checkpoint=str(path))
+
+
+def test_a_clip_that_compares_by_dot_products_is_refused(tmp_path: Path) -> None:
+    net = SentenceTransformer(str(clip(tmp_path)), device="cpu", similarity_fn_name="dot")
+    with pytest.raises(CheckpointError, match="compares by dot, and only cosines are known here"):
+        m2ib.load_model("sentence-transformers", checkpoint=net)
 
 
 def test_a_clip_is_opened_as_transformers_opens_it(tmp_path: Path) -> None:
