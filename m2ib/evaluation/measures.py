@@ -50,7 +50,7 @@ MEASURES: Mapping[str, Measure] = {
     "mask-deletion": Measure("lost without the mask", "cosine", "", located=True, extra=True),
     "mask-insertion": Measure("won by the mask", "cosine", "", located=True, extra=True),
     "objects": Measure("mass in all objects", "", "", located=True, extra=True),
-    "cosine": Measure("cosine", "cosine", "", extra=True),
+    "cosine": Measure("similarity", "cosine", "", extra=True),
     "total": Measure("sum", "", "", extra=True),
     "peak": Measure("highest value", "", "", extra=True),
     "seconds": Measure("seconds", "", "lower", extra=True),
