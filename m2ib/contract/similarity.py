@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, pad
+
+from m2ib.errors import AdapterError
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,23 @@ class Similarity:
         mine, other = (modalities[each] in self.first for each in (place, 1 - place))
         return place == 0 if mine == other else mine
 
+    def __call__(self, first: Tensor, second: Tensor) -> Tensor:
+        """``of`` N pairs, (N,). Raises :class:`AdapterError` where it gives anything else."""
+        found: Any = self.of(first, second)
+        if not isinstance(found, Tensor) or found.shape != first.shape[:1]:
+            given = tuple(found.shape) if isinstance(found, Tensor) else f"a {type(found).__name__}"
+            raise AdapterError(
+                f"similarity {self.name!r}: `of` gives {given} for {len(first)} pairs of embeddings {tuple(first.shape[1:])}; it must be "
+                f"a tensor ({len(first)},)"
+            )
+        return found
+
     def table(self, first: Tensor, second: Tensor) -> Tensor:
         """(N, M) of the embeddings of N inputs, which come first, and of M others."""
         shape = len(first), len(second)
         one = first[:, None].expand(*shape, *first.shape[1:]).flatten(0, 1)
         other = second[None].expand(*shape, *second.shape[1:]).flatten(0, 1)
-        found: Tensor = self.of(one, other)  # (N * M,)
-        return found.view(shape)
+        return self(one, other).view(shape)
 
 
 def mean_maxsim(queries: Tensor, documents: Tensor) -> Tensor:

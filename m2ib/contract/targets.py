@@ -129,7 +129,7 @@ class Targets:
         other = self.vectors.to(embeddings.device)[:, None]  # (N, 1, P, ...)
         shape = count, own.shape[1], parts
         pair = [each.expand(*shape, *each.shape[3:]).flatten(0, 2) for each in (own, other)]
-        close = self.similarity.of(*(pair if self.leads else pair[::-1]))  # (N * copies * P,)
+        close = self.similarity(*(pair if self.leads else pair[::-1]))  # (N * copies * P,)
         weighed: Tensor = close.unflatten(0, shape) * self.weights.to(close)[:, None]
         return weighed.sum(-1).flatten()
 

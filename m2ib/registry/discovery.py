@@ -306,11 +306,17 @@ def default_registry() -> Registry:
 def check_model(model: Any, who: str) -> None:
     """Raises :class:`InputError`, in the name of ``who``, for what is no :class:`m2ib.Model` with weights, with the way to one."""
     from m2ib.contract.model import Model  # not at import: listing adapters needs no torch
+    from m2ib.contract.similarity import Similarity
 
     if isinstance(model, Model):
         if model.device.type == "meta":
             raise InputError(
                 f"{who}: the model is on the device 'meta' and has no weights; load it on a real one"
+            )
+        if not isinstance(model.similarity, Similarity):
+            raise InputError(
+                f"{who}: the model's similarity is a {type(model.similarity).__name__}; give "
+                "m2ib.Similarity(name, of), of two batches of embeddings"
             )
         return
     classes = {each.__name__ for each in type(model).__mro__}

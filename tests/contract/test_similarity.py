@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,6 +196,23 @@ def test_any_function_of_two_embeddings_is_a_similarity(clip64: m2ib.Model) -> N
     assert explanation.similarity_title == "closeness similarity"
     other = m2ib.explain(clip64, image=pixels, text=ids, method="gradcam", layer=1, show_progress=False)
     assert not np.allclose(explanation["image"].grid, other["image"].grid)
+
+
+@pytest.mark.parametrize(
+    ("similarity", "message"),
+    [
+        (lambda one, other: (one * other).sum(-1), r"explain: the model's similarity is a function; give"),
+        (
+            m2ib.Similarity("each", lambda one, other: one * other),
+            r"'each': `of` gives \(\d+, 16\) for (\d+) pairs of embeddings \(16,\); it must be a tensor \(\1,\)",
+        ),
+        (m2ib.Similarity("one", lambda one, other: 1.0), "'one': `of` gives a float for"),
+    ],
+)
+def test_what_is_no_similarity_is_refused(clip64: m2ib.Model, similarity: Any, message: str) -> None:
+    pixels, ids = torch.ones(3, 32, 32, dtype=torch.float64), torch.tensor([START, 7, END])
+    with pytest.raises((InputError, AdapterError), match=message):
+        m2ib.explain(replace(clip64, similarity=similarity), image=pixels, text=ids, show_progress=False)
 
 
 def test_a_vector_in_place_of_an_input_keeps_its_length_where_that_counts(clip64: m2ib.Model) -> None:
