@@ -102,7 +102,8 @@ def options_of(name: str) -> dict[str, str]:
     """By option, what the adapter's ``load`` says of it."""
     from m2ib import list_adapters
 
-    return entries(list_adapters()[name].spec.loader.__doc__ or "")
+    loader = list_adapters()[name].spec.loader
+    return entries(getattr(loader, "func", loader).__doc__ or "")  # of a function that some are given to already, its own
 
 
 def preparation_as_markdown(kind: str) -> str:
