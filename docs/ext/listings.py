@@ -103,7 +103,8 @@ def options_of(name: str) -> dict[str, str]:
     from m2ib import list_adapters
 
     loader = list_adapters()[name].spec.loader
-    return entries(getattr(loader, "func", loader).__doc__ or "")  # of a function that some are given to already, its own
+    own = getattr(loader, "func", loader)  # of one that some arguments are given to already
+    return entries(own.__doc__ or "")
 
 
 def preparation_as_markdown(kind: str) -> str:
