@@ -21,9 +21,8 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, Item, each_tensor
 from m2ib.contract.layout import Layout
-from m2ib.errors import InputError
+from m2ib.errors import CheckpointError, InputError, decoding
 from m2ib.renderers import ImageView
-from m2ib_adapters.checkpoints import loading
 from m2ib_adapters.inputs.images import ImageOptions, placed
 from m2ib_adapters.sentences.pipeline import Pipeline
 
@@ -176,7 +175,7 @@ def picture_encoder(
     if not pipeline.net.supports("image") or token is None:
         return None
     pictures = Pictures(pipeline=pipeline, token=int(token)).given(options, pipeline.who)
-    with loading("sentence-transformers", pipeline.who):
+    with decoding(f"{pipeline.who}: its image processor", "cannot work", error=CheckpointError):
         kind = pipeline.features(Image.new("RGB", (64, 48), "grey"))["modality"]
 
     def embed(inputs: Inputs) -> Tensor:
