@@ -7,15 +7,23 @@ computed, what comes before is not, and no adapter has to rewrite its model.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from types import NoneType
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.module import _global_forward_hooks, register_module_forward_hook
+from torch.nn.modules.module import (
+    _global_forward_hooks,
+    _global_forward_pre_hooks,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+)
+from torch.utils import _pytree as pytree
 
 from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, each_tensor, repeat, repeat_inputs
@@ -25,7 +33,6 @@ from m2ib.execution.products import linear_of, use_steady_weights
 from m2ib.promises import kept_promises, promise
 
 _WITHOUT_GRADIENT = "torch.ao.nn.quantized"
-_PURE = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, nn.Embedding)  # and all that takes time in a stem
 
 
 @contextmanager
@@ -84,6 +91,7 @@ class Recording:
     """One forward pass of N inputs: embeddings (N, D), unnormalised, and what passed at layers up to l.
 
     outputs  what each layer -1 .. l gave, as the model gives it, by layer number
+    stems    by number of copies the inputs repeated so often, and what the encoder makes of them before the layer
     """
 
     encoder: Encoder
@@ -91,6 +99,7 @@ class Recording:
     layer: int
     embedding: Tensor
     outputs: dict[int, Any]
+    stems: dict[int, tuple[Inputs, Stem]] = field(default_factory=dict, repr=False)
 
     @property
     def activation(self) -> Tensor:
@@ -182,52 +191,87 @@ def give(layer: Layer, value: Callable[[], Any]) -> None:
 class Stem:
     """What comes before a layer, for an encoder that is run with the same inputs again and again.
 
-    What torch's own modules give there is the same each time. So it is computed in the first run, kept, and given in those
-    that follow. What stands between them runs in each.
+    It gives the same each time. So what each module gives there is kept in the first run, and given in those that follow: of
+    modules inside one another that of the outermost. What stands between them runs in each.
     """
 
     def __init__(self) -> None:
-        self._kept: dict[nn.Module, Tensor] | None = None
+        self._kept: dict[nn.Module, _Kept] | None = None
 
     def run(self, embed: Callable[[], Tensor]) -> Tensor:
         """``embed()``, in which :meth:`passed` is called as soon as the layer's value is put in its place."""
         with kept_promises():
             if self._kept is not None:
-                for module, output in self._kept.items():
-                    replace_forward(module, partial(_copy, output))  # whoever gets it may write into it
+                for module, kept in self._kept.items():
+                    replace_forward(module, kept)
                 return embed()
-            self._ran: list[nn.Module] = []
-            self._found: dict[nn.Module, Tensor] = {}
+            self._ran: Counter[nn.Module] = Counter()
+            self._found: dict[nn.Module, _Kept] = {}
+            self._given: dict[nn.Module, list[int]] = {}  # versions of what the modules that run were given
             self._before = True
-            see = self._see(this_thread())
-            promise(partial(_unhook_all, see))
-            register_module_forward_hook(see)
+            ours = this_thread()
+            begins, ends = self._if(ours, self._begins), self._if(ours, self._ends)
+            promise(partial(_unhook_all, begins, ends))
+            register_module_forward_pre_hook(begins)
+            register_module_forward_hook(ends)
             embedding = embed()
         found = {} if self._before else self._found
-        self._kept = {module: output for module, output in found.items() if self._ran.count(module) == 1}
+        self._kept = {module: kept for module, kept in found.items() if self._ran[module] == 1}
         return embedding
 
     def passed(self) -> None:
         self._before = False
 
-    def _see(self, ours: Callable[[], bool]) -> Callable[[Any, Any, Any], None]:
-        def see(module: Any, args: Any, output: Any) -> None:
-            if type(module) in _PURE and "forward" not in module.__dict__ and ours():
-                self._ran.append(module)
-                if self._before:
-                    self._found[module] = output.detach().clone()
+    @staticmethod
+    def _if(ours: Callable[[], bool], see: Callable[..., None]) -> Callable[..., None]:
+        return lambda *args: see(*args) if ours() else None
 
-        return see
+    def _begins(self, module: Any, args: Any) -> None:
+        self._given[module] = _versions(args)
+
+    def _ends(self, module: Any, args: Any, output: Any) -> None:
+        self._ran[module] += 1
+        written = _versions(args) != self._given.pop(module, None)
+        kept = _Kept.of(output) if self._before and not written and "forward" not in module.__dict__ else None
+        if kept is not None:
+            for part in module.modules():
+                self._found.pop(part, None)
+            self._found[module] = kept
 
 
-def _copy(output: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return output.clone()
+@dataclass(frozen=True)
+class _Kept:
+    """What a module gave, in place of its forward; copies, for whoever gets them may write into them."""
+
+    leaves: list[Any]
+    spec: pytree.TreeSpec
+
+    @classmethod
+    def of(cls, output: Any) -> _Kept | None:
+        """None where it is made of more than tensors and plain values."""
+        leaves, spec = pytree.tree_flatten(output)
+        if not all(isinstance(each, (Tensor, bool, int, float, str, NoneType)) for each in leaves):
+            return None
+        return cls([_copied(each) for each in leaves], spec)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return pytree.tree_unflatten([_copied(each) for each in self.leaves], self.spec)
 
 
-def _unhook_all(function: Callable[..., Any]) -> None:
-    """Of the hooks on all modules, by the function itself."""
-    for number in [number for number, each in _global_forward_hooks.items() if each is function]:
-        del _global_forward_hooks[number]
+def _copied(leaf: Any) -> Any:
+    return leaf.detach().clone() if isinstance(leaf, Tensor) else leaf
+
+
+def _versions(args: Any) -> list[int]:
+    """How often each tensor among them was written into."""
+    return [each._version for each in args if isinstance(each, Tensor) and not each.is_inference()]
+
+
+def _unhook_all(*functions: Callable[..., Any]) -> None:
+    """Of the hooks on all modules, by the functions themselves."""
+    for hooks in (_global_forward_pre_hooks, _global_forward_hooks):
+        for number in [number for number, each in hooks.items() if each in functions]:
+            del hooks[number]
 
 
 class _Unread(Tensor):
@@ -252,11 +296,12 @@ class Tail:
     def __init__(self, recording: Recording, copies: int, *, fast: bool = True) -> None:
         self._recording = recording
         self._encoder = recording.encoder
-        self._inputs = repeat_inputs(recording.inputs, copies)
+        if copies not in recording.stems:
+            recording.stems[copies] = repeat_inputs(recording.inputs, copies), Stem()
+        self._inputs, self._stem = recording.stems[copies]
         self._copies = copies
         self._fast = recording.encoder.tail if fast else None
         self._replacement: Tensor | None = None
-        self._stem = Stem()
 
     def __enter__(self) -> Tail:
         if torch.is_grad_enabled():

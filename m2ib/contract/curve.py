@@ -20,12 +20,14 @@ class Curve:
     information  mean KL over the elements of the activation, nats
     loss         weight * information - fit; the weight is beta, or for a lambda shared by C channels beta / sqrt(C)
     noise        the similarity of noise alone, over the first step's draws: what is left where nothing is let through
+    zero         the similarity of inputs that have nothing in common; None: there is no such number, as of distances
     """
 
     fit: tuple[float, ...]
     information: tuple[float, ...]
     loss: tuple[float, ...]
     noise: float | None = None
+    zero: float | None = 0.0
 
     def __post_init__(self) -> None:
         lengths = tuple(map(len, (self.fit, self.information, self.loss)))
@@ -41,9 +43,10 @@ class Curve:
         """The share of the similarity that the fit kept: 1 for as much as at its start, 0 for no more than noise has.
 
         ``(last - noise) / (first - noise)`` of the means, which may be above 1 or below 0; None where the
-        one at the start is not above 0, or less than .01 above that of noise: there is nothing to keep.
+        one at the start is not above ``zero``, or less than .01 above that of noise: there is nothing to keep.
         """
-        if self.noise is None or self.fit[0] <= 0 or self.fit[0] - self.noise < _NOTHING:
+        nothing = self.zero is not None and self.fit[0] <= self.zero
+        if self.noise is None or nothing or self.fit[0] - self.noise < _NOTHING:
             return None
         return (self.fit[-1] - self.noise) / (self.fit[0] - self.noise)
 
@@ -55,4 +58,4 @@ class Curve:
         alone = [curve.noise for curve in curves if curve.noise is not None]
         noise = float(np.mean(alone)) if len(alone) == len(curves) else None
         fit, information, loss = (tuple(mean.tolist()) for mean in means)
-        return cls(fit, information, loss, noise)
+        return cls(fit, information, loss, noise, curves[0].zero)

@@ -30,6 +30,7 @@ class Similarity:
                 unit vectors. Otherwise they are means and differences of similarities
     first       modalities that come first in ``of``, on whichever side of a pair they are; where both of a pair's or
                 neither are such, the pair's own order holds
+    zero        of two inputs that have nothing in common; None: there is no such number, as of distances
     """
 
     name: str
@@ -38,6 +39,7 @@ class Similarity:
     sets: bool = False
     directions: bool = False
     first: tuple[str, ...] = ()
+    zero: float | None = 0.0
 
     def leads(self, modalities: Sequence[str], place: int) -> bool:
         """Whether the input at this place of a pair comes first."""

@@ -96,20 +96,27 @@ def test_only_the_tail_runs(clip64: m2ib.Model) -> None:
 
 
 class Stemmed(torch.nn.Module):
-    """A stem whose output is written into, a layer of it that is needed again at the end, and two blocks."""
+    """A stem whose output is written into, also by a part of its own, and is needed again at the end, as a layer of it is;
+    and two blocks."""
 
     def __init__(self) -> None:
         super().__init__()
         self.conv, self.shared = torch.nn.Conv1d(2, 4, 3, padding=1), torch.nn.Linear(4, 4)
+        self.front, self.relu = torch.nn.Sequential(self.conv, torch.nn.Tanh()), torch.nn.ReLU(inplace=True)
         self.blocks = torch.nn.ModuleList(torch.nn.Linear(4, 4) for _ in range(2))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.conv(x)  # (N, 4, T)
-        x += 1
-        x = self.shared(x.transpose(1, 2))  # (N, T, 4)
+        around = self.around(x)  # (N, 4, T)
+        x = self.shared(around.transpose(1, 2))  # (N, T, 4)
         for block in self.blocks:
             x = block(x).tanh()
-        return self.shared(x).mean(1)
+        return self.shared(x).mean(1) + around.mean(-1)
+
+    def around(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.front(x)
+        x += 0.1
+        self.relu(x)
+        return x
 
 
 @pytest.mark.parametrize("layer", [-1, 0, 1])
@@ -120,6 +127,7 @@ def test_a_stem_runs_once_for_all_calls_of_a_tail(monkeypatch: pytest.MonkeyPatc
     layers = [m2ib.Layer(block, f"blocks.{n}") for n, block in enumerate(module.blocks)]
     encoder = m2ib.Encoder(embed=module, layers=layers, modality="toy")
     x = torch.randn(2, 2, 5, dtype=torch.float64)
+    around = module.around(x).mean(-1).repeat_interleave(3, 0)  # (6, 4)
     recording, counts = record(encoder, x, layer), []
     own = torch.nn.Conv1d._conv_forward
     monkeypatch.setattr(
@@ -133,7 +141,9 @@ def test_a_stem_runs_once_for_all_calls_of_a_tail(monkeypatch: pytest.MonkeyPatc
             for block in module.blocks[layer + 1 :]:
                 expected = torch.nn.functional.linear(expected, block.weight, block.bias).tanh()
             last = torch.nn.functional.linear(expected, module.shared.weight, module.shared.bias)
-            torch.testing.assert_close(found, last.mean(1), rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(found, last.mean(1) + around, rtol=1e-12, atol=1e-12)
+    with Tail(recording, 3) as tail:
+        tail(z)
     assert counts == [6]
     assert torch.equal(module(x), recording.embedding)
     assert counts == [6, 2]

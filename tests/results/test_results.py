@@ -245,19 +245,27 @@ def test_a_map_that_holds_next_to_nothing_looks_so(explanation: m2ib.Explanation
 
 
 @pytest.mark.parametrize(
-    ("fit", "noise", "kept", "said"),
+    ("fit", "noise", "zero", "kept", "said"),
     [
-        ((0.25, 0.02), 0.02, 0.0, "kept 0% of the similarity"),
-        ((0.25, 0.2), 0.05, 0.75, "kept 75% of the similarity"),
-        ((0.25, 0.3), 0.05, 1.25, "The fit kept the similarity"),
-        ((-0.02, 0.1), -0.05, None, "There was no similarity to keep"),
-        ((0.055, 0.1), 0.05, None, "There was no similarity to keep"),
+        ((0.25, 0.02), 0.02, 0.0, 0.0, "kept 0% of the similarity"),
+        ((0.25, 0.2), 0.05, 0.0, 0.75, "kept 75% of the similarity"),
+        ((0.25, 0.3), 0.05, 0.0, 1.25, "The fit kept the similarity"),
+        ((-0.02, 0.1), -0.05, 0.0, None, "There was no similarity to keep"),
+        ((0.055, 0.1), 0.05, 0.0, None, "There was no similarity to keep"),
+        ((-0.5, -0.6), -0.9, None, 0.75, "kept 75% of the similarity"),  # of distances
+        ((-0.5, -0.6), -0.5, None, None, "There was no similarity to keep"),
     ],
 )
 def test_a_page_says_how_much_of_the_similarity_a_fit_kept(
-    explanation: m2ib.Explanation, fit: Any, noise: float, kept: float | None, said: str, tmp_path: Path
+    explanation: m2ib.Explanation,
+    fit: Any,
+    noise: float,
+    zero: float | None,
+    kept: float | None,
+    said: str,
+    tmp_path: Path,
 ) -> None:
-    curve = Curve(fit, (1.0, 0.5), (0.0, 0.0), noise)
+    curve = Curve(fit, (1.0, 0.5), (0.0, 0.0), noise, zero)
     assert curve.kept == (None if kept is None else pytest.approx(kept))
     changed = dataclasses.replace(explanation["text"], curve=curve, warnings=("text: beware",))
     page = render_page([m2ib.Explanation((explanation["image"], changed), 0.5)])

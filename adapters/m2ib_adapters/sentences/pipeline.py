@@ -16,9 +16,14 @@ from m2ib_adapters.sentences.reading import no_blocks
 ASKS = ("query", "text")  # modalities that may ask for a document
 _DISTANCES = {
     "dot": Similarity("dot", lambda one, other: (one * other).sum(-1), "dot product"),
-    "euclidean": Similarity("euclidean", lambda one, other: -(one - other).norm(dim=-1), "negative distance"),
+    "euclidean": Similarity(
+        "euclidean", lambda one, other: -(one - other).norm(dim=-1), "negative distance", zero=None
+    ),
     "manhattan": Similarity(
-        "manhattan", lambda one, other: -(one - other).abs().sum(-1), "negative Manhattan distance"
+        "manhattan",
+        lambda one, other: -(one - other).abs().sum(-1),
+        "negative Manhattan distance",
+        zero=None,
     ),
 }
 

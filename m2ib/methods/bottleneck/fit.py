@@ -231,7 +231,7 @@ def fit_bottlenecks(
     fits = []
     for n, (found, read, of_noise) in enumerate(zip(capacity, reads, alone.cpu().tolist(), strict=True)):
         fitted, nats, losses = (tuple(series[n]) for series in curves)
-        curve = Curve(fitted, nats, losses, of_noise)
+        curve = Curve(fitted, nats, losses, of_noise, targets.similarity.zero)
         said = (
             (common.nowhere or ())
             if n in nowhere

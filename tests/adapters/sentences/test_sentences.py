@@ -362,10 +362,11 @@ def test_a_model_in_memory_is_as_its_folder(
 def test_other_similarities_are_the_librarys(tmp_path: Path) -> None:
     folder = sentence_model(tmp_path, similarity_fn_name="euclidean")
     model = m2ib.load_model("sentence-transformers", checkpoint=str(folder))
-    found = m2ib.explain(model, ("text", TEXTS[0]), ("text", TEXTS[1]), method="gradcam", show_progress=False)
+    found = m2ib.explain(model, ("text", TEXTS[0]), ("text", TEXTS[1]), steps=2, show_progress=False)
     expected = model.module.similarity(*(model.module.encode([text]) for text in TEXTS))
     assert found.similarity == pytest.approx(expected.item(), abs=1e-5)
     assert found.similarity_title == "negative distance"
+    assert all(side.curve is not None and side.curve.kept is not None for side in found)
 
 
 @pytest.mark.parametrize(
