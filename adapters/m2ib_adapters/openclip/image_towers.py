@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from m2ib.contract.encoder import Attention, Defaults, Encoder, Layer, read_first
 from m2ib.contract.inputs import Inputs
@@ -25,7 +26,7 @@ from m2ib_adapters.towers import images, timm_blocks
 from m2ib_adapters.towers.attention import by_fused, first_position
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
-from m2ib_adapters.towers.pooled import Pooler
+from m2ib_adapters.towers.pooled import Pooler, found_by
 
 Make = Callable[..., Encoder]
 """What makes an encoder of what is particular to a kind of tower: its layout, its layers, and so on."""
@@ -94,13 +95,21 @@ def _vision_transformer(visual: Any, make: Make) -> Encoder:
 def _by_first_query(visual: Any) -> Pooler | None:
     """CoCa pools by many queries, and what the first one finds is the embedding: the others need not be asked."""
     pooler = visual.attn_pool
-    if pooler is None or visual.pool_type != "tok":
+    attention: Any = getattr(pooler, "attn", None)
+    if type(attention) is not nn.MultiheadAttention or visual.pool_type != "tok":
         return None
 
     def first(x: Tensor) -> Tensor:
-        keys, query = pooler.ln_k(x), pooler.ln_q(pooler.query[:1]).expand(len(x), 1, -1)
-        found = pooler.attn(query, keys, keys, need_weights=False)[0]  # (M, 1, D)
-        return found.expand(-1, len(pooler.query), -1)
+        weights = attention.in_proj_weight
+        three = (
+            [attention.get_parameter(f"{each}_proj_weight") for each in "qkv"]
+            if weights is None
+            else weights.chunk(3)
+        )
+        query, key, value = zip(three, attention.in_proj_bias.chunk(3), strict=True)
+        asked = linear(pooler.ln_q(pooler.query[0]), *query)  # (D,)
+        found = attention.out_proj(found_by(asked, key, value, attention.num_heads, pooler.ln_k(x)))
+        return found[:, None].expand(-1, len(pooler.query), -1)  # (M, Q, D)
 
     return pooler, first
 

@@ -104,15 +104,25 @@ def _norm(norm: Any) -> Part:
 
 def _turn(attention: Any, norm: nn.Module, x: Tensor, rope: Tensor | None) -> Tensor:
     """Queries or keys (M, T, C) normalised in each head, and rotated by ``rope`` but for the prefix tokens."""
+    each = norm(x.unflatten(-1, (attention.num_heads, -1)))  # (M, T, H, d)
+    if rope is not None:
+        half = getattr(attention, "rotate_half", False)
+        first = attention.num_prefix_tokens
+        places = rope[:, None] if rope.ndim == 2 else rope.transpose(-3, -2)  # (T', H or 1, 2 d)
+        each = torch.cat([each[:, :first], _rotated(each[:, first:], places, half)], 1)
+    return each.flatten(2).to(x.dtype)
+
+
+def _rotated(x: Tensor, places: Tensor, half: bool) -> Tensor:
     from timm.layers import apply_rot_embed_cat
 
-    each = norm(x.unflatten(-1, (attention.num_heads, -1)).transpose(1, 2))  # (M, H, T, d)
-    if rope is not None:
-        half = {"half": True} if getattr(attention, "rotate_half", False) else {}
-        first = attention.num_prefix_tokens
-        rotated = apply_rot_embed_cat(each[:, :, first:], rope, **half)
-        each = torch.cat([each[:, :, :first], rotated], 2)
-    return each.transpose(1, 2).flatten(2).to(x.dtype)
+    if half:
+        return apply_rot_embed_cat(x, places, half=True)
+    wide = torch.promote_types(x.dtype, torch.float32)
+    sine, cosine = places[..., ::2].to(wide).chunk(2, -1)  # (T', H or 1, d / 2)
+    # Numbers next to each other are turned by one angle: a complex product does it in one go.
+    pairs = torch.view_as_complex(x.to(wide).unflatten(-1, (-1, 2)))  # (M, T', H, d / 2)
+    return torch.view_as_real(pairs * torch.complex(cosine, sine)).flatten(-2)
 
 
 def _mlp(mlp: Any) -> Part:
