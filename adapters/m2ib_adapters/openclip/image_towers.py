@@ -85,14 +85,14 @@ def _vision_transformer(visual: Any, make: Make) -> Encoder:
     return make(
         patches.layout(size),
         transformer_layers(transformer, "visual.transformer.resblocks"),
-        **({"tail": tail} if simple else {"parts_of": parts_of, "pooler": _by_first_query(visual)}),
+        **({"tail": tail} if simple else {"parts_of": parts_of, "pooler": first_query(visual)}),
         patches=patches,
         size=size,
         attention=_attention(visual),
     )
 
 
-def _by_first_query(visual: Any) -> Pooler | None:
+def first_query(visual: Any) -> Pooler | None:
     """CoCa pools by many queries, and what the first one finds is the embedding: the others need not be asked."""
     pooler = visual.attn_pool
     attention: Any = getattr(pooler, "attn", None)

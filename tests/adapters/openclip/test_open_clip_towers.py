@@ -15,6 +15,7 @@ import open_clip_models as models
 from m2ib.execution.context import evaluating
 from m2ib.testing import check_adapter
 from m2ib_adapters.inputs.tokens import SimpleCoder
+from m2ib_adapters.openclip.image_towers import first_query
 from m2ib_adapters.openclip.text_towers import text_tower
 from m2ib_adapters.towers.text import text_encoder
 from naive import capacity
@@ -41,6 +42,16 @@ def test_embeddings_are_open_clips_own(loaded: Callable[[str], Loaded], name: st
         pixels = case.model.preprocess("image", [models.photo()])
         expected = models.features(module.visual(pixels))
         assert models.difference(case.model.encoder("image").embed(pixels).numpy(), expected.numpy()) == 0
+
+
+@pytest.mark.parametrize("width", [16, 32])
+def test_the_first_query_finds_the_same_alone(width: int) -> None:
+    """Keys and values of the queries' own width (32) are packed with them, and of another are not."""
+    visual = models.module_of({**models.COCA, "embed_dim": width}).visual
+    found = first_query(visual)
+    assert found is not None
+    x = torch.randn(3, 13, 32)
+    torch.testing.assert_close(found[1](x)[:, 0], visual.attn_pool(x)[:, 0])
 
 
 @pytest.mark.parametrize("correct", [False, True])
