@@ -169,11 +169,10 @@ def slow(
     def close(own: Tensor, other: Tensor) -> Tensor:
         return model.similarity.of(*((own, other) if leads else (other, own)))
 
-    place = model.encoder(name).layer(layer)
     model.module.requires_grad_(True)
     started = time.perf_counter()
     capacity, of_steps = textbook(
-        model.module, place.module, run, steps=steps, axis=place.channel_axis, close=close, **SETTINGS
+        model.module, model.encoder(name).layer(layer), run, steps=steps, close=close, **SETTINGS
     )
     seconds = time.perf_counter() - started + of_steps * (STEPS / steps - 1)
     model.module.requires_grad_(False)

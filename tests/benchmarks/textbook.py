@@ -12,31 +12,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, logsigmoid
 
+import m2ib
+
 
 def textbook(
     module: nn.Module,
-    block: nn.Module,
+    block: nn.Module | m2ib.Layer,
     run: Callable[[], tuple[Tensor, Tensor]],
     *,
     beta: float,
     steps: int,
     samples: int,
     seed: int,
-    axis: int = -1,
     close: Callable[[Tensor, Tensor], Tensor] = cosine_similarity,
 ) -> tuple[Tensor, float]:
     """The capacity (1, positions) of the input that passes through ``block``, and the seconds of the steps alone.
 
-    axis  of the channels
+    block a layer where its output is read in another order, in which the noise is drawn, or its channels are not the last axis
     run   both encoders on ``samples`` copies: (this side's embeddings, the other side's), (S, D) each
     close what is explained, of two embeddings
     """
     state: dict[str, Tensor] = {}
+    place = block if isinstance(block, m2ib.Layer) else m2ib.Layer(block, "block")
 
-    def hook(block: Any, args: Any, given: Any) -> Any:
-        output = given[0] if isinstance(given, tuple) else given
-        changed = mixed(output)
-        return (changed, *given[1:]) if isinstance(given, tuple) else changed
+    def hook(module: Any, args: Any, given: Any) -> Any:
+        return place.write(given, mixed(place.read(given)))
 
     def mixed(output: Tensor) -> Tensor:
         if "alpha" not in state:
@@ -47,7 +47,7 @@ def textbook(
         state["kl"] = 0.5 * ((1 - lam) ** 2 + (lam * output[:1]) ** 2 - 1 - 2 * logsigmoid(-state["alpha"]))
         return lam * output + (1 - lam) * noise
 
-    handle = block.register_forward_hook(hook)
+    handle = place.module.register_forward_hook(hook)
     with torch.no_grad():
         run()
     started = time.perf_counter()
@@ -65,7 +65,7 @@ def textbook(
     seconds = time.perf_counter() - started
     handle.remove()
     module.zero_grad()
-    return state["kl"].detach().sum(axis), seconds
+    return state["kl"].detach().sum(place.channel_axis), seconds
 
 
 def clip_map(
