@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import nn
-from transformers import AddedToken, BertConfig, BertModel, PreTrainedTokenizerFast
+from transformers import AddedToken, PreTrainedTokenizerFast
 
 WORDS = [
     "a",
@@ -77,30 +78,37 @@ def word_pieces(folder: Path, more: tuple[str, ...] = (), **options: Any) -> Pre
     return fast
 
 
-def bert(folder: Path) -> Path:
-    """A backbone alone, as transformers saves it."""
+def bert(folder: Path, kin: str = "Bert") -> Path:
+    """A backbone alone, as transformers saves it; ``kin`` is what its classes in transformers begin with."""
     tokenizer = word_pieces(folder)
-    config = BertConfig(
+    config = getattr(transformers, f"{kin}Config")(
         vocab_size=len(tokenizer),
+        pad_token_id=0,
         hidden_size=32,
         num_hidden_layers=3,
         num_attention_heads=2,
         intermediate_size=48,
         max_position_embeddings=64,
     )
-    drawn(BertModel(config)).save_pretrained(folder)
+    drawn(getattr(transformers, f"{kin}Model")(config)).save_pretrained(folder)
     return folder
 
 
 def sentence_model(
-    folder: Path, *, pooling: Any = "mean", dense: int = 0, include_prompt: bool = True, **options: Any
+    folder: Path,
+    *,
+    pooling: Any = "mean",
+    dense: int = 0,
+    include_prompt: bool = True,
+    kin: str = "Bert",
+    **options: Any,
 ) -> Path:
     """A SentenceTransformer; the ``options`` are its own."""
     from sentence_transformers import SentenceTransformer
     from sentence_transformers.base.modules import Dense, Normalize, Transformer
     from sentence_transformers.sentence_transformer.modules import Pooling
 
-    backbone = Transformer(str(bert(folder / "backbone")))
+    backbone = Transformer(str(bert(folder / "backbone", kin)))
     pooled = Pooling(32, pooling, include_prompt=include_prompt)
     modules: list[nn.Module] = [backbone, pooled]
     if dense:
@@ -293,6 +301,81 @@ def qwen_embedding(folder: Path) -> Path:
     Qwen3VLProcessor(images, tokenizer, videos, chat_template=template).save_pretrained(folder / "backbone")
     modules = [Transformer(str(folder / "backbone")), Pooling(32, "lasttoken"), Normalize()]
     prompts = {"query": "query :"}
+    SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(folder / "model"))
+    return folder / "model"
+
+
+def gemma_embedding(folder: Path) -> Path:
+    """A SentenceTransformer of EmbeddingGemma 2: texts without a template, images as padded patches that are pooled two by two."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.base.modules import Normalize, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling
+    from transformers import (
+        EmbeddingGemma2Config,
+        EmbeddingGemma2Model,
+        EmbeddingGemma2Processor,
+        Gemma4AudioFeatureExtractor,
+        Gemma4ImageProcessor,
+    )
+    from transformers.models.embedding_gemma2.video_processing_embedding_gemma2 import (
+        EmbeddingGemma2VideoProcessor,
+    )
+
+    marks = {
+        "image_token": "<|image|>",
+        "boi_token": "<|image>",
+        "eoi_token": "<image|>",
+        "audio_token": "<|audio|>",
+        "boa_token": "<|audio>",
+        "eoa_token": "<audio|>",
+    }
+    backbone = folder / "backbone"
+    tokenizer = word_pieces(backbone, (*marks.values(), "<|video|>"), extra_special_tokens=marks)
+    ids = {name: tokenizer.convert_tokens_to_ids(mark) for name, mark in marks.items()}
+    small = {"hidden_size": 32, "num_attention_heads": 2, "head_dim": 16, "intermediate_size": 48}
+    config = EmbeddingGemma2Config(
+        text_config={
+            **small,
+            "vocab_size": len(tokenizer),
+            "num_hidden_layers": 4,
+            "num_key_value_heads": 1,
+            "global_head_dim": 16,
+            "sliding_window_pattern": 2,
+            "sliding_window": 8,
+            "hidden_size_per_layer_input": 8,
+            "embedding_dim": 24,
+            "bos_token_id": 2,
+            "eos_token_id": 3,
+        },
+        vision_config={
+            **small,
+            "model_type": "gemma4_vision",
+            "num_hidden_layers": 2,
+            "num_key_value_heads": 2,
+            "patch_size": 4,
+            "pooling_kernel_size": 2,
+            "position_embedding_size": 128,
+        },
+        audio_config={
+            "model_type": "gemma4_audio",
+            "hidden_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "output_proj_dims": 32,
+            "subsampling_conv_channels": [8, 4],
+        },
+        image_token_id=ids["image_token"],
+        audio_token_id=ids["audio_token"],
+        video_token_id=tokenizer.convert_tokens_to_ids("<|video|>"),
+    )
+    drawn(EmbeddingGemma2Model(config)).save_pretrained(backbone)
+    sizes = {"patch_size": 4, "pooling_kernel_size": 2, "max_soft_tokens": 70}
+    images, videos = Gemma4ImageProcessor(**sizes), EmbeddingGemma2VideoProcessor(**sizes)
+    EmbeddingGemma2Processor(Gemma4AudioFeatureExtractor(), images, tokenizer, videos).save_pretrained(
+        backbone
+    )
+    prompts = {"query": "query : ", "document": "passage : "}
+    modules = [Transformer(str(backbone)), Pooling(24, "mean"), Normalize()]
     SentenceTransformer(modules=modules, prompts=prompts, device="cpu").save(str(folder / "model"))
     return folder / "model"
 

@@ -1,4 +1,4 @@
-"""Images that a decoder reads among its tokens: each stands for a part of the image, in reading order.
+"""Images that a model reads among its tokens: each stands for a part of the image, in reading order.
 
 What the library's processor makes of an image is what the encoder takes, by name; of each tensor the first axis is that of
 images, patches or texts, and those of several inputs follow each other along it.
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, interpolate
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, pad
 
 from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, Item, each_tensor
@@ -27,6 +27,7 @@ from m2ib_adapters.inputs.images import ImageOptions, placed
 from m2ib_adapters.sentences.pipeline import Pipeline
 
 _IDS, _PIXELS = "input_ids", "pixel_values"
+_PLACES = "image_position_ids"  # of padded patches: column and row, -1 for what is not there
 _SHOWN = 28  # pixels of a cell where the image itself is not there
 _GREY = 1e-3  # nearly the mean colour: 0 altogether is padding to some models
 _PART = re.compile(r"<row_(\d+)_col_(\d+)>")  # what Idefics and its kin write before each part of an image
@@ -81,10 +82,12 @@ class Pictures(ImageOptions):
     def layout(self, inputs: Mapping[str, Tensor]) -> Layout:
         """Which tokens are which cells of the image. Raises :class:`InputError` where they are no grid."""
         runs = self.runs(inputs)
-        told = inputs.get("image_grid_thw")
-        if told is not None:
-            merged = self.pipeline.reader.processor.image_processor.merge_size
-            _, rows, columns = (told[0] // torch.tensor([1, merged, merged])).tolist()
+        told, images = inputs.get("image_grid_thw"), self.pipeline.reader.processor.image_processor
+        if told is not None or _PLACES in inputs:
+            if told is not None:
+                rows, columns = (told[0, 1:] // images.merge_size).tolist()
+            else:
+                columns, rows = ((inputs[_PLACES][0].amax(0) + 1) // images.pooling_kernel_size).tolist()
             return Layout((rows, columns), _checked([*chain(*runs)], rows * columns))
         side = math.isqrt(len(runs[0])) if runs else 0
         if any(len(run) != side**2 for run in runs) or not side:
@@ -130,7 +133,7 @@ def _no_grid(lengths: list[int]) -> InputError:
 
 @dataclass(frozen=True)
 class PictureFading:
-    """Cells of an image fade to the mean colour that its pixels are normalised by."""
+    """Cells of an image fade to the mean colour that its pixels are normalised by, else to grey."""
 
     pictures: Pictures
     gradual: bool = True
@@ -156,14 +159,20 @@ class PictureFading:
             kept[:, -(side**2) :] = adaptive_avg_pool2d(keep[:, None], side).flatten(1)
         several = each_tensor(inputs, lambda tensor: tensor.repeat(count, *[1] * (tensor.ndim - 1)))
         assert isinstance(several, dict)
-        pixels = several[_PIXELS]  # (K, 1, ..., 3, H, W), or patches (K, P, C)
-        if pixels.ndim == 3:
+        pixels = several[_PIXELS]  # (K, 1, ..., 3, H, W), or patches (K, P, C), padded ones (K, 1, P, C)
+        images = self.pictures.pipeline.reader.processor.image_processor
+        if _PLACES in several:
+            column, row = (several[_PLACES][0, 0] // images.pooling_kernel_size).T  # (P,) each
+            cells = (column + row * keep.shape[2]).clamp_min(-1)  # the last for what is not there
+            by_patch = pad(keep.flatten(1), (0, 1), value=1)[:, None, cells, None]  # (K, 1, P, 1)
+        elif pixels.ndim == 3:
             by_patch = kept.repeat_interleave(pixels.shape[1] // len(places), 1)[..., None]  # (K, P, 1)
         else:
             flat = pixels.reshape(count, len(runs), *pixels.shape[-3:])  # (K, pieces, 3, H, W)
             wide = interpolate(kept.view(count, len(runs), side, side), size=flat.shape[-2:], mode="nearest")
             by_patch = wide[:, :, None].expand_as(flat).reshape(pixels.shape)
-        return {**several, _PIXELS: torch.lerp(torch.full_like(pixels, _GREY), pixels, by_patch.to(pixels))}
+        grey = torch.full_like(pixels, _GREY if images.do_normalize else 0.5)
+        return {**several, _PIXELS: torch.lerp(grey, pixels, by_patch.to(pixels))}
 
 
 def picture_encoder(
