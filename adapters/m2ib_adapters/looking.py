@@ -19,6 +19,7 @@ from m2ib_adapters.checkpoints import hub_has, may_be_hub_id
 from m2ib_adapters.memory import unwrapped
 from m2ib_adapters.state_dicts import read_state
 from m2ib_adapters.transformers_models import base_of
+from m2ib_adapters.without_code import code_fault
 
 _CONFIG = "config.json"
 _MINUTE = 60.0
@@ -39,6 +40,8 @@ def transformers_fault(adapter: str, checkpoint: Any, types: Collection[str], *k
         return None
     if (found := model_type_of(checkpoint)) in types:
         return None
+    if fault := code_fault(_config_of(checkpoint)):
+        return fault
     return f"is a {found!r} model of transformers, not {' or '.join(map(repr, types))}"
 
 
@@ -47,13 +50,18 @@ def model_type_of(checkpoint: Any) -> str:
 
     Raises :class:`CheckpointError` where there is none.
     """
-    if isinstance(checkpoint, str | PathLike):
-        checkpoint = base_of(os.fspath(checkpoint))
-    told = described_by(checkpoint, _CONFIG)
+    told = _config_of(checkpoint)
     found = told.get("model_type") if isinstance(told, dict) else None
     if not isinstance(found, str):
         raise CheckpointError(f"has no {_CONFIG} with a model_type")
     return found
+
+
+def _config_of(checkpoint: Any) -> Any:
+    """Its config.json; of PEFT's folder, that of its base model."""
+    if isinstance(checkpoint, str | PathLike):
+        checkpoint = base_of(os.fspath(checkpoint))
+    return described_by(checkpoint, _CONFIG)
 
 
 def described_by(checkpoint: Any, name: str) -> Any:

@@ -13,7 +13,7 @@ from m2ib.notices import warn
 from m2ib_adapters.bounds import check_described, check_weights
 from m2ib_adapters.checkpoints import from_folder_or_hub, loading
 from m2ib_adapters.state_dicts import can_be_mapped, check_stored, found_in, read_state
-from m2ib_adapters.without_code import without_code
+from m2ib_adapters.without_code import code_fault, without_code
 
 _PEFT = "adapter_config.json"
 _HERE = {"local_files_only": True, "trust_remote_code": False}
@@ -127,7 +127,10 @@ def _described(
     from transformers import AutoConfig, PreTrainedConfig
 
     place, who = from_folder_or_hub(adapter, source), f"{adapter}: checkpoint {source!r}"
-    check_described(PreTrainedConfig.get_config_dict(source, **place)[0], who)
+    told = PreTrainedConfig.get_config_dict(source, **place)[0]
+    check_described(told, who)
+    if fault := code_fault(told):
+        raise CheckpointError(f"{who} {fault}")
     config = without_code(AutoConfig.from_pretrained, source, **place)
     if config.model_type not in kinds:
         raise CheckpointError(

@@ -2,8 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
+
+
+def code_fault(config: Any, give: str = "it to m2ib.adapt") -> str | None:
+    """What is wrong with a config.json, as it was read, that names code for a kind of model that transformers has not; else None.
+
+    give  the way out for whoever has loaded the model
+    """
+    if not isinstance(config, Mapping) or not config.get("auto_map"):
+        return None
+    from transformers import CONFIG_MAPPING
+
+    if config.get("model_type") in CONFIG_MAPPING:
+        return None
+    return (
+        f"is a {config.get('model_type')!r:.40} model by code of its own, and a stranger's code is never run; load it with "
+        f"trust_remote_code=True and give {give}"
+    )
 
 
 def without_code(read: Callable[..., Any], *given: Any, **options: Any) -> Any:

@@ -15,6 +15,7 @@ import torch
 import m2ib
 from m2ib_adapters.openclip.adapter import load
 from open_clip_models import VIT, bert_config, module_of
+from sentence_models import sentence_model
 from stranger import unknown, with_code
 from tiny_clip import END, START, save_tiny_clip
 
@@ -140,10 +141,88 @@ def test_a_clip_with_code_is_read_by_transformers(tmp_path: Path, mark: Path) ->
 
 
 def test_a_clip_of_an_unknown_kind(tmp_path: Path, mark: Path) -> None:
+    """It is told by each adapter, by those that read models of transformers with the way out."""
     folder = unknown(tmp_path / "clip", mark)
-    with pytest.raises(m2ib.CheckpointError) as caught:
-        m2ib.load_model("clip", checkpoint=folder, device="cpu")
-    assert str(caught.value) == f"clip: checkpoint {str(folder)!r} cannot be loaded: {NEVER}"
+    said = "is a 'stranger' model by code of its own, and a stranger's code is never run; load it with trust_remote_code=True and give "
+    ways = {"clip": "it to m2ib.adapt", "transformers": "it to m2ib.adapt"}
+    for name, way in {**ways, "sentence-transformers": "the SentenceTransformer in memory"}.items():
+        with pytest.raises(m2ib.CheckpointError) as caught:
+            m2ib.load_model(name, checkpoint=folder, device="cpu")
+        assert str(caught.value) == f"{name}: checkpoint {str(folder)!r} {said}{way}"
+    opening = m2ib.who_opens(folder)
+    assert {name: opening.faults[name] for name in ways} == {name: said + way for name, way in ways.items()}
+    with pytest.raises(
+        m2ib.CheckpointError, match=r"auto: no adapter opens .* is a 'stranger' model by code"
+    ):
+        m2ib.load_model("auto", checkpoint=folder)
+
+
+CODE = """
+import torch
+from torch import nn
+from transformers import BertConfig, BertModel, PreTrainedConfig, PreTrainedModel
+class WordsConfig(BertConfig):
+    model_type = "strangers_words"
+class Words(BertModel):
+    config_class = WordsConfig
+class PairConfig(PreTrainedConfig):
+    model_type = "strangers_pair"
+class Pair(PreTrainedModel):
+    config_class = PairConfig
+    def __init__(self, config):
+        super().__init__(config)
+        self.patches, self.words = nn.Conv2d(3, 16, 8, 8), nn.Embedding(40, 16)
+        self.image, self.text = (nn.ModuleList(nn.Linear(16, 16) for _ in range(3)) for _ in range(2))
+        self.post_init()
+    def get_image_features(self, pixel_values):
+        x = self.patches(pixel_values).flatten(2).mT
+        for block in self.image:
+            x = x + torch.tanh(block(x))
+        return x.mean(1)
+    def get_text_features(self, input_ids):
+        x = self.words(input_ids)
+        for block in self.text:
+            x = x + torch.tanh(block(x))
+        return x.mean(1)
+"""
+
+
+def test_the_way_out_of_a_model_by_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its user runs the code and gives what that makes: a pair of towers to adapt, sentences as sentence-transformers reads them."""
+    from sentence_transformers import SentenceTransformer
+    from transformers import AutoConfig, AutoModel
+
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.syspath_prepend(str(tmp_path / "modules"))
+    folders = {"pair": tmp_path / "pair", "words": sentence_model(tmp_path / "sentences")}
+    folders["pair"].mkdir()
+    (folders["pair"] / "config.json").write_text("{}")
+    for name, folder in folders.items():
+        (folder / "code.py").write_text(CODE)
+        told = json.loads((folder / "config.json").read_text()) | {"model_type": f"strangers_{name}"}
+        told["auto_map"] = {
+            "AutoConfig": f"code.{name.title()}Config",
+            "AutoModel": f"code.{name.title()}",
+        }
+        (folder / "config.json").write_text(json.dumps(told))
+        refused = {"pair": "transformers", "words": "sentence-transformers"}[name]
+        assert f"is a 'strangers_{name}' model by code" in str(m2ib.who_opens(folder).faults[refused])
+    pixels, ids = torch.rand(3, 32, 48), torch.tensor([5, 17, 3])
+    config = AutoConfig.from_pretrained(folders["pair"], trust_remote_code=True)
+    net = AutoModel.from_config(config, trust_remote_code=True)
+    encoders = {
+        "image": m2ib.Encoder(embed=net.get_image_features),
+        "text": m2ib.Encoder(embed=net.get_text_features),
+    }
+    model = m2ib.adapt(net, encoders, examples={"image": pixels, "text": ids})
+    found = m2ib.explain(model, image=pixels, text=ids, steps=2, show_progress=False)
+    assert [each.grid.shape for each in found] == [(4, 6), (3,)]
+
+    words = SentenceTransformer(str(folders["words"]), trust_remote_code=True, device="cpu")
+    assert type(words[0].auto_model).__module__.startswith("transformers_modules.")
+    model = m2ib.load_model("auto", checkpoint=words)
+    found = m2ib.explain(model, ("text", "a bird"), ("text", "two dogs sing"), steps=2, show_progress=False)
+    assert found[1].grid.shape == (5,)
 
 
 @pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -125,12 +126,11 @@ def can(checkpoint: Any, **options: Any) -> str | None:
     if isinstance(checkpoint, nn.Module):
         unwrapped(WHO, checkpoint, _CLASSES)
         return None
-    modules, settings = (described_by(checkpoint, name) for name in (MODULES, SETTINGS))
-    if isinstance(modules, list):
-        return fault_of(modules, settings)
-    if is_late(settings, described_by(checkpoint, "config.json")):
-        return None
-    return f"has no {MODULES}, and is of no late interaction"
+    told = partial(described_by, checkpoint)
+    modules, settings = told(MODULES), told(SETTINGS)
+    if not isinstance(modules, list) and not is_late(settings, told("config.json")):
+        return f"has no {MODULES}, and is of no late interaction"
+    return fault_of(modules or (), settings, told)
 
 
 def _package() -> str:

@@ -120,7 +120,11 @@ def check_modules(net: Any, who: str) -> None:
     from sentence_transformers.multi_vector_encoder.modules import BaseTokenPooling
 
     if not isinstance(net[0], Transformer):
-        raise CheckpointError(f"{who} {no_blocks(type(net[0]).__name__)}")
+        kind = type(net[0])
+        own = kind.__module__.startswith("sentence_transformers.")
+        raise CheckpointError(
+            f"{who} {no_blocks(kind.__name__ if own else f'{kind.__module__}.{kind.__name__}')}"
+        )
     for module in net:
         if isinstance(module, BaseTokenPooling):
             raise CheckpointError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from m2ib.notices import warn
 from m2ib_adapters.bounds import TEXT, check_described
 from m2ib_adapters.checkpoints import from_folder_or_hub, loading
 from m2ib_adapters.state_dicts import check_stored
-from m2ib_adapters.without_code import without_code
+from m2ib_adapters.without_code import code_fault, without_code
 
 WAYS = "give a hub id, a folder written by sentence-transformers, or its model in memory"
 WHO = "sentence-transformers"
@@ -37,7 +37,8 @@ def read(source: str, device: torch.device, dtype: torch.dtype, attention: str |
         if folder:
             _check_folder(Path(source), who)
         modules, settings = (_told(source, name, here) for name in (MODULES, SETTINGS))
-        if fault := fault_of(modules or (), settings):
+        fault = fault_of(modules or (), settings, lambda name: _told(source, name, here))
+        if fault:
             raise CheckpointError(f"{who} {fault}")
         multi = is_late(settings, _told(source, "config.json", here))
         options = {"dtype": dtype, **({"attn_implementation": attention} if attention else {})}
@@ -100,8 +101,11 @@ def _check_folder(folder: Path, who: str) -> None:
             check_stored(each, who)
 
 
-def fault_of(modules: Sequence[Any], settings: Any) -> str | None:
-    """What is wrong with what a checkpoint's descriptions name: another kind of model, or a module of a stranger's."""
+def fault_of(modules: Sequence[Any], settings: Any, told: Callable[[str], Any]) -> str | None:
+    """What is wrong with what a checkpoint's descriptions name: another kind of model, a module of a stranger's, or its backbone.
+
+    told  what a JSON of the checkpoint says, by its path in it
+    """
     if not isinstance(settings, Mapping | None):
         return f"has a {SETTINGS} of another form than sentence-transformers writes"
     kind = (settings or {}).get("model_type", KINDS[0])
@@ -110,17 +114,23 @@ def fault_of(modules: Sequence[Any], settings: Any) -> str | None:
     for module in modules:
         kind = module.get("type") if isinstance(module, Mapping) else module
         if not str(kind).startswith(_KNOWN):
+            give = "it to m2ib.adapt" if module is modules[0] else "the model in memory"
             return (
                 f"has a module of the class {kind!r:.80}, which is not of sentence-transformers, and a stranger's code is never "
-                "run; load it yourself and give the model in memory"
+                f"run; load it and give {give}"
             )
-    first = str(modules[0].get("type")).rpartition(".")[2] if modules else _READERS[0]
-    return None if first in _READERS else no_blocks(first)
+    first, place = _READERS[0], ""
+    if modules:
+        first, place = str(modules[0]["type"]).rpartition(".")[2], str(modules[0].get("path", ""))
+    if first not in _READERS:
+        return no_blocks(first)
+    config = told(f"{place}/config.json".removeprefix("/"))
+    return code_fault(config, "the SentenceTransformer in memory")
 
 
 def no_blocks(first: str) -> str:
     """What is wrong with a model whose first module is of this class."""
-    return f"begins with a {first}, which has no blocks of a transformer to explain; models that begin with a Transformer are taken"
+    return f"begins with a {first}, which has no blocks of a transformer to explain; models that begin with the library's own Transformer are taken"
 
 
 def _check_weights(net: Any, source: str, modules: Any, here: bool, who: str) -> None:
