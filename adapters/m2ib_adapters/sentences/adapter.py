@@ -21,7 +21,14 @@ from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.looking import described_by
 from m2ib_adapters.memory import described, unwrapped
 from m2ib_adapters.sentences.pictures import picture_encoder
-from m2ib_adapters.sentences.pipeline import Pipeline, check_modules, has_routes, is_multi, similarity_of
+from m2ib_adapters.sentences.pipeline import (
+    Pipeline,
+    check_modules,
+    has_routes,
+    is_multi,
+    leads_on,
+    similarity_of,
+)
 from m2ib_adapters.sentences.reading import KINDS, MODULES, SETTINGS, WAYS, WHO, fault_of, is_late, read
 from m2ib_adapters.sentences.texts import embedding_of, sentence_encoder
 
@@ -74,17 +81,18 @@ def load(
     ways = {"text": None, "query": "query", "document": "document"}
     asks = is_multi(net) or said["query"] or said["document"] or has_routes(net)
     images = net[0].transformer_task == "retrieval"  # are its documents
-    pipelines = {
-        name: Pipeline(net, who, task, said[name], size)
+    names = [
+        name
         for name, task in ways.items()
-        if name == "text" or (asks and not (name == "document" and images))
-    }
+        if (name == "text" or (asks and not (name == "document" and images))) and leads_on(net, task)
+    ] or ["text"]  # which says why it cannot be
+    pipelines = {name: Pipeline(net, who, ways[name], said[name], size) for name in names}
     bare = Model(net, {}, weight.device, weight.dtype, similarity=similarity_of(net))
-    layers = _layers(bare, pipelines["text"], who)
+    layers = _layers(bare, pipelines[names[0]], who)
     encoders = {
         name: sentence_encoder(pipeline, layers, name, EXAMPLES) for name, pipeline in pipelines.items()
     }
-    pictures = picture_encoder(pipelines.get("document", pipelines["text"]), layers, image)
+    pictures = picture_encoder(pipelines.get("document", pipelines[names[0]]), layers, image)
     if pictures is not None:
         encoders["image"] = pictures
     elif image is not None:

@@ -107,6 +107,16 @@ def has_routes(net: Any) -> bool:
     return any(type(module).__name__ == "Router" for module in net)
 
 
+def leads_on(net: Any, task: str | None) -> bool:
+    """Whether texts of this task (None: of none) have a way through the model's routers."""
+    try:
+        if has_routes(net):
+            net.encode(["a"], task=task, show_progress_bar=False)
+    except ValueError:  # the router's
+        return False
+    return True
+
+
 def similarity_of(net: Any) -> Similarity:
     """The model's own."""
     if is_multi(net):

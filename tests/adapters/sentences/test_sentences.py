@@ -304,18 +304,34 @@ def test_a_last_token_that_is_also_the_padding_is_kept(tmp_path: Path) -> None:
     torch.testing.assert_close(model.preprocess("text", [ids])[0], ids)
 
 
-def test_queries_and_documents_go_their_own_ways(tmp_path: Path) -> None:
+@pytest.mark.parametrize("default", ["document", None])
+def test_queries_and_documents_go_their_own_ways(tmp_path: Path, default: str | None) -> None:
     from sentence_transformers.base.modules import Dense, Router
 
     net = SentenceTransformer(str(sentence_model(tmp_path)), device="cpu")
-    net.append(Router.for_query_document([drawn(Dense(32, 8), 1)], [drawn(Dense(32, 8), 2)]))
+    routes = [[drawn(Dense(32, 8), seed)] for seed in (1, 2)]
+    net.append(Router.for_query_document(*routes, default_route=default, allow_empty_key=False))
     net.save(str(tmp_path / "routed"))
     model = m2ib.load_model("sentence-transformers", checkpoint=str(tmp_path / "routed"))
-    assert model.modalities == ("text", "query", "document")
+    assert model.modalities == ("text", "query", "document")[default is None :]
+    found = m2ib.explain(model, query=TEXTS[0], document=TEXTS[1], steps=2, show_progress=False)
+    one, other = (library(model, *pair) for pair in (("query", TEXTS[0]), ("document", TEXTS[1])))
+    assert found.similarity == pytest.approx(torch.cosine_similarity(one, other, dim=0).item(), abs=1e-5)
     for modality in ("query", "document"):
         own = model.embed(modality, model.preprocess(modality, TEXTS))
         expected = torch.stack([library(model, modality, text) for text in TEXTS]).float()
         torch.testing.assert_close(own, torch.nn.functional.normalize(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_a_router_that_leads_nowhere_is_refused(tmp_path: Path) -> None:
+    from sentence_transformers.base.modules import Dense, Router
+
+    net = SentenceTransformer(str(sentence_model(tmp_path)), device="cpu")
+    net.append(Router({"elsewhere": [drawn(Dense(32, 8))]}, allow_empty_key=False))
+    with pytest.raises(
+        CheckpointError, match=r"Could not determine route .*; this model cannot be explained"
+    ):
+        m2ib.load_model("sentence-transformers", checkpoint=net)
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(folder_of: Callable[[str], Path]) -> None:
