@@ -183,7 +183,9 @@ def _layers(model: Model, pipeline: Pipeline, who: str) -> tuple[Layer, ...]:
     try:
         with model.running():
             ran = run_order(model, embed, batch, who)
-            layers = find_layers(model.module, (), ran, who)
+            # ALBERT runs one block for all of its layers: the one place that is passed once is before them.
+            entry = tuple(name for name in ran if name.endswith(".embedding_hidden_mapping_in"))
+            layers = find_layers(model.module, entry, ran, who)
             encoder = Encoder(modality="text", embed=embed, layers=layers)
             _, *found = looked_at(model, encoder, batch, [True] * (len(layers) + 1), who)
     except AdapterError as error:

@@ -139,7 +139,7 @@ def sentence_encoder(
         vocabulary=max(net.tokenizer.vocab_size, *net.tokenizer.get_vocab().values(), 0) + 1,
         cut=lambda ids: ids,
         pad=_FILL if _can_be_filled_up(pipeline, embed) else None,
-        attention=_attention(pipeline),
+        attention=_attention(pipeline) if len(layers) > 1 else None,
         parts_of=parts_of,
     )
     encoder, expansion = text_encoder(tower, coder), pipeline.expansion()

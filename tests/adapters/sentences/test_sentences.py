@@ -44,6 +44,7 @@ MODELS: dict[str, Callable[[Path], Path]] = {
     ),
     "matryoshka": lambda folder: sentence_model(folder, truncate_dim=12),
     "jina": lambda folder: sentence_model(folder, kin="JinaEmbeddingsV3"),
+    "albert": lambda folder: sentence_model(folder, kin="Albert"),
     "colbert": colbert,
     "colbert expanded": lambda folder: colbert(folder, FIXED),
     "colbert attending": lambda folder: colbert(folder, {**FIXED, "strategy": "min", "attend": True}),
@@ -159,7 +160,8 @@ def test_maps_are_those_of_a_loop(model_of: Callable[[str], m2ib.Model], name: s
         "image" if "image" in model.modalities else "document" if "document" in model.modalities else "text"
     )
     pair = ((first, TEXTS[0]), (second, photo() if second == "image" else TEXTS[1]))
-    settings = {"layer": 1, "beta": 0.1, "variance": 1.0, "steps": 3, "samples": 3}
+    layer = 0 if name == "albert" else 1  # which has one
+    settings = {"layer": layer, "beta": 0.1, "variance": 1.0, "steps": 3, "samples": 3}
     found = m2ib.explain(model, *pair, show_progress=False, **settings)
     general = m2ib.explain(model, *pair, show_progress=False, fast=False, **settings)
     np.testing.assert_allclose(found[place].grid, general[place].grid, rtol=1e-8)
@@ -177,7 +179,7 @@ def test_maps_are_those_of_a_loop(model_of: Callable[[str], m2ib.Model], name: s
     settings.pop("layer")
     with model.running():
         expected = naive.capacity(
-            lambda: encoder.embed(inputs), encoder.blocks[1].module, target, similarity=close, **settings
+            lambda: encoder.embed(inputs), encoder.blocks[layer].module, target, similarity=close, **settings
         )
     np.testing.assert_allclose(
         found[place].grid.ravel(), item.layout.to_grid(expected.numpy()).ravel(), rtol=1e-5
@@ -196,6 +198,18 @@ def test_a_batch_is_as_one_by_one(model_of: Callable[[str], m2ib.Model], name: s
         assert found.similarity == pytest.approx(alone.similarity, rel=1e-9)
         for one, each in zip(found, alone, strict=True):
             np.testing.assert_allclose(one.grid, each.grid, rtol=1e-6, atol=1e-9)
+
+
+def test_one_block_for_all_layers_is_explained_before_it(model_of: Callable[[str], m2ib.Model]) -> None:
+    model = model_of("albert")
+    (layer,) = model.encoder("text").blocks
+    assert layer.name.endswith("encoder.embedding_hidden_mapping_in")
+    pair = (("text", TEXTS[0]), ("text", TEXTS[1]))
+    for method in ("rise", "kernelshap"):
+        found = m2ib.explain(model, *pair, method=method, show_progress=False)
+        assert found[0].grid.std() > 0
+    with pytest.raises(SettingError, match="chefer"):
+        m2ib.explain(model, *pair, method="chefer", show_progress=False)
 
 
 @every
