@@ -20,6 +20,7 @@ from m2ib_adapters.huggingface.films import films
 from m2ib_adapters.huggingface.images import Opened, images
 from m2ib_adapters.huggingface.sounds import sounds
 from m2ib_adapters.huggingface.texts import texts
+from m2ib_adapters.inputs.options import check_attention
 from m2ib_adapters.looking import transformers_fault
 from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, resized, unwrapped, weights_of
 from m2ib_adapters.transformers_models import base_of, from_transformers, from_weights
@@ -79,6 +80,7 @@ def load_family(
     """
     import transformers
 
+    check_attention(attention, who)
     kinds = {name: getattr(transformers, FAMILIES[name].model) for name in families}
     others = {name: getattr(transformers, CLASSES[name].model) for name in families if name in CLASSES}
     classes, usual = (*kinds.values(), *others.values()), FAMILIES[families[0]].usual

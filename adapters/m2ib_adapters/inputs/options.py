@@ -80,6 +80,12 @@ def check_count(value: Any, name: str, who: str) -> None:
         raise SettingError(f"{who}: {name} is a whole number > 0, not {value!r}")
 
 
+def check_attention(value: Any, who: str) -> None:
+    """Raises :class:`SettingError` for what is no name of transformers' attention; None passes."""
+    if value is not None and not (isinstance(value, str) and value):
+        raise SettingError(f"{who}: attention is a name as 'sdpa' or 'eager', not {value!r:.40}")
+
+
 def check_page(page: int, pages: int, name: str, kind: str) -> None:
     """Raises :class:`InputError`, in the name of ``name``, for a page that is not there."""
     if page >= pages:

@@ -17,7 +17,7 @@ from m2ib.contract.similarity import COSINE
 from m2ib.errors import AdapterError, CheckpointError, SettingError
 from m2ib_adapters.checkpoints import path_of
 from m2ib_adapters.huggingface.adapter import load as load_dual
-from m2ib_adapters.inputs.options import check_count
+from m2ib_adapters.inputs.options import check_attention, check_count
 from m2ib_adapters.looking import described_by
 from m2ib_adapters.memory import described, unwrapped
 from m2ib_adapters.sentences.pictures import picture_encoder
@@ -61,6 +61,11 @@ def load(
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
+    check_attention(attention, WHO)
+    if device.type == "meta":
+        raise SettingError(
+            f"{WHO}: device is 'meta', where no text can be run to find the blocks; give 'cpu' or 'cuda'"
+        )
     if isinstance(checkpoint, nn.Module):
         if attention is not None:
             raise SettingError(
@@ -75,7 +80,7 @@ def load(
     check_modules(net, who)
     if net[0].modality_config.get("text", {}).get("method") == "get_text_features":
         return _dual(net, who, source, prompts, truncate_dim, image)
-    size = _size(net, truncate_dim)
+    size = _size(net, truncate_dim, who)
     said = _prompts(net, prompts)
     weight = next(net.parameters())
     ways = {"text": None, "query": "query", "document": "document"}
@@ -147,7 +152,7 @@ def _package() -> str:
     return str(checked(package_file(*TEXT_FILE), TEXT_SHA256).parent)
 
 
-def _size(net: Any, given: Any) -> int | None:
+def _size(net: Any, given: Any, who: str) -> int | None:
     """Numbers of an embedding that are kept. Raises :class:`SettingError`."""
     if given is not None:
         check_count(given, "truncate_dim", WHO)
@@ -157,6 +162,8 @@ def _size(net: Any, given: Any) -> int | None:
                 f"{'sets of vectors' if is_multi(net) else net.get_embedding_dimension()}; leave it out"
             )
     found: int | None = given or getattr(net, "truncate_dim", None)
+    if found is not None:
+        check_count(found, "truncate_dim", who)
     return found
 
 

@@ -23,6 +23,10 @@ KINDS = ("SentenceTransformer", "MultiVectorEncoder")
 MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
 _KNOWN = ("sentence_transformers.", "pylate.")  # whose modules are read; the second one's by the first
 _READERS = ("Transformer", "CLIPModel")  # modules that may come first
+_DESCRIBED = (
+    "Pooling",
+    "Dense",
+)  # ends of the names of modules that cannot be made without their config.json
 _COLBERT = ("HF_ColBERT",)
 _UNUSED = ("pooler.", "position_ids")  # of weights that may be missing, since no embedding is made of them
 
@@ -119,13 +123,21 @@ def fault_of(modules: Sequence[Any], settings: Any, told: Callable[[str], Any]) 
                 f"has a module of the class {kind!r:.80}, which is not of sentence-transformers, and a stranger's code is never "
                 f"run; load it and give {give}"
             )
-    first, place = _READERS[0], ""
-    if modules:
-        first, place = str(modules[0]["type"]).rpartition(".")[2], str(modules[0].get("path", ""))
-    if first not in _READERS:
-        return no_blocks(first)
-    config = told(f"{place}/config.json".removeprefix("/"))
-    return code_fault(config, "the SentenceTransformer in memory")
+    first, *others = modules or ({"type": _READERS[0]},)
+    if (kind := _kind(first)) not in _READERS:
+        return no_blocks(kind)
+    for module in others:
+        if _kind(module).endswith(_DESCRIBED) and told(file := _config_of(module)) is None:
+            return f"lacks {file!r:.60}, which describes its {_kind(module)}; give the whole folder, as it was saved"
+    return code_fault(told(_config_of(first)), "the SentenceTransformer in memory")
+
+
+def _kind(module: Mapping[str, Any]) -> str:
+    return str(module["type"]).rpartition(".")[2]
+
+
+def _config_of(module: Mapping[str, Any]) -> str:
+    return f"{module.get('path', '')}/config.json".removeprefix("/")
 
 
 def no_blocks(first: str) -> str:

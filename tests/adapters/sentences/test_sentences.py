@@ -418,6 +418,7 @@ def test_other_similarities_are_the_librarys(tmp_path: Path) -> None:
         ("wordless", "has no tokenizer.json that knows a word"),
         ("listed", "has a config_sentence_transformers.json of another form"),
         ("sparse", "is a 'SparseEncoder', which has no embeddings that are compared here"),
+        ("unpooled", "lacks '1_Pooling/config.json', which describes its Pooling; give the whole folder"),
         ("pooled", "ends with a HierarchicalTokenPooling, which merges tokens by clustering"),
     ],
 )
@@ -444,6 +445,8 @@ def test_what_cannot_be_explained_is_refused(tmp_path: Path, change: str, messag
         net = MultiVectorEncoder(str(folder), device="cpu")
         net.append(HierarchicalTokenPooling(pool_factor=2))
         net.save(str(folder))
+    if change == "unpooled":
+        shutil.rmtree(folder / "1_Pooling")
     if change == "wordless":
         for each in folder.glob("tokenizer*"):
             each.unlink()
@@ -457,8 +460,29 @@ def test_what_cannot_be_explained_is_refused(tmp_path: Path, change: str, messag
         m2ib.load_model("sentence-transformers", checkpoint=str(folder))
     told = m2ib.who_opens(str(folder)).faults["sentence-transformers"] or ""
     assert told.startswith(message) == (
-        change in ("foreign", "static", "listed", "sparse")
+        change in ("foreign", "static", "listed", "sparse", "unpooled")
     )  # what descriptions tell
+
+
+@pytest.mark.parametrize("name", ["sentence-transformers", "clip"])
+@pytest.mark.parametrize("attention", [3, True, "", ["sdpa"]])
+def test_an_attention_that_is_no_name(name: str, attention: Any) -> None:
+    with pytest.raises(SettingError) as caught:
+        m2ib.load_model(name, attention=attention)
+    assert str(caught.value) == f"{name}: attention is a name as 'sdpa' or 'eager', not {attention!r}"
+
+
+@pytest.mark.parametrize("size", ["x", 0, -3, 2.5, True])
+def test_a_size_of_the_folders_that_is_none(folder_of: Callable[[str], Path], size: Any) -> None:
+    net = SentenceTransformer(str(folder_of("mean")), device="cpu")
+    net.truncate_dim = size
+    with pytest.raises(SettingError, match=rf"in memory.*: truncate_dim is a whole number > 0, not {size!r}"):
+        m2ib.load_model("sentence-transformers", checkpoint=net)
+
+
+def test_a_device_that_holds_no_numbers() -> None:
+    with pytest.raises(SettingError, match="sentence-transformers: device is 'meta', where no text can be"):
+        m2ib.load_model("sentence-transformers", device="meta")
 
 
 def bert_tokenizer(folder: Path) -> Any:
