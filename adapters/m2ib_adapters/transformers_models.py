@@ -15,7 +15,7 @@ from m2ib_adapters.checkpoints import from_folder_or_hub, loading
 from m2ib_adapters.state_dicts import can_be_mapped, check_stored, found_in, read_state
 from m2ib_adapters.without_code import code_fault, without_code
 
-_PEFT = "adapter_config.json"
+PEFT = "adapter_config.json"
 _HERE = {"local_files_only": True, "trust_remote_code": False}
 _MERGED = ("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "HRA", "VERA", "FOURIERFT")
 _PEFT_KEYS = {  # that say what to change and how; others may name libraries, tokenizers and further folders
@@ -168,15 +168,15 @@ def base_of(source: str) -> str:
     Raises :class:`CheckpointError` for one that names none.
     """
     folder = Path(source)
-    if not os.path.isfile(folder / _PEFT) or os.path.isfile(folder / "config.json"):
+    if not os.path.isfile(folder / PEFT) or os.path.isfile(folder / "config.json"):
         return source
     try:
-        base = json.loads((folder / _PEFT).read_text(encoding="utf-8"))["base_model_name_or_path"]
+        base = json.loads((folder / PEFT).read_text(encoding="utf-8"))["base_model_name_or_path"]
     except (OSError, ValueError, KeyError, TypeError):
         base = None
     if not base or not isinstance(base, str) or base == source:
         raise CheckpointError(
-            f"checkpoint {source!r} is PEFT's folder, whose {_PEFT} names no base model; write it there as "
+            f"checkpoint {source!r} is PEFT's folder, whose {PEFT} names no base model; write it there as "
             "base_model_name_or_path, or load both with PEFT and give the model in memory"
         )
     beside = folder / base
@@ -192,13 +192,13 @@ def _merged(adapter: str, folder: str, module: Any) -> Any:
             f"{adapter}: checkpoint {folder!r} is PEFT's folder; install peft to open it (pip install peft)"
         ) from error
     with loading(adapter, folder):
-        _check_peft(f"{adapter}: checkpoint {folder!r}", Path(folder))
+        check_peft(f"{adapter}: checkpoint {folder!r}", Path(folder))
         return PeftModel.from_pretrained(module, folder, local_files_only=True).merge_and_unload()
 
 
-def _check_peft(who: str, folder: Path) -> None:
+def check_peft(who: str, folder: Path) -> None:
     """What PEFT is told is of a known kind, and is nothing that imports or loads more. Raises :class:`CheckpointError`."""
-    told = json.loads((folder / _PEFT).read_text(encoding="utf-8"))
+    told = json.loads((folder / PEFT).read_text(encoding="utf-8"))
     check_described(told, who)
     if told.get("peft_type") not in _MERGED:
         raise CheckpointError(
@@ -208,7 +208,7 @@ def _check_peft(who: str, folder: Path) -> None:
     for key, value in told.items():
         if value and key not in _PEFT_KEYS:
             raise CheckpointError(
-                f"{who}: its {_PEFT} sets {key!r:.40}, which may load more than weights and is not followed; load it with PEFT "
+                f"{who}: its {PEFT} sets {key!r:.40}, which may load more than weights and is not followed; load it with PEFT "
                 "and give the model in memory"
             )
     for each in _weights_in(folder):

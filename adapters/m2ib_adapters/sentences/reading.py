@@ -15,6 +15,7 @@ from m2ib.notices import warn
 from m2ib_adapters.bounds import TEXT, check_described
 from m2ib_adapters.checkpoints import from_folder_or_hub, loading
 from m2ib_adapters.state_dicts import check_stored
+from m2ib_adapters.transformers_models import PEFT, check_peft
 from m2ib_adapters.without_code import code_fault, without_code
 
 WAYS = "give a hub id, a folder written by sentence-transformers, or its model in memory"
@@ -101,6 +102,8 @@ def _check_folder(folder: Path, who: str) -> None:
             TEXT.check(f"{who}: its {each.name}", each.stat().st_size, error=CheckpointError)
             if each.name == "config.json":
                 check_described(json.loads(each.read_text(encoding="utf-8")), who)
+            if each.name == PEFT:
+                check_peft(who, each.parent)
         if each.suffix in (".bin", ".safetensors") and each.is_file():
             check_stored(each, who)
 

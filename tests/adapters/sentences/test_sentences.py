@@ -396,6 +396,44 @@ def test_a_model_in_memory_is_as_its_folder(
         m2ib.load_model("sentence-transformers", checkpoint=net[0].auto_model)
 
 
+@pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing")
+@pytest.mark.parametrize("where", ["around", "inside", "added"])
+def test_peft_is_explained_as_it_runs(folder_of: Callable[[str], Path], where: str) -> None:
+    peft = pytest.importorskip("peft")
+    net = SentenceTransformer(str(folder_of("mean")), device="cpu").double()
+    config = peft.LoraConfig(
+        task_type="FEATURE_EXTRACTION", r=2, target_modules=["query"], init_lora_weights=False
+    )
+    given: Any = net
+    if where == "around":
+        given = peft.get_peft_model(
+            net, peft.LoraConfig(r=2, target_modules=["query"], init_lora_weights=False)
+        )
+    elif where == "inside":
+        net[0].model = peft.get_peft_model(net[0].auto_model, config)
+    else:
+        try:
+            net.add_adapter(config)
+        except ValueError as error:  # transformers asks for a newer one
+            pytest.skip(str(error))
+    model = m2ib.load_model("sentence-transformers", checkpoint=given.double().eval())
+    own = model.embed("text", model.preprocess("text", [TEXTS[0]]))[0]
+    torch.testing.assert_close(own.double(), library(model, "text", TEXTS[0]), rtol=1e-5, atol=1e-6)
+    plain = SentenceTransformer(str(folder_of("mean")), device="cpu").double().encode([TEXTS[0]])[0]
+    assert (own - torch.as_tensor(plain)).abs().max() > 1e-3
+    check_adapter(model)
+
+
+def test_what_peft_is_told_in_a_folder_is_on_a_list(tmp_path: Path) -> None:
+    folder = sentence_model(tmp_path)
+    told = {"peft_type": "LORA", "megatron_config": {"a": 1}, "megatron_core": "strangers"}
+    (folder / "adapter_config.json").write_text(json.dumps(told))
+    with pytest.raises(
+        CheckpointError, match=r"adapter_config\.json sets 'megatron_config', which may load more"
+    ):
+        m2ib.load_model("sentence-transformers", checkpoint=str(folder))
+
+
 def test_other_similarities_are_the_librarys(tmp_path: Path) -> None:
     folder = sentence_model(tmp_path, similarity_fn_name="euclidean")
     model = m2ib.load_model("sentence-transformers", checkpoint=str(folder))
