@@ -40,9 +40,8 @@ def transformers_fault(adapter: str, checkpoint: Any, types: Collection[str], *k
         return None
     if (found := model_type_of(checkpoint)) in types:
         return None
-    if fault := code_fault(_config_of(checkpoint)):
-        return fault
-    return f"is a {found!r} model of transformers, not {' or '.join(map(repr, types))}"
+    by_code = code_fault(described_by(base_of(os.fspath(checkpoint)), _CONFIG))
+    return by_code or f"is a {found!r} model of transformers, not {' or '.join(map(repr, types))}"
 
 
 def model_type_of(checkpoint: Any) -> str:
@@ -50,18 +49,13 @@ def model_type_of(checkpoint: Any) -> str:
 
     Raises :class:`CheckpointError` where there is none.
     """
-    told = _config_of(checkpoint)
+    if isinstance(checkpoint, str | PathLike):
+        checkpoint = base_of(os.fspath(checkpoint))
+    told = described_by(checkpoint, _CONFIG)
     found = told.get("model_type") if isinstance(told, dict) else None
     if not isinstance(found, str):
         raise CheckpointError(f"has no {_CONFIG} with a model_type")
     return found
-
-
-def _config_of(checkpoint: Any) -> Any:
-    """Its config.json; of PEFT's folder, that of its base model."""
-    if isinstance(checkpoint, str | PathLike):
-        checkpoint = base_of(os.fspath(checkpoint))
-    return described_by(checkpoint, _CONFIG)
 
 
 def described_by(checkpoint: Any, name: str) -> Any:

@@ -15,12 +15,9 @@ def code_fault(config: Any, give: str = "it to m2ib.adapt") -> str | None:
         return None
     from transformers import CONFIG_MAPPING
 
-    if config.get("model_type") in CONFIG_MAPPING:
-        return None
-    return (
-        f"is a {config.get('model_type')!r:.40} model by code of its own, and a stranger's code is never run; load it with "
-        f"trust_remote_code=True and give {give}"
-    )
+    kind, way = config.get("model_type"), f"load it with trust_remote_code=True and give {give}"
+    said = f"is a {kind!r:.40} model by code of its own, and a stranger's code is never run; {way}"
+    return None if kind in CONFIG_MAPPING else said
 
 
 def without_code(read: Callable[..., Any], *given: Any, **options: Any) -> Any:

@@ -21,14 +21,7 @@ from m2ib_adapters.inputs.options import check_attention, check_count
 from m2ib_adapters.looking import described_by
 from m2ib_adapters.memory import described, unwrapped
 from m2ib_adapters.sentences.pictures import picture_encoder
-from m2ib_adapters.sentences.pipeline import (
-    Pipeline,
-    check_modules,
-    has_routes,
-    is_multi,
-    leads_on,
-    similarity_of,
-)
+from m2ib_adapters.sentences.pipeline import Pipeline, check_modules, has_routes, is_multi, similarity_of
 from m2ib_adapters.sentences.reading import KINDS, MODULES, SETTINGS, WAYS, WHO, fault_of, is_late, read
 from m2ib_adapters.sentences.texts import embedding_of, sentence_encoder
 
@@ -63,9 +56,7 @@ def load(
     """
     check_attention(attention, WHO)
     if device.type == "meta":
-        raise SettingError(
-            f"{WHO}: device is 'meta', where no text can be run to find the blocks; give 'cpu' or 'cuda'"
-        )
+        raise SettingError(f"{WHO}: device is 'meta', where no text runs to find the blocks; give 'cpu'")
     if isinstance(checkpoint, nn.Module):
         if attention is not None:
             raise SettingError(
@@ -86,18 +77,19 @@ def load(
     ways = {"text": None, "query": "query", "document": "document"}
     asks = is_multi(net) or said["query"] or said["document"] or has_routes(net)
     images = net[0].transformer_task == "retrieval"  # are its documents
-    names = [
-        name
+    pipelines = {
+        name: Pipeline(net, who, task, said[name], size)
         for name, task in ways.items()
-        if (name == "text" or (asks and not (name == "document" and images))) and leads_on(net, task)
-    ] or ["text"]  # which says why it cannot be
-    pipelines = {name: Pipeline(net, who, ways[name], said[name], size) for name in names}
+        if name == "text" or (asks and not (name == "document" and images))
+    }
+    pipelines = {name: each for name, each in pipelines.items() if each.leads_on()} or pipelines
+    usual, *_ = pipelines.values()
     bare = Model(net, {}, weight.device, weight.dtype, similarity=similarity_of(net))
-    layers = _layers(bare, pipelines[names[0]], who)
+    layers = _layers(bare, usual, who)
     encoders = {
         name: sentence_encoder(pipeline, layers, name, EXAMPLES) for name, pipeline in pipelines.items()
     }
-    pictures = picture_encoder(pipelines.get("document", pipelines[names[0]]), layers, image)
+    pictures = picture_encoder(pipelines.get("document", usual), layers, image)
     if pictures is not None:
         encoders["image"] = pictures
     elif image is not None:
@@ -154,16 +146,14 @@ def _package() -> str:
 
 def _size(net: Any, given: Any, who: str) -> int | None:
     """Numbers of an embedding that are kept. Raises :class:`SettingError`."""
-    if given is not None:
-        check_count(given, "truncate_dim", WHO)
-        if is_multi(net) or given > (net.get_embedding_dimension() or given):
-            raise SettingError(
-                f"{WHO}: truncate_dim={given} of embeddings of "
-                f"{'sets of vectors' if is_multi(net) else net.get_embedding_dimension()}; leave it out"
-            )
-    found: int | None = given or getattr(net, "truncate_dim", None)
+    found: int | None = getattr(net, "truncate_dim", None) if given is None else given
     if found is not None:
         check_count(found, "truncate_dim", who)
+    if given is not None and (is_multi(net) or given > (net.get_embedding_dimension() or given)):
+        raise SettingError(
+            f"{WHO}: truncate_dim={given} of embeddings of "
+            f"{'sets of vectors' if is_multi(net) else net.get_embedding_dimension()}; leave it out"
+        )
     return found
 
 

@@ -83,12 +83,15 @@ class Pictures(ImageOptions):
         """Which tokens are which cells of the image. Raises :class:`InputError` where they are no grid."""
         runs = self.runs(inputs)
         told, images = inputs.get("image_grid_thw"), self.pipeline.reader.processor.image_processor
-        if told is not None or _PLACES in inputs:
-            if told is not None:
-                rows, columns = (told[0, 1:] // images.merge_size).tolist()
-            else:
-                columns, rows = ((inputs[_PLACES][0].amax(0) + 1) // images.pooling_kernel_size).tolist()
-            return Layout((rows, columns), _checked([*chain(*runs)], rows * columns))
+        if _PLACES in inputs:
+            told = inputs[_PLACES].amax(1).flip(1) + 1
+        if told is not None:  # patches in rows and columns
+            merged = getattr(images, "merge_size", None) or images.pooling_kernel_size
+            rows, columns = (told[0, -2:] // merged).tolist()
+            places = [*chain(*runs)]
+            if len(places) != rows * columns:
+                raise _no_grid([len(places)])
+            return Layout((rows, columns), tuple(places))
         side = math.isqrt(len(runs[0])) if runs else 0
         if any(len(run) != side**2 for run in runs) or not side:
             raise _no_grid([len(run) for run in runs])
@@ -116,12 +119,6 @@ class Pictures(ImageOptions):
         before = int(inputs[_IDS].flatten()[run[0] - 1])
         found = _PART.fullmatch(str(self.pipeline.net.tokenizer.convert_ids_to_tokens(before)))
         return (int(found[1]), int(found[2])) if found else None
-
-
-def _checked(places: list[int], cells: int) -> tuple[int, ...]:
-    if len(places) != cells:
-        raise _no_grid([len(places)])
-    return tuple(places)
 
 
 def _no_grid(lengths: list[int]) -> InputError:

@@ -76,6 +76,15 @@ class Pipeline:
             return vectors * out["attention_mask"].to(vectors.dtype)[..., None]
         return out["sentence_embedding"][:, : self.size]
 
+    def leads_on(self) -> bool:
+        """Whether its texts have a way through the model's routers."""
+        try:
+            if has_routes(self.net):
+                self.net.encode(["a"], task=self.task)
+        except ValueError:  # a router's
+            return False
+        return True
+
     def expansion(self) -> dict[str, Any] | None:
         """How queries are filled up with tokens that count, as ColBERT does; None where they are not."""
         found: dict[str, Any] | None = getattr(self.reader, "query_expansion", None)
@@ -107,16 +116,6 @@ def has_routes(net: Any) -> bool:
     return any(type(module).__name__ == "Router" for module in net)
 
 
-def leads_on(net: Any, task: str | None) -> bool:
-    """Whether texts of this task (None: of none) have a way through the model's routers."""
-    try:
-        if has_routes(net):
-            net.encode(["a"], task=task, show_progress_bar=False)
-    except ValueError:  # the router's
-        return False
-    return True
-
-
 def similarity_of(net: Any) -> Similarity:
     """The model's own."""
     if is_multi(net):
@@ -131,10 +130,7 @@ def check_modules(net: Any, who: str) -> None:
 
     if not isinstance(net[0], Transformer):
         kind = type(net[0])
-        own = kind.__module__.startswith("sentence_transformers.")
-        raise CheckpointError(
-            f"{who} {no_blocks(kind.__name__ if own else f'{kind.__module__}.{kind.__name__}')}"
-        )
+        raise CheckpointError(f"{who} {no_blocks(f'{kind.__module__}.{kind.__name__}')}")
     for module in net:
         if isinstance(module, BaseTokenPooling):
             raise CheckpointError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,7 @@ KINDS = ("SentenceTransformer", "MultiVectorEncoder")
 MODULES, SETTINGS = "modules.json", "config_sentence_transformers.json"
 _KNOWN = ("sentence_transformers.", "pylate.")  # whose modules are read; the second one's by the first
 _READERS = ("Transformer", "CLIPModel")  # modules that may come first
-_DESCRIBED = (
-    "Pooling",
-    "Dense",
-)  # ends of the names of modules that cannot be made without their config.json
+_DESCRIBED = ("Pooling", "Dense")  # how modules are called that are not made without their config.json
 _COLBERT = ("HF_ColBERT",)
 _UNUSED = ("pooler.", "position_ids")  # of weights that may be missing, since no embedding is made of them
 
@@ -36,20 +34,18 @@ def read(source: str, device: torch.device, dtype: torch.dtype, attention: str |
     """The model. Raises :class:`CheckpointError`."""
     who, folder = f"{WHO}: checkpoint {source!r}", os.path.isdir(source)
     here = folder or from_folder_or_hub(WHO, source)["local_files_only"]
-    import sentence_transformers  # noqa: F401 - before it reads, so that it reads quietly
+    from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # before, to read quietly
 
     with loading(WHO, source):
         if folder:
             _check_folder(Path(source), who)
         modules, settings = (_told(source, name, here) for name in (MODULES, SETTINGS))
-        fault = fault_of(modules or (), settings, lambda name: _told(source, name, here))
-        if fault:
+        if fault := fault_of(modules or (), settings, partial(_told, source, here=here)):
             raise CheckpointError(f"{who} {fault}")
         multi = is_late(settings, _told(source, "config.json", here))
         options = {"dtype": dtype, **({"attn_implementation": attention} if attention else {})}
-        net = without_code(
-            _class(multi), source, device=str(device), local_files_only=here, model_kwargs=options
-        )
+        kind = MultiVectorEncoder if multi else SentenceTransformer
+        net = without_code(kind, source, device=str(device), local_files_only=here, model_kwargs=options)
         _check_weights(net, source, modules, here, who)
         known = getattr(net[0], "tokenizer", None)
         if known is not None and len(known.get_vocab()) <= len(known.all_special_tokens) + 1:  # T5 has "▁"
@@ -73,12 +69,6 @@ def is_late(settings: Any, config: Any) -> bool:
         each.endswith("ForRetrieval") or each in _COLBERT for each in config.get("architectures") or ()
     )
     return late or "query_prefix" in settings  # as PyLate saves it
-
-
-def _class(multi: bool) -> Any:
-    from sentence_transformers import MultiVectorEncoder, SentenceTransformer
-
-    return MultiVectorEncoder if multi else SentenceTransformer
 
 
 def _told(source: str, name: str, here: bool) -> Any:
@@ -126,21 +116,14 @@ def fault_of(modules: Sequence[Any], settings: Any, told: Callable[[str], Any]) 
                 f"has a module of the class {kind!r:.80}, which is not of sentence-transformers, and a stranger's code is never "
                 f"run; load it and give {give}"
             )
-    first, *others = modules or ({"type": _READERS[0]},)
-    if (kind := _kind(first)) not in _READERS:
-        return no_blocks(kind)
-    for module in others:
-        if _kind(module).endswith(_DESCRIBED) and told(file := _config_of(module)) is None:
-            return f"lacks {file!r:.60}, which describes its {_kind(module)}; give the whole folder, as it was saved"
-    return code_fault(told(_config_of(first)), "the SentenceTransformer in memory")
-
-
-def _kind(module: Mapping[str, Any]) -> str:
-    return str(module["type"]).rpartition(".")[2]
-
-
-def _config_of(module: Mapping[str, Any]) -> str:
-    return f"{module.get('path', '')}/config.json".removeprefix("/")
+    kinds = [str(each["type"]).rpartition(".")[2] for each in modules] or [_READERS[0]]
+    files = [os.path.join(str(each.get("path", "")), "config.json") for each in modules] or ["config.json"]
+    if kinds[0] not in _READERS:
+        return no_blocks(kinds[0])
+    for kind, file in zip(kinds, files, strict=True):
+        if kind.endswith(_DESCRIBED) and told(file) is None:
+            return f"lacks {file!r:.60}, which describes its {kind}; give the whole folder, as it was saved"
+    return code_fault(told(files[0]), "the SentenceTransformer in memory")
 
 
 def no_blocks(first: str) -> str:

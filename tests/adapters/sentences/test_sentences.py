@@ -519,7 +519,7 @@ def test_a_size_of_the_folders_that_is_none(folder_of: Callable[[str], Path], si
 
 
 def test_a_device_that_holds_no_numbers() -> None:
-    with pytest.raises(SettingError, match="sentence-transformers: device is 'meta', where no text can be"):
+    with pytest.raises(SettingError, match="sentence-transformers: device is 'meta', where no text runs"):
         m2ib.load_model("sentence-transformers", device="meta")
 
 
