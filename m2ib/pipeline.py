@@ -19,7 +19,7 @@ from m2ib.contract.attribution import Attribution, Renderer
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
-from m2ib.contract.similarity import COSINE
+from m2ib.contract.similarity import COSINE, present
 from m2ib.contract.targets import Contrast, Embedding, PreparedInput, Targets, members_of, targets_of
 from m2ib.errors import InputError
 from m2ib.execution.memory import memory_told
@@ -133,8 +133,12 @@ def _explain_group(
     ]
     similarities = targets[1].closeness(targets[0]).tolist()
     provenance = provenance_of(model)
+    measure = {"name": model.similarity.name, "title": model.similarity.title}
     if model.similarity != COSINE:
-        provenance["similarity"] = {"name": model.similarity.name, "title": model.similarity.title}
+        provenance["similarity"] = measure
+    counts: list[int] = []  # of vectors, over which a pair's similarity is a mean
+    if model.similarity.mean and all(each.weights.shape[1] == 1 for each in targets):
+        counts = present(prepared[0 if leads else 1].embedding).sum(-1).tolist()
     used = zip(modalities, (each.reference for each in prepared), strict=True)
     references = {modality: dict(reference) for modality, reference in used if reference is not None}
     if references:
@@ -148,6 +152,9 @@ def _explain_group(
         )
         compared = {place: _place(row[number], similarities[number]) for place, row in usual.items()}
         known = {**provenance, "usual": compared} if compared else provenance
+        if counts:
+            summed = {"vectors": counts[number], "sum": counts[number] * similarities[number]}
+            known = {**known, "similarity": {**measure, **summed}}
         explanations.append(Explanation((first, second), similarities[number], known))
     return explanations
 

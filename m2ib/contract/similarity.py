@@ -31,6 +31,7 @@ class Similarity:
     first       modalities that come first in ``of``, on whichever side of a pair they are; where both of a pair's or
                 neither are such, the pair's own order holds
     zero        of two inputs that have nothing in common; None: there is no such number, as of distances
+    mean        whether ``of`` is a mean over the first one's vectors, as others sum them: the sum is told beside it
     """
 
     name: str
@@ -40,6 +41,7 @@ class Similarity:
     directions: bool = False
     first: tuple[str, ...] = ()
     zero: float | None = 0.0
+    mean: bool = False
 
     def leads(self, modalities: Sequence[str], place: int) -> bool:
         """Whether the input at this place of a pair comes first."""
@@ -97,4 +99,4 @@ def cosine(one: Tensor, other: Tensor) -> Tensor:
 
 
 COSINE = Similarity("cosine", cosine, directions=True)
-MAXSIM = Similarity("maxsim", mean_maxsim, "MaxSim (mean over the query's vectors)", sets=True)
+MAXSIM = Similarity("maxsim", mean_maxsim, "MaxSim (mean over the query's vectors)", sets=True, mean=True)

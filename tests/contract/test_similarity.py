@@ -158,6 +158,12 @@ def test_the_number_is_named_wherever_it_stands(tmp_path: object) -> None:
     assert explanation.provenance["similarity"]["name"] == "maxsim"
     page = explanation.to_html(f"{tmp_path}/page.html").read_text("utf-8")
     assert "MaxSim (mean over the query&#39;s vectors) <b>" in page
+    count = int(present(model.embed("text", model.preprocess("text", [TEXT])))[0].sum())
+    measure = explanation.provenance["similarity"]
+    assert (measure["vectors"], measure["sum"]) == (count, count * explanation.similarity)
+    assert f"<th>similarity.sum</th><td>{measure['sum']:.6g}</td>" in re.sub(r">\s+<", "><", page)
+    several = m2ib.explain(model, image=white(), text=m2ib.contrast("bird", "sits"), method="uniform")
+    assert "sum" not in several.provenance["similarity"]
     assert "cosine" not in re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)
     fit = m2ib.explain(model, image=white(), text=TEXT, steps=2, show_progress=False)
     assert "fit: mean maxsim to the other side" in fit.to_html(f"{tmp_path}/fit.html").read_text("utf-8")

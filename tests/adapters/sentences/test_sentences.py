@@ -138,6 +138,9 @@ def test_the_similarity_is_the_librarys(model_of: Callable[[str], m2ib.Model], n
     one, other = library(model, first, TEXTS[0]), library(model, second, raw)
     expected = naive.maxsim(one, other) if one.ndim == 2 else torch.cosine_similarity(one, other, dim=0)
     assert found.similarity == pytest.approx(expected.item(), abs=1e-6)
+    if one.ndim == 2:
+        scored = model.module.similarity(one[None], other[None]).item()  # MaxSim as it has it, a sum
+        assert found.provenance["similarity"]["sum"] == pytest.approx(scored, rel=1e-5)
 
 
 @every
