@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -54,31 +52,9 @@ def image_network() -> nn.Module:
     network: Any = timm.create_model("tf_efficientnet_lite2", pretrained=False)
     with loading("photo", str(path)):
         state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict(_timm_names(state, network))
+        # timm names the same tensors otherwise, and keeps them in the same order: that of running them
+        network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
     return network.eval()
-
-
-def _timm_names(state: Mapping[str, Tensor], network: Any) -> dict[str, Tensor]:
-    """The published keys under timm's names: blocks counted through, in timm by stage and place."""
-    places = [
-        f"blocks.{stage}.{n}" for stage, blocks in enumerate(network.blocks) for n in range(len(blocks))
-    ]
-    outer = {"_conv_stem": "conv_stem", "_conv_head": "conv_head", "_fc": "classifier"}
-    whole = {**outer, "_bn0": "bn1", "_bn1": "bn2"}
-    inner = {"_depthwise_conv": "conv_dw", "_project_conv": "conv_pwl", "_expand_conv": "conv_pw"}
-    expanding = {**inner, "_bn0": "bn1", "_bn1": "bn2", "_bn2": "bn3"}
-    plain = {**inner, "_project_conv": "conv_pw", "_bn1": "bn1", "_bn2": "bn2"}
-    renamed = {}
-    for key, value in state.items():
-        match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", key)
-        if match:
-            number, part, rest = int(match[1]), match[2], match[3]
-            expands = f"_blocks.{number}._expand_conv.weight" in state
-            renamed[f"{places[number]}.{(expanding if expands else plain)[part]}.{rest}"] = value
-        else:
-            part, rest = key.split(".", 1)
-            renamed[f"{whole[part]}.{rest}"] = value
-    return renamed
 
 
 def text_network() -> tuple[nn.Module, Any]:
