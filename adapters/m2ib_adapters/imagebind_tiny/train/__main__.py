@@ -22,7 +22,7 @@ from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.network import ImageBind
 from m2ib_adapters.imagebind_tiny.architecture import ARCHITECTURE
 from m2ib_adapters.imagebind_tiny.train.recipe import BOUND, FULL, QUICK
-from m2ib_adapters.imagebind_tiny.train.stages import Log, Pool, bind, together
+from m2ib_adapters.imagebind_tiny.train.stages import Log, bind, pool_images, together
 
 _DONE, _SPENT = "done", "seconds"  # what the kept file calls the stages behind it, and their time
 
@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true", help="go on after the last finished stage")
     parser.add_argument("--quick", action="store_true", help="a few steps, to see that it runs")
     given = parser.parse_args()
+    given.recipe = QUICK if given.quick else FULL
+    given.kept = given.out.with_suffix(".float32.safetensors")
     torch.set_num_threads(given.threads)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     if given.resume and (reason := _cannot_resume(given)):
@@ -52,8 +54,7 @@ def main() -> None:
 
 def train(given: argparse.Namespace, log: Log) -> None:
     """All stages, or those that are left. Each is seeded anew, so it does not matter where a run was cut."""
-    recipe = QUICK if given.quick else FULL
-    kept = _kept(given)
+    recipe, kept = given.recipe, given.kept
     started = time.perf_counter()
     torch.manual_seed(given.seed)
     module = ImageBind(Architecture.of(ARCHITECTURE)).eval().requires_grad_(False)
@@ -72,8 +73,8 @@ def train(given: argparse.Namespace, log: Log) -> None:
     for number, name in enumerate(("together", *BOUND)):
         if name in done:
             continue
-        if name != "together":
-            pool = pool or Pool(module, recipe, given.seed)
+        if name != "together" and pool is None:
+            pool = pool_images(module, recipe, given.seed)
         torch.manual_seed(1000 * given.seed + number)
         if pool is None:
             together(module, recipe, given.seed, log)
@@ -88,14 +89,9 @@ def train(given: argparse.Namespace, log: Log) -> None:
     log({"done": given.out.name, "seconds": seconds, "sha256": sha256(given.out)})
 
 
-def _kept(given: argparse.Namespace) -> Path:
-    path: Path = given.out.with_suffix(".float32.safetensors")
-    return path
-
-
 def _same(given: argparse.Namespace) -> dict[str, str]:
     """What a run that goes on must have in common with the one that was cut off."""
-    recipe = dataclasses.asdict(QUICK if given.quick else FULL)
+    recipe = dataclasses.asdict(given.recipe)
     same = {"seed": given.seed, "threads": given.threads, "torch": torch.__version__, "recipe": recipe}
     return {name: json.dumps(value) for name, value in same.items()}
 
@@ -107,10 +103,9 @@ def _metadata(kept: Path) -> dict[str, str]:
 
 def _cannot_resume(given: argparse.Namespace) -> str:
     """Why not; "" if it can."""
-    kept = _kept(given)
-    if not kept.is_file():
-        return f"--resume: there is no {str(kept)!r}, which a run that was cut off leaves; start without --resume"
-    before = _metadata(kept)
+    if not given.kept.is_file():
+        return f"--resume: there is no {str(given.kept)!r}, which a run that was cut off leaves; start without --resume"
+    before = _metadata(given.kept)
     for name, value in _same(given).items():
         if before.get(name) != value:
             return f"--resume: the run that was cut off had {name}={before.get(name)}, not {value}"

@@ -5,12 +5,12 @@ Pixels and samples go the same way as through the model's preparations; a test h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.nn.functional import pad
 
 from m2ib.scenes import KINDS, WORDS, motion, pictures, sounds
 from m2ib.scenes.captions import Named, objects_of, sentence
@@ -20,6 +20,14 @@ from m2ib_adapters.imagebind_tiny.preprocessing import preparations
 from m2ib_adapters.imagebind_tiny.train.recipe import Stage
 
 _NUMBERS = {word: number for number, word in enumerate(WORDS, 1)}
+_FIRST_SEED = 2**40  # scenes of training begin here, far from everybody else's
+_RUN = 2**32  # scenes that a run's seed keeps for itself
+_AT_ONCE = 128
+
+Texts = list[tuple[Tensor, Tensor]]
+"""Of everything, and of a part: token ids (N, T), and of which scenes each text is true (N, N)."""
+Batch = tuple[Tensor, Texts, Tensor, Tensor]
+"""Inputs, texts, shares of cells, kinds."""
 
 
 def inputs(modality: str, scenes: ScenePlan) -> Tensor:
@@ -51,11 +59,9 @@ def _spectrograms(waves: Tensor) -> Tensor:
     count, samples = waves.shape
     frames = 1 + (samples - window) // step
     joined = (waves - waves.mean(1, keepdim=True)).reshape(1, -1)  # samples is a multiple of the step
-    energies = audio.log_mel(torch.nn.functional.pad(joined, (0, window)))  # (frames of all, bands)
-    apart = energies[: count * (samples // step)].reshape(count, samples // step, audio.bins)
-    apart = apart[:, : min(frames, audio.frames)]
-    padded = torch.zeros(count, audio.frames, audio.bins)
-    padded[:, : apart.shape[1]] = apart
+    energies = audio.log_mel(pad(joined, (0, window)))  # (frames of all, bands)
+    apart = energies[: count * (samples // step)].unflatten(0, (count, -1))[:, : min(frames, audio.frames)]
+    padded = pad(apart, (0, 0, 0, audio.frames - apart.shape[1]))  # (N, frames, bands)
     return ((padded - audio.mean) / audio.std).transpose(1, 2)[:, None]  # (N, 1, bands, frames)
 
 
@@ -136,75 +142,49 @@ def truths(meanings: Sequence[Sequence[Named]], scenes: ScenePlan) -> Tensor:
     return torch.from_numpy(true)
 
 
-_FIRST_SEED = 2**40  # scenes of training begin here, far from everybody else's
-_RUN = 2**32  # scenes that a run's seed keeps for itself
-_AT_ONCE = 128
-
-Texts = list[tuple[Tensor, Tensor]]
-"""Of everything, and of a part: token ids (N, T), and of which scenes each text is true (N, N)."""
-
-
 def pool_seeds(seed: int, size: int) -> np.ndarray:
     """The scenes (size,) that a run's second stage draws from; its first stage sees none of them."""
     return np.arange(size) + _FIRST_SEED + seed * _RUN + _RUN // 2
 
 
-class Together(Dataset[tuple[Tensor, Texts, Tensor, Tensor]]):
-    """Step by step, fresh scenes: images, texts, shares of cells, kinds."""
-
-    def __init__(self, seed: int, stage: Stage, grid: tuple[int, ...]) -> None:
-        self.seed, self.stage, self.grid = seed, stage, grid
-
-    def __len__(self) -> int:
-        return self.stage.steps
-
-    def __getitem__(self, step: int) -> tuple[Tensor, Texts, Tensor, Tensor]:
-        first = _FIRST_SEED + self.seed * _RUN + step * self.stage.batch
-        scenes = plan(range(first, first + self.stage.batch))
-        texts = _texts(scenes, np.random.default_rng((self.seed, step, 1)), bare=(0.0, 0.5))
-        return inputs("image", scenes), texts, shares("image", scenes, self.grid), kinds_of(scenes)
+def together(seed: int, stage: Stage, grid: tuple[int, ...]) -> Iterator[Batch]:
+    """Step by step, fresh scenes."""
+    for step in range(stage.steps):
+        first = _FIRST_SEED + seed * _RUN + step * stage.batch
+        scenes, random = plan(range(first, first + stage.batch)), np.random.default_rng((seed, step, 1))
+        yield _batch("image", scenes, grid, random, bare=(0.0, 0.5))
 
 
-class Bound(Dataset[tuple[Tensor, Texts, Tensor, Tensor, Tensor]]):
-    """Step by step, scenes of the pool in a random order: inputs, texts, places in the pool, shares, kinds."""
-
-    def __init__(
-        self, seed: int, stage: Stage, modality: str, grid: tuple[int, ...], pool: np.ndarray
-    ) -> None:
-        self.seed, self.modality, self.grid, self.pool = seed, modality, grid, pool
-        random = np.random.default_rng((seed, 2))
-        rounds = -(-stage.steps * stage.batch // len(pool))
-        order = np.concatenate([random.permutation(len(pool)) for _ in range(rounds)])
-        self.order = order[: stage.steps * stage.batch].reshape(stage.steps, stage.batch)
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, step: int) -> tuple[Tensor, Texts, Tensor, Tensor, Tensor]:
-        which = self.order[step]
-        scenes = plan(self.pool[which].tolist())
-        texts = _texts(scenes, np.random.default_rng((self.seed, step, 3)), bare=(0.5, 1.0))
-        cells = shares(self.modality, scenes, self.grid)
-        return inputs(self.modality, scenes), texts, torch.from_numpy(which), cells, kinds_of(scenes)
+def bound(
+    seed: int, stage: Stage, modality: str, grid: tuple[int, ...], pool: np.ndarray
+) -> Iterator[tuple[Tensor, Batch]]:
+    """Step by step, scenes of the pool in a random order, and their places in it."""
+    draw = np.random.default_rng((seed, 2))
+    rounds = -(-stage.steps * stage.batch // len(pool))
+    order = np.concatenate([draw.permutation(len(pool)) for _ in range(rounds)])
+    for step in range(stage.steps):
+        which = order[step * stage.batch : (step + 1) * stage.batch]
+        scenes, random = plan(pool[which].tolist()), np.random.default_rng((seed, step, 3))
+        yield torch.from_numpy(which), _batch(modality, scenes, grid, random, bare=(0.5, 1.0))
 
 
-class Images(Dataset[Tensor]):
+def images(seeds: np.ndarray) -> Iterator[Tensor]:
     """The images of given scenes, so many at once."""
-
-    def __init__(self, seeds: np.ndarray) -> None:
-        self.parts = np.array_split(seeds, -(-len(seeds) // _AT_ONCE))
-
-    def __len__(self) -> int:
-        return len(self.parts)
-
-    def __getitem__(self, part: int) -> Tensor:
-        return inputs("image", plan(self.parts[part].tolist()))
+    for part in np.array_split(seeds, -(-len(seeds) // _AT_ONCE)):
+        yield inputs("image", plan(part.tolist()))
 
 
-def _texts(scenes: ScenePlan, random: np.random.Generator, *, bare: tuple[float, float]) -> Texts:
+def _batch(
+    modality: str,
+    scenes: ScenePlan,
+    grid: tuple[int, ...],
+    random: np.random.Generator,
+    *,
+    bare: tuple[float, float],
+) -> Batch:
     """bare: share of captions that name nothing but kinds, among those of everything and those of a part."""
     texts = []
     for part, share in zip((False, True), bare, strict=True):
         captions, meanings = said(scenes, random, part=part, bare=share)
         texts.append((token_ids(captions), truths(meanings, scenes)))
-    return texts
+    return inputs(modality, scenes), texts, shares(modality, scenes, grid), kinds_of(scenes)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from torch.utils.data import DataLoader, Dataset
 
 from m2ib.scenes import KINDS
 from m2ib_adapters.imagebind.network import ImageBind
@@ -42,56 +41,44 @@ def parts(module: ImageBind, name: str) -> list[nn.Module]:
 def together(module: ImageBind, recipe: Recipe, seed: int, log: Log) -> None:
     """Image and text, from nothing: two captions a scene, one of everything and one of a part."""
     stage = recipe.together
-    heads = KindHeads(module.architecture.vision_embed_dim, len(KINDS))
     finish: Any = module.modality_postprocessors["text"]
     scale: Tensor = finish[1].log_logit_scale
     with torch.no_grad():
         scale.fill_(math.log(1 / stage.temperature))
-    data = batches.Together(seed, stage, _grid(module, "vision"))
-    trained = [*parts(module, "vision"), *parts(module, "text"), heads]
-    for step, (images, texts, shares, held), weight in _steps("together", stage, recipe, trained, data, log):
+    data = batches.together(seed, stage, _grid(module, "vision"))
+    steps = _steps("together", module, ("vision", "text"), stage, recipe, data, log)
+    for step, (images, texts, *cells) in steps:
         tokens, seen = branch(module, "vision", images)
         factor = scale.exp().clamp(max=100)
-        losses = [contrastive(branch(module, "text", ids)[1], seen, true, factor) for ids, true in texts]
-        position, pooled = heads(tokens, shares, held)
-        loss = sum(losses) / len(losses)
-        loss = loss + weight * (recipe.token_weight * position + recipe.pooled_weight * pooled)
-        step(loss, full=losses[0], part=losses[1], position=position, pooled=pooled)
+        full, part = (contrastive(branch(module, "text", ids)[1], seen, true, factor) for ids, true in texts)
+        step((full + part) / 2, tokens, cells, full=full, part=part)
 
 
-class Pool:
-    """The second stage's scenes, and their images' embeddings: (scenes, D), normalised."""
-
-    def __init__(self, module: ImageBind, recipe: Recipe, seed: int) -> None:
-        self.seeds = batches.pool_seeds(seed, recipe.pool)
-        rows = []
-        with torch.no_grad():
-            for images in DataLoader(batches.Images(self.seeds), batch_size=None):
-                rows.append(normalize(branch(module, "vision", images)[1], dim=-1))
-        self.images = torch.cat(rows)
+def pool_images(module: ImageBind, recipe: Recipe, seed: int) -> Tensor:
+    """The embeddings of the images of the second stage's scenes: (scenes, D), normalised."""
+    with torch.no_grad():
+        parts = batches.images(batches.pool_seeds(seed, recipe.pool))
+        return torch.cat([normalize(branch(module, "vision", images)[1], dim=-1) for images in parts])
 
 
-def bind(module: ImageBind, name: str, pool: Pool, recipe: Recipe, seed: int, log: Log) -> None:
-    """One modality to the frozen image and text encoders."""
+def bind(module: ImageBind, name: str, pool: Tensor, recipe: Recipe, seed: int, log: Log) -> None:
+    """One modality to the frozen image and text encoders; ``pool`` as :func:`pool_images` gives it."""
     stage = recipe.bound[name]
-    architecture = module.architecture
-    heads = KindHeads(getattr(architecture, f"{name}_embed_dim"), len(KINDS))
     if name == "imu":
         _forget_level(module)
-    data = batches.Bound(seed, stage, name, _grid(module, name), pool.seeds)
-    trained = [*parts(module, name), heads]
+    seeds = batches.pool_seeds(seed, recipe.pool)
+    data = batches.bound(seed, stage, name, _grid(module, name), seeds)
     scale = 1 / stage.temperature
-    for step, (x, texts, which, shares, held), weight in _steps(name, stage, recipe, trained, data, log):
+    for step, (which, (x, texts, *cells)) in _steps(name, module, (name,), stage, recipe, data, log):
         with torch.no_grad():
             targets = [(branch(module, "text", ids)[1], true) for ids, true in texts]
         tokens, embedded = branch(module, name, x)
         full, part = (contrastive(target, embedded, true, scale) for target, true in targets)
+        held = cells[-1]
         same = (held[:, None] == held).all(-1)  # (N, N) scenes with the same kinds
-        image = contrastive(pool.images[which], embedded, same, scale)
-        position, pooled = heads(tokens, shares, held)
+        image = contrastive(pool[which], embedded, same, scale)
         loss = recipe.text_weight * (full + part) / 2 + recipe.image_weight * image
-        loss = loss + weight * (recipe.token_weight * position + recipe.pooled_weight * pooled)
-        step(loss, full=full, part=part, image=image, position=position, pooled=pooled)
+        step(loss, tokens, cells, full=full, part=part, image=image)
 
 
 def _grid(module: ImageBind, name: str) -> tuple[int, ...]:
@@ -112,13 +99,21 @@ def _forget_level(module: ImageBind) -> None:
 
 
 def _steps(
-    name: str, stage: Stage, recipe: Recipe, trained: list[nn.Module], data: Dataset[T], log: Log
-) -> Iterator[tuple[Callable[..., None], T, float]]:
-    """(do a step with this loss, batch, weight of the auxiliary losses), ``stage.steps`` times.
+    name: str,
+    module: ImageBind,
+    branches: Sequence[str],
+    stage: Stage,
+    recipe: Recipe,
+    data: Iterable[T],
+    log: Log,
+) -> Iterator[tuple[Callable[..., None], T]]:
+    """(do a step with this loss, batch), ``stage.steps`` times; the positions of the first of ``branches`` learn their kinds.
 
     A batch is made when it is needed: on few cores a process of its own would only hold up the products.
     """
-    parameters = [each for module in trained for each in module.parameters()]
+    heads = KindHeads(getattr(module.architecture, f"{branches[0]}_embed_dim"), len(KINDS))
+    trained = [*(part for each in branches for part in parts(module, each)), heads]
+    parameters = [each for part in trained for each in part.parameters()]
     for each in parameters:
         each.requires_grad_(True)
     flat = [each for each in parameters if each.ndim < 2]
@@ -131,9 +126,15 @@ def _steps(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, warm, stage.steps))
     started = time.perf_counter()
     sums: dict[str, float] = {}
-    for number, ready in enumerate(DataLoader(data, batch_size=None)):
+    for number, ready in enumerate(data):
 
-        def step(loss: Tensor, number: int = number, **shown: Tensor) -> None:
+        def step(
+            loss: Tensor, tokens: Tensor, cells: Sequence[Tensor], number: int = number, **shown: Tensor
+        ) -> None:
+            position, pooled = heads(tokens, *cells)
+            weight = max(0.0, 1 - number / (recipe.fade * stage.steps))
+            loss = loss + weight * (recipe.token_weight * position + recipe.pooled_weight * pooled)
+            shown |= {"position": position, "pooled": pooled}
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(parameters, _MOST_NORM)
@@ -148,7 +149,7 @@ def _steps(
                 log({"stage": name, "step": number + 1, "seconds": seconds, **means})
                 sums.clear()
 
-        yield step, ready, max(0.0, 1 - number / (recipe.fade * stage.steps))
+        yield step, ready
     for each in parameters:
         each.requires_grad_(False)
 
