@@ -90,7 +90,9 @@ def load(
         sizes = _sizes(path, architecture)
         module = weights.load(sizes, path, device, dtype)
         origin = {"checkpoint": str(source), "sha256": sha256(path)}
-    origin |= {"architecture": _differences(sizes) or "imagebind_huge"}
+    usual = dataclasses.asdict(Architecture())
+    others = {name: value for name, value in dataclasses.asdict(sizes).items() if value != usual[name]}
+    origin |= {"architecture": others or "imagebind_huge"}
     given = {"image": image, "audio": audio, "video": video, "depth": depth, "thermal": thermal, "imu": imu}
     pixels = ImagePreparation((_side(image_size, sizes),) * 2, OPENAI_MEAN, OPENAI_STD)
     preparations = Preparations.of(sizes, pixels, given, "imagebind")
@@ -116,9 +118,3 @@ def _side(image_size: Any, sizes: Architecture) -> int:
         )
     SIDE.check("imagebind", int(image_size), f"image_size={image_size}", SettingError)
     return int(image_size)
-
-
-def _differences(sizes: Architecture) -> dict[str, Any]:
-    """What is not as in the published model."""
-    usual = dataclasses.asdict(Architecture())
-    return {name: value for name, value in dataclasses.asdict(sizes).items() if value != usual[name]}

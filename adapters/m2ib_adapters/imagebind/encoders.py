@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from m2ib.contract import encoder as contract
-from m2ib.contract.degradation import Fading
 from m2ib.contract.encoder import Encoder, Layer, read_first
 from m2ib.contract.inputs import Inputs, Item
 from m2ib_adapters.imagebind.blocks import Attention, Block, Mlp
@@ -21,6 +19,8 @@ from m2ib_adapters.towers.attention import first_position
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.pooled import run_pooled
 from m2ib_adapters.towers.text import TextTower, text_encoder
+
+_PICTURES = ("vision", "depth", "thermal")  # may leave a border that is less than a patch
 
 
 def encoders(module: ImageBind, preparations: Preparations, coder: Coder) -> dict[str, Encoder]:
@@ -55,11 +55,12 @@ def _encoder(module: ImageBind, modality: str, name: str, preparation: InputPrep
         if clips is not None:
             z = z.unflatten(1, (clips, -1)).flatten(0, 1)  # (M, clips * T, C) -> (M * clips, T, C)
         pooled = _run_pooled(module, name, z, layer, first_position(z))  # (M * clips, C)
-        features = module.modality_heads[name](pooled[:, None])  # (M * clips, D)
+        features = module.modality_heads[name](pooled)  # (M * clips, D)
         if clips is not None:
             features = features.unflatten(0, (-1, clips))  # (M, clips, D)
         return module.finish(name, features, clips is not None)  # (M, D)
 
+    sizes = module.architecture
     return Encoder(
         modality=modality,
         prepare=prepare,
@@ -67,16 +68,10 @@ def _encoder(module: ImageBind, modality: str, name: str, preparation: InputPrep
         embed=embed,
         layers=_layers(module, name),
         tail=tail,
-        stride=module.architecture.patches(name).stride,
-        degradation=_fading(module, name),
+        stride=sizes.patches(name).stride,
+        degradation=sizes.patches(name).fading(sizes.picture_size) if name in _PICTURES else None,
         attention=contract.Attention(first_position),
     )
-
-
-def _fading(module: ImageBind, name: str) -> Fading | None:
-    """Pictures may leave a border that is less than a patch."""
-    sizes = module.architecture
-    return sizes.patches(name).fading(sizes.picture_size) if name in ("vision", "depth", "thermal") else None
 
 
 def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
@@ -89,10 +84,8 @@ def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
         return tensor_of(inputs, "text").argmax(-1)
 
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
-        index = pooled_at(inputs)  # (M,)
-        pooled = _run_pooled(module, "text", z, layer, index)[:, None]  # (M, 1, C)
-        features = module.modality_heads["text"](pooled, torch.zeros_like(index)[:, None])  # (M, D)
-        return module.finish("text", features, False)
+        pooled = _run_pooled(module, "text", z, layer, pooled_at(inputs))  # (M, C)
+        return module.finish("text", module.modality_heads["text"](pooled), False)  # (M, D)
 
     sizes = module.architecture
     tower = TextTower(

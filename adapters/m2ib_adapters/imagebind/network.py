@@ -6,6 +6,7 @@ Inside, everything is batch first: tokens are (N, T, C), those of inputs in seve
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from math import log, prod
 from typing import Any
@@ -58,7 +59,7 @@ class ImageBind(nn.Module):
         out = a.out_embed_dim
         self.modality_heads = nn.ModuleDict({name: _head(name, width, out) for name, width in widths.items()})
         self.modality_postprocessors = nn.ModuleDict(
-            {name: nn.Sequential(UnitLength(), *_scale(name)) for name in widths}
+            {name: nn.Sequential(nn.Identity(), *_scale(name)) for name in widths}
         )
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -79,8 +80,14 @@ class ImageBind(nn.Module):
         if clips is not None:
             tokens = tokens.unflatten(0, (-1, clips))  # (N, clips, T, C)
         tokens = self.modality_trunks[name](tokens, self.mask(name, tokens.shape[-2]))
-        head = self.modality_heads[name]
-        return self.finish(name, head(tokens, x) if name == "text" else head(tokens), clips is not None)
+        features = self.modality_heads[name](self.pooled(name, tokens, x))  # (N, D), or (N, clips, D)
+        return self.finish(name, features, clips is not None)
+
+    def pooled(self, name: str, tokens: Tensor, x: Tensor) -> Tensor:
+        """(..., T, C) -> (..., C): at the end token of texts, the largest id of ``x``; at the class token of all else."""
+        if name == "text":
+            return tokens[torch.arange(len(x), device=x.device), x.argmax(-1)]
+        return tokens[..., 0, :]
 
     def mask(self, name: str, length: int) -> Tensor | None:
         """Additive, (T, T): texts are read causally, everything else as a whole."""
@@ -96,7 +103,7 @@ class ImageBind(nn.Module):
 
     def finish(self, name: str, features: Tensor, clips: bool) -> Tensor:
         """What a head gives, (N, D) or (N, clips, D), normalised and scaled; clips averaged: (N, D)."""
-        scaled = self.modality_postprocessors[name](features)
+        scaled = self.modality_postprocessors[name](normalize(features, dim=-1))
         return scaled.mean(1) if clips else scaled
 
 
@@ -189,32 +196,6 @@ class MotionPreprocessor(nn.Module):
         return torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1) + self.pos_embed
 
 
-class FirstToken(nn.Module):
-    """(..., T, C) -> (..., C): the class token."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[..., 0, :]
-
-
-class EndTokenHead(nn.Module):
-    """Texts are read at their end token, the largest id."""
-
-    def __init__(self, width: int, out: int) -> None:
-        super().__init__()
-        self.proj = nn.Sequential(nn.LayerNorm(width, eps=EPS), nn.Linear(width, out, bias=False))
-
-    def forward(self, x: Tensor, ids: Tensor) -> Tensor:
-        rows = torch.arange(len(x), device=x.device)
-        return self.proj(x[rows, ids.argmax(-1)])  # (N, D)
-
-
-class UnitLength(nn.Module):
-    """Vectors (..., D) divided by their length."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return normalize(x, dim=-1)
-
-
 class Scale(nn.Module):
     """Times a number, at most 100, kept as its logarithm; a parameter where it is learned, else a buffer."""
 
@@ -247,9 +228,9 @@ def _scale(name: str) -> list[Scale]:
 
 
 def _head(name: str, width: int, out: int) -> nn.Module:
-    """The end token of texts, the class token of all else, projected."""
-    if name == "text":
-        return EndTokenHead(width, out)
-    between = [nn.Dropout(0.5)] if name == "imu" else []
+    """A norm and a projection of what :meth:`ImageBind.pooled` gives; the official one takes the class token in between."""
     norm, project = nn.LayerNorm(width, eps=EPS), nn.Linear(width, out, bias=False)
-    return nn.Sequential(norm, FirstToken(), *between, project)
+    if name == "text":
+        return nn.Sequential(OrderedDict(proj=nn.Sequential(norm, project)))
+    between = [nn.Dropout(0.5)] if name == "imu" else []
+    return nn.Sequential(norm, nn.Identity(), *between, project)

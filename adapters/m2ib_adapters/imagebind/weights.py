@@ -6,8 +6,7 @@ The module is built without memory (torch's meta device); each tensor is read, c
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -142,17 +141,12 @@ def random(architecture: Architecture, device: torch.device, dtype: torch.dtype)
     The generators stay as they were.
     """
     check_module(empty(architecture), "imagebind: architecture", None, SettingError)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []), _default(dtype), device:
-        torch.manual_seed(_SEED)
-        return ImageBind(architecture).eval()
-
-
-@contextmanager
-def _default(dtype: torch.dtype) -> Iterator[None]:
-    with kept_promises():
+    devices = [device] if device.type == "cuda" else []
+    with kept_promises(), torch.random.fork_rng(devices=devices), device:
         promise(partial(torch.set_default_dtype, torch.get_default_dtype()))
         torch.set_default_dtype(dtype)
-        yield
+        torch.manual_seed(_SEED)
+        return ImageBind(architecture).eval()
 
 
 def load(

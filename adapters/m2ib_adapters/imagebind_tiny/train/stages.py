@@ -28,8 +28,7 @@ def branch(module: ImageBind, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
     """The trunk's tokens (N, 1 + T, C), and embeddings (N, D), neither normalised nor scaled."""
     tokens = module.modality_preprocessors[name](x)
     tokens = module.modality_trunks[name](tokens, module.mask(name, tokens.shape[-2]))
-    head = module.modality_heads[name]
-    return tokens, head(tokens, x) if name == "text" else head(tokens)
+    return tokens, module.modality_heads[name](module.pooled(name, tokens, x))
 
 
 def parts(module: ImageBind, name: str) -> list[nn.Module]:
