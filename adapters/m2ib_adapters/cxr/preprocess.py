@@ -16,7 +16,7 @@ from m2ib.contract.layout import Layout
 from m2ib.errors import SettingError
 from m2ib.notices import warn
 from m2ib.renderers import ImageView
-from m2ib_adapters.inputs.images import ImageOptions, ImagePreparation, Region, placed
+from m2ib_adapters.inputs.images import ImageOptions, ImagePreparation, Region, padded, placed
 from m2ib_adapters.inputs.media import called
 
 
@@ -111,12 +111,7 @@ class XrayPreparation(ImageOptions):
             return grey.resize((self.size, self.size), Image.Resampling.BICUBIC), (0, 0, width, height)
         ratio = square / max(width, height)
         inner = (max(1, int(width * ratio)), max(1, int(height * ratio)))  # rounded down, as in training
-        left, top = (square - inner[0]) // 2, (square - inner[1]) // 2
-        canvas = Image.new("L", (square, square))
-        canvas.paste(grey.resize(inner, Image.Resampling.LANCZOS), (left, top))
-        across, down = width / inner[0], height / inner[1]  # pixels of the image for one of the square
-        region = (-left * across, -top * down, (square - left) * across, (square - top) * down)
-        return canvas, region
+        return padded(grey, inner, (square, square), Image.Resampling.LANCZOS)
 
 
 def equalized(grey: np.ndarray) -> np.ndarray:

@@ -10,13 +10,13 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from m2ib.contract.inputs import Item
-from m2ib.errors import InputError, SettingError
+from m2ib.errors import InputError
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.inputs.audio import AudioPreparation
 from m2ib_adapters.inputs.depth import DepthPreparation
 from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.imu import ImuPreparation
-from m2ib_adapters.inputs.options import WithOptions
+from m2ib_adapters.inputs.options import WithOptions, options_of
 from m2ib_adapters.inputs.thermal import ThermalPreparation
 from m2ib_adapters.inputs.video import VideoPreparation
 from m2ib_adapters.towers.patches import Patches
@@ -86,12 +86,13 @@ class Preparations:
 
         Raises :class:`SettingError`, in the name of ``who``.
         """
-        options, frame = _checked(given, who), sizes.patches("vision")
+        options = {modality: options_of(each, modality, who) for modality, each in given.items()}
+        frame = sizes.patches("vision")
 
         def made(kind: type[Made], **fields: Any) -> Made:
             return kind.of(options[kind.MODALITY], **fields, **own.get(kind.MODALITY, {}))
 
-        bins, frames, size = sizes.audio_num_mel_bins, sizes.audio_target_len, sizes.picture_size
+        bins, frames, size = sizes.audio_num_mel_bins, sizes.audio_target_len, (sizes.pixels, sizes.pixels)
         return cls(
             image=ImagePatches(pixels.given(options.get("image"), who), frame),
             audio=made(AudioPreparation, bins=bins, frames=frames, patches=sizes.patches("audio")),
@@ -100,24 +101,3 @@ class Preparations:
             imu=made(ImuPreparation, samples=sizes.imu_samples, window=sizes.imu_window),
             video=made(VideoPreparation, size=sizes.pixels, patches=frame) if "video" in options else None,
         )
-
-
-def _checked(given: Given, who: str) -> dict[str, Mapping[str, Any]]:
-    """The user's options by modality, {} for None. Raises :class:`SettingError` in the name of ``who``."""
-    for modality, options in given.items():
-        if options is not None and not isinstance(options, Mapping):
-            raise SettingError(
-                f"{who}: {modality} is a dict of options, not {type(options).__name__}; "
-                f"as in {modality}={_EXAMPLES[modality]}"
-            )
-    return {modality: options or {} for modality, options in given.items()}
-
-
-_EXAMPLES = {
-    "image": '{"maximum": 4095}',
-    "audio": '{"clips": 5}',
-    "video": '{"crops": 1}',
-    "depth": '{"sensor": "kinect-v2"}',
-    "thermal": '{"low": 20, "high": 40}',
-    "imu": '{"rate": 200}',
-}

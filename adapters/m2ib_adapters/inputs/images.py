@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, Protocol, Self
 
@@ -18,7 +18,7 @@ from m2ib.notices import warn
 from m2ib.renderers import ImageView
 from m2ib_adapters.inputs.image_files import Picture, page_of, picture_of, read_file, reading_picture
 from m2ib_adapters.inputs.media import called, input_file
-from m2ib_adapters.inputs.options import WithOptions, check_number, check_page_option
+from m2ib_adapters.inputs.options import WithOptions, check_number, check_page_option, options_of
 from m2ib_adapters.inputs.rgb import checked_array, to_rgb
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)  # of CLIP's training images, and of all that follow it
@@ -73,11 +73,7 @@ class ImageOptions(WithOptions):
 
     def given(self, options: Any, who: str) -> Self:
         """With an adapter's option ``image``; None is none. Raises :class:`SettingError`, in the name of ``who``."""
-        if options is not None and not isinstance(options, Mapping):
-            raise SettingError(
-                f'{who}: image is a dict of options, not {type(options).__name__}; as in image={{"maximum": 4095}}'
-            )
-        return self._with(options or {}, self.OPTIONS)
+        return self._with(options_of(options, "image", who), self.OPTIONS)
 
     def opened(self, raw: Any, *, full: bool = False) -> tuple[Image.Image, dict[str, Any]]:
         """:func:`open_image` of a raw input, or of a mapping with the key "image" for one and options for it.
@@ -162,12 +158,7 @@ class ImagePreparation(ImageOptions):
         if self.fit == "pad":
             ratio = max(width / columns, height / rows)
             inner = (max(1, round(width / ratio)), max(1, round(height / ratio)))
-            canvas = Image.new("RGB", (columns, rows), (self.fill,) * 3)
-            corner = ((columns - inner[0]) // 2, (rows - inner[1]) // 2)
-            canvas.paste(image.resize(inner, self.interpolation), corner)
-            across, down = width / inner[0], height / inner[1]  # pixels of the image for one of the input
-            left, top = -corner[0] * across, -corner[1] * down
-            return canvas, (left, top, left + columns * across, top + rows * down)
+            return padded(image, inner, (columns, rows), self.interpolation, self.fill)
         return self._crop(image, name)
 
     def _crop(self, image: Image.Image, name: str | None) -> tuple[Image.Image, Region]:
@@ -191,6 +182,24 @@ class ImagePreparation(ImageOptions):
         return whole.crop((left, top, left + columns, top + rows)), region
 
 
+def padded(
+    image: Image.Image,
+    inner: tuple[int, int],
+    size: tuple[int, int],
+    interpolation: Image.Resampling,
+    fill: int = 0,
+) -> tuple[Image.Image, Region]:
+    """``image`` resized to ``inner`` amid grey of this ``size``, both (width, height); and the region of it that this shows."""
+    canvas = Image.new(image.mode, size, (fill,) * len(image.getbands()))
+    left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
+    canvas.paste(image.resize(inner, interpolation), (left, top))
+    across, down = (
+        image.width / inner[0],
+        image.height / inner[1],
+    )  # pixels of the image for one of the canvas
+    return canvas, (-left * across, -top * down, (size[0] - left) * across, (size[1] - top) * down)
+
+
 def warn_of_little(name: str, size: tuple[int, int], region: Region) -> None:
     """Warns, in the name of ``name``, where ``region`` is a small part of an image of ``size`` (width, height)."""
     width, height = size
@@ -202,7 +211,7 @@ def warn_of_little(name: str, size: tuple[int, int], region: Region) -> None:
         )
 
 
-def pixel_axes(grid: tuple[int, int], region: Region) -> tuple[Axis, Axis]:
+def pixel_axes(grid: Sequence[int], region: Region) -> tuple[Axis, Axis]:
     """The rows and columns of ``grid`` in pixels of the raw image, where ``region`` is what it covers.
 
     region  (left, top, right, bottom); cells over padding have spans outside the image

@@ -57,6 +57,25 @@ class WithOptions:
         return replace(self, **given)
 
 
+_EXAMPLES = {
+    "image": '{"maximum": 4095}',
+    "audio": '{"clips": 5}',
+    "video": '{"crops": 1}',
+    "depth": '{"sensor": "kinect-v2"}',
+    "thermal": '{"low": 20, "high": 40}',
+    "imu": '{"rate": 200}',
+}
+
+
+def options_of(given: Any, modality: str, who: str) -> Mapping[str, Any]:
+    """What an adapter was given for one kind of input, {} for None. Raises :class:`SettingError` in the name of ``who``."""
+    if given is not None and not isinstance(given, Mapping):
+        raise SettingError(
+            f"{who}: {modality} is a dict of options, not {type(given).__name__}; as in {modality}={_EXAMPLES[modality]}"
+        )
+    return given or {}
+
+
 def saying(who: str, name: str, value: Any) -> str:
     """How to give an option: in Python, and (in brackets) in a command or a settings file."""
     return f"{name}={value!r} (options.{who}.{name}={value})"
