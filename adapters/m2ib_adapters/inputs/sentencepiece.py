@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from m2ib_adapters.inputs.texts import aligned, tokens_of_text, too_long, warn_unknown
-from m2ib_adapters.inputs.tokens import Coded, NamedIds, spelt
+from m2ib_adapters.inputs.texts import aligned
+from m2ib_adapters.inputs.tokens import Coded, TokenizerCoder, fitting, spelt
 
 _SPACE = "\u2581"  # what sentencepiece writes for a space
 
 
-class SentencePieceCoder(NamedIds):
+class SentencePieceCoder(TokenizerCoder):
     """SigLIP's own tokenizer: it drops punctuation and capitals, and offsets refer to the text as it was given.
 
     Where pieces cannot be found again in the text (a special token is written out in it) the text shown is the one
@@ -24,44 +24,24 @@ class SentencePieceCoder(NamedIds):
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
         self._lower = bool(getattr(tokenizer, "do_lower_case", True))
-        # that one stands for a sign
-        self._special_ids = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}
+        self.special = set(tokenizer.all_special_ids) - {tokenizer.unk_token_id}  # which stands for a sign
         self._known = len(tokenizer)
-
-    @property
-    def pad(self) -> int:
-        return int(self._tokenizer.pad_token_id)
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         """``raw`` as at most ``limit`` ids, the end token included; ``padded``: exactly so many.
 
         Raises :class:`m2ib.InputError` for a longer text, unless ``truncate``.
         """
-        count = len(self._tokenizer(raw, verbose=False)["input_ids"])
-        if count > limit and not truncate:
-            raise too_long(raw, count, limit)
-        ids = list(
-            self._tokenizer(
-                raw,
-                truncation=True,
-                max_length=limit,
-                padding="max_length" if padded else False,
-                verbose=False,
-            )["input_ids"]
-        )
-        spans = piece_spans(raw, self._tokenizer.tokenize(raw), lower=self._lower)
+        excess = self._exceeds(raw, raw, limit, truncate)
+        ids = list(self._tokenizer(raw, verbose=False, **fitting(limit, padded))["input_ids"])
+        pieces = self._tokenizer.tokenize(raw)
+        spans = piece_spans(raw, pieces, lower=self._lower)
         if spans is None:
-            return replace(self.read(ids), truncated=count > limit)
-        spans = spans[: min(count, limit) - 1]  # the end token is the last that is kept
-        end = spans[-1][1] if spans else 0
-        spans += [(end, end)] * (len(ids) - len(spans))
-        special = [place >= min(count, limit) - 1 for place in range(len(ids))]
-        tokens = tokens_of_text(raw, self._names(ids), spans, special)
-        warn_unknown(tokens, ids, self._tokenizer.unk_token_id)
-        return Coded(raw, ids, tokens, count > limit)
-
-    def _special(self, ids: Sequence[int]) -> list[bool]:
-        return [value in self._special_ids for value in ids]
+            return replace(self.read(ids), truncated=excess)
+        spans = spans[: limit - 1]  # the end token is the last that is kept
+        filled, end = len(ids) - len(spans), spans[-1][1] if spans else 0
+        special = [False] * len(spans) + [True] * filled
+        return self._coded(raw, ids, spans + [(end, end)] * filled, special, excess)
 
     def _names(self, ids: Sequence[int]) -> list[str]:
         """By id; a model may have more of them than its tokenizer."""

@@ -231,10 +231,8 @@ class TokenizerCoder(NamedIds):
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         excess = self._exceeds(raw, raw, limit, truncate)
         coded = self._with_offsets(raw, limit, padded)
-        ids, special = list(coded["input_ids"]), list(map(bool, coded["special_tokens_mask"]))
-        tokens = tokens_of_text(raw, self._names(ids), coded["offset_mapping"], special)
-        self._warn_unknown(tokens, ids)
-        return Coded(raw, ids, tokens, excess)
+        special = list(map(bool, coded["special_tokens_mask"]))
+        return self._coded(raw, list(coded["input_ids"]), coded["offset_mapping"], special, excess)
 
     def _exceeds(self, raw: str, text: str, limit: int, truncate: bool) -> bool:
         """Whether ``text``, what is tokenized of ``raw``, has too many tokens."""
@@ -247,17 +245,17 @@ class TokenizerCoder(NamedIds):
     def _with_offsets(self, text: str, limit: int, padded: bool) -> Any:
         with _TURN:
             return self._tokenizer(
-                text,
-                truncation=True,
-                max_length=limit,
-                padding="max_length" if padded else False,
-                return_offsets_mapping=True,
-                return_special_tokens_mask=True,
+                text, return_offsets_mapping=True, return_special_tokens_mask=True, **fitting(limit, padded)
             )
 
-    def _warn_unknown(self, tokens: Sequence[Token], ids: Sequence[int]) -> None:
+    def _coded(
+        self, shown: str, ids: list[int], spans: Sequence[Span], special: Sequence[bool], excess: bool
+    ) -> Coded:
+        """Ids and their places in ``shown``. Warns of unknown words."""
+        tokens = tokens_of_text(shown, self._names(ids), spans, special)
         if self._tokenizer.unk_token_id not in self.special:  # CLIP's is its end token
             warn_unknown(tokens, ids, self._tokenizer.unk_token_id)
+        return Coded(shown, ids, tokens, excess)
 
     def _special(self, ids: Sequence[int]) -> list[bool]:
         return [value in self.special for value in ids]
@@ -269,6 +267,11 @@ class TokenizerCoder(NamedIds):
     def _decode(self, ids: list[int]) -> str:
         with _TURN:
             return str(self._tokenizer.decode(ids))
+
+
+def fitting(limit: int, padded: bool) -> dict[str, Any]:
+    """Options of transformers' tokenizers for at most so many ids, or exactly so many."""
+    return {"truncation": True, "max_length": limit, "padding": "max_length" if padded else False}
 
 
 def _special_ids(tokenizer: Any) -> set[int]:
@@ -300,18 +303,12 @@ class HuggingFaceCoder(TokenizerCoder):
         with _TURN:
             ids = self._outer([raw], context_length=limit)[0].tolist()
         if not self._tokenizer.is_fast:
-            padding = "max_length" if padded else False
-            kept = len(
-                self._tokenizer(text.target, truncation=True, max_length=limit, padding=padding)["input_ids"]
-            )
+            kept = len(self._tokenizer(text.target, **fitting(limit, padded))["input_ids"])
             return replace(self.read(ids[:kept]), truncated=excess)
         coded = self._with_offsets(text.target, limit, padded)
         special = list(map(bool, coded["special_tokens_mask"]))
-        ids = ids[: len(special)]
         spans = [text.span(*span) for span in coded["offset_mapping"]]
-        tokens = tokens_of_text(text.shown, self._names(ids), spans, special)
-        self._warn_unknown(tokens, ids)
-        return Coded(text.shown, ids, tokens, excess)
+        return self._coded(text.shown, ids[: len(special)], spans, special, excess)
 
 
 class IdCoder(NamedIds):

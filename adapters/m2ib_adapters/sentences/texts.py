@@ -14,7 +14,7 @@ from m2ib.contract.encoder import Attention, Encoder, Layer
 from m2ib.contract.inputs import Inputs
 from m2ib.errors import SettingError
 from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.inputs.texts import tokens_of_text, too_long
+from m2ib_adapters.inputs.texts import too_long
 from m2ib_adapters.inputs.tokens import Coded, TokenizerCoder
 from m2ib_adapters.sentences.pipeline import Pipeline, is_multi
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
@@ -74,9 +74,7 @@ class SentenceCoder(TokenizerCoder):
         spans, special = found
         end = len(raw)
         spans, special = [*spans, *[(end, end)] * filled], [*special, *[True] * filled]
-        tokens = tokens_of_text(raw, self._names(ids), spans, special)
-        self._warn_unknown(tokens, ids)
-        return Coded(raw, ids, tokens, excess)
+        return self._coded(raw, ids, spans, special, excess)
 
     def _read(self, ids: Sequence[int]) -> list[int]:
         """Without what fills up a query."""
