@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zipfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +89,17 @@ class FieldPreparation(WithOptions):
 
         Without a region, they are a preprocessed tensor and its own values.
         """
-        size = (inputs.shape[1], inputs.shape[2])
-        region = region or (0.0, 0.0, float(size[1]), float(size[0]))
+        size, (height, width) = (inputs.shape[1], inputs.shape[2]), values.shape
+        left, top, right, bottom = region = region or (0.0, 0.0, float(size[1]), float(size[0]))
         layout = placed(self.patches.layout(size), region)
-        view = replace(field_view(values, label, unit, colours, region, size), limits=limits)
+        factor = min(1.0, _LONGEST_VIEW / max(height, width))
+        shown = (max(1, round(width * factor)), max(1, round(height * factor)))
+        if factor < 1:
+            values = _through(values, lambda image: image.resize(shown, Image.Resampling.BILINEAR))
+        scale = (shown[0] / width, shown[1] / height)
+        region = (left * scale[0], top * scale[1], right * scale[0], bottom * scale[1])
+        values = values.clip(*_FLOAT32).astype(np.float32)
+        view = FieldView(values, label, unit, colours, region, size, scale, limits=limits)
         item = Item(inputs, layout, view, origin or {"source": "tensor", "input_size": list(size)})
         return self.patches.placed(item, size)
 
@@ -284,18 +291,3 @@ def fill_nearest(values: np.ndarray) -> np.ndarray:
     """``values`` (rows, columns) with each NaN replaced by the nearest value; one of them must be there."""
     nearest = distance_transform_edt(np.isnan(values), return_distances=False, return_indices=True)
     return np.asarray(values[tuple(nearest)])
-
-
-def field_view(
-    values: np.ndarray, label: str, unit: str, colours: str, region: Region, size: tuple[int, int]
-) -> FieldView:
-    """A view of ``values`` (H, W), made smaller where they are large; ``region`` in pixels of ``values``."""
-    height, width = values.shape
-    factor = min(1.0, _LONGEST_VIEW / max(height, width))
-    shown = (max(1, round(width * factor)), max(1, round(height * factor)))
-    if factor < 1:
-        values = _through(values, lambda image: image.resize(shown, Image.Resampling.BILINEAR))
-    scale = (shown[0] / width, shown[1] / height)
-    left, top, right, bottom = region
-    region = (left * scale[0], top * scale[1], right * scale[0], bottom * scale[1])
-    return FieldView(values.clip(*_FLOAT32).astype(np.float32), label, unit, colours, region, size, scale)

@@ -13,10 +13,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from scipy.integrate import cumulative_trapezoid
 from torch import Tensor
 
 from m2ib.contract.inputs import Item
-from m2ib.contract.layout import Axis, Layout
+from m2ib.contract.layout import Layout, even_axis
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import TracesView
@@ -115,7 +116,9 @@ class ImuPreparation(WithOptions):
         _warn_of_turns(converted[3:], sources["gyroscope"], name)
         wanted = mine.start + np.arange(self.samples) * (self.seconds / self.samples)  # (samples,)
         resampled, method = resample(converted, when, wanted)  # (6, samples)
-        missing = _pad(resampled, wanted, when[-1] + step)
+        beyond = wanted >= when[-1] + step - 1e-9  # (samples,)
+        resampled[:, beyond] = 0
+        missing = int(beyond.sum())
         if missing:
             warn(
                 f"{name}: the recording ends {missing / self.samples * self.seconds:.3g} s before the "
@@ -212,10 +215,8 @@ class ImuPreparation(WithOptions):
 
     def _layout(self, start: float) -> Layout:
         patches = Patches((self.window,), (self.window,))
-        step = self.seconds / self.samples
-        cells = patches.spans(0, self.samples)
-        spans = tuple((start + begin * step, start + end * step) for begin, end in cells)
-        return patches.layout((self.samples,), axes=(Axis("time", "s", spans),))
+        axis = even_axis("time", "s", self.samples // self.window, start, start + self.seconds)
+        return patches.layout((self.samples,), axes=(axis,))
 
     def _view(self, samples: np.ndarray, times: np.ndarray, units: Mapping[str, str]) -> TracesView:
         """The part that the model sees, and as much before and after it."""
@@ -282,17 +283,9 @@ def resample(samples: np.ndarray, times: np.ndarray, wanted: np.ndarray) -> tupl
         return np.stack([np.interp(wanted, times, trace) for trace in samples]), "linear"
     begin, end = ((wanted + side).clip(times[0], times[-1]) for side in (-half, half))  # (m,)
     width = np.maximum(end - begin, np.finfo(float).tiny)
-    pieces = (samples[:, 1:] + samples[:, :-1]) / 2 * np.diff(times)  # (traces, n - 1)
-    area = np.pad(np.cumsum(pieces, axis=1), ((0, 0), (1, 0)))  # (traces, n)
+    area = cumulative_trapezoid(samples, times, initial=0)  # (traces, n)
     means = [(np.interp(end, times, trace) - np.interp(begin, times, trace)) / width for trace in area]
     return np.stack(means), "mean over each step"
-
-
-def _pad(samples: np.ndarray, wanted: np.ndarray, end: float) -> int:
-    """Zeros, in place, from ``end`` on; the number of samples."""
-    beyond = wanted >= end - 1e-9
-    samples[:, beyond] = 0
-    return int(beyond.sum())
 
 
 def _check_values(samples: np.ndarray, columns: tuple[str, ...], name: str) -> None:

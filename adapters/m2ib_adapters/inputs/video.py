@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from math import ceil
@@ -19,7 +20,7 @@ from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import FilmView
 from m2ib_adapters.inputs.films import Film, open_film
-from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, Region
+from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, Region, pixel_axes
 from m2ib_adapters.inputs.media import clip_starts, counted_clips, rounded
 from m2ib_adapters.inputs.options import WithOptions, check_count, check_positive, saying
 from m2ib_adapters.towers.patches import Patches
@@ -124,10 +125,11 @@ class VideoPreparation(WithOptions):
             "std": list(self.std),
             "interpolation": "bilinear",
         }
-        axes: tuple[Axis, ...] = (Axis("clip", "s", spans), *self._axes((self.size, self.size), region))
+        places: Sequence[Axis] = pixel_axes(self.patches.grid(size), self.patches.covered(region, size))
         if len(corners) > 1:  # each shows another region
-            axes = (axes[0], *(replace(axis, unit="px of the crop") for axis in axes[1:]))
-        layout = self.patches.layout((self.size, self.size), clips=len(inputs), axes=axes)
+            places = [replace(axis, unit="px of the crop") for axis in places]
+        axes = (Axis("clip", "s", spans), *places)
+        layout = self.patches.layout(size, clips=len(inputs), axes=axes)
         return Item(inputs, layout, view, origin)
 
     def describe(self, inputs: Tensor) -> Item:
@@ -159,7 +161,7 @@ class VideoPreparation(WithOptions):
         parts = tuple((clip, region) for clip in range(count))
         view = FilmView(frames=frames, times=times, parts=parts, size=(rows, columns))
         counted = (counted_clips(count),) if several else ()
-        axes = (*counted, *self._axes((rows, columns), (0, 0, columns, rows)))
+        axes = (*counted, *pixel_axes(self.patches.grid((rows, columns)), (0, 0, columns, rows)))
         layout = self.patches.layout((rows, columns), clips=count if several else None, axes=axes)
         return Item(clips, layout, view, {"source": "tensor", "shape": list(inputs.shape)})
 
@@ -205,16 +207,6 @@ class VideoPreparation(WithOptions):
         """(left, top, right, bottom) of a crop, in pixels of a frame (rows, columns)."""
         (top, left), (down, across) = corner, (frame[0] / resized[0], frame[1] / resized[1])
         return (left * across, top * down, (left + self.size) * across, (top + self.size) * down)
-
-    def _axes(self, size: Place, region: Region) -> tuple[Axis, Axis]:
-        """Rows and columns of patches, of an input that shows ``region``."""
-
-        def axis(name: str, at: int, low: float, high: float) -> Axis:
-            pixel, spans = (high - low) / size[at], self.patches.spans(at, size[at])
-            return Axis(name, "px", tuple((low + start * pixel, low + stop * pixel) for start, stop in spans))
-
-        left, top, right, bottom = region
-        return axis("row", 0, top, bottom), axis("column", 1, left, right)
 
 
 def smaller(picture: np.ndarray) -> np.ndarray:
