@@ -72,15 +72,11 @@ class Architecture:
     imu_samples: int = 2000
     imu_window: int = 8
 
-    @property
-    def picture_size(self) -> tuple[int, int]:
-        """(rows, columns) of images, depth and thermal."""
-        return self.pixels, self.pixels
-
-    @property
-    def audio_size(self) -> tuple[int, int]:
-        """(bands, frames)."""
-        return self.audio_num_mel_bins, self.audio_target_len
+    def size(self, name: str) -> tuple[int, ...]:
+        """Of what is cut into patches: (bands, frames) of "audio", (samples,) of "imu", else (rows, columns)."""
+        if name == "audio":
+            return self.audio_num_mel_bins, self.audio_target_len
+        return (self.imu_samples,) if name == "imu" else (self.pixels, self.pixels)
 
     def patches(self, name: str) -> Patches:
         """The windows that become tokens: over (rows, columns) of "vision" (a frame), "depth" and "thermal", over
@@ -92,6 +88,10 @@ class Architecture:
             return Patches((self.imu_window,), (self.imu_window,))
         side = self.kernel_size[1] if name == "vision" else getattr(self, f"{name}_kernel_size")
         return Patches(_pair(side), _pair(side))
+
+    def grid(self, name: str) -> tuple[int, ...]:
+        """Tokens by axis, without the class token."""
+        return self.patches(name).grid(self.size(name))
 
     @classmethod
     def of(cls, given: Any) -> Architecture:
@@ -127,18 +127,13 @@ class Architecture:
                 raise SettingError(
                     f"imagebind: architecture {name}_num_heads={heads} does not divide {name}_embed_dim={width}"
                 )
-        bands, frames = self.patches("audio").kernel
-        for name, kernel, size in (
-            ("kernel_size", self.kernel_size[1], self.pixels),
-            ("audio_kernel_size", bands, self.audio_num_mel_bins),
-            ("audio_kernel_size", frames, self.audio_target_len),
-            ("depth_kernel_size", self.depth_kernel_size, self.pixels),
-            ("thermal_kernel_size", self.thermal_kernel_size, self.pixels),
-        ):
-            if kernel > size:
-                raise SettingError(
-                    f"imagebind: architecture {name}={kernel} is larger than its input, {size} samples wide"
-                )
+        for branch in ("vision", "audio", "depth", "thermal"):
+            name = "kernel_size" if branch == "vision" else f"{branch}_kernel_size"
+            for kernel, size in zip(self.patches(branch).kernel, self.size(branch), strict=True):
+                if kernel > size:
+                    raise SettingError(
+                        f"imagebind: architecture {name}={kernel} is larger than its input, {size} samples wide"
+                    )
         if self.imu_samples % self.imu_window:
             raise SettingError(
                 f"imagebind: architecture imu_window={self.imu_window} does not divide "

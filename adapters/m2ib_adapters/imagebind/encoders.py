@@ -69,7 +69,7 @@ def _encoder(module: ImageBind, modality: str, name: str, preparation: InputPrep
         layers=_layers(module, name),
         tail=tail,
         stride=sizes.patches(name).stride,
-        degradation=sizes.patches(name).fading(sizes.picture_size) if name in _PICTURES else None,
+        degradation=sizes.patches(name).fading(sizes.size(name)) if name in _PICTURES else None,
         attention=contract.Attention(first_position),
     )
 

@@ -17,7 +17,6 @@ from torch.nn.functional import interpolate, normalize
 
 from m2ib_adapters.imagebind.architecture import IMU_CHANNELS, SCALES, TEXT_SCALE, Architecture
 from m2ib_adapters.imagebind.blocks import EPS, Block, Trunk
-from m2ib_adapters.towers.patches import Patches
 
 _MOST_SCALE = 100.0
 CLIP_DIMENSIONS = 5  # an input of so many dimensions or more is (N, clips, ...)
@@ -30,16 +29,15 @@ class ImageBind(nn.Module):
         super().__init__()
         a = architecture
         self.architecture = a
-        width, grid = a.vision_embed_dim, a.patches("vision").grid(a.picture_size)
-        films = nn.Conv3d(3, width, a.kernel_size, a.kernel_size, bias=False)
-        frames = nn.Sequential(RepeatFrames(a.kernel_size[0]), films)
+        width, frames = a.vision_embed_dim, a.kernel_size[0]
+        films = nn.Sequential(nn.Identity(), nn.Conv3d(3, width, a.kernel_size, a.kernel_size, bias=False))
         self.modality_preprocessors = nn.ModuleDict(
             {
-                "vision": PatchPreprocessor("rgbt_stem", frames, width, grid, norm=False),
+                "vision": PatchPreprocessor("rgbt_stem", films, width, a.grid("vision"), frames=frames),
                 "text": TextPreprocessor(a.text_embed_dim, a.vocabulary_size, a.context_length),
-                "audio": _picture("rgbt_stem", a.audio_embed_dim, a.patches("audio"), a.audio_size),
-                "depth": _picture("depth_stem", a.depth_embed_dim, a.patches("depth"), a.picture_size),
-                "thermal": _picture("rgbt_stem", a.thermal_embed_dim, a.patches("thermal"), a.picture_size),
+                "audio": _picture("rgbt_stem", "audio", a),
+                "depth": _picture("depth_stem", "depth", a),
+                "thermal": _picture("rgbt_stem", "thermal", a),
                 "imu": MotionPreprocessor(a.imu_embed_dim, a.imu_samples, a.imu_window),
             }
         )
@@ -107,42 +105,28 @@ class ImageBind(nn.Module):
         return scaled.mean(1) if clips else scaled
 
 
-class RepeatFrames(nn.Module):
-    """Still images (N, 3, H, W) as films (N, 3, frames, H, W) of one picture; films pass."""
-
-    def __init__(self, frames: int) -> None:
-        super().__init__()
-        self.frames = frames
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x[:, :, None].expand(-1, -1, self.frames, -1, -1) if x.ndim == 4 else x
-
-
-class Stem(nn.Module):
-    """Input -> one vector a cell, (N, T, C)."""
-
-    def __init__(self, proj: nn.Module, width: int, *, norm: bool) -> None:
-        super().__init__()
-        self.proj = proj
-        self.norm_layer = nn.LayerNorm(width) if norm else None
-
-
 class PatchPreprocessor(nn.Module):
-    """Pictures of any kind -> class token and patches, with positions: (N, 1 + T, C)."""
+    """Pictures of any kind -> class token and patches, with positions: (N, 1 + T, C).
 
-    def __init__(self, stem: str, proj: nn.Module, width: int, grid: tuple[int, ...], *, norm: bool) -> None:
+    frames  of films (N, 3, frames, H, W), which still images (N, 3, H, W) are shown as; 0: it takes pictures alone
+    """
+
+    def __init__(
+        self, stem: str, proj: nn.Module, width: int, grid: tuple[int, ...], *, frames: int = 0
+    ) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        self.add_module(stem, Stem(proj, width, norm=norm))
+        norm = nn.Identity() if frames else nn.LayerNorm(width)
+        self.add_module(stem, nn.ModuleDict({"proj": proj, "norm_layer": norm}))
         self.pos_embedding_helper = Positions(width, grid)
-        self._stem = stem
+        self._stem, self._frames = stem, frames
 
     def forward(self, x: Tensor) -> Tensor:
         stem: Any = getattr(self, self._stem)
+        if self._frames and x.ndim == 4:
+            x = x[:, :, None].expand(-1, -1, self._frames, -1, -1)
         cells = stem.proj(x)  # (N, C, rows, columns); of films (N, C, 1, rows, columns)
-        tokens = cells.flatten(2).transpose(1, 2)  # (N, T, C)
-        if stem.norm_layer is not None:
-            tokens = stem.norm_layer(tokens)
+        tokens = stem.norm_layer(cells.flatten(2).transpose(1, 2))  # (N, T, C)
         tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1)  # (N, 1 + T, C)
         return tokens + self.pos_embedding_helper(cells.shape[-2], cells.shape[-1])
 
@@ -187,7 +171,8 @@ class MotionPreprocessor(nn.Module):
         super().__init__()
         self.window = window
         self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        self.imu_stem: Any = Stem(nn.Linear(IMU_CHANNELS * window, width, bias=False), width, norm=True)
+        proj, norm = nn.Linear(IMU_CHANNELS * window, width, bias=False), nn.LayerNorm(width)
+        self.imu_stem: Any = nn.ModuleDict({"proj": proj, "norm_layer": norm})
         self.pos_embed = nn.Parameter(torch.randn(1, 1 + samples // window, width) * 0.02)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -213,11 +198,12 @@ class Scale(nn.Module):
         return self.log_logit_scale.exp().clamp(max=_MOST_SCALE) * x
 
 
-def _picture(stem: str, width: int, patches: Patches, size: tuple[int, int]) -> PatchPreprocessor:
-    """For pictures of one channel and this size."""
+def _picture(stem: str, name: str, a: Architecture) -> PatchPreprocessor:
+    """For pictures of one channel."""
+    width, patches = getattr(a, f"{name}_embed_dim"), a.patches(name)
     (high, wide), (down, across) = patches.kernel, patches.stride
     conv = nn.Conv2d(1, width, (high, wide), (down, across), bias=False)
-    return PatchPreprocessor(stem, conv, width, patches.grid(size), norm=True)
+    return PatchPreprocessor(stem, conv, width, a.grid(name))
 
 
 def _scale(name: str) -> list[Scale]:

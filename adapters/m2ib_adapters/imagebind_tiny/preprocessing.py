@@ -29,5 +29,5 @@ def preparations(given: Given | None = None) -> Preparations:
     Raises :class:`SettingError`.
     """
     sizes = Architecture.of(ARCHITECTURE)
-    pixels = ImagePreparation(sizes.picture_size, IMAGE_MEAN, IMAGE_STD)
+    pixels = ImagePreparation((sizes.pixels, sizes.pixels), IMAGE_MEAN, IMAGE_STD)
     return Preparations.of(sizes, pixels, dict.fromkeys(_OWN) | dict(given or {}), "imagebind-tiny", _OWN)

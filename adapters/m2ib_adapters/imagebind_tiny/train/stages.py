@@ -31,12 +31,6 @@ def branch(module: ImageBind, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
     return tokens, module.modality_heads[name](module.pooled(name, tokens, x))
 
 
-def parts(module: ImageBind, name: str) -> list[nn.Module]:
-    """All that one modality trains."""
-    groups = ("preprocessors", "trunks", "heads", "postprocessors")
-    return [getattr(module, f"modality_{group}")[name] for group in groups]
-
-
 def together(module: ImageBind, recipe: Recipe, seed: int, log: Log) -> None:
     """Image and text, from nothing: two captions a scene, one of everything and one of a part."""
     stage = recipe.together
@@ -44,7 +38,7 @@ def together(module: ImageBind, recipe: Recipe, seed: int, log: Log) -> None:
     scale: Tensor = finish[1].log_logit_scale
     with torch.no_grad():
         scale.fill_(math.log(1 / stage.temperature))
-    data = batches.together(seed, stage, _grid(module, "vision"))
+    data = batches.together(seed, stage, module.architecture.grid("vision"))
     steps = _steps("together", module, ("vision", "text"), stage, recipe, data, log)
     for step, (images, texts, *cells) in steps:
         tokens, seen = branch(module, "vision", images)
@@ -66,7 +60,7 @@ def bind(module: ImageBind, name: str, pool: Tensor, recipe: Recipe, seed: int, 
     if name == "imu":
         _forget_level(module)
     seeds = batches.pool_seeds(seed, recipe.pool)
-    data = batches.bound(seed, stage, name, _grid(module, name), seeds)
+    data = batches.bound(seed, stage, name, module.architecture.grid(name), seeds)
     scale = 1 / stage.temperature
     for step, (which, (x, texts, *cells)) in _steps(name, module, (name,), stage, recipe, data, log):
         with torch.no_grad():
@@ -78,14 +72,6 @@ def bind(module: ImageBind, name: str, pool: Tensor, recipe: Recipe, seed: int, 
         image = contrastive(pool[which], embedded, same, scale)
         loss = recipe.text_weight * (full + part) / 2 + recipe.image_weight * image
         step(loss, tokens, cells, full=full, part=part, image=image)
-
-
-def _grid(module: ImageBind, name: str) -> tuple[int, ...]:
-    """Cells of an encoder's input, by axis."""
-    sizes = module.architecture
-    if name == "imu":
-        return (sizes.imu_samples // sizes.imu_window,)
-    return sizes.patches(name).grid(sizes.audio_size if name == "audio" else sizes.picture_size)
 
 
 def _forget_level(module: ImageBind) -> None:
@@ -111,14 +97,14 @@ def _steps(
     A batch is made when it is needed: on few cores a process of its own would only hold up the products.
     """
     heads = KindHeads(getattr(module.architecture, f"{branches[0]}_embed_dim"), len(KINDS))
-    trained = [*(part for each in branches for part in parts(module, each)), heads]
-    parameters = [each for part in trained for each in part.parameters()]
+    parts = ("preprocessors", "trunks", "heads", "postprocessors")
+    trained = [getattr(module, f"modality_{part}")[each] for each in branches for part in parts]
+    parameters = [each for part in (*trained, heads) for each in part.parameters()]
     for each in parameters:
         each.requires_grad_(True)
-    flat = [each for each in parameters if each.ndim < 2]
     groups = [
         {"params": [each for each in parameters if each.ndim >= 2], "weight_decay": stage.weight_decay},
-        {"params": flat, "weight_decay": 0.0},
+        {"params": [each for each in parameters if each.ndim < 2], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.AdamW(groups, lr=stage.lr, betas=(0.9, 0.98))
     warm = max(1, round(stage.warmup * stage.steps))
