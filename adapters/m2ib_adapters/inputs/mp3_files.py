@@ -9,7 +9,6 @@ rate, one for an additional byte, and eight of which two say how many channels t
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -25,56 +24,42 @@ _TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")
 
 @dataclass(frozen=True)
 class Mp3:
-    """Where the sound in an MP3 file is.
+    """The sound in an MP3 file.
 
-    spans     (start, stop) in bytes: frames that hold sound, without a break
-    frames    how many
-    samples   of each channel, in one frame
-    header    (start, stop) of the first Xing or Info header; () without one
-    promised  frames that such headers say there are, in all: files that were joined have several
-    strange   bytes between frames that are no tag
-    cut       whether it ends within a frame
+    content  its frames, without what lies between them; before them a header that says how many there are: the file's own one where
+             it can be right, for that may also say what the encoder added to the sound
+    samples  of each channel, in one frame
+    strange  bytes between frames that are no tag
+    cut      whether it ends within a frame
     """
 
-    spans: tuple[tuple[int, int], ...]
-    frames: int
+    content: bytes
     samples: int
-    header: tuple[int, ...]
-    promised: int
     strange: int
     cut: bool
-
-    def stream(self, data: bytes) -> io.BytesIO:
-        """The frames without what lies between them, and before them a header that says how many there are.
-
-        The file's own one where it can be right: it may also say what the encoder added to the sound.
-        """
-        frames = b"".join(data[start:stop] for start, stop in self.spans)
-        own = data[slice(*self.header)] if self.header else b""
-        fits = own and _promised(own, 0) == self.promised >= self.frames
-        return io.BytesIO((own if fits else _header(frames, self.frames)) + frames)
 
 
 def scan(data: bytes) -> Mp3 | None:
     """The frames of layer III in ``data``; None where there are none, or those of a free bit rate."""
-    spans: list[tuple[int, int]] = []
-    header: tuple[int, ...] = ()
+    sound = bytearray()
+    own, cut = b"", False  # the first header that says how many frames there are
     frames = promised = strange = samples = end = 0
-    cut = False
     for start, stop in _walk(data):
         if end and start > end and not data.startswith(_TAGS, end):
             strange += start - end
         end = stop
         said = _promised(data, start)
-        if said is not None:
-            header, promised = header or (start, stop), promised + said
+        if said is not None:  # files that were joined have several
+            own, promised = own or data[start:stop], promised + said
         elif stop > len(data):
             cut = True
         else:
+            sound += data[start:stop]
             frames, samples = frames + 1, _frame(data, start)[1]
-            joined = bool(spans) and spans[-1][1] == start
-            spans[-1:] = [(spans[-1][0], stop)] if joined else [*spans[-1:], (start, stop)]
-    return Mp3(tuple(spans), frames, samples, header, promised, strange, cut) if frames else None
+    if not frames:
+        return None
+    fits = own and _promised(own, 0) == promised >= frames
+    return Mp3((own if fits else _header(sound, frames)) + sound, samples, strange, cut)
 
 
 def _walk(data: bytes) -> Iterator[tuple[int, int]]:
@@ -109,7 +94,7 @@ def _next(data: bytes, at: int, kind: bytes | None = None) -> int | None:
     return None
 
 
-def _bits(data: bytes, at: int) -> int:
+def _bits(data: bytes | bytearray, at: int) -> int:
     return int.from_bytes(data[at : at + 4], "big")
 
 
@@ -142,7 +127,7 @@ def _promised(data: bytes, at: int) -> int | None:
     return _bits(data, at + 8)
 
 
-def _header(first: bytes, frames: int) -> bytes:
+def _header(first: bytes | bytearray, frames: int) -> bytes:
     """A frame to stand before ``first``, which says how many follow."""
     bits = _bits(first, 0) & ~0xF200 | 0x15000  # no checksum, the fifth bit rate, no additional byte
     head = bits.to_bytes(4, "big")

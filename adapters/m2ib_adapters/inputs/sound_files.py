@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -63,9 +64,7 @@ def _open_file(file: InputFile) -> Sound:
     def failed(error: Any) -> InputError:
         if error.code == _NO_FORMAT and path.suffix.lower() in _OF_FILMS:
             return _foreign(path, name, "", True)
-        fault = f"is damaged and cannot be decoded: {error.error_string}"
-        if error.code in _FAULTS:
-            fault = _FAULTS[error.code]
+        fault = _FAULTS.get(error.code, f"is damaged and cannot be decoded: {error.error_string}")
         return InputError(f"{name} {fault}")
 
     form, log = "", ""
@@ -83,7 +82,7 @@ def _open_file(file: InputFile) -> Sound:
     mp3 = scan(path.read_bytes()) if guessed else None
 
     def opened() -> Any:
-        return soundfile.SoundFile(str(file.path) if mp3 is None else mp3.stream(path.read_bytes()))
+        return soundfile.SoundFile(str(file.path) if mp3 is None else io.BytesIO(mp3.content))
 
     def blocks() -> Iterator[np.ndarray]:
         with decoding(name), opened() as sound:
