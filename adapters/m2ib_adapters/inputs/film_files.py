@@ -52,11 +52,6 @@ class FilmFile:
     last: float
     rate: float
 
-    @property
-    def name(self) -> str:
-        """For messages."""
-        return self.file.name
-
     @classmethod
     def of(cls, file: InputFile) -> FilmFile:
         """Reads the file once, decoding nothing. Raises :class:`InputError`."""
@@ -101,10 +96,12 @@ class FilmFile:
 
         Warns where a frame is damaged and a neighbour stands in. Raises :class:`InputError`.
         """
-        with decoding(self.name), _opened(self.file.path, self.name) as (container, stream):
+        with decoding(self.file.name), _opened(self.file.path, self.file.name) as (container, stream):
             found = self._by_stamp if self.stamps else self._by_count
             for number, frame in found(container, stream, numbers):
-                check_pixels(self.name, frame.width, frame.height)  # need not be what the file says first
+                check_pixels(
+                    self.file.name, frame.width, frame.height
+                )  # need not be what the file says first
                 picture = _picture(frame)  # (H, W, 3)
                 yield number, np.rot90(picture, round(frame.rotation / 90))  # counter-clockwise, as there
 
@@ -133,12 +130,12 @@ class FilmFile:
 
     def _undecoded(self, number: int) -> InputError:
         return InputError(
-            f"{self.name} is damaged: its frame at {self.times[number]:.2f} s cannot be decoded"
+            f"{self.file.name} is damaged: its frame at {self.times[number]:.2f} s cannot be decoded"
         )
 
     def _stands_in(self, number: int, seconds: float) -> None:
         warn(
-            f"{self.name}: its frame at {self.times[number]:.2f} s cannot be decoded; the one at {seconds:.2f} s "
+            f"{self.file.name}: its frame at {self.times[number]:.2f} s cannot be decoded; the one at {seconds:.2f} s "
             "stands in"
         )
 

@@ -1,4 +1,4 @@
-"""Videos of which single frames are taken: files, arrays, lists of images."""
+"""Videos of which single frames are taken: files, animated images, arrays, lists of images."""
 
 from __future__ import annotations
 
@@ -9,17 +9,21 @@ from math import ceil
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from m2ib.errors import InputError
-from m2ib_adapters.inputs.animations import open_animation
+from m2ib_adapters.bounds import FRAMES, check_pixels
 from m2ib_adapters.inputs.film_files import FilmFile
+from m2ib_adapters.inputs.image_files import check_pages, opened, reading_picture
 from m2ib_adapters.inputs.images import open_image
 from m2ib_adapters.inputs.media import InputFile, input_file
 from m2ib_adapters.inputs.options import positive_number
 
 Pictures = Callable[[Sequence[int]], Iterator[tuple[int, np.ndarray]]]
+
+_MOVING, _PAGES = ("WEBP", "AVIF"), ("TIFF",)  # Pillow's names
+_USUAL = 100  # milliseconds of a frame that says 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,13 +108,8 @@ def _from_images(images: list[Any], rate: float) -> Film:
 
 
 def _from_file(given: InputFile) -> Film:
-    animation = open_animation(given)
-    if animation is not None:
-        ends = np.cumsum(animation.lengths) / 1000  # (frames,) seconds
-        rate, constant = len(ends) / float(ends[-1]), bool(np.ptp(animation.lengths) == 0)
-        times = np.arange(len(ends)) / rate if constant else ends - animation.lengths / 1000
-        origin = given.origin | {"format": animation.form}
-        return Film(given.name, times, rate, constant, float(ends[-1]), animation.pictures, origin)
+    if (animation := _from_animation(given)) is not None:
+        return animation
     file = FilmFile.of(given)
     even = np.arange(len(file.times)) / file.rate
     off = np.abs(file.times - even).max()  # seconds; stamps are rounded, some to milliseconds
@@ -119,3 +118,46 @@ def _from_file(given: InputFile) -> Film:
     times = even if constant else file.times
     origin = given.origin | {"format": file.form}
     return Film(given.name, times, file.rate, constant, duration, file.pictures, origin)
+
+
+def _from_animation(file: InputFile) -> Film | None:
+    """Of an animated image that PyAV does not read, by Pillow; None of another file, and of a still image.
+
+    Raises :class:`InputError` for pages, which have no times, and for what is damaged.
+    """
+    path, name = file.path, file.name
+    with reading_picture(name):
+        try:
+            with opened(path, (*_MOVING, *_PAGES)) as image:
+                check_pages(image, name)
+                form, count = str(image.format), int(getattr(image, "n_frames", 1))
+        except (UnidentifiedImageError, OSError):
+            with path.open("rb") as content:
+                if content.read(12)[8:] == b"WEBP":
+                    raise InputError(f"{name} is damaged and cannot be decoded") from None
+            return None
+    if count == 1:
+        return None
+    if form in _PAGES:
+        raise InputError(
+            f"{name} holds {count} pages, and not when they are shown; give (list of images, frames a second)"
+        )
+    lengths = np.zeros(count)  # milliseconds that each frame is shown
+    with reading_picture(name), opened(path) as image:
+        check_pixels(name, *image.size)
+        FRAMES.check(name, count * image.width * image.height)
+        for number in range(count):
+            image.seek(number)
+            image.load()
+            lengths[number] = round(image.info.get("duration") or _USUAL)
+
+    def pictures(numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        with reading_picture(name), opened(file.path) as image:
+            for number in numbers:
+                image.seek(number)
+                yield number, np.asarray(open_image(image.convert("RGBA"))[0])
+
+    ends = np.cumsum(lengths) / 1000  # (frames,) seconds
+    rate, constant = count / float(ends[-1]), bool(np.ptp(lengths) == 0)
+    times = np.arange(count) / rate if constant else ends - lengths / 1000
+    return Film(name, times, rate, constant, float(ends[-1]), pictures, file.origin | {"format": form})
