@@ -73,45 +73,51 @@ def load(
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
-    from open_clip.model import resize_pos_embed
+    import open_clip
+    from open_clip.tokenizer import SimpleTokenizer
 
     way_named(preprocess)
     if equalize is not None and not isinstance(equalize, bool):
         raise SettingError(f"{_WHO}: equalize is True or False, not {equalize!r}")
     if isinstance(checkpoint, nn.Module):
-        return _of_module(checkpoint, preprocess, equalize, image_size, image)
-    path = _file(checkpoint)
+        module, origin = _of_module(checkpoint, image_size), {"checkpoint": described(checkpoint)}
+    else:
+        module, origin = _of_file(_file(checkpoint), image_size)
+        module = module.to(device=device, dtype=dtype).eval()
+    size, context = module.visual.image_size, module.context_length
+    side = size if isinstance(size, int) else size[0]
+    preparation = XrayPreparation(preprocess, side, equalize).given(image, _WHO)
+    origin["open_clip"] = open_clip.__version__
+    code = coder(SimpleTokenizer(context_length=context))
+    return _with_defaults(build(module, preparation, code, context, origin))
+
+
+def _of_file(path: Path, image_size: Any) -> tuple[Any, dict[str, Any]]:
+    """The module in float32, and where it came from."""
+    from open_clip.model import resize_pos_embed
+
     state = read_state(path, _WHO)
     who = f"{_WHO}: checkpoint {str(path)!r}"
     config = model_config(state, who)
-    origin: dict[str, Any] = {}
+    origin = {"checkpoint": str(path), "sha256": sha256(path), "model_config": config, "quick_gelu": True}
     if image_size is not None:
         _resize(config["vision_cfg"], image_size)
-        origin = {"image_size": image_size, "positions": "interpolated"}
+        origin |= {"image_size": image_size, "positions": "interpolated"}
     module: Any = construct(Architecture(f"of {str(path)!r}", config), True, _WHO, path)
     weights = fit_to(module, state)
     if image_size is not None:
-        positions = (
-            "visual.positional_embedding"  # (1 + G * G, C), float32: half is not interpolated on every CPU
-        )
+        positions = "visual.positional_embedding"  # (1 + G * G, C)
+        # in float32: half is not interpolated on every CPU
         weights[positions] = weights[positions].float()
         resize_pos_embed(weights, module)
     if wrong := differences(module, weights):
         raise CheckpointError(f"{who} is not in OpenAI's CLIP format: {listed(wrong)}")
     module.load_state_dict(weights)  # into float32, whatever the file holds
-    module = module.to(device=device, dtype=dtype).eval()
-    preparation = XrayPreparation(preprocess, config["vision_cfg"]["image_size"], equalize).given(image, _WHO)
-    context = config["text_cfg"]["context_length"]
-    model = build(module, preparation, _coder(context), context, _origin(path, config) | origin)
-    return _with_defaults(model)
+    return module, origin
 
 
-def _of_module(
-    net: nn.Module, preprocess: str, equalize: bool | None, image_size: Any, image: Mapping[str, Any] | None
-) -> Model:
+def _of_module(net: nn.Module, image_size: Any) -> Any:
     """A model in memory, as it is."""
-    import open_clip
-
     if image_size is not None:
         raise SettingError(f"{_WHO}: image_size is that of the model in memory; leave it out")
     module = unwrapped(_WHO, net, _CLASSES)
@@ -122,10 +128,7 @@ def _of_module(
             f"{_WHO}: the CLIP in memory takes images of {columns}x{rows} pixels and has {module.vocab_size:,} tokens, where "
             f"OpenAI's format has squares and {_VOCABULARY:,}; open it with 'open-clip'"
         )
-    preparation = XrayPreparation(preprocess, rows, equalize).given(image, _WHO)
-    context = module.context_length
-    origin = {"checkpoint": described(net), "open_clip": open_clip.__version__}
-    return _with_defaults(build(module, preparation, _coder(context), context, origin))
+    return module
 
 
 def _resize(vision: dict[str, Any], side: Any) -> None:
@@ -160,24 +163,6 @@ def _file(checkpoint: Any) -> Path:
             what = "is a folder; name a file in it"
         raise CheckpointError(f"{_WHO}: checkpoint {str(path)!r} {what}")
     return path
-
-
-def _coder(context: int) -> Any:
-    from open_clip.tokenizer import SimpleTokenizer
-
-    return coder(SimpleTokenizer(context_length=context))
-
-
-def _origin(path: Path, config: dict[str, Any]) -> dict[str, Any]:
-    import open_clip
-
-    return {
-        "checkpoint": str(path),
-        "sha256": sha256(path),
-        "model_config": config,
-        "quick_gelu": True,
-        "open_clip": open_clip.__version__,
-    }
 
 
 def _with_defaults(model: Model) -> Model:
