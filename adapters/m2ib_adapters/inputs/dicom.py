@@ -20,9 +20,9 @@ from PIL import Image
 from m2ib.errors import InputError, decoding
 from m2ib.notices import warn
 from m2ib_adapters.bounds import NUMBERS, check_pixels
-from m2ib_adapters.inputs.dicom_files import decoded, quiet, read_dataset, warn_of_syntax
+from m2ib_adapters.inputs.dicom_files import decoded, read_dataset
 from m2ib_adapters.inputs.levels import Limits
-from m2ib_adapters.inputs.media import InputFile
+from m2ib_adapters.inputs.media import InputFile, ignoring
 from m2ib_adapters.inputs.options import check_page, saying
 
 _GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -54,7 +54,8 @@ def read_dicom(
     """
     name = file.name
     dataset, guessed = read_dataset(file.path, name)
-    with quiet(), decoding(name, "is damaged: its pixels cannot be made out"):
+    # pydicom's warnings of values that are out of order may tell who it is
+    with ignoring(Warning), decoding(name, "is damaged: its pixels cannot be made out"):
         frames = _check(dataset, name, kind, page)
         stored = decoded(dataset, page or 0, name)
         look, agreed = _look(dataset, page or 0, frames)
@@ -64,8 +65,8 @@ def read_dicom(
         else:
             shown, how = _shown(dataset, look, stored, limits, name)
     if guessed:
-        warn_of_syntax(dataset, name)
-        how["transfer_syntax_assumed"] = dataset.file_meta.TransferSyntaxUID.name
+        how["transfer_syntax_assumed"] = syntax = dataset.file_meta.TransferSyntaxUID.name
+        warn(f"{name} is a DICOM without a header that says how it is written; it was read as {syntax}")
     if not agreed and not full:
         warn(
             f"{name}: its window or rescale is said for several frames, and not which of them this is; none is used"
@@ -108,30 +109,22 @@ def _look(dataset: Any, frame: int, frames: int) -> tuple[Any, bool]:
     from pydicom.dataset import Dataset
 
     look, agreed = Dataset(), True
-    look.set_original_encoding(*_encoding(dataset))
+    syntax = dataset.file_meta.TransferSyntaxUID  # how tables are written
+    look.set_original_encoding(bool(syntax.is_implicit_VR), bool(syntax.is_little_endian))
     for key in _LOOK:
         if key in dataset:
             look[key] = dataset[key]
-    for shared, key in (
-        (True, "SharedFunctionalGroupsSequence"),
-        (False, "PerFrameFunctionalGroupsSequence"),
-    ):
-        groups = [_functions(group) for group in dataset.get(key) or ()]
+    for whose in ("Shared", "PerFrame"):
+        groups = [_functions(group) for group in dataset.get(f"{whose}FunctionalGroupsSequence") or ()]
         if not groups:
             continue
-        if shared or len(groups) == frames:
-            look.update(groups[0 if shared else frame])
+        if whose == "Shared" or len(groups) == frames:
+            look.update(groups[0 if whose == "Shared" else frame])
         elif all(group == groups[0] for group in groups):
             look.update(groups[0])
         else:
             agreed = False
     return look, agreed
-
-
-def _encoding(dataset: Any) -> tuple[bool, bool]:
-    """Whether values without a type are implicit, and whether they are little-endian: of tables."""
-    syntax = dataset.file_meta.TransferSyntaxUID
-    return bool(syntax.is_implicit_VR), bool(syntax.is_little_endian)
 
 
 def _functions(group: Any) -> Any:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from m2ib.errors import AdapterError, InputError, decoding
-from m2ib.notices import warn
 from m2ib_adapters.bounds import WHOLE
 from m2ib_adapters.inputs.media import ignoring
 
@@ -58,10 +56,11 @@ def read_dataset(path: Path, name: str) -> tuple[Any, bool]:
         raise AdapterError(
             f"{name} is a DICOM file; reading it needs pydicom: pip install 'm2ib[cxr]'"
         ) from error
+    fault = "is damaged, or cut off: its header cannot be read"
     with (
-        quiet(),
-        decoding(name, "is damaged, or cut off: its header cannot be read", reason=False),
-    ):  # it may tell who it is
+        ignoring(Warning),
+        decoding(name, fault, reason=False),
+    ):  # which may tell who it is, as may pydicom's warnings
         _check_inflated(path, name)
         try:
             dataset = pydicom.dcmread(path, force=dicom_at(path, bare=True))
@@ -143,16 +142,3 @@ def _packages(missing: tuple[str, ...]) -> str:
     """Of pydicom's "pylibjpeg - requires pylibjpeg>=2.0 and pylibjpeg-libjpeg>=2.1", the packages of the last."""
     wanted = missing[-1].partition("requires ")[2] if missing else ""
     return " ".join(re.split(r"[<>=]", word)[0] for word in wanted.split(" and ") if word and word != "numpy")
-
-
-def warn_of_syntax(dataset: Any, name: str) -> None:
-    """Where the transfer syntax had to be guessed."""
-    warn(
-        f"{name} is a DICOM without a header that says how it is written; it was read as "
-        f"{dataset.file_meta.TransferSyntaxUID.name}"
-    )
-
-
-def quiet() -> AbstractContextManager[None]:
-    """Inside, pydicom's warnings of values that are out of order are not issued: they may tell who it is."""
-    return ignoring(Warning)
