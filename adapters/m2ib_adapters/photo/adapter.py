@@ -39,16 +39,6 @@ SIZE = 384
 LONGEST_TEXT = 256  # tokens, what the sentence encoder was trained with
 
 
-class JoinedModel(nn.Module):
-    """Both networks and the linear map between them."""
-
-    def __init__(self, image: nn.Module, text: nn.Module, text_map: nn.Linear) -> None:
-        super().__init__()
-        self.image = image
-        self.text = text
-        self.text_map = text_map
-
-
 def can(checkpoint: Any, **options: Any) -> str:
     """Why it opens no checkpoint at all."""
     return "has its own weights and takes no checkpoint"
@@ -75,7 +65,8 @@ def load(
         raise InputError(f"photo: size {size!r} is not a multiple of 32 from 64 on")
     SIDE.check("photo", size, f"size={size}")
     text, tokenizer = text_network()
-    module = JoinedModel(image_network(), text, _text_map()).to(device, dtype).eval().requires_grad_(False)
+    parts = {"image": image_network(), "text": text, "text_map": _text_map()}
+    module: Any = nn.ModuleDict(parts).to(device, dtype).eval().requires_grad_(False)
     module.image.to(memory_format=torch.channels_last)  # up to twice as fast on a processor
     encoders = {
         "image": _image_encoder(module, _preparation(size).given(image, "photo")),
@@ -101,7 +92,7 @@ def _preparation(size: int) -> ImagePreparation:
     return ImagePreparation((size, size), mean=(127 / 255,) * 3, std=(128 / 255,) * 3, fit="squash")
 
 
-def _image_encoder(module: JoinedModel, preparation: ImagePreparation) -> Encoder:
+def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     network: Any = module.image
     layers = tuple(
         layer
@@ -128,7 +119,7 @@ def _image_encoder(module: JoinedModel, preparation: ImagePreparation) -> Encode
     )
 
 
-def _text_encoder(module: JoinedModel, tokenizer: Any) -> Encoder:
+def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
     network: Any = module.text
     padding = tokenizer.pad_token_id
     coder = TokenizerCoder(tokenizer)

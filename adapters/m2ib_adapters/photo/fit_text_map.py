@@ -125,26 +125,6 @@ def build_prompts(lemmas: list[list[str]], definitions: list[str], among: list[i
     return prompts
 
 
-class SentenceEncoder:
-    """The adapter's own sentence embedding, of many texts; each is computed once."""
-
-    def __init__(self) -> None:
-        self.network, self.tokenizer = text_network()
-        self.cache: dict[str, Tensor] = {}
-
-    @torch.no_grad()
-    def __call__(self, texts: list[str], batch_size: int = 256) -> Tensor:
-        """Embed texts -> (N, 384) float64, unit rows."""
-        new = sorted({text for text in texts if text not in self.cache}, key=lambda text: (len(text), text))
-        for start in range(0, len(new), batch_size):
-            part = new[start : start + batch_size]
-            batch = self.tokenizer(part, padding=True, truncation=True, max_length=256, return_tensors="pt")
-            ids, padding = batch["input_ids"], self.tokenizer.pad_token_id
-            rows = sentence_embedding(self.network, ids, padding)  # (B, 384)
-            self.cache.update(zip(part, rows.double(), strict=True))
-        return torch.stack([self.cache[text] for text in texts])
-
-
 def classifier_rows() -> Tensor:
     """The classifier's rows, centred over the classes and scaled to unit length: (1000, 1280) float64."""
     rows = image_network().get_parameter("classifier.weight").detach().double()
@@ -167,49 +147,51 @@ def ridge(
     return maps
 
 
-def fit(
-    encoder: SentenceEncoder,
-    rows: Tensor,
-    lemmas: list[list[str]],
-    definitions: list[str],
-    among: list[int],
-    strengths: tuple[float, ...],
-) -> list[tuple[Tensor, Tensor]]:
-    """Fit on the classes ``among`` alone; a prompt about two classes aims at the mean of their rows."""
-    weights, texts, classes = zip(*build_prompts(lemmas, definitions, among), strict=True)
-    targets = torch.stack([rows[list(about)].mean(0) for about in classes])  # (N, 1280)
-    return ridge(encoder(list(texts)), targets, torch.tensor(weights, dtype=rows.dtype), strengths)
+class Fitting:
+    """What maps are fitted to and measured by: the adapter's own sentence embeddings, the classifier's rows, the classes' names."""
 
+    def __init__(self) -> None:
+        self.network, self.tokenizer = text_network()
+        self.embedded: dict[str, Tensor] = {}
+        self.rows = classifier_rows()
+        self.lemmas, self.definitions = class_names()
 
-def accuracy(
-    encoder: SentenceEncoder,
-    rows: Tensor,
-    names: list[str],
-    among: list[int],
-    template: str,
-    model: tuple[Tensor, Tensor],
-) -> tuple[float, float]:
-    """Share of the classes ``among`` whose own row is the nearest, or among the five nearest, of their rows."""
-    matrix, bias = model
-    predicted = F.normalize(encoder([fill(template, names[c]) for c in among]) @ matrix + bias, dim=1)
-    cosine = predicted @ rows[among].T  # (K, K)
-    rank = (cosine > cosine.diagonal()[:, None]).sum(1)  # (K,) 0 is the best
-    return (rank < 1).double().mean().item(), (rank < 5).double().mean().item()
+    @torch.no_grad()
+    def embed(self, texts: list[str], batch_size: int = 256) -> Tensor:
+        """Texts -> (N, 384) float64, unit rows; each text is computed once."""
+        new = sorted(set(texts) - self.embedded.keys(), key=lambda text: (len(text), text))
+        for start in range(0, len(new), batch_size):
+            part = new[start : start + batch_size]
+            batch = self.tokenizer(part, padding=True, truncation=True, max_length=256, return_tensors="pt")
+            ids, padding = batch["input_ids"], self.tokenizer.pad_token_id
+            rows = sentence_embedding(self.network, ids, padding)  # (B, 384)
+            self.embedded.update(zip(part, rows.double(), strict=True))
+        return torch.stack([self.embedded[text] for text in texts])
 
+    def fit(self, among: list[int], strengths: tuple[float, ...]) -> list[tuple[Tensor, Tensor]]:
+        """Fit on the classes ``among`` alone; a prompt about two classes aims at the mean of their rows."""
+        weights, texts, classes = zip(*build_prompts(self.lemmas, self.definitions, among), strict=True)
+        targets = torch.stack([self.rows[list(about)].mean(0) for about in classes])  # (N, 1280)
+        return ridge(self.embed(list(texts)), targets, torch.tensor(weights, dtype=targets.dtype), strengths)
 
-def choose_strength(
-    encoder: SentenceEncoder, rows: Tensor, lemmas: list[list[str]], definitions: list[str], among: list[int]
-) -> float:
-    """Cross-validate the ridge strength over folds of the classes ``among``: mean top-5 of names and captions."""
-    scores = torch.zeros(len(STRENGTHS))
-    names = [n[0] for n in lemmas]
-    for fold in range(FOLDS):
-        inner = [c for i, c in enumerate(among) if i % FOLDS != fold]
-        outer = among[fold::FOLDS]
-        for i, model in enumerate(fit(encoder, rows, lemmas, definitions, inner, STRENGTHS)):
-            for prompt in ("name", "caption"):
-                scores[i] += accuracy(encoder, rows, names, outer, HELD_OUT_PROMPTS[prompt], model)[1]
-    return STRENGTHS[int(scores.argmax())]
+    def accuracy(self, among: list[int], template: str, model: tuple[Tensor, Tensor]) -> tuple[float, float]:
+        """Share of the classes ``among`` whose own row is the nearest, or among the five nearest, of their rows."""
+        matrix, bias = model
+        texts = [fill(template, self.lemmas[c][0]) for c in among]
+        cosine = F.normalize(self.embed(texts) @ matrix + bias, dim=1) @ self.rows[among].T  # (K, K)
+        rank = (cosine > cosine.diagonal()[:, None]).sum(1)  # (K,) 0 is the best
+        return (rank < 1).double().mean().item(), (rank < 5).double().mean().item()
+
+    def choose_strength(self, among: list[int]) -> float:
+        """Cross-validate the ridge strength over folds of the classes ``among``: mean top-5 of names and captions."""
+        scores = torch.zeros(len(STRENGTHS))
+        for fold in range(FOLDS):
+            inner = [c for i, c in enumerate(among) if i % FOLDS != fold]
+            outer = among[fold::FOLDS]
+            for i, model in enumerate(self.fit(inner, STRENGTHS)):
+                for prompt in ("name", "caption"):
+                    scores[i] += self.accuracy(outer, HELD_OUT_PROMPTS[prompt], model)[1]
+        return STRENGTHS[int(scores.argmax())]
 
 
 def main() -> None:
@@ -218,18 +200,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("text_map.safetensors"))
     arguments = parser.parse_args()
 
-    encoder, rows = SentenceEncoder(), classifier_rows()
-    lemmas, definitions = class_names()
-    names = [n[0] for n in lemmas]
+    fitting, everything = Fitting(), list(range(CLASSES))
     results: dict[str, list[tuple[float, float]]] = {prompt: [] for prompt in HELD_OUT_PROMPTS}
     for split in range(SPLITS):
         order = torch.randperm(CLASSES, generator=torch.Generator().manual_seed(split)).tolist()
         left_out, rest = order[:HELD_OUT], order[HELD_OUT:]
-        strength = choose_strength(encoder, rows, lemmas, definitions, rest)
-        [model] = fit(encoder, rows, lemmas, definitions, rest, (strength,))
+        strength = fitting.choose_strength(rest)
+        [model] = fitting.fit(rest, (strength,))
         line = f"split {split}: strength {strength:g}"
         for prompt, template in HELD_OUT_PROMPTS.items():
-            results[prompt].append(accuracy(encoder, rows, names, left_out, template, model))
+            results[prompt].append(fitting.accuracy(left_out, template, model))
             line += "  {} {:.1%}/{:.1%}".format(prompt, *results[prompt][-1])
         print(line, flush=True)
     for prompt, values in results.items():
@@ -238,8 +218,8 @@ def main() -> None:
             f"mean of {SPLITS} splits, {prompt}: top-1 {top1:.1%}, top-5 {top5:.1%} of {HELD_OUT} classes left out"
         )
 
-    strength = choose_strength(encoder, rows, lemmas, definitions, list(range(CLASSES)))
-    [(matrix, bias)] = fit(encoder, rows, lemmas, definitions, list(range(CLASSES)), (strength,))
+    strength = fitting.choose_strength(everything)
+    [(matrix, bias)] = fitting.fit(everything, (strength,))
     tensors = {"weight": matrix.half().contiguous(), "bias": bias.half().contiguous()}
     save_file(tensors, arguments.out, metadata={"strength": f"{strength:g}"})
     print(
