@@ -238,12 +238,9 @@ def _warn_of_acceleration(samples: np.ndarray, unit: str, source: str, name: str
     low, high = _PLAUSIBLE_G
     if low <= length <= high or (source == _SAID and length < low):
         return
-    factors = FACTORS["accelerometer"]
-    fits = (
-        other
-        for other, factor in factors.items()
-        if _GRAVITY[0] <= length / factors[unit] * factor <= _GRAVITY[1]
-    )
+    factors, (least, most) = FACTORS["accelerometer"], _GRAVITY
+    stored = length / factors[unit]
+    fits = (other for other, factor in factors.items() if least <= stored * factor <= most)
     other = next(fits, "mg" if length > high else "g")
     warn(
         f"{name}: the acceleration's median length is {length:.3g} m/s², where gravity alone is 9.81; if it "

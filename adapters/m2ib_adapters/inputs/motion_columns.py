@@ -56,20 +56,6 @@ _SPELLINGS = {
 
 
 @dataclass(frozen=True)
-class Motion:
-    """Where the six traces are.
-
-    columns  the numbers of their columns, in the order of :data:`TRACES`
-    units    by sensor, where it is known
-    guessed  whose unit is that of programs which use such names, and not only those
-    """
-
-    columns: tuple[int, ...]
-    units: dict[str, str]
-    guessed: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class _Column:
     """A column that can be a trace.
 
@@ -110,8 +96,11 @@ def words_of(name: str) -> list[tuple[str, int]]:
     return [(match[0].lower(), match.end()) for match in found]
 
 
-def find_motion(names: Sequence[str], units: Sequence[str], who: str) -> Motion:
-    """The columns of the six traces.
+def find_motion(
+    names: Sequence[str], units: Sequence[str], who: str
+) -> tuple[list[int], dict[str, str], tuple[str, ...]]:
+    """The numbers of the columns of the six traces, in the order of :data:`TRACES`; the units by sensor, where they are known; and
+    the sensors whose unit is that of programs which use such names, and not only those.
 
     units  of each column, where the table has a row of them, else ""
 
@@ -145,7 +134,7 @@ def find_motion(names: Sequence[str], units: Sequence[str], who: str) -> Motion:
             + ("join the tables of both sensors, and " if bare else "")
             + "name the columns acc_x, acc_y, acc_z, gyro_x, gyro_y, gyro_z"
         )
-    return Motion(tuple(columns[trace] for trace in TRACES), known, guessed)
+    return [columns[trace] for trace in TRACES], known, guessed
 
 
 def _whole(column: _Column, others: list[_Column]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ _SLOWEST, _FASTEST = 10.0, 5000.0  # samples a second that are plausible, where 
 _SAME = 0.01  # by which times that are the same may differ
 _WRAP = 2**32  # where counters begin anew
 _CLOCK = re.compile(
-    r"(?:.*[\sT])?(\d{1,2}):(\d{2}):(\d{2})(?:[.,:](\d{1,9}))?(?:\s*(?:Z|UTC|[+-]\d{2}:?\d{2}))?"
+    r"(?:.*[\sT])?(\d{1,2}):(\d{2}):(\d{2})(?:([.,:])(\d{1,9}))?(?:\s*(?:Z|UTC|[+-]\d{2}:?\d{2}))?"
 )
 
 
@@ -94,15 +95,11 @@ def _numbers(cells: Any) -> np.ndarray | None:
     if clocks and all(clocks):
         seconds = np.array([_seconds(match) for match in clocks if match])
         return seconds + 86400 * np.cumsum(np.diff(seconds, prepend=seconds[:1]) < -43200)  # beyond midnight
-    try:
-        # nanoseconds since 1970 are too many for floats
+    with suppress(ValueError, OverflowError):  # nanoseconds since 1970 are too many for floats
         return np.array([int(text) for text in texts], np.int64)
-    except (ValueError, OverflowError):
-        pass
-    try:
+    with suppress(ValueError):
         return np.array([float(text) if text.strip() else np.nan for text in texts])
-    except ValueError:
-        return None
+    return None
 
 
 def _unwrapped(numbers: np.ndarray | None, unit: str) -> np.ndarray | None:
@@ -114,12 +111,8 @@ def _unwrapped(numbers: np.ndarray | None, unit: str) -> np.ndarray | None:
 
 def _seconds(clock: re.Match[str]) -> float:
     """Of the day; behind a third colon stand milliseconds."""
-    hours, minutes, seconds, part = clock.groups()
-    fraction = (
-        int(part) / (1000 if clock[0][clock.start(4) - 1 - clock.start()] == ":" else 10 ** len(part))
-        if part
-        else 0.0
-    )
+    hours, minutes, seconds, mark, part = clock.groups()
+    fraction = int(part) / (1000 if mark == ":" else 10 ** len(part)) if part else 0.0
     return int(hours) * 3600 + int(minutes) * 60 + int(seconds) + fraction
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from m2ib.errors import InputError, decoding
 from m2ib.notices import warn
 from m2ib_adapters.bounds import COLUMNS, MEASURED, ROWS, TEXT
-from m2ib_adapters.inputs.fields import holds_array, load_array
+from m2ib_adapters.inputs.fields import NUMPY, begins, load_array
 from m2ib_adapters.inputs.media import InputFile, input_file
 from m2ib_adapters.inputs.motion_columns import SENSORS, TRACES, find_motion, unit_of, words_of
 from m2ib_adapters.inputs.motion_times import find_times
@@ -60,34 +60,27 @@ def open_recording(raw: Any, *, timed: bool = True) -> tuple[MotionRecording, di
     file = input_file(raw, "imu")
     if file is not None:
         with decoding(file.name, "cannot be read"):
-            return _read_file(file, timed)
-    if isinstance(raw, Tensor):
-        raw = array_of(raw)
-    if isinstance(raw, np.ndarray):
-        recording = _from_array(raw, "imu", timed)
-        return recording, {"source": "array", "columns": list(recording.columns)}
-    raise InputError(
-        f"imu: cannot use a {type(raw).__name__}; give a .csv or .npy file, an array (6, T), or (array, rate)"
-    )
-
-
-def _read_file(file: InputFile, timed: bool) -> tuple[MotionRecording, dict[str, Any]]:
-    path, name, suffix = file.path, file.name, file.path.suffix.lower()
-    if "given_as" in file.origin and suffix not in (*_ARRAYS, *_TABLES):  # a name says nothing then
-        suffix = _ARRAYS[0] if holds_array(path) else _TABLES[0]
-    if suffix in _ARRAYS:
-        recording = _from_array(load_array(path, name), name, timed)
-    elif suffix in _TABLES:
-        recording = _read_table(path, name, timed)
+            recording, origin = _read_file(file, timed), file.origin
+    elif isinstance(raw, (np.ndarray, Tensor)):
+        array = array_of(raw) if isinstance(raw, Tensor) else raw
+        recording, origin = _from_array(array, "imu", timed), {"source": "array"}
     else:
         raise InputError(
-            f"{name}: cannot read {suffix or 'a file without an ending'}; give a .csv or .npy file"
+            f"imu: cannot use a {type(raw).__name__}; give a .csv or .npy file, an array (6, T), or (array, rate)"
         )
-    columns = {
-        "columns": list(recording.columns),
-        **({"bridged": dict(recording.bridged)} if recording.bridged else {}),
-    }
-    return recording, file.origin | columns
+    bridged = {"bridged": dict(recording.bridged)} if recording.bridged else {}
+    return recording, origin | {"columns": list(recording.columns)} | bridged
+
+
+def _read_file(file: InputFile, timed: bool) -> MotionRecording:
+    path, name, suffix = file.path, file.name, file.path.suffix.lower()
+    if "given_as" in file.origin and suffix not in (*_ARRAYS, *_TABLES):  # a name says nothing then
+        suffix = _ARRAYS[0] if begins(path, *NUMPY) else _TABLES[0]
+    if suffix in _ARRAYS:
+        return _from_array(load_array(path, name), name, timed)
+    if suffix in _TABLES:
+        return _read_table(path, name, timed)
+    raise InputError(f"{name}: cannot read {suffix or 'a file without an ending'}; give a .csv or .npy file")
 
 
 def _from_array(array: np.ndarray, who: str, timed: bool) -> MotionRecording:
@@ -215,7 +208,7 @@ def _assemble(
 ) -> MotionRecording:
     """Find the six traces and the time among named columns."""
     units = units or [""] * len(names)
-    motion = find_motion(names, units, who)
+    found, known, guessed = find_motion(names, units, who)
     for at, name in enumerate(names):
         words = {word for word, _ in words_of(name)}
         several = (
@@ -225,11 +218,11 @@ def _assemble(
             raise InputError(
                 f"{who}: the column {name!r} names {len(several)} devices, {several[0]!r} and others; keep the rows of one"
             )
-    samples = np.stack([np.asarray(cells[at], dtype=np.float64) for at in motion.columns])  # (6, T)
-    columns = tuple(str(names[at]) for at in motion.columns)
+    samples = np.stack([np.asarray(cells[at], dtype=np.float64) for at in found])  # (6, T)
+    columns = tuple(str(names[at]) for at in found)
     times = find_times(names, units, cells, who) if timed else None
     bridged = _bridge(samples, times, who) if times is not None else {}
-    return MotionRecording(samples, times, tuple(motion.units.items()), columns, motion.guessed, bridged)
+    return MotionRecording(samples, times, tuple(known.items()), columns, guessed, bridged)
 
 
 def _bridge(samples: np.ndarray, times: np.ndarray, who: str) -> dict[str, int]:
