@@ -22,7 +22,14 @@ from torch import Tensor
 from m2ib.contract.inputs import Item
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
-from m2ib_adapters.inputs.depth_units import PER_METRE, UNITS, assumed_unit, is_doubtful, measured
+from m2ib_adapters.inputs.depth_units import (
+    PER_METRE,
+    UNITS,
+    assumed_unit,
+    measured,
+    warn_if_implausible,
+    warn_if_stepped,
+)
 from m2ib_adapters.inputs.fields import FieldPreparation, fill_nearest, fit, is_flat, open_field, seen_part
 from m2ib_adapters.inputs.media import called, rounded
 from m2ib_adapters.inputs.options import check_positive, saying
@@ -74,7 +81,8 @@ class DepthPreparation(FieldPreparation):
     def __post_init__(self) -> None:
         if self.unit is not None and self.unit not in UNITS:
             raise SettingError(f"depth: unit is one of {', '.join(UNITS)}, not {self.unit!r}")
-        check_positive(self.scale, "scale", "depth", optional=True)
+        for name in ("scale", "focal_length", "baseline", "max_disparity"):
+            check_positive(getattr(self, name), name, "depth", optional=True)
         if self.unit is not None and self.scale is not None:
             raise SettingError(
                 f"depth: unit={self.unit!r} and scale={self.scale:g} both say what raw values are; give one of them"
@@ -84,8 +92,6 @@ class DepthPreparation(FieldPreparation):
                 f"depth: sensor {self.sensor!r} is not known; give one of {', '.join(SENSORS)}, or "
                 "focal_length in pixels and baseline in metres"
             )
-        for name in ("focal_length", "baseline", "max_disparity"):
-            check_positive(getattr(self, name), name, "depth", optional=True)
         for name in ("nearest", "farthest"):
             check_positive(getattr(self, name), name, "depth")
         super().__post_init__()
@@ -123,7 +129,8 @@ class DepthPreparation(FieldPreparation):
         unit = mine.unit or ("scale" if mine.scale else assumed_unit(stored, name))
         per_metre = mine.scale or PER_METRE.get(unit)
         values, holes = measured(stored, unit, per_metre, name)
-        doubtful = assumed and is_doubtful(stored, values, unit, name)
+        doubtful = assumed and unit == "mm" and warn_if_stepped(stored, name)
+        doubtful = doubtful or (assumed and warn_if_implausible(values, unit, name))
         disparity = values
         if unit != "disparity":
             baseline, focal_length = mine.camera
@@ -200,14 +207,7 @@ class DepthPreparation(FieldPreparation):
 
     def _steps(self, unit: str) -> dict[str, Any]:
         """What was done, for the provenance."""
-        steps: dict[str, Any] = {
-            "input_size": list(self.size),
-            "fit": "crop",
-            "interpolation": "bilinear",
-            "max_disparity": self.max_disparity,
-            "mean": self.mean,
-            "std": self.std,
-        }
+        steps: dict[str, Any] = {"interpolation": "bilinear", "max_disparity": self.max_disparity}
         if unit != "disparity" or self.knows_camera:
             baseline, focal_length = self.camera
             steps["camera"] = {

@@ -76,12 +76,8 @@ def measured(stored: np.ndarray, unit: str, per_metre: float | None, name: str) 
     return np.where(holes, np.nan, values), share
 
 
-def is_doubtful(stored: np.ndarray, values: np.ndarray, unit: str, name: str) -> bool:
-    """Whether the unit, which nobody said, is probably another one; warns then."""
-    return (unit == "mm" and _warn_if_stepped(stored, name)) or _warn_if_implausible(values, unit, name)
-
-
-def _warn_if_implausible(metres: np.ndarray, unit: str, name: str) -> bool:
+def warn_if_implausible(metres: np.ndarray, unit: str, name: str) -> bool:
+    """Whether the unit, which nobody said, is probably another one by the range of the values; warns then."""
     lowest, near, middle, far, highest = np.nanpercentile(metres, (0, 1, 50, 99, 100))
     runs = f"{name}: read with unit={unit!r}, values run from {lowest:.3g} to {highest:.3g} m"
     if not _NEAR <= middle <= _FAR:
@@ -101,8 +97,10 @@ def _warn_if_implausible(metres: np.ndarray, unit: str, name: str) -> bool:
     return True
 
 
-def _warn_if_stepped(stored: np.ndarray, name: str) -> bool:
-    """SUN RGB-D's files hold millimetres rotated by three bits: below 8.192 m, multiples of 8.
+def warn_if_stepped(stored: np.ndarray, name: str) -> bool:
+    """Whether whole numbers taken for millimetres are probably a data set's; warns then.
+
+    SUN RGB-D's files hold millimetres rotated by three bits: below 8.192 m, multiples of 8.
 
     Other data sets multiply a camera's millimetres, TUM by 5 and Matterport3D by 4.
     """
@@ -111,15 +109,14 @@ def _warn_if_stepped(stored: np.ndarray, name: str) -> bool:
         return False
     step = int(np.gcd.reduce(values))
     if step in _STEPS and len(np.unique(values)) >= _ENOUGH:
-        warn(
-            f"{name}: all values are multiples of {step}, as millimetres are in files of {DATASETS[_STEPS[step]]:g} a "
-            f"metre; if it is one, say {saying('depth', 'unit', _STEPS[step])}, else {saying('depth', 'unit', 'mm')}"
-        )
-        return True
-    if step % 8 or stored.dtype != np.uint16:
+        unit = _STEPS[step]
+        like = f"multiples of {step}, as millimetres are in files of {DATASETS[unit]:g} a metre"
+    elif step % 8 == 0 and stored.dtype == np.uint16:
+        unit, like = "sun-rgbd", "multiples of 8, as in SUN RGB-D's files with their rotated bits"
+    else:
         return False
     warn(
-        f"{name}: all values are multiples of 8, as in SUN RGB-D's files with their rotated bits; if it is one, "
-        f"say {saying('depth', 'unit', 'sun-rgbd')}, else {saying('depth', 'unit', 'mm')}"
+        f"{name}: all values are {like}; if it is one, say {saying('depth', 'unit', unit)}, else "
+        f"{saying('depth', 'unit', 'mm')}"
     )
     return True

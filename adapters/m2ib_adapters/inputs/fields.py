@@ -31,8 +31,8 @@ _LONGEST_VIEW = 1024  # pixels; what is shown need not be larger
 _LEAST_WEIGHT = 1e-4  # below this share of measured pixels, an average over them is rounding
 _FLAT = 1e-3  # between the least and the greatest number of a model's input: all the same to it
 _FLOAT32 = (float(np.finfo(np.float32).min), float(np.finfo(np.float32).max))
-_EXR = b"v/1\x01"  # likewise of an .exr file
-_NUMPY = (b"\x93NUMPY", b"PK")  # the first bytes of a .npy and of a .npz file
+_EXR = b"v/1\x01"  # the first bytes of an .exr file
+NUMPY = (b"\x93NUMPY", b"PK")  # the first bytes of a .npy and of a .npz file
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,9 @@ class FieldPreparation(WithOptions):
 
         Without a region, they are a preprocessed tensor and its own values.
         """
+        origin = dict(origin or {"source": "tensor"})
+        if region is not None:
+            origin |= {"fit": "crop", "mean": self.mean, "std": self.std}
         size, (height, width) = (inputs.shape[1], inputs.shape[2]), values.shape
         left, top, right, bottom = region = region or (0.0, 0.0, float(size[1]), float(size[0]))
         layout = placed(self.patches.layout(size), region)
@@ -100,7 +103,7 @@ class FieldPreparation(WithOptions):
         region = (left * scale[0], top * scale[1], right * scale[0], bottom * scale[1])
         values = values.clip(*_FLOAT32).astype(np.float32)
         view = FieldView(values, label, unit, colours, region, size, scale, limits=limits)
-        item = Item(inputs, layout, view, origin or {"source": "tensor", "input_size": list(size)})
+        item = Item(inputs, layout, view, origin | {"input_size": list(size)})
         return self.patches.placed(item, size)
 
 
@@ -142,35 +145,30 @@ def open_field(
         raise InputError(f"{name}: values are whole or floating-point numbers, not {values.dtype}")
     check_pixels(name, values.shape[1], values.shape[0], NUMBERS)
     native = values.astype(values.dtype.newbyteorder("="), copy=False)
-    return native, origin | picture.origin | {
-        "size": [values.shape[1], values.shape[0]],
-        "dtype": str(native.dtype),
-    }
+    held = {"size": [values.shape[1], values.shape[0]], "dtype": str(native.dtype)}
+    return native, origin | picture.origin | held
 
 
-def holds_array(path: Path) -> bool:
-    """Whether a file begins as numpy's do."""
+def begins(path: Path, *marks: bytes) -> bool:
+    """Whether a file begins with one of these."""
     with path.open("rb") as file:
-        return file.read(max(map(len, _NUMPY))).startswith(_NUMPY)
+        return file.read(max(map(len, marks))).startswith(marks)
 
 
 def load_array(path: Path, name: str) -> np.ndarray:
     """The array in a .npy file, or the only one in a .npz file. Raises :class:`InputError`, in the name of ``name``."""
-    if not holds_array(path):
+    if not begins(path, *NUMPY):
         raise InputError(f"{name} is not a numpy file; write it with numpy.save")
     with decoding(name, "is damaged, or cut off", reason=False):
         with path.open("rb") as file:
             if file.read(2) != b"PK":
                 file.seek(0)
                 return _array(file, name, path.stat().st_size)
-        with zipfile.ZipFile(
-            path
-        ) as archive:  # members are read one by one, so none is unpacked before it is looked at
+        with zipfile.ZipFile(path) as archive:  # no member is unpacked before it is looked at
             members = archive.infolist()
             if len(members) != 1:
-                names = (
-                    ", ".join(repr(member.filename.removesuffix(".npy")) for member in members[:10]) or "none"
-                )
+                named = [repr(member.filename.removesuffix(".npy")) for member in members[:10]]
+                names = ", ".join(named) or "none"
                 raise InputError(
                     f"{name} holds {len(members)} arrays ({names}), not one; load the right one and give the array"
                 )
@@ -200,18 +198,13 @@ def _array(file: Any, name: str, there: int) -> np.ndarray:
 def _read(file: InputFile, who: str, page: int | None) -> Picture:
     """By its name; what has none that tells, by its beginning."""
     path, suffix = file.path, file.path.suffix.lower()
-    if suffix == ".exr" or (not suffix and _is_exr(path)):
+    if suffix == ".exr" or (not suffix and begins(path, _EXR)):
         array = _read_exr(path, file.name)
-    elif suffix in (".npy", ".npz") or (not suffix and holds_array(path)):
+    elif suffix in (".npy", ".npz") or (not suffix and begins(path, *NUMPY)):
         array = load_array(path, file.name)
     else:
         return read_file(file, who, page)
     return Picture(*page_of(array, file.name, who, page))
-
-
-def _is_exr(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(_EXR)) == _EXR
 
 
 def _read_exr(path: Path, name: str) -> np.ndarray:

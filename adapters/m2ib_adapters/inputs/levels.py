@@ -92,9 +92,8 @@ def levels_of(
             f"{name}: its values run from {least} to {most}, and nothing says which are black and white: the least "
             f"and the greatest are taken; say others (options.image.minimum, options.image.maximum)"
         )
-        return Levels(
-            float(least), max(float(most), float(least) + 1), "least and greatest value", True, told.inverted
-        )
+        black, white = float(least), max(float(most), float(least) + 1)
+        return Levels(black, white, "least and greatest value", True, told.inverted)
     white, by, assumed = _white(values, told, name)
     return Levels(0.0, white, by, assumed, told.inverted)
 

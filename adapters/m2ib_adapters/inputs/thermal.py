@@ -77,11 +77,7 @@ class ThermalPreparation(FieldPreparation):
             "low": rounded(low),
             "high": rounded(high),
             "measured": [rounded(levels.min()), rounded(levels.max())],
-            "input_size": list(self.size),
-            "fit": "crop",
             "interpolation": "bicubic",
-            "mean": self.mean,
-            "std": self.std,
         }
         unit = "as given" if _is_measured(levels, stored.dtype) else "grey level"
         return self.item(inputs, levels, "thermal", unit, "bone", region, origin, (low, high))
