@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
@@ -129,7 +130,8 @@ def image_processor(source: str, options: Mapping[str, Any], *, pillow: bool = T
             AutoImageProcessor.from_pretrained, source, backend="pil" if pillow else None, **options
         )
     except (TypeError, ValueError) as error:
-        raise ValueError(f"its image processor cannot be made ({error}): it has {_kept(given)}") from error
+        kept = {name: given[name] for name in _SAID if name in given}
+        raise ValueError(f"its image processor cannot be made ({error}): it has {kept}") from error
     known = set(type(processor).valid_kwargs.__annotations__)
     for key, value in given.items():
         if key not in known and (key == "image_processor" or (key.startswith("do_") and value)):
@@ -231,11 +233,8 @@ def scale_of(processor: Any, channels: int) -> tuple[tuple[float, ...], tuple[fl
     if processor.do_normalize:
         given = processor.image_mean, processor.image_std
         mean, std = ((each,) * channels if is_number(each) else tuple(each) for each in given)
-        if (
-            not all(map(is_number, (*mean, *std)))
-            or not len(mean) == len(std) == channels
-            or not min(std) > 0
-        ):
+        numbers = all(map(is_number, (*mean, *std)))
+        if not numbers or not len(mean) == len(std) == channels or not min(std) > 0:
             raise ValueError(
                 f"its image processor has the image_mean {_listed(given[0])} and the image_std {_listed(given[1])}; the model takes "
                 f"{channels} channels: give one number, or {channels}, above 0 for image_std"
@@ -257,28 +256,15 @@ def _middle(image: Image.Image) -> tuple[Image.Image, tuple[int, int]]:
     return image.crop((left, top, image.width - left, image.height - top)), (left, top)
 
 
-def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: given[name] for name in _SAID if name in given}
-
-
 def _said(processor: Any) -> dict[str, Any]:
     """What an image processor does, JSON-able."""
-    said = {name: _plain(getattr(processor, name, None)) for name in _SAID}
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        return list(value)
-    if isinstance(value, int) and not isinstance(value, bool):  # Pillow's filters are numbers with a name
-        return int(value)
-    return value if value is None or isinstance(value, (bool, float, str)) else dict(value)
+    said = json.loads(processor.to_json_string())
+    return {name: said[name] for name in _SAID if said.get(name) is not None}
 
 
 def _sizes(processor: Any) -> str:
     """The keys that decide how large its images are."""
     said = _said(processor)
-    keys = ["size"] if said.get("do_resize") else []
-    keys += ["crop_size"] if said.get("do_center_crop") else []
-    keys += ["pad_size"] if said.get("do_pad") else []
+    steps = {"do_resize": "size", "do_center_crop": "crop_size", "do_pad": "pad_size"}
+    keys = [key for step, key in steps.items() if said.get(step)]
     return ", ".join(f"{key} {said.get(key)}" for key in keys) or "do_resize and do_center_crop False"
