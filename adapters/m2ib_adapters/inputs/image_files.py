@@ -66,13 +66,13 @@ def read_file(
             return Picture(*read_dicom(file, kind, page, limits, full))
         with content as image:
             _check(image, name, kind)
-            check_pages(image, name)
             if image.format == "FITS" and _codec(image) == "raw":
                 return _fits(path, image, name, kind, page)
             origin = _turned_to(image, name, kind, page)
             deep = _turn_bytes(image)
             pixels = _loaded(image)
-            if deep and image.mode != "CMYK" and (limits != (None, None) or _below(image, _QUARTER)):
+            few = deep and max(most for _, most in image.getextrema()[:3]) < _QUARTER
+            if deep and image.mode != "CMYK" and (few or limits != (None, None)):
                 pixels = _both_bytes(path, image, origin.get("page", 0), name)
             return Picture(pixels, origin, _told(image, pixels, path))
 
@@ -81,7 +81,6 @@ def picture_of(image: Image.Image, name: str, kind: str, page: int | None) -> Pi
     """A PIL image, at the page where it stands or at the one that is asked for."""
     with reading_picture(name):
         _check(image, name, kind)
-        check_pages(image, name)
         before = image.tell()
         if page is None and (before or getattr(image, "n_frames", 1) == 1):
             pixels = _loaded(image)
@@ -169,6 +168,7 @@ def _check(image: Image.Image, name: str, kind: str) -> None:
     if image.format == "EPS":  # Pillow hands it to Ghostscript
         raise InputError(f"{name} is PostScript, which is a program and is not run; save it as PNG")
     check_pixels(name, image.width, image.height, PIXELS if kind == "image" else NUMBERS)
+    check_pages(image, name)
 
 
 def check_pages(image: Any, name: str) -> None:
@@ -271,11 +271,6 @@ def _turn_bytes(image: Any, *, lower: bool = False) -> bool:
         tiles.append(tile._replace(args=(rawmode, *more[:-1]) if isinstance(tile.args, tuple) else rawmode))
     image.tile = tiles
     return True
-
-
-def _below(image: Image.Image, level: int) -> bool:
-    """Whether all colours stay below a level."""
-    return max(most for _, most in image.getextrema()[:3]) < level  # type: ignore[misc]
 
 
 def _both_bytes(path: Path, upper: Image.Image, page: int, name: str) -> np.ndarray:

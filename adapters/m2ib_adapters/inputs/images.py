@@ -84,7 +84,13 @@ class ImageOptions(WithOptions):
         image, origin = open_image(
             value, page=mine.page, minimum=mine.minimum, maximum=mine.maximum, full=full
         )
-        warn_if_nearly_black(image, called(value, "image"))
+        extrema: Any = image.getextrema()
+        least, most = min(low for low, _ in extrema), max(high for _, high in extrema)
+        if least < most <= _NEARLY_BLACK:
+            warn(
+                f"{called(value, 'image')} is nearly black: its brightest value is {most} of 255; if its values have fewer bits than "
+                "its type, say which is white (options.image.maximum)"
+            )
         return image, origin
 
 
@@ -156,14 +162,9 @@ class ImagePreparation(ImageOptions):
         if self.fit == "squash":
             return image.resize((columns, rows), self.interpolation), (0, 0, width, height)
         if self.fit == "pad":
-            ratio = max(width / columns, height / rows)
-            inner = (max(1, round(width / ratio)), max(1, round(height / ratio)))
+            scale = max(width / columns, height / rows)
+            inner = (max(1, round(width / scale)), max(1, round(height / scale)))
             return padded(image, inner, (columns, rows), self.interpolation, self.fill)
-        return self._crop(image, name)
-
-    def _crop(self, image: Image.Image, name: str | None) -> tuple[Image.Image, Region]:
-        rows, columns = self.size
-        width, height = image.size
         if rows != columns:  # covers the input, both sides rounded, as timm does
             scale = min(width / columns, height / rows)
             resized = (round(width / scale), round(height / scale))
@@ -268,14 +269,3 @@ def open_image(
     with reading_picture(name):
         rgb, levels = to_rgb(picture, (None, None) if "dicom" in picture.origin else limits, name)
     return rgb, origin | picture.origin | levels | {"size": [rgb.width, rgb.height]}
-
-
-def warn_if_nearly_black(image: Image.Image, name: str) -> None:
-    """Where a picture's values differ, and all are nearly black."""
-    extrema: Any = image.getextrema()
-    least, most = min(low for low, _ in extrema), max(high for _, high in extrema)
-    if least < most <= _NEARLY_BLACK:
-        warn(
-            f"{name} is nearly black: its brightest value is {most} of 255; if its values have fewer bits than its "
-            f"type, say which is white (options.image.maximum)"
-        )

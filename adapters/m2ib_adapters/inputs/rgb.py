@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -61,19 +60,15 @@ def to_rgb(picture: Picture, limits: Limits, name: str) -> tuple[Image.Image, di
         colours = image if image.ndim == 2 else image[..., :3]
         found = levels_of(colours, picture.told, name, minimum=limits[0], maximum=limits[1])
         shown = np.empty(image.shape, np.uint8)
-        for rows in _rows(image):
+        step = max(1, _AT_ONCE * len(image) // image.size)  # rows; what is computed takes eight bytes a value
+        for start in range(0, len(image), step):
+            rows = slice(start, start + step)
             shares = found.shares(image[rows])
             if image.ndim == 3 and image.shape[2] == 4:
                 shares[..., 3] = (image[rows][..., 3] / found.white).clip(0, 1)
             shown[rows] = np.round(shares * 255)
         image, levels = Image.fromarray(np.ascontiguousarray(shown)), {"levels": found.origin}
     return _flat(image), levels
-
-
-def _rows(image: np.ndarray) -> Iterator[slice]:
-    """Some at a time: what is computed with them takes eight bytes a value."""
-    step = max(1, _AT_ONCE * len(image) // image.size)
-    return (slice(start, start + step) for start in range(0, len(image), step))
 
 
 def _flat(image: Image.Image) -> Image.Image:
