@@ -57,13 +57,9 @@ def locate(checkpoint: Any) -> Path:
 
 
 def _from_hub(who: str, repository: str) -> Path:
-    try:
-        from huggingface_hub import hf_hub_download
-        from huggingface_hub.errors import HFValidationError
-    except ImportError as error:
-        raise CheckpointError(
-            f"{who} is not a file here; pip install huggingface_hub to load it from the hub"
-        ) from error
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HFValidationError
+
     with loading("imagebind", repository):
         try:
             offline = not hub_has(who, repository, _WEIGHTS, _WAY_OUT)

@@ -117,9 +117,8 @@ class AudioPreparation(WithOptions):
         self._warn(sound, reading, heard, filled)
         energies = torch.stack([self._energies(clip) for clip in heard])  # (clips, bands, frames)
         spans = tuple((start / self.rate, min(stop / self.rate, sound.seconds)) for start, stop in clips)
-        view = self._view(energies, spans, filled, sound.seconds)
         view = replace(
-            view,
+            self._view(energies, spans, filled, sound.seconds),
             envelope=reading.envelope / max(1.0, *map(abs, reading.extremes)),
             waveform=(played / max(1.0, float(played.abs().max()))).numpy(),
             played=((0.0, sound.seconds),) if whole else spans,

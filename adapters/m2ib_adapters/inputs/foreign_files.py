@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_KINDS = (  # (where, what stands there, what it is)
+_KINDS: tuple[tuple[int, bytes | tuple[bytes, ...], str], ...] = (  # (where, what stands there, what it is)
     (4, b"ftypM4A", "M4A (AAC or ALAC in MPEG-4)"),
     (4, b"ftyp", "MPEG-4 (as in MP4, M4A, MOV and 3GP)"),
-    (4, b"moov", "a QuickTime film (MOV)"),
-    (4, b"mdat", "a QuickTime film (MOV)"),
-    (4, b"wide", "a QuickTime film (MOV)"),
+    (4, (b"moov", b"mdat", b"wide"), "a QuickTime film (MOV)"),
     (0, b"\x1aE\xdf\xa3", "Matroska or WebM"),
     (0, b"0&\xb2u\x8ef\xcf\x11", "Windows Media (WMA, WMV)"),
     (8, b"AVI ", "a film (AVI)"),
@@ -19,8 +17,7 @@ _KINDS = (  # (where, what stands there, what it is)
     (0, b"MAC ", "Monkey's Audio (APE)"),
     (0, b"wvpk", "WavPack"),
     (0, b"TTA1", "True Audio (TTA)"),
-    (0, b"MPCK", "Musepack"),
-    (0, b"MP+", "Musepack"),
+    (0, (b"MPCK", b"MP+"), "Musepack"),
     (0, b"DSD ", "DSD (DSF)"),
     (0, b"FRM8", "DSD (DSDIFF)"),
     (0, b"\x0b\x77", "AC-3"),

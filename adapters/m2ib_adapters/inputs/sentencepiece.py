@@ -59,7 +59,12 @@ def piece_spans(raw: str, pieces: Sequence[str], *, lower: bool) -> list[tuple[i
 
     Pieces spell what is left of a text without spaces and ASCII punctuation, in Unicode's compatibility form. A piece that is a space alone has no length.
     """
-    signs = _signs(raw, lower)
+    dropped = str.maketrans("", "", string.punctuation + _SPACE)
+
+    def clean(text: str) -> str:
+        return unicodedata.normalize("NFKC", (text.lower() if lower else text).translate(dropped))
+
+    signs = aligned(raw, clean)
     parts = [piece.replace(_SPACE, "") for piece in pieces]
     if spelt("".join(parts)) != spelt(sign for sign, *_ in signs):
         return None
@@ -71,13 +76,3 @@ def piece_spans(raw: str, pieces: Sequence[str], *, lower: bool) -> list[tuple[i
         spans.append((start, end))
         done += len(part)
     return spans
-
-
-def _signs(raw: str, lower: bool) -> list[tuple[str, int, int]]:
-    """The signs that pieces are made of, each with its start and end in ``raw``."""
-    dropped = str.maketrans("", "", string.punctuation + _SPACE)
-
-    def clean(text: str) -> str:
-        return unicodedata.normalize("NFKC", (text.lower() if lower else text).translate(dropped))
-
-    return aligned(raw, clean)
