@@ -188,12 +188,10 @@ def _sensor(words: Sequence[str]) -> tuple[str | None, int]:
 def _common_unit(sensor: str, columns: list[_Column], names: Sequence[str], who: str) -> str | None:
     """The unit of a sensor's columns, None where none is said. Raises :class:`InputError` for several, or an unknown one."""
     said = {unit_of(sensor, column.unit) for column in columns}
-    strange = next(
-        (column for column in columns if column.unit and unit_of(sensor, column.unit) is None), None
-    )
-    if strange is not None:
+    strange = [column for column in columns if column.unit and unit_of(sensor, column.unit) is None]
+    if strange:
         raise InputError(
-            f"{who}: the unit {strange.unit!r} of the column {names[strange.at]!r} is not known; convert it to one of "
+            f"{who}: the unit {strange[0].unit!r} of the column {names[strange[0].at]!r} is not known; convert it to one of "
             f"{', '.join(FACTORS[sensor])}"
         )
     if len(said) > 1:

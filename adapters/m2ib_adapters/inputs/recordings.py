@@ -116,9 +116,8 @@ def _read_table(path: Path, who: str, timed: bool) -> MotionRecording:
     if len(table) < 2:
         raise InputError(f"{who} holds {len(table)} rows; a header and one row a sample are needed")
     delimiter = _delimiter(table[0][1])
-    reader = csv.reader(
-        (line.strip(" ") for _, line in table), delimiter=delimiter, skipinitialspace=delimiter == " "
-    )
+    texts = (line.strip(" ") for _, line in table)
+    reader = csv.reader(texts, delimiter=delimiter, skipinitialspace=delimiter == " ")
     try:
         header = [name.strip() for name in next(reader)]
         while header and not header[-1]:
@@ -144,9 +143,8 @@ def _read_table(path: Path, who: str, timed: bool) -> MotionRecording:
                 + ("save numbers with decimal points, not commas" if commas else "repair the file")
             )
     units: list[str] = []
-    if not any(_is_number(cell) for cell in rows[0]) and any(
-        unit_of(sensor, cell) for sensor in SENSORS for cell in rows[0]
-    ):
+    named = any(unit_of(sensor, cell) for sensor in SENSORS for cell in rows[0])
+    if named and not any(_is_number(cell) for cell in rows[0]):
         units, rows, numbers = rows[0], rows[1:], numbers[1:]
     cells = [_Column(name, [row[at] for row in rows], numbers, who) for at, name in enumerate(header)]
     recording = _assemble(header, cells, who, timed, units)

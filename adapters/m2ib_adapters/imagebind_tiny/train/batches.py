@@ -134,11 +134,9 @@ def truths(meanings: Sequence[Sequence[Named]], scenes: ScenePlan) -> Tensor:
     true = np.ones((len(meanings), count), bool)
     for row, objects in zip(true, meanings, strict=True):
         for named in objects:
-            row &= colour[:, named.kind] >= 0
-            if named.colour >= 0:
-                row &= colour[:, named.kind] == named.colour
-            if named.size >= 0:
-                row &= size[:, named.kind] == named.size
+            for held, wanted in ((colour, named.colour), (size, named.size)):
+                of_kind = held[:, named.kind]  # (scenes,) -1 where there is none of this kind
+                row &= of_kind == wanted if wanted >= 0 else of_kind >= 0
     return torch.from_numpy(true)
 
 
