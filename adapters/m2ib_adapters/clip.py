@@ -7,4 +7,4 @@ from functools import partial
 from m2ib_adapters.huggingface.adapter import fault, load_family
 
 can = partial(fault, "clip", ("clip",))
-load = partial(load_family, "clip", ("clip",), None)  # the option max_patches is no CLIP's
+load = partial(load_family, "clip", ("clip",), None, None)  # modalities and max_patches are no CLIP's

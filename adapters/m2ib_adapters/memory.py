@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from m2ib.errors import CheckpointError, SettingError
-from m2ib_adapters.bounds import SIDE
+from m2ib_adapters.bounds import SIDE, check_described
 from m2ib_adapters.checkpoints import has_any, loading, path_of
 from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.processors import image_processor, with_pillow
@@ -24,6 +24,11 @@ from m2ib_adapters.transformers_models import base_of
 from m2ib_adapters.without_code import without_code
 
 _TOKENIZERS = ("tokenizer.json", "vocab.json", "tokenizer.model", "spiece.model", "tokenizer_config.json")
+_KINDS = {  # what reads it, the file it alone is in, its name in a processor of several kinds, and what it has
+    "image": ("AutoImageProcessor", "preprocessor_config.json", "image_processor", "preprocess"),
+    "audio": ("AutoFeatureExtractor", "preprocessor_config.json", "feature_extractor", "sampling_rate"),
+    "video": ("AutoVideoProcessor", "video_preprocessor_config.json", "video_processor", "sample_frames"),
+}
 _HERE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 
 
@@ -127,7 +132,7 @@ def parts_of(
     tokenizer: Any,
     *,
     pillow: bool = True,
-    sounds: bool = False,
+    kind: str = "image",
 ) -> Parts:
     """The image processor and the tokenizer: those given, or those of ``source``.
 
@@ -136,26 +141,23 @@ def parts_of(
     processor  transformers' processor of both, an image processor, or where to read one
     tokenizer  transformers', or where to read one
     pillow     see :func:`image_processor`
-    sounds     the model hears: in place of an image processor, a feature extractor
+    kind       "image"; in place of an image processor, a feature extractor of "audio" or a video processor of "video"
 
     Raises :class:`CheckpointError`, and :class:`SettingError` for what is neither.
     """
     image = processor
-    read = _extractor if sounds else partial(image_processor, pillow=pillow)
+    read, (_, _, name, own) = partial(_of_kind, kind, pillow), _KINDS[kind]
     places = tuple(dict.fromkeys((source, base_of(source)))) if source else ()  # PEFT's folder, then its base
-    kind = "feature_extractor" if sounds else "image_processor"
-    if hasattr(processor, kind):
-        image = getattr(processor, kind)
+    if hasattr(processor, name):
+        image = getattr(processor, name)
         tokenizer = tokenizer if tokenizer is not None else getattr(processor, "tokenizer", None)
     with loading(adapter, source or "in memory"):
         if image is None:
             image = next(filter(None, (read(place, options) for place in places)), None)
         elif isinstance(image, (str, PathLike)):
             image = read(str(image), _HERE)
-        elif sounds and hasattr(image, "sampling_rate"):
-            pass
-        elif hasattr(image, "save_pretrained") and hasattr(image, "preprocess"):
-            image = with_pillow(image) if pillow else image
+        elif hasattr(image, own) and hasattr(image, "save_pretrained"):
+            image = with_pillow(image) if pillow and kind == "image" else image
         else:
             raise SettingError(
                 f"{adapter}: processor is a {type(image).__name__}; give transformers' processor or image processor of "
@@ -174,27 +176,32 @@ def parts_of(
 
 
 def parts_nearby(
-    adapter: str, net: nn.Module, processor: Any, tokenizer: Any, *, pillow: bool = True, sounds: bool = False
+    adapter: str, net: nn.Module, processor: Any, tokenizer: Any, *, pillow: bool = True, kind: str = "image"
 ) -> Parts:
     """:func:`parts_of` a model in memory: where its weights were read from, as far as that is on this machine."""
     name = str(getattr(net, "name_or_path", "") or "")
-    given = parts_of(adapter, "", _HERE, processor, tokenizer, pillow=pillow, sounds=sounds)
+    given = parts_of(adapter, "", _HERE, processor, tokenizer, pillow=pillow, kind=kind)
     image, words = given.image, given.tokenizer
     if name and (image is None or words is None):
         with suppress(Exception):  # not on this machine, or not to be read
-            image = image or (_extractor if sounds else partial(image_processor, pillow=pillow))(name, _HERE)
+            image = image or _of_kind(kind, pillow, name, _HERE)
         with suppress(Exception):
             words = words or _tokenizer(name, _HERE)
     return Parts(image, words)
 
 
-def _extractor(source: str, options: Mapping[str, Any]) -> Any:
-    """The feature extractor of sounds; None where a folder holds none."""
-    from transformers import AutoFeatureExtractor
+def _of_kind(kind: str, pillow: bool, source: str, options: Mapping[str, Any]) -> Any:
+    """The image processor, feature extractor or video processor; None where a folder holds none."""
+    import transformers
 
-    if not has_any(source, "preprocessor_config.json", "processor_config.json"):
+    if kind == "image":
+        return image_processor(source, options, pillow=pillow)
+    auto, file, name, _ = _KINDS[kind]
+    if not has_any(source, file, "processor_config.json"):
         return None
-    return without_code(AutoFeatureExtractor.from_pretrained, source, **options)
+    made = without_code(getattr(transformers, auto).from_pretrained, source, **options)
+    check_described(made.to_dict(), f"checkpoint {source!r}: its {name.replace('_', ' ')}")
+    return made
 
 
 def _tokenizer(source: str, options: Mapping[str, Any]) -> Any:

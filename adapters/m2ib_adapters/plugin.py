@@ -12,7 +12,8 @@ _SIX = ("image", "text", "audio", "depth", "thermal", "imu")
 _SEVEN = ("image", "video", "text", "audio", "depth", "thermal", "imu")
 _DUAL = (
     "MetaClip2Model", "ChineseCLIPModel", "AltCLIPModel", "Aimv2Model", "AlignModel", "BlipModel", "BlipForImageTextRetrieval",
-    "FlavaModel", "GroupViTModel", "Tipsv2Model", "XCLIPModel", "PeAudioModel", "VisionTextDualEncoderModel",
+    "FlavaModel", "GroupViTModel", "Tipsv2Model", "XCLIPModel", "PeAudioModel", "PeVideoModel", "PeAudioVideoModel",
+    "VisionTextDualEncoderModel",
 )  # fmt: skip
 
 ADAPTERS = (
@@ -127,15 +128,15 @@ ADAPTERS = (
         "dual encoders of transformers, told apart by their config.json",
         ("image", "video", "audio", "text"),
         "m2ib_adapters.huggingface.adapter:load",
-        "CLIP, MetaCLIP 2, SigLIP, SigLIP 2, Chinese-CLIP, AltCLIP, AIMv2, ALIGN, BLIP, FLAVA, GroupViT, TIPSv2, X-CLIP, PE-A, pairs of a "
+        "CLIP, MetaCLIP 2, SigLIP, SigLIP 2, Chinese-CLIP, AltCLIP, AIMv2, ALIGN, BLIP, FLAVA, GroupViT, TIPSv2, X-CLIP, PE-A, PE-V, PE-AV, pairs of a "
         "vision and a text model: hub id, local folder, file of weights, or the model in memory",
         "m2ib[transformers]",
-        options=("max_patches", *_TRANSFORMERS),
-        attention=("image", "audio", "text"),
+        options=("modalities", "max_patches", *_TRANSFORMERS),
+        attention=("image", "video", "audio", "text"),
         in_memory=_DUAL,
         can="m2ib_adapters.huggingface.adapter:can",
         rank=-1,
-        some=("image", "video", "audio"),
+        some=("image", "video", "audio", "text"),
     ),
 )
 

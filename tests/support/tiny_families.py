@@ -205,21 +205,74 @@ def _xclip() -> tuple[Any, ...]:
     return net, words, VideoMAEImageProcessorPil(**CROPPED)
 
 
-def _pe_audio() -> tuple[Any, ...]:
-    from transformers import PeAudioConfig, PeAudioFeatureExtractor, PeAudioModel
-
-    words = word_pieces()
-    text = {
+def _pe_text(words: Any) -> dict[str, Any]:
+    return {
         **WIDTH, **_ids(words), "model_type": "modernbert", "cls_token_id": words.cls_token_id,
         "sep_token_id": words.sep_token_id, "global_attn_every_n_layers": 2, "local_attention": 4,
     }  # fmt: skip
+
+
+def _pe_sounds() -> tuple[dict[str, Any], Any]:
+    from transformers import PeAudioFeatureExtractor
+
     dac = {
         "model_type": "dac", "downsampling_ratios": [2, 4], "encoder_hidden_size": 8, "codebook_dim": 6, "hidden_size": 32,
         "sampling_rate": 1600,
     }  # fmt: skip
     audio = {**WIDTH, "head_dim": 8, "dac_config": dac, "max_position_embeddings": 251}
-    net = PeAudioModel(PeAudioConfig(text_config=text, audio_config=audio))
-    return net, words, PeAudioFeatureExtractor(sampling_rate=1600, hop_length=8)
+    return audio, PeAudioFeatureExtractor(sampling_rate=1600, hop_length=8)
+
+
+def _pe_films(**said: Any) -> tuple[dict[str, Any], Any]:
+    """Frames by a PE image model of timm's; ``said`` to the video processor."""
+    from transformers import PeVideoVideoProcessor
+
+    core = {
+        "img_size": SIDE, "patch_size": PATCH, "embed_dim": 24, "depth": 1, "num_heads": 2, "mlp_ratio": 2.0,
+        "ref_feat_shape": [SIDE // PATCH] * 2, "attn_pool_num_heads": 2,
+    }  # fmt: skip
+    vision = {
+        "model_type": "timm_wrapper", "architecture": "vit_pe_core_tiny_patch16_384", "num_classes": 12, "global_pool": "map",
+        "model_args": core,
+    }  # fmt: skip
+    pixels = {
+        "do_resize": True,
+        "do_rescale": True,
+        "do_normalize": True,
+        "image_mean": [0.5] * 3,
+        "image_std": [0.4] * 3,
+    }
+    video = {**WIDTH, "head_dim": 8, "vision_config": vision, "max_position_embeddings": 13}
+    return video, PeVideoVideoProcessor(**SQUARE, **pixels, **said)
+
+
+def _pe_audio() -> tuple[Any, ...]:
+    from transformers import PeAudioConfig, PeAudioModel
+
+    words, (audio, extractor) = word_pieces(), _pe_sounds()
+    return PeAudioModel(PeAudioConfig(text_config=_pe_text(words), audio_config=audio)), words, extractor
+
+
+def _pe_video() -> tuple[Any, ...]:
+    from transformers import PeVideoConfig, PeVideoModel
+
+    words, (video, processor) = word_pieces(), _pe_films()
+    return PeVideoModel(PeVideoConfig(text_config=_pe_text(words), video_config=video)), words, processor
+
+
+def _pe_audio_video() -> tuple[Any, ...]:
+    from transformers import PeAudioVideoConfig, PeAudioVideoModel, PeAudioVideoProcessor
+
+    words, (audio, extractor) = word_pieces(), _pe_sounds()
+    video, processor = _pe_films(do_sample_frames=True, num_frames=4)
+    parts = {
+        "audio_config": {**audio, "model_type": "pe_audio_encoder"},
+        "video_config": {**video, "model_type": "pe_video_encoder"},
+    }
+    config = PeAudioVideoConfig(
+        text_config=_pe_text(words), audio_video_config={**WIDTH, "head_dim": 8, **parts}
+    )
+    return PeAudioVideoModel(config), PeAudioVideoProcessor(extractor, processor, words)
 
 
 def _flava() -> tuple[Any, ...]:
@@ -326,6 +379,8 @@ FAMILIES: dict[str, Callable[[], tuple[Any, ...]]] = {
     "blip-retrieval": _blip_retrieval,
     "xclip": _xclip,
     "pe_audio": _pe_audio,
+    "pe_video": _pe_video,
+    "pe_audio_video": _pe_audio_video,
     "flava": _flava,
     "groupvit": _groupvit,
     "tipsv2": _tipsv2,

@@ -15,8 +15,8 @@ from torch import nn
 from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, SettingError
 from m2ib_adapters.files import sha256
-from m2ib_adapters.huggingface.families import CLASSES, FAMILIES, IMAGES, family_of
-from m2ib_adapters.huggingface.films import films
+from m2ib_adapters.huggingface.families import CLASSES, FAMILIES, IMAGES, PAIRS, family_of
+from m2ib_adapters.huggingface.films import films, whole_frames
 from m2ib_adapters.huggingface.images import Opened, images
 from m2ib_adapters.huggingface.sounds import sounds
 from m2ib_adapters.huggingface.texts import texts
@@ -50,6 +50,7 @@ def fault(
 def load_family(
     who: str,
     families: tuple[str, ...],
+    modalities: str | tuple[str, ...] | None = None,
     max_patches: int | None = None,
     *,
     checkpoint: Any = None,
@@ -67,6 +68,8 @@ def load_family(
     checkpoint   a hub id or a folder written by ``save_pretrained``; or the model in memory, also inside PEFT's model or
                  torch.compile's, which is taken and left as it is; or a file of weights alone, with ``config``. None: the first
                  family's usual checkpoint
+    modalities   PE-AV only: the pair that is compared, "audio,text", "video,text" or "audio,video", or a list of the two. None:
+                 "audio,text"
     max_patches  NaFlex only: an image is resized to at most so many patches. None: as the checkpoint says, 256
     attention    transformers' ``attn_implementation`` ("sdpa", "eager"); None: its default
     processor    transformers' processor or image processor; None: the checkpoint's own
@@ -87,6 +90,7 @@ def load_family(
 
     def check(config: Any) -> None:
         _check(who, source, max_patches, config)
+        _pair(who, modalities, config)
         other = others.get(config.model_type)
         if other is not None and other.__name__ in (config.architectures or ()):
             kinds[config.model_type] = other
@@ -108,20 +112,27 @@ def load_family(
         module = module.to(device).eval()
         found = partial(parts_of, who, place, options)
         missing = _NO_TOKENIZER.format("CLIP" if module.config.model_type == "clip" else "Auto")
-    flexible, sees = module.config.model_type == "siglip2", family_of(module).sees
-    parts = found(processor, tokenizer, pillow=not flexible, sounds=sees == "audio")
-    if image_size is not None:
-        if flexible:
-            raise SettingError(
-                f"{who}: image_size is for models of a fixed size, and this is a NaFlex checkpoint; say max_patches"
-            )
-        tower = IMAGES.get(module.vision_model.config.model_type)
-        parts = resized(who, module, image_size, parts, own=0 if tower is None else tower.prefix or 0)
-    opened = Opened(who, source, module, parts.image, isinstance(checkpoint, nn.Module))
-    other = {"video": films, "audio": sounds}.get(sees)
-    seen = images(opened, image, max_patches) if other is None else other(opened)
-    encoders = {sees: seen, "text": texts(who, module, parts.tokenizer, missing)}
-    origin: dict[str, Any] = {"checkpoint": source, "architecture": _describe(module)}
+    flexible, pair = module.config.model_type == "siglip2", _pair(who, modalities, module.config)
+    nets = {name: getattr(module, f"{name}_model") for name in pair if name != "text"}
+    nets, encoders = nets or {family_of(module).sees: module}, {}
+    for sees, net in nets.items():
+        kind = "image" if family_of(net).heads is None else sees  # X-CLIP's frames are images
+        parts = found(processor, tokenizer, pillow=not flexible, kind=kind)
+        if image_size is not None:
+            if flexible:
+                raise SettingError(
+                    f"{who}: image_size is for models of a fixed size, and this is a NaFlex checkpoint; say max_patches"
+                )
+            tower = IMAGES.get(module.vision_model.config.model_type)
+            parts = resized(who, module, image_size, parts, own=0 if tower is None else tower.prefix or 0)
+        opened = Opened(who, source, net, parts.image, isinstance(checkpoint, nn.Module))
+        other = {"video": films if kind == "image" else whole_frames, "audio": sounds}.get(sees)
+        encoders[sees] = images(opened, image, max_patches) if other is None else other(opened)
+    if len(encoders) == 1:
+        module, encoders["text"] = net, texts(who, net, parts.tokenizer, missing)
+    said = " and ".join(map(_describe, nets.values()))
+    origin: dict[str, Any] = {"checkpoint": source, "architecture": said}
+    origin |= {"modalities": list(pair)} if pair else {}
     if config is not None:
         origin |= {"config": str(config), "sha256": sha256(Path(source))}
     elif not isinstance(checkpoint, nn.Module) and base_of(source) != source:
@@ -133,6 +144,21 @@ def load_family(
 
 can = partial(fault, "transformers", tuple(FAMILIES))
 load = partial(load_family, "transformers", tuple(FAMILIES))
+
+
+def _pair(who: str, modalities: Any, config: Any) -> tuple[str, ...]:
+    """What of a model that compares several pairs is compared; () of any other. Raises :class:`SettingError`."""
+    several = config.model_type == "pe_audio_video"
+    if modalities is None:
+        return PAIRS[0] if several else ()
+    given = modalities if isinstance(modalities, (list, tuple)) else str(modalities).split(",")
+    for pair in PAIRS if several else ():
+        if sorted(map(str, given)) == sorted(pair):
+            return pair
+    ways = (
+        f"give {' or '.join(map(','.join, PAIRS))}" if several else "which has one pair alone; leave it out"
+    )
+    raise SettingError(f"{who}: modalities is {modalities!r:.60} for a {config.model_type!r} model; {ways}")
 
 
 def _check(who: str, source: str, max_patches: Any, config: Any) -> None:

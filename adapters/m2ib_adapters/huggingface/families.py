@@ -68,6 +68,7 @@ class Text:
     causal_by_mask: bool = False
 
 
+_PE = "facebook/pe-av-large"
 FAMILIES: Mapping[str, Family] = {
     "clip": Family("CLIPModel", "openai/clip-vit-base-patch32"),
     "metaclip_2": Family("MetaClip2Model", "facebook/metaclip-2-worldwide-huge-quickgelu"),
@@ -83,14 +84,17 @@ FAMILIES: Mapping[str, Family] = {
     "tipsv2": Family("Tipsv2Model", "google/tipsv2-b14"),
     "xclip": Family("XCLIPModel", "microsoft/xclip-base-patch32", sees="video"),
     "pe_audio": Family(
-        "PeAudioModel",
-        "facebook/pe-av-large",
-        "audio_encoder",
-        sees="audio",
-        heads=("audio_head", "text_audio_head"),
+        "PeAudioModel", _PE, "audio_encoder", sees="audio", heads=("audio_head", "text_audio_head")
     ),
+    "pe_video": Family(
+        "PeVideoModel", _PE, "video_encoder", sees="video", heads=("video_head", "text_video_head")
+    ),
+    "pe_audio_video": Family("PeAudioVideoModel", _PE),  # it holds one of each of these two
     "vision-text-dual-encoder": Family("VisionTextDualEncoderModel", "clip-italian/clip-italian"),
 }
+
+PAIRS = (("audio", "text"), ("video", "text"), ("audio", "video"))
+"""That a ``pe_audio_video`` compares, each in a space of its own."""
 
 CLASSES: Mapping[str, Family] = {
     "blip": Family(

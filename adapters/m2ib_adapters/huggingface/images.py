@@ -42,7 +42,7 @@ def features(module: Any, modality: str, **inputs: Any) -> Tensor:
             (family.text, family.heads[1]) if modality == "text" else (family.image, family.heads[0])
         )
         out = module.get_submodule(tower)(**inputs)
-        read: Tensor = out.pooler_output if modality == "audio" else out.last_hidden_state[:, 0]
+        read: Tensor = out.pooler_output if modality in ("audio", "video") else out.last_hidden_state[:, 0]
         return module.get_submodule(head)(read)
     made: Tensor = getattr(module, f"get_{modality}_features")(**inputs).pooler_output
     return made if made.ndim == 2 else made[:, 0]
@@ -130,6 +130,18 @@ def headed_tail(
     return tail
 
 
+def rotary_tail(tower: Any, head: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int, Inputs], Tensor]:
+    """Likewise, of one of PE's encoders, whose class token comes first."""
+
+    def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
+        places = tower.rotary_emb(z, torch.arange(z.shape[1], device=z.device)[None])
+        for block in tower.layers[layer + 1 :]:
+            z = block(z, position_embeddings=places)
+        return head(tower.output(tower.norm(z[:, 0])))
+
+    return tail
+
+
 def causal_mask(like: Tensor, length: int) -> Tensor:
     """(1, 1, T, T), added to scores."""
     return like.new_full((length, length), torch.finfo(like.dtype).min).triu(1)[None, None]
@@ -159,14 +171,14 @@ def _proven(module: Any, embed: Any, preparation: ImagePreparation) -> Encoder:
 
 def preparation_of(opened: Opened, path: str) -> ImagePreparation:
     """By the checkpoint's image processor; by what transformers has for its family where it comes without one."""
-    vision = opened.module.get_submodule(path).config
+    tower = opened.module.get_submodule(path)
+    vision = tower.config
     with loading(opened.who, opened.source):
-        processor = opened.processor or _usual_processor(opened, vision.image_size)
+        side = getattr(vision, "image_size", None) or tower.timm_model.patch_embed.img_size[0]
+        processor = opened.processor or _usual_processor(opened, side)
         # of images of any size
         maps = vision.model_type in IMAGES and IMAGES[vision.model_type].prefix is None
-        return processed_images(
-            processor, None if maps else vision.image_size, getattr(vision, "num_channels", 3)
-        )
+        return processed_images(processor, None if maps else side, getattr(vision, "num_channels", 3))
 
 
 def _usual_processor(opened: Opened, side: int) -> Any:
@@ -175,7 +187,8 @@ def _usual_processor(opened: Opened, side: int) -> Any:
 
     config = opened.module.config
     if type(config) not in IMAGE_PROCESSOR_MAPPING:
-        raise ValueError("it comes without an image processor; give processor=")
+        kind = "a video" if config.model_type == "pe_video" else "an image"
+        raise ValueError(f"it comes without {kind} processor; give processor=")
     kinds = IMAGE_PROCESSOR_MAPPING[type(config)]
     kind = kinds.get("pil") or kinds["torchvision"]
     names = ["shortest_edge"] if "shortest_edge" in kind.size else ["height", "width"]

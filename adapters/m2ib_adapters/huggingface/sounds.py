@@ -14,7 +14,7 @@ from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout, even_axis
 from m2ib.errors import CheckpointError, InputError
 from m2ib.renderers import TracesView
-from m2ib_adapters.huggingface.images import Opened, attending, features
+from m2ib_adapters.huggingface.images import Opened, attending, features, rotary_tail
 from m2ib_adapters.inputs.resampling import resample, resampled_length, source_range
 from m2ib_adapters.inputs.sound_files import open_sound
 from m2ib_adapters.inputs.tensors import tensor_of
@@ -101,6 +101,7 @@ def sounds(opened: Opened) -> Encoder:
         describe=waves.describe,
         embed=lambda inputs: features(module, "audio", input_values=inputs),
         layers=block_layers(blocks, name),
+        tail=rotary_tail(module.audio_encoder, module.audio_head),
         attention=Attention(first_position, attending(blocks)),
         stride=(hop,),
         degradation=Fading(step=(hop,)),

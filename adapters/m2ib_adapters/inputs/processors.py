@@ -89,14 +89,15 @@ class ProcessedImages(ImagePreparation):
 
 @dataclass(frozen=True, kw_only=True)
 class CalledImages(ProcessedImages):
-    """Images made ready by an image processor whose steps have their own way, as EfficientNet's rescaling, by calling it.
+    """Images made ready by an image processor whose steps have their own way, as EfficientNet's rescaling, by calling it; or
+    frames by a video processor.
 
     It resizes to one size, whatever an image's shape is, and may crop the centre: so the region is known.
     """
 
     def made(self, image: Image.Image) -> tuple[np.ndarray, Region]:
         does = self.processor
-        array = does(images=image, return_tensors="pt")["pixel_values"][0].numpy()  # (C, H, W)
+        array = _called(does, image).numpy()  # (C, H, W)
         rows, columns = (does.size.height, does.size.width) if does.do_resize else (image.height, image.width)
         down, across = image.height / rows, image.width / columns
         top, left = (rows - array.shape[1]) // 2, (columns - array.shape[2]) // 2  # below 0: padded
@@ -108,7 +109,16 @@ class CalledImages(ProcessedImages):
         """Whether this is such an image processor."""
         size = processor.size if processor.do_resize else None
         one = not processor.do_resize or bool(size and size.height and size.width)
-        return one and not processor.do_pad and processor.model_input_names == ["pixel_values"]
+        takes = processor.model_input_names
+        return one and not processor.do_pad and takes in (["pixel_values"], ["pixel_values_videos"])
+
+
+def _called(processor: Any, image: Image.Image, **options: Any) -> Any:
+    """(C, H, W) by an image processor, or by a video processor as a film of one frame."""
+    if processor.model_input_names != ["pixel_values_videos"]:
+        return processor(image, return_tensors="pt", **options)["pixel_values"][0]
+    options |= {"do_sample_frames": False, "input_data_format": "channels_last", "return_tensors": "pt"}
+    return processor([np.array(image)[None]], **options)["pixel_values_videos"][0, 0]
 
 
 def image_processor(source: str, options: Mapping[str, Any], *, pillow: bool = True) -> Any:
@@ -181,7 +191,7 @@ def processed_images(processor: Any, side: int | None, channels: int) -> Process
     mean, std = scale_of(processor, channels) if usual else ((0.0,) * channels, (1.0,) * channels)
     try:
         for image in tried:
-            processor(image, do_convert_rgb=False)
+            _called(processor, image, do_convert_rgb=False)
         if not usual:
             mean, std = _scale_seen(processor)
     except Exception as error:  # its own checks raise what they like
@@ -212,8 +222,7 @@ def processed_images(processor: Any, side: int | None, channels: int) -> Process
 def _scale_seen(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """:func:`scale_of` an image processor whose steps are not known, from what it makes of black and white."""
     made = [
-        processor(images=Image.new("RGB", _TRIED[0], grey), return_tensors="pt")["pixel_values"][0].double()
-        for grey in ("black", "white")
+        _called(processor, Image.new("RGB", _TRIED[0], grey)).double() for grey in ("black", "white")
     ]  # (3, rows, columns) each, perhaps padded
     black, white = (each[:, each.shape[1] // 2, each.shape[2] // 2] for each in made)  # (3,) each
     std = 1 / (white - black)

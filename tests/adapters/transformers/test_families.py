@@ -29,9 +29,16 @@ BLIND = {
     "groupvit": {"image", "text"},
 }
 """Encoders that say nothing of attention."""
-SLOW = {"aimv2", "align", "blip", "blip-retrieval", "flava", "groupvit", "pe_audio"}
-SLOW_TOO = {("xclip", "video"), ("tipsv2", "text")}
+SLOW = {"aimv2", "align", "blip", "blip-retrieval", "flava", "groupvit"}
+SLOW_TOO = {("xclip", "video"), ("tipsv2", "text"), ("pe_audio", "text"), ("pe_video", "text")} | {
+    (f"pe_audio_video {pair}", "text") for pair in ("audio,text", "video,text")
+}
 """Without a fast tail."""
+NAMES = [
+    *(name for name in FAMILIES if name != "pe_audio_video"),
+    *(f"pe_audio_video {pair}" for pair in ("audio,text", "video,text", "audio,video")),
+]
+"""With the pair of a model that compares several."""
 
 
 def raws(modality: str) -> list[Any]:
@@ -59,7 +66,7 @@ def grouped(modality: str) -> list[list[Any]]:
     return [[each] for each in raws(modality)] if modality == "audio" else [raws(modality)]
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=NAMES)
 def name(request: pytest.FixtureRequest) -> str:
     found: str = request.param
     return found
@@ -67,20 +74,25 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
-    return save_family(name, tmp_path_factory.mktemp(name))
+    return save_family(name.split()[0], tmp_path_factory.mktemp(name.split()[0]))
 
 
 @pytest.fixture(scope="module")
-def model(folder: Path) -> Any:
-    return m2ib.load_model("transformers", checkpoint=folder, device="cpu", dtype="float64")
+def options(name: str) -> dict[str, Any]:
+    return {"modalities": name.split()[1]} if " " in name else {}
+
+
+@pytest.fixture(scope="module")
+def model(folder: Path, options: dict[str, Any]) -> Any:
+    return m2ib.load_model("transformers", checkpoint=folder, device="cpu", dtype="float64", **options)
 
 
 class Library:
     """transformers alone: the model, and its inputs by its own processor."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, modalities: str = "") -> None:
         import transformers
-        from transformers import AutoConfig, AutoFeatureExtractor, AutoImageProcessor, AutoTokenizer
+        from transformers import AutoConfig, AutoImageProcessor, AutoTokenizer
 
         (kind,) = AutoConfig.from_pretrained(folder).architectures
         # In AIMv2, torch's own attention is causal where there is padding, and not where there is none.
@@ -90,23 +102,41 @@ class Library:
             .from_pretrained(folder, dtype=torch.float64, attn_implementation=way)
             .eval()
         )
+        kinds = {
+            "audio_encoder": "FeatureExtractor",
+            "video_encoder": "VideoProcessor",
+            "audio_model": "Processor",
+        }
+        kind = next((kinds[part] for part in kinds if hasattr(self.net, part)), None)
         self.processor: Any = (
-            AutoFeatureExtractor.from_pretrained(folder)
-            if hasattr(self.net, "audio_encoder")
-            else AutoImageProcessor.from_pretrained(folder, backend="pil")
+            AutoImageProcessor.from_pretrained(folder, backend="pil")
+            if kind is None
+            else getattr(transformers, f"Auto{kind}").from_pretrained(folder)
         )
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.modalities = modalities.split(",")
+
+    def part(self, modality: str) -> Any:
+        """Of a model that holds one for each kind of input: that which sees this, or reads texts for the other's sake."""
+        if not hasattr(self.net, "audio_model"):
+            return self.net
+        return getattr(self.net, f"{self.modalities[0] if modality == 'text' else modality}_model")
 
     def inputs(self, modality: str, given: list[Any]) -> dict[str, Tensor]:
         if modality == "text":
             return self._ids(given)
         if modality == "audio":
             (each,) = given
+            extract = getattr(self.processor, "feature_extractor", self.processor)
             return {
-                "input_values": self.processor(each[0], sampling_rate=each[1], return_tensors="pt")[
+                "input_values": extract(each[0], sampling_rate=each[1], return_tensors="pt")[
                     "input_values"
                 ].double()
             }
+        process = getattr(self.processor, "video_processor", self.processor)
+        if hasattr(process, "sample_frames"):
+            made = process([each[0] for each in given], return_tensors="pt")
+            return {"pixel_values_videos": made["pixel_values_videos"].double()}
         made = [
             self.processor(
                 Image.fromarray(each) if modality == "image" else list(each[0]), return_tensors="pt"
@@ -124,11 +154,13 @@ class Library:
         return {"input_ids": made["input_ids"]} if fixed else made
 
     def embed(self, modality: str, **inputs: Tensor) -> Tensor:
-        if modality == "audio":
-            return self.net.get_audio_embeds(**inputs)
-        if hasattr(self.net, "text_audio_head"):  # as it is in its forward
-            out = self.net.text_model(**inputs, output_hidden_states=True)
-            return self.net.text_audio_head(out.hidden_states[-1][:, 0])
+        net = self.part(modality)
+        for seen, head in {"audio": "text_audio", "video": "text_video"}.items():
+            if hasattr(net, f"{head}_head"):  # PE's, by its forward, which wants both
+                others = (
+                    self.inputs(seen, raws(seen)[:1]) if modality == "text" else self.inputs("text", TEXTS)
+                )
+                return getattr(net(**inputs, **others), f"{head if modality == 'text' else seen}_embeds")
         if hasattr(self.net, "vision_proj"):  # BLIP's head for retrieval, as it is in its forward
             if modality == "image":
                 return self.net.vision_proj(self.net.vision_model(**inputs).last_hidden_state[:, 0])
@@ -138,8 +170,8 @@ class Library:
 
 
 @pytest.fixture(scope="module")
-def library(folder: Path) -> Library:
-    return Library(folder)
+def library(folder: Path, options: dict[str, Any]) -> Library:
+    return Library(folder, **options)
 
 
 def test_it_embeds_as_the_library_does(model: Any, library: Library) -> None:
@@ -152,17 +184,19 @@ def test_it_embeds_as_the_library_does(model: Any, library: Library) -> None:
 
 
 def test_pixels_and_ids_are_the_processors(model: Any, library: Library) -> None:
-    seen, _ = model.modalities
-    for group in grouped(seen):
-        (wanted,) = library.inputs(seen, group).values()
-        torch.testing.assert_close(model.preprocess(seen, group), wanted, rtol=0, atol=1e-6)
-    for text in TEXTS:
+    for seen in set(model.modalities) - {"text"}:
+        for group in grouped(seen):
+            (wanted,) = library.inputs(seen, group).values()
+            torch.testing.assert_close(model.preprocess(seen, group), wanted, rtol=0, atol=1e-6)
+    for text in TEXTS if "text" in model.modalities else ():
         ids = library.inputs("text", [text])["input_ids"][0]
         assert model.item("text", text).inputs.tolist() == ids.tolist()
 
 
 def test_words_are_those_of_the_text(model: Any) -> None:
-    seen, _ = model.modalities
+    seen, other = model.modalities
+    if other != "text":
+        return
     pair = (seen, raws(seen)[0]), ("text", "two cats sleep on zebra")
     exp = m2ib.explain(model, *pair, steps=1, samples=1)
     assert [word for word, _ in exp["text"].words] == ["two", "cats", "sleep", "on", "zebra"]
@@ -179,8 +213,8 @@ def test_a_map_is_that_of_the_textbook_loop(model: Any, library: Library) -> Non
         layer = model.encoder(modality).blocks[0]
         nats = capacity(
             lambda modality=modality: library.embed(modality, **inputs[modality]),
-            library.net.get_submodule(layer.name), target, seed=3, channel_axis=layer.channel_axis,
-            clips=3 if modality == "video" else 1, **settings,
+            library.part(modality).get_submodule(layer.name), target, seed=3, channel_axis=layer.channel_axis,
+            clips=3 if layer.name.startswith("vision_model") and modality == "video" else 1, **settings,
         )  # fmt: skip
         grid = exp[modality].grid
         assert grid.std() > 1e-3
@@ -200,9 +234,9 @@ def test_a_batch_is_as_one_by_one(model: Any) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:text. the model's tokenizer has no token for")
-def test_it_keeps_the_contract(name: str, folder: Path) -> None:
+def test_it_keeps_the_contract(name: str, folder: Path, options: dict[str, Any]) -> None:
     """On what is at hand: what ``m2ib check`` tries; with its fast tail, where there is one, against the general one."""
-    model = m2ib.load_model("transformers", checkpoint=folder, device="cpu")
+    model = m2ib.load_model("transformers", checkpoint=folder, device="cpu", **options)
     results = check_adapter(model)
     checked = {(result.modality, result.check) for result in results}
     for modality in model.modalities:
@@ -211,11 +245,15 @@ def test_it_keeps_the_contract(name: str, folder: Path) -> None:
         assert {(modality, "layout"), (modality, "degradation"), (modality, "tail")} <= checked
 
 
-def test_tensors_and_a_model_in_memory(folder: Path, library: Library) -> None:
+def test_tensors_and_a_model_in_memory(options: dict[str, Any], library: Library) -> None:
     model = m2ib.load_model(
-        "transformers", checkpoint=library.net, processor=library.processor, tokenizer=library.tokenizer
+        "transformers",
+        checkpoint=library.net,
+        processor=library.processor,
+        tokenizer=library.tokenizer,
+        **options,
     )
-    assert model.module is library.net
+    assert model.module is (library.part("text") if "text" in model.modalities else library.net)
     pair = [(modality, raws(modality)[0]) for modality in model.modalities]
     ready = [(modality, model.preprocess(modality, [raw])[0]) for modality, raw in pair]
     given = m2ib.explain(model, *ready, steps=1, samples=1)
