@@ -220,11 +220,12 @@ def resized(adapter: str, module: Any, side: int, parts: Parts, *, own: int = 1)
 
     Raises :class:`SettingError`.
     """
-    vision, config = module.vision_model.embeddings, module.config.vision_config
+    vision: Any = getattr(getattr(module, "vision_model", None), "embeddings", None)
     if not isinstance(getattr(vision, "position_embedding", None), nn.Embedding):
         raise SettingError(
             f"{adapter}: image_size is for towers whose positions can be interpolated; leave it out"
         )
+    config = module.config.vision_config
     before, patch = config.image_size, config.patch_size
     check_count(side, "image_size", adapter)
     SIDE.check(adapter, side, f"image_size={side}", SettingError)

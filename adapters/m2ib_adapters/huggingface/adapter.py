@@ -123,8 +123,8 @@ def load_family(
                 raise SettingError(
                     f"{who}: image_size is for models of a fixed size, and this is a NaFlex checkpoint; say max_patches"
                 )
-            tower = IMAGES.get(module.vision_model.config.model_type)
-            parts = resized(who, module, image_size, parts, own=0 if tower is None else tower.prefix or 0)
+            tower = IMAGES.get(net.get_submodule(family_of(net).image).config.model_type)
+            parts = resized(who, net, image_size, parts, own=0 if tower is None else tower.prefix or 0)
         opened = Opened(who, source, net, parts.image, isinstance(checkpoint, nn.Module))
         other = {"video": films if kind == "image" else whole_frames, "audio": sounds}.get(sees)
         encoders[sees] = images(opened, image, max_patches) if other is None else other(opened)

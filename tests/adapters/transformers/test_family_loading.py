@@ -117,7 +117,7 @@ def test_positions_are_interpolated_where_there_are_such(saved: Saved) -> None:
         model.embed("image", pixels), normalize(wanted.pooler_output, dim=-1), rtol=1e-4, atol=1e-5
     )
     assert model.item("image", photo()).layout.grid == (6, 6)
-    for name in ("align",):
+    for name in ("align", "pe_audio", "pe_audio_video"):
         with pytest.raises(
             m2ib.SettingError, match="image_size is for towers whose positions can be interpolated"
         ):
