@@ -98,7 +98,8 @@ def check_pixels(name: str, width: int, height: int, bound: Bound = PIXELS) -> N
 def check_described(
     described: Any, who: str, error: type[M2IBError] = CheckpointError, key: str = "", deep: int = 0
 ) -> None:
-    """The sizes in the JSON that describes a model, or what makes its inputs ready, before anything is made by them.
+    """The sizes in the JSON that describes a model, or what makes its inputs ready, before anything is made by them; and that
+    timm's models in it are of its own.
 
     Raises ``error``, in the name of ``who``.
     """
@@ -112,6 +113,13 @@ def check_described(
             LAYERS.check(who, sum(map(abs, described)), f"{key}={sum(described)}", error)
         for value in described:
             check_described(value, who, error, key, deep + 1)
+    elif isinstance(described, str) and (
+        key == "checkpoint_path" or (key == "architecture" and ":" in described)
+    ):
+        raise error(
+            f"{who} has {key}={described!r:.60}, a model from elsewhere, which is not read; load it yourself and give the model in "
+            "memory"
+        )
     elif isinstance(described, int) and not isinstance(described, bool):
         if described < 0 and _MADE.search(key):
             raise error(f"{who} has {key}={described!s:.20}, which is no size")

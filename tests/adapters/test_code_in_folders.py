@@ -127,6 +127,23 @@ def test_an_image_tower_from_elsewhere(tmp_path: Path) -> None:
             m2ib.load_model("open-clip", architecture={**VIT, "vision_cfg": vision}, device="cpu")
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"architecture": "hf-hub:somebody/model"},
+        {"architecture": "resnet18", "model_args": {"checkpoint_path": "/etc/passwd"}},
+    ],
+)
+def test_a_tower_that_timm_would_read_from_elsewhere(tmp_path: Path, told: dict[str, Any]) -> None:
+    config = {
+        "model_type": "vision-text-dual-encoder",
+        "vision_config": {"model_type": "timm_wrapper", **told},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(m2ib.CheckpointError, match="a model from elsewhere, which is not read"):
+        m2ib.load_model("transformers", checkpoint=tmp_path)
+
+
 def test_a_clip_with_code_is_read_by_transformers(tmp_path: Path, mark: Path) -> None:
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
