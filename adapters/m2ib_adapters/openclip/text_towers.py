@@ -54,7 +54,7 @@ def text_tower(module: Any, context_length: int) -> TextTower:
         return _tower_of_blocks(text)
     part = module if text is None else text  # CLIP holds its text tower's parts itself
     pool = part.text_pool_type if text is None else part.pool_type
-    end = getattr(part, "text_eos_id" if text is None else "eos_id", None)
+    end: Any = getattr(part, "text_eos_id" if text is None else "eos_id", None)
     prefix = "transformer.resblocks" if text is None else "text.transformer.resblocks"
     if getattr(part, "cls_emb", None) is not None:
         return _class_token_tower(part, prefix)
@@ -67,9 +67,27 @@ def text_tower(module: Any, context_length: int) -> TextTower:
             "open-clip: this text tower reads a text at its end token (pool_type 'eos'), and its text_cfg does not say which "
             "that is; add eos_id"
         )
+
+    def read(inputs: Inputs) -> Tensor:
+        """ids (N, T) -> (N,) the position that is read."""
+        ids = tensor_of(inputs, "open-clip")
+        if pool in ("argmax", "eos"):
+            return ids.argmax(-1) if pool == "argmax" else (ids == end).int().argmax(-1)
+        return torch.full_like(ids[:, 0], 0 if pool == "first" else ids.shape[1] - 1)
+
+    def check(ids: list[int]) -> None:
+        if pool == "eos" and end not in ids:
+            raise InputError(
+                f"text: the token ids lack the end-of-text id {end}, where this model reads them"
+            )
+
+    ways: dict[str, Any] = {"reads": "largest" if pool == "argmax" else None, "check": check}
     if part.attn_mask is not None and pool in ("argmax", "eos"):
-        return _causal_tower(part, prefix, end if pool == "eos" else None)
-    return _whole_tower(part, prefix, module.encode_text if text is None else text, pool, end)
+        return _causal_tower(part, prefix, read, **ways)
+    run = module.encode_text if text is None else text
+    return _own_tower(
+        part, prefix, lambda ids: features_of(run(ids)), read, cut=None, pad=None, parts_of=parts_of, **ways
+    )
 
 
 def prove(model: Model, tower: TextTower) -> None:
@@ -122,82 +140,44 @@ def _pooled_by(text: Any) -> str:
     return "" if pooler is None else f" pooled by {type(pooler).__name__}"
 
 
-def _causal_tower(part: Any, prefix: str, end: int | None) -> TextTower:
-    """``end``: the id whose first occurrence is pooled; None: the largest id is."""
+def _causal_tower(part: Any, prefix: str, read: Callable[[Inputs], Tensor], **others: Any) -> TextTower:
     transformer = part.transformer
 
-    def pooled_at(ids: Tensor) -> Tensor:
-        """(N, T) -> (N,) the position that is read."""
-        return ids.argmax(-1) if end is None else (ids == end).int().argmax(-1)
-
     def cut(ids: list[int]) -> list[int]:
-        if end is not None and end not in ids:
-            raise _lacking(end)
-        return ids[: ids.index(max(ids) if end is None else end) + 1]
+        return ids[: int(read(torch.tensor([ids]))) + 1]
 
     def embed(ids: Tensor) -> Tensor:
         length = ids.shape[1]
         x = part.token_embedding(ids) + part.positional_embedding[:length]  # (N, T, C)
         x = transformer(x, attn_mask=part.attn_mask[:length, :length])  # (N, T, C)
-        return project(x[torch.arange(len(x), device=x.device), pooled_at(ids)])  # (N, D)
+        return project(x[torch.arange(len(x), device=x.device), read(ids)])  # (N, D)
 
     def project(pooled: Tensor) -> Tensor:
         return _project(part, part.ln_final(pooled))  # per position: before or after pooling is the same
 
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
-        index = pooled_at(tensor_of(inputs, "open-clip"))  # (M,)
-        length = z.shape[1]
-        pooled = run_pooled(transformer, z, layer, part.attn_mask[:length, :length], index)  # (M, C)
-        return project(pooled)  # (M, D)
+        mask = part.attn_mask[: z.shape[1], : z.shape[1]]
+        return project(run_pooled(transformer, z, layer, mask, read(inputs)))  # (M, D)
 
     # Zeros are open_clip's own padding: never the largest id, and after the first end-of-text.
-    reads = "largest" if end is None else None
-    return _own_tower(part, prefix, embed, pooled_at, cut=cut, pad=0, tail=tail, reads=reads)
-
-
-def _whole_tower(
-    part: Any, prefix: str, run: Callable[[Tensor], Any], pool: str, end: int | None
-) -> TextTower:
-    def pooled_at(ids: Tensor) -> Tensor:
-        """(N, T) -> (N,) the position that is read."""
-        if pool == "argmax":
-            return ids.argmax(-1)
-        if pool == "eos" and end is not None:
-            return (ids == end).int().argmax(-1)
-        return torch.full_like(ids[:, 0], 0 if pool == "first" else ids.shape[1] - 1)
-
-    def embed(ids: Tensor) -> Tensor:
-        return features_of(run(ids))  # (N, D)
-
-    def check(ids: list[int]) -> None:
-        if pool == "eos" and end is not None and end not in ids:
-            raise _lacking(end)
-
-    reads = "largest" if pool == "argmax" else None
-    others = {"cut": None, "pad": None, "reads": reads, "check": check, "parts_of": parts_of}
-    return _own_tower(part, prefix, embed, pooled_at, **others)
-
-
-def _lacking(end: int) -> InputError:
-    return InputError(f"text: the token ids lack the end-of-text id {end}, where this model reads them")
+    return _own_tower(part, prefix, embed, read, cut=cut, pad=0, tail=tail, **others)
 
 
 def _own_tower(
     part: Any,
     prefix: str,
     embed: Callable[[Tensor], Tensor],
-    pooled_at: Callable[[Tensor], Tensor],
+    read: Callable[[Inputs], Tensor],
     **others: Any,
 ) -> TextTower:
-    """A tower of open_clip's own; the ``others`` by name."""
-    attends = attends_by_sdpa(part.transformer)
+    """A tower of open_clip's own, which reads ids (N, T) at the positions ``read`` (N,); the ``others`` by name."""
     return TextTower(
         embed=embed,
         layers=transformer_layers(part.transformer, prefix),
         stem=None,
         limit=part.context_length,
         vocabulary=part.vocab_size,
-        attention=Attention(lambda ids: pooled_at(tensor_of(ids, "open-clip"))) if attends else None,
+        attention=Attention(read) if attends_by_sdpa(part.transformer) else None,
         **others,
     )
 
@@ -226,8 +206,9 @@ def _class_token_tower(part: Any, prefix: str) -> TextTower:
         x = part.transformer(x + places, attn_mask=mask)  # (N, T + 1, C)
         return _project(part, part.ln_final(x[:, -1]))  # (N, D)
 
-    def class_token(ids: Tensor) -> Tensor:
-        """(N, T) -> (N,) the position after them."""
+    def class_token(inputs: Inputs) -> Tensor:
+        """ids (N, T) -> (N,) the position after them."""
+        ids = tensor_of(inputs, "open-clip")
         return torch.full_like(ids[:, 0], ids.shape[1])
 
     return _own_tower(
