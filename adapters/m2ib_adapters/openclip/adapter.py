@@ -22,14 +22,7 @@ from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, IdCoder, coder
 from m2ib_adapters.looking import described_by, weights_in
 from m2ib_adapters.memory import described, unwrapped
 from m2ib_adapters.openclip import preprocess as preprocessing
-from m2ib_adapters.openclip.architectures import (
-    CONFIG_FILE,
-    HUB,
-    Architecture,
-    ChosenArchitecture,
-    choose,
-    resolve,
-)
+from m2ib_adapters.openclip.architectures import CONFIG_FILE, HUB, Architecture, choose, resolve
 from m2ib_adapters.openclip.image_towers import image_encoder
 from m2ib_adapters.openclip.text_towers import prove, text_tower
 from m2ib_adapters.openclip.transform import transformed_images
@@ -39,6 +32,7 @@ from m2ib_adapters.without_code import without_code
 
 _CLASSES = ("open_clip.CLIP", "open_clip.CustomTextCLIP", "open_clip.CoCa")
 _NAMED = ("visual.", "image_encoder.")  # weights that open_clip can make its own of
+_TOKENIZERS = ("tokenizer.json", "tokenizer_config.json")
 _TOKENIZER_OPTIONS = ("clean", "strip_sep_token", "language")  # any other goes on to what can run code
 
 
@@ -95,6 +89,8 @@ def load(
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
+    import open_clip
+
     if isinstance(checkpoint, nn.Module):
         if image_size is not None:
             raise SettingError("open-clip: image_size is that of the model in memory; leave it out")
@@ -124,7 +120,18 @@ def load(
     else:
         load_weights(module, source, chosen, interpolate=image_size is not None)
     pixels = preprocessing.merge(source.preprocess, tag, override)
-    origin = _origin(source, chosen, quick_gelu)
+    origin = {
+        "checkpoint": chosen.name if chosen else None,
+        "architecture": source.label,
+        "quick_gelu": quick_gelu,
+        "open_clip": open_clip.__version__,
+    }
+    if place := source.place(chosen):
+        origin["from"] = place
+    if chosen and chosen.path:
+        origin["sha256"] = sha256(chosen.path)
+    if not source.tags:  # a name says it all; anything else is written out
+        origin["model_config"] = source.config
     if image_size is not None:
         origin |= {
             "image_size": image_size,
@@ -177,13 +184,8 @@ def _of_module(
         pixels = preprocessing.merge(said, preprocessing.check(preprocess))
         preparation = preprocessing.preparation(size, pixels)
     context = int(getattr(module, "context_length", None) or 77)
-    words: Coder = IdCoder(
-        "this model in memory came without tokenizer=; give open_clip.get_tokenizer(...), or token ids"
-    )
-    if isinstance(tokenizer, str):
-        words = _named_tokenizer(tokenizer, context, {})
-    elif tokenizer is not None:
-        words = _given_tokenizer(tokenizer)
+    missing = "this model in memory came without tokenizer=; give open_clip.get_tokenizer(...), or token ids"
+    words = IdCoder(missing) if tokenizer is None else _tokenizer(tokenizer, context, {})
     origin = {
         "checkpoint": described(net),
         "architecture": type(module).__name__,
@@ -192,24 +194,19 @@ def _of_module(
     return build(module, preparation.given(image, "open-clip"), words, context, origin)
 
 
-def _given_tokenizer(tokenizer: Any) -> Coder:
-    """Raises :class:`SettingError` for what open_clip has not."""
+def _tokenizer(given: Any, context: int, options: Mapping[str, Any]) -> Coder:
+    """Of one in memory, or a name or folder. Raises :class:`SettingError` for what open_clip has not, and for what cannot be had."""
     from open_clip.tokenizer import HFTokenizer, SimpleTokenizer
 
-    if not isinstance(tokenizer, (HFTokenizer, SimpleTokenizer)):
+    if isinstance(given, (HFTokenizer, SimpleTokenizer)):
+        return coder(given)
+    if not isinstance(given, (str, PathLike)):
         raise SettingError(
-            f"open-clip: tokenizer is a {type(tokenizer).__name__}; give what open_clip.get_tokenizer(...) gives, or the name "
+            f"open-clip: tokenizer is a {type(given).__name__}; give what open_clip.get_tokenizer(...) gives, or the name "
             "or folder of a Hugging Face tokenizer"
         )
-    return coder(tokenizer)
-
-
-def _named_tokenizer(name: str, context: int, options: dict[str, Any]) -> Coder:
-    """Raises :class:`SettingError` for one that cannot be had."""
-    from open_clip.tokenizer import HFTokenizer
-
-    with decoding(f"open-clip: tokenizer {name!r}", "cannot be loaded", error=SettingError):
-        return coder(without_code(HFTokenizer, name, context_length=context, **options))
+    with decoding(f"open-clip: tokenizer {str(given)!r}", "cannot be loaded", error=SettingError):
+        return coder(without_code(HFTokenizer, str(given), context_length=context, **options))
 
 
 def build(
@@ -232,32 +229,11 @@ def build(
     return model
 
 
-def _origin(source: Architecture, chosen: ChosenArchitecture | None, quick_gelu: bool) -> dict[str, Any]:
-    import open_clip
-
-    origin: dict[str, Any] = {
-        "checkpoint": chosen.name if chosen else None,
-        "architecture": source.label,
-        "quick_gelu": quick_gelu,
-        "open_clip": open_clip.__version__,
-    }
-    if place := source.place(chosen):
-        origin["from"] = place
-    if chosen and chosen.path:
-        origin["sha256"] = sha256(chosen.path)
-    if not source.tags:  # a name says it all; anything else is written out
-        origin["model_config"] = source.config
-    return origin
-
-
 def _coder(source: Architecture, override: Any, context_length: int) -> Coder:
     """The tokenizer that the configuration names. One that cannot be had is missed when a string comes."""
     from open_clip.tokenizer import SimpleTokenizer
 
     text = source.config["text_cfg"]
-    if override is not None and not isinstance(override, (str, PathLike)):
-        return _given_tokenizer(override)
-    name = str(override or text.get("hf_tokenizer_name") or "")
     given = dict(text.get("tokenizer_kwargs") or {})
     options = {key: value for key, value in given.items() if key in _TOKENIZER_OPTIONS}
     if override is None and options != given:
@@ -266,6 +242,13 @@ def _coder(source: Architecture, override: Any, context_length: int) -> Coder:
             f"open-clip: architecture {source.label}: its tokenizer_kwargs hold {strange:.80}, and only "
             f"{', '.join(_TOKENIZER_OPTIONS)} are followed; name a tokenizer or its folder with tokenizer="
         )
+    name = override or str(text.get("hf_tokenizer_name") or "")
+    if name and isinstance(name, (str, PathLike)) and text.get("tokenizer_mode"):
+        raise CheckpointError(
+            f"open-clip: the tokenizer mode {text['tokenizer_mode']!r} is not known to this adapter"
+        )
+    if override is not None:
+        return _tokenizer(override, context_length, options)
     if not name and text.get("tokenizer_type", "simple") != "simple":
         return IdCoder(
             f"this model's tokenizer is of the type {text['tokenizer_type']!r:.40}, which is not known to this adapter; give "
@@ -273,27 +256,16 @@ def _coder(source: Architecture, override: Any, context_length: int) -> Coder:
         )
     if not name:
         return coder(SimpleTokenizer(context_length=context_length, **options))
-    if text.get("tokenizer_mode"):
-        raise CheckpointError(
-            f"open-clip: the tokenizer mode {text['tokenizer_mode']!r} is not known to this adapter"
-        )
-    if override is not None:
-        return _named_tokenizer(name, context_length, options)
-    if source.folder is not None:
-        name = _beside(source.folder, name)
+    if (
+        source.folder is not None
+    ):  # in the configuration's own folder if one lies there, or under a relative name
+        places = (place / file for place in (source.folder / name, source.folder) for file in _TOKENIZERS)
+        name = next((str(file.parent) for file in places if os.path.isfile(file)), name)
     try:
-        return _named_tokenizer(name, context_length, options)
+        return _tokenizer(name, context_length, options)
     except SettingError as error:
         reason = str(error).partition(" cannot be loaded: ")[2]
         return IdCoder(
             f"this model's tokenizer cannot be loaded ({name}: {reason}); name another one or its folder "
             "with tokenizer="
         )
-
-
-def _beside(folder: Path, name: str) -> str:
-    """The tokenizer in the configuration's own folder if one lies there, or under a relative name."""
-    for place in (folder / name, folder):
-        if any(os.path.isfile(place / file) for file in ("tokenizer.json", "tokenizer_config.json")):
-            return str(place)
-    return name

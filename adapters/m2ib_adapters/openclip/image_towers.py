@@ -127,17 +127,15 @@ def _attention(visual: Any) -> Attention | None:
 
 
 def _modified_resnet(visual: Any, make: Make) -> Encoder:
-    stages = [
-        _blocks_of(f"visual.layer{number}", getattr(visual, f"layer{number}")) for number in (1, 2, 3, 4)
-    ]
-    layers = _map_layers(stages, channel_axis=1)
+    stages = _find_stages(visual, "visual")
+    blocks = [block for stage in stages for _, block in stage]
 
     def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
-        for after in layers[layer + 1 :]:
-            z = after.module(z)  # (M, C, H, W)
+        for block in blocks[layer + 1 :]:
+            z = block(z)  # (M, C, H, W)
         return visual.attnpool(z)  # (M, D)
 
-    return make(Layout(), layers, defaults=_stage_defaults(stages), tail=tail)
+    return _staged(stages, make, tail=tail)
 
 
 def _timm_tokens(visual: Any, make: Make) -> Encoder:
@@ -198,61 +196,52 @@ def _patches(embedding: Any, size: tuple[int, int], grid: tuple[int, int]) -> di
 
 def _timm_stages(trunk: Any, make: Make) -> Encoder:
     """A timm network in stages of falling resolution: ConvNeXt, ResNet, Swin, FastViT, ..."""
-    stages = _find_stages(trunk)
+    stages = _find_stages(trunk, "visual.trunk")
     if not any(stages):
         raise CheckpointError(
             f"open-clip: the blocks of timm's {type(trunk).__name__} cannot be found; this adapter knows "
             "transformers with `blocks` and networks with `stages`, `layers`, `layer1`... or `s1`..."
         )
-    axis = -1 if getattr(trunk, "output_fmt", "NCHW") == "NHWC" else 1
-    return make(Layout(), _map_layers(stages, channel_axis=axis), defaults=_stage_defaults(stages))
+    return _staged(stages, make, -1 if getattr(trunk, "output_fmt", "NCHW") == "NHWC" else 1)
 
 
 Stage = list[tuple[str, nn.Module]]
+_LISTS = (nn.Sequential, nn.ModuleList)
 
 
-def _find_stages(trunk: Any) -> list[Stage]:
-    """The blocks of each stage, with their names, by timm's conventions."""
+def _find_stages(network: Any, path: str) -> list[Stage]:
+    """The blocks of each stage, with their names under ``path``, by timm's conventions."""
     for attribute in ("stages", "layers", "blocks"):
-        whole = getattr(trunk, attribute, None)
-        if isinstance(whole, (nn.Sequential, nn.ModuleList)):
-            named = [(f"{attribute}.{place}", stage) for place, stage in enumerate(whole)]
-            break
-    else:
-        names = [f"{letter}{number}" for letter in ("layer", "s") for number in (1, 2, 3, 4)]
-        named = [
-            (name, getattr(trunk, name))
-            for name in names
-            if isinstance(getattr(trunk, name, None), nn.Module)
-        ]
-    return [_blocks_of(f"visual.trunk.{name}", stage) for name, stage in named]
+        if isinstance(whole := getattr(network, attribute, None), _LISTS):
+            return [_blocks_of(f"{path}.{attribute}.{place}", stage) for place, stage in enumerate(whole)]
+    names = [f"{letter}{number}" for letter in ("layer", "s") for number in (1, 2, 3, 4)]
+    parts = [(f"{path}.{name}", getattr(network, name, None)) for name in names]
+    return [_blocks_of(name, stage) for name, stage in parts if isinstance(stage, nn.Module)]
 
 
 def _blocks_of(name: str, stage: nn.Module) -> Stage:
     inner = getattr(stage, "blocks", None)
-    if isinstance(inner, (nn.Sequential, nn.ModuleList)):
+    if isinstance(inner, _LISTS):
         name, stage = f"{name}.blocks", inner
-    if isinstance(stage, (nn.Sequential, nn.ModuleList)):
+    if isinstance(stage, _LISTS):
         return [(f"{name}.{place}", block) for place, block in stage.named_children()]
     return [(name, stage)]
 
 
-def _stage_defaults(stages: list[Stage]) -> Defaults:
-    """The end of the last stage but one.
+def _staged(stages: list[Stage], make: Make, channel_axis: int = 1, **others: Any) -> Encoder:
+    """The blocks of all stages in a row, each with a map and a grid of its own; the ``others`` as :class:`Encoder` has them.
 
+    The default is the end of the last stage but one.
     Convolutional positions all reach the embedding, so the paper's reason to avoid the end (a class token
     alone is read there) does not hold. What decides is the map: the stage before the last has four times the
     cells of the last and is three quarters of the way in, the depth at which the paper works with ViTs. For
     RN50 it is block 12 of 16, 14x14.
     """
-    return Defaults(sum(map(len, stages[:-1])) - 1 if len(stages) > 1 else None)
-
-
-def _map_layers(stages: list[Stage], channel_axis: int) -> tuple[Layer, ...]:
-    """The blocks of all stages in a row; each gives a map, and its own grid."""
-    return tuple(
+    layers = tuple(
         Layer(block, name, channel_axis, read=_read_map) for stage in stages for name, block in stage
     )
+    default = Defaults(sum(map(len, stages[:-1])) - 1 if len(stages) > 1 else None)
+    return make(Layout(), layers, defaults=default, **others)
 
 
 def _read_map(output: Any) -> Tensor:
