@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
+from torch.nn.functional import pad, unfold
 
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
@@ -27,10 +28,6 @@ from m2ib_adapters.inputs.images import ImageOptions, placed
 from m2ib_adapters.inputs.processors import scale_of
 
 NAMES = ("pixel_values", "pixel_attention_mask", "spatial_shapes")
-_AS_PROCESSED = (
-    "give the image itself (a path, a PIL image or an array), or a dict of what the model's image processor makes of it, "
-    "without the batch axis"
-)
 
 
 @dataclass(frozen=True)
@@ -82,11 +79,8 @@ class Patching(ImageOptions):
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)  # (3,)
         shown = ((image * std + mean).clamp(0, 1) * 255).round().byte().numpy()
         size = [rows * self.patch, columns * self.patch]
-        return self._item(
-            inputs,
-            Image.fromarray(shown),
-            {"source": "tensors", "input_size": size, "patches": [rows, columns]},
-        )
+        origin = {"source": "tensors", "input_size": size, "patches": [rows, columns]}
+        return self._item(inputs, Image.fromarray(shown), origin)
 
     def _item(self, inputs: dict[str, Tensor], image: Image.Image, origin: dict[str, Any]) -> Item:
         rows, columns = inputs["spatial_shapes"].tolist()
@@ -98,37 +92,36 @@ class Patching(ImageOptions):
     def _checked(self, given: Inputs) -> dict[str, Tensor]:
         """Raises :class:`InputError` for anything that the processor would not have made."""
         if not isinstance(given, dict):
-            raise InputError(
-                f"image: a NaFlex model takes {', '.join(NAMES)}, not one tensor of shape {tuple(given.shape)}; "
-                f"{_AS_PROCESSED}"
-            )
+            found = f"one tensor of shape {tuple(given.shape)}"
+            raise _refused(f"a NaFlex model takes {', '.join(NAMES)}, not {found}")
         if set(given) != set(NAMES) or not all(isinstance(given[name], Tensor) for name in NAMES):
-            raise InputError(
-                f"image: a preprocessed image holds tensors named {', '.join(NAMES)}, not "
-                f"{', '.join(map(str, given)) or 'nothing'}; {_AS_PROCESSED}"
-            )
+            found = ", ".join(map(str, given)) or "nothing"
+            raise _refused(f"a preprocessed image holds tensors named {', '.join(NAMES)}, not {found}")
         pixels, mask, shape = (given[name].detach().cpu() for name in NAMES)
         width = 3 * self.patch**2
         if pixels.ndim != 2 or pixels.shape[1] != width or not pixels.is_floating_point():
-            raise InputError(
-                f"image: pixel_values are (patches, {width}) of a floating-point type, not {tuple(pixels.shape)} "
-                f"{pixels.dtype}; {_AS_PROCESSED}"
-            )
+            found = f"{tuple(pixels.shape)} {pixels.dtype}"
+            raise _refused(f"pixel_values are (patches, {width}) of a floating-point type, not {found}")
         if not torch.isfinite(pixels).all():
             raise InputError("image: pixel_values hold NaN or infinite values")
+        most = len(pixels)
         rows, columns = shape.tolist() if shape.shape == (2,) and not shape.is_floating_point() else (0, 0)
-        if not (rows >= 1 and columns >= 1 and rows * columns <= len(pixels)):
-            raise InputError(
-                f"image: spatial_shapes are the rows and columns of at most {len(pixels)} patches, not "
-                f"{shape.tolist()}; {_AS_PROCESSED}"
+        if not (rows >= 1 and columns >= 1 and rows * columns <= most):
+            raise _refused(
+                f"spatial_shapes are the rows and columns of at most {most} patches, not {shape.tolist()}"
             )
-        wanted = torch.arange(len(pixels)) < rows * columns  # (P,)
-        if mask.shape != wanted.shape or not torch.equal(mask.bool(), wanted):
-            raise InputError(
-                f"image: pixel_attention_mask is 1 for the first {rows} x {columns} of {len(pixels)} patches and 0 "
-                f"after them; {_AS_PROCESSED}"
+        if mask.shape != (most,) or not torch.equal(mask.bool(), torch.arange(most) < rows * columns):
+            raise _refused(
+                f"pixel_attention_mask is 1 for the first {rows} x {columns} of {most} patches and 0 after them"
             )
         return {"pixel_values": pixels, "pixel_attention_mask": mask, "spatial_shapes": shape}
+
+
+def _refused(fault: str) -> InputError:
+    return InputError(
+        f"image: {fault}; give the image itself (a path, a PIL image or an array), or a dict of what the model's image "
+        "processor makes of it, without the batch axis"
+    )
 
 
 def patching(who: str, source: str, processor: Any, config: Any, max_patches: int | None) -> Patching:
@@ -160,7 +153,7 @@ def patching(who: str, source: str, processor: Any, config: Any, max_patches: in
 def by_name(inputs: Inputs) -> dict[str, Tensor]:
     """Inputs as the model takes them. Raises :class:`InputError` for one tensor."""
     if not isinstance(inputs, dict):
-        raise InputError(f"image: a NaFlex model takes {', '.join(NAMES)}; {_AS_PROCESSED}")
+        raise _refused(f"a NaFlex model takes {', '.join(NAMES)}")
     return inputs
 
 
@@ -191,20 +184,15 @@ class PatchFading:
 
     def apply(self, inputs: Inputs, keep: Tensor, layout: Layout) -> Inputs:
         """``keep`` (K, rows * patch, columns * patch) -> K images, (K, ...) by name."""
-        parts, (rows, columns) = _patches(inputs)
-        count, side = len(keep), self.patch
+        parts, _ = _patches(inputs)
         pixels = parts["pixel_values"]  # (1, P, patch * patch * 3)
-        weights = keep.to(pixels).reshape(count, rows, side, columns, side).transpose(2, 3)
-        weights = weights.reshape(count, rows * columns, side * side)  # as patches are cut
-        weights = weights.repeat_interleave(3, 2)  # (K, rows * columns, patch * patch * 3): channels are last
-        rest = pixels[:, rows * columns :].expand(count, -1, -1)  # (K, P - rows * columns, ...) padding
-        faded = torch.cat([pixels[:, : rows * columns] * weights, rest], 1)  # (K, P, patch * patch * 3)
-        others = {
-            name: part.expand(count, *part.shape[1:])
-            for name, part in parts.items()
-            if name != "pixel_values"
-        }
-        return {"pixel_values": faded, **others}
+        cut = unfold(
+            keep[:, None].to(pixels), self.patch, stride=self.patch
+        )  # (K, patch * patch, rows * columns)
+        weights = cut.mT.repeat_interleave(3, 2)  # (K, rows * columns, patch * patch * 3): channels are last
+        weights = pad(weights, (0, 0, 0, pixels.shape[1] - weights.shape[1]), value=1)  # (K, P, ...)
+        others = {name: part.expand(len(keep), *part.shape[1:]) for name, part in parts.items()}
+        return {**others, "pixel_values": pixels * weights}
 
 
 def _patches(inputs: Inputs) -> tuple[dict[str, Tensor], tuple[int, int]]:
