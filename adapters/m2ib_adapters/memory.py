@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -30,6 +30,8 @@ _KINDS = {  # what reads it, the file it alone is in, its name in a processor of
     "video": ("AutoVideoProcessor", "video_preprocessor_config.json", "video_processor", "sample_frames"),
 }
 _HERE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+Reader = Callable[[str, Mapping[str, Any]], Any]
+"""(folder or hub id, options) -> what is read there; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -145,33 +147,25 @@ def parts_of(
 
     Raises :class:`CheckpointError`, and :class:`SettingError` for what is neither.
     """
-    image = processor
     read, (_, _, name, own) = partial(_of_kind, kind, pillow), _KINDS[kind]
-    places = tuple(dict.fromkeys((source, base_of(source)))) if source else ()  # PEFT's folder, then its base
-    if hasattr(processor, name):
-        image = getattr(processor, name)
-        tokenizer = tokenizer if tokenizer is not None else getattr(processor, "tokenizer", None)
+    given = getattr(processor, name, processor)
+    if tokenizer is None and given is not processor:
+        tokenizer = getattr(processor, "tokenizer", None)
     with loading(adapter, source or "in memory"):
-        if image is None:
-            image = next(filter(None, (read(place, options) for place in places)), None)
-        elif isinstance(image, (str, PathLike)):
-            image = read(str(image), _HERE)
-        elif hasattr(image, own) and hasattr(image, "save_pretrained"):
-            image = with_pillow(image) if pillow and kind == "image" else image
-        else:
+        image = _had(given, read, source, options)
+        tokenizer = _had(tokenizer, _tokenizer, source, options)
+        if not (image is None or (hasattr(image, "save_pretrained") and hasattr(image, own))):
             raise SettingError(
                 f"{adapter}: processor is a {type(image).__name__}; give transformers' processor or image processor of "
                 "this model, or the folder it was saved in"
             )
-        if tokenizer is None:
-            tokenizer = next(filter(None, (_tokenizer(place, options) for place in places)), None)
-        elif isinstance(tokenizer, (str, PathLike)):
-            tokenizer = _tokenizer(str(tokenizer), _HERE)
-        elif not hasattr(tokenizer, "convert_ids_to_tokens"):
+        if not (tokenizer is None or hasattr(tokenizer, "convert_ids_to_tokens")):
             raise SettingError(
                 f"{adapter}: tokenizer is a {type(tokenizer).__name__}; give transformers' tokenizer of this model, or the "
                 "folder it was saved in"
             )
+        if image is not None and image is given and pillow and kind == "image":
+            image = with_pillow(image)
     return Parts(image, tokenizer)
 
 
@@ -182,12 +176,21 @@ def parts_nearby(
     name = str(getattr(net, "name_or_path", "") or "")
     given = parts_of(adapter, "", _HERE, processor, tokenizer, pillow=pillow, kind=kind)
     image, words = given.image, given.tokenizer
-    if name and (image is None or words is None):
-        with suppress(Exception):  # not on this machine, or not to be read
-            image = image or _of_kind(kind, pillow, name, _HERE)
-        with suppress(Exception):
-            words = words or _tokenizer(name, _HERE)
+    with suppress(Exception):  # not on this machine, or not to be read
+        image = _had(image, partial(_of_kind, kind, pillow), name, _HERE)
+    with suppress(Exception):
+        words = _had(words, _tokenizer, name, _HERE)
     return Parts(image, words)
+
+
+def _had(given: Any, read: Reader, source: str, options: Mapping[str, Any]) -> Any:
+    """What was given, or is read where that says; None: in ``source``, of PEFT's folder then its base."""
+    if isinstance(given, (str, PathLike)):
+        return read(str(given), _HERE)
+    if given is not None or not source:
+        return given
+    places = dict.fromkeys((source, base_of(source)))
+    return next(filter(None, (read(place, options) for place in places)), None)
 
 
 def _of_kind(kind: str, pillow: bool, source: str, options: Mapping[str, Any]) -> Any:

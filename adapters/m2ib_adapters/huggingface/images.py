@@ -16,7 +16,7 @@ from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
 from m2ib.notices import warn
 from m2ib_adapters.checkpoints import loading
-from m2ib_adapters.huggingface.families import IMAGES, Image, family_of
+from m2ib_adapters.huggingface.families import IMAGES, family_of
 from m2ib_adapters.huggingface.naflex import PatchFading, by_name, patching
 from m2ib_adapters.inputs.images import OPENAI_MEAN, ImagePreparation
 from m2ib_adapters.inputs.processors import processed_images
@@ -88,7 +88,8 @@ def images(opened: Opened, options: Mapping[str, Any] | None, max_patches: int |
     patches = Patches((patch, patch), (patch, patch))
     first = facts.prefix + getattr(tower.config, "num_register_tokens", 0)
     grid = patches.grid(size)
-    head = _clip_head(module, tower) if facts.reads == "first" else None
+    read = first_position if facts.reads == "first" else None
+    head = None if read is None else _clip_head(module, tower)
     made = image_encoder(
         embed,
         preparation,
@@ -96,7 +97,7 @@ def images(opened: Opened, options: Mapping[str, Any] | None, max_patches: int |
         block_layers(blocks, name),
         patches=patches,
         size=size,
-        attention=_attention(facts, blocks),
+        attention=None if facts.reads is None else Attention(read, attending(blocks)),
         parts_of=parts_of,
     )
     return made if head is None else replace(made, tail=headed_tail(blocks, head))
@@ -145,12 +146,6 @@ def rotary_tail(tower: Any, head: Callable[[Tensor], Tensor]) -> Callable[[Tenso
 def causal_mask(like: Tensor, length: int) -> Tensor:
     """(1, 1, T, T), added to scores."""
     return like.new_full((length, length), torch.finfo(like.dtype).min).triu(1)[None, None]
-
-
-def _attention(facts: Image, blocks: Any) -> Attention | None:
-    if facts.reads is None:
-        return None
-    return Attention(first_position if facts.reads == "first" else None, attending(blocks))
 
 
 def _proven(module: Any, embed: Any, preparation: ImagePreparation) -> Encoder:

@@ -99,10 +99,9 @@ def _fixed(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missi
         ids = tensor_of(inputs, who)  # (N, T)
         return torch.full_like(ids[:, 0], ids.shape[1] - 1)
 
-    made = replace(
-        _tower(module, tower, facts, embed, None, read, cut=None, pad=None),
-        limit=tower.config.max_position_embeddings,
-    )
+    made = _tower(
+        module, tower, facts, embed, None, read, cut=None, pad=None
+    )  # whatever its tokenizer's limit is
     return text_encoder(made, _siglip_coder(tokenizer, tower.config.pad_token_id or 0, missing))
 
 
