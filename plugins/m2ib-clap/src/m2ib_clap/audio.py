@@ -23,11 +23,17 @@ def audio_encoder(module: Any, extractor: Any, who: str) -> m2ib.Encoder:
     """The encoder of a ``ClapModel``. Raises :class:`m2ib.CheckpointError`, in the name of ``who``.
 
     Its layers are all blocks of all stages; each gives (N, frequencies, times, C), coarser from stage to stage.
+
+    The default is the last block of the stage before the last: block 9 of the public checkpoints' 12, as in the paper.
+    The last stage has 2 frequencies x 32 times of them, too few rows to say anything about frequency; this one has
+    4 x 64, one time every 0.16 s. All positions of every layer reach the embedding, which is their mean.
+    A preset "fine": the last block of the stage before the default's, with twice the rows and columns.
     """
     fused = bool(module.config.audio_config.enable_fusion)
     tower = tower_of(module, who)
+    stages = tower.stages
+    _check(extractor, module, tower, who)
     mel = LogMel(extractor, fused)
-    _check(mel, module, tower, who)
     preparation = SoundPreparation(mel, tower)
 
     def embed(inputs: m2ib.Inputs) -> Tensor:
@@ -46,49 +52,34 @@ def audio_encoder(module: Any, extractor: Any, who: str) -> m2ib.Encoder:
         stem=tower.stem,
         prepare=preparation.prepare,
         describe=preparation.describe,
-        defaults=m2ib.Defaults(layer=_default_layer(tower.stages)),
-        presets=_presets(tower.stages),
+        defaults=m2ib.Defaults(layer=sum(stages[:-1]) - 1 if len(stages) > 1 else None),
+        presets={"fine": {"layer": sum(stages[:-2]) - 1}} if len(stages) > 2 else {},
         renderer=SoundRenderer(),
         degradation=FadingViews() if fused else m2ib.Fading(SILENCE, axes=(-1, -2)),
         examples=lambda: made_up_sounds(mel.rate, mel.samples / mel.rate),
     )
 
 
-def _default_layer(stages: tuple[int, ...]) -> int | None:
-    """The last block of the stage before the last: block 9 of the public checkpoints' 12, as in the paper.
-
-    The last stage has 2 frequencies x 32 times of them, too few rows to say anything about frequency; this one has
-    4 x 64, one time every 0.16 s. All positions of every layer reach the embedding, which is their mean.
-    """
-    return sum(stages[:-1]) - 1 if len(stages) > 1 else None
-
-
-def _presets(stages: tuple[int, ...]) -> dict[str, dict[str, Any]]:
-    """A preset "fine": the last block of the stage before the default's, with twice the rows and columns."""
-    return {"fine": {"layer": sum(stages[:-2]) - 1}} if len(stages) > 2 else {}
-
-
-def _check(mel: LogMel, module: Any, tower: Tower, who: str) -> None:
+def _check(extractor: Any, module: Any, tower: Tower, who: str) -> None:
     """Raises :class:`m2ib.CheckpointError` where the extractor's spectrograms are not what the tower takes."""
-    bands = module.config.audio_config.num_mel_bins
-    truncation = "fusion" if mel.fused else "rand_trunc"
-    found = mel.extractor.truncation
+    config = module.config.audio_config
+    truncation = "fusion" if config.enable_fusion else "rand_trunc"
     problem = ""
-    named = getattr(mel.extractor, "feature_extractor_type", _EXTRACTOR)
-    whole = {name: getattr(mel.extractor, name) for name in _WHOLE}
+    named = getattr(extractor, "feature_extractor_type", _EXTRACTOR)
+    whole = {name: getattr(extractor, name) for name in _WHOLE}
     odd = [f"{name} {value!r}" for name, value in whole.items() if type(value) is not int or value < 1]
     if named != _EXTRACTOR:
         problem = f"is of a {named}; a CLAP hears by a {_EXTRACTOR}"
     elif odd:
         problem = f"has {', '.join(odd)}; give whole numbers above 0"
-    elif found != truncation:
-        problem = f"has truncation {found!r}, and the model is one for {truncation!r}"
-    elif mel.extractor.padding not in ("repeatpad", "repeat", "pad"):
-        problem = f"has padding {mel.extractor.padding!r}; there is 'repeatpad', 'repeat' and 'pad'"
-    elif mel.bands != bands:
-        problem = f"makes {mel.bands} mel bands, and the model takes {bands}"
-    elif not 2 <= mel.frames <= tower.frames:
-        problem = f"makes {mel.frames} frames, and the model takes 2 to {tower.frames}"
+    elif extractor.truncation != truncation:
+        problem = f"has truncation {extractor.truncation!r}, and the model is one for {truncation!r}"
+    elif extractor.padding not in ("repeatpad", "repeat", "pad"):
+        problem = f"has padding {extractor.padding!r}; there is 'repeatpad', 'repeat' and 'pad'"
+    elif extractor.feature_size != config.num_mel_bins:
+        problem = f"makes {extractor.feature_size} mel bands, and the model takes {config.num_mel_bins}"
+    elif not 2 <= (frames := LogMel(extractor, False).frames) <= tower.frames:
+        problem = f"makes {frames} frames, and the model takes 2 to {tower.frames}"
     if problem:
         raise m2ib.CheckpointError(
             f"{who} does not fit together: its preprocessor_config.json {problem}; take both from one checkpoint"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import log
 from typing import Any
@@ -22,7 +22,6 @@ LONGEST = 600
 """Seconds that a model with fusion is given at once; it hears a longer sound hardly at all, shrunk 60 times."""
 
 _PLAYED_WHOLE = 40  # seconds; of a longer sound the three parts are played
-_COLUMNS = 1000  # of the envelope
 _QUIET = 1e-4  # peak to peak; two or three steps of 16 bits
 _LOUD = 2.0  # beyond it samples were not scaled to [-1, 1]
 _NATURAL = log(10) / 10  # dB -> natural log of the energy
@@ -67,11 +66,17 @@ class SoundPreparation:
         waveform = resample(mono, (0, length), sound.rate, rate)[0].numpy()  # (samples,)
         _warn(sound, waveform, reading.extremes)
         heard = self.mel.spectrograms(waveform)
-        return m2ib.Item(
-            self._inputs(heard.spectrograms, heard.total, heard.starts),
-            self._layout(heard.total),
-            self._view(heard, shown=self._shown(sound, heard, length / rate if whole > most else None)),
-            sound.origin | self._origin(sound, heard, cut=whole > most, seconds=length / rate),
+        cut = f"the first {length / rate:g} s of {sound.seconds:.6g} s" if whole > most else ""
+        count = len(heard.waveform)
+        frames = self.mel.frames if count > self.mel.samples else count // self.mel.hop + 1
+        view = self._view(heard.spectrograms, heard.total, frames, count / rate)
+        view = replace(view, shown=cut or self._shown(sound, heard), **self._played(heard))
+        return self._item(
+            heard.spectrograms,
+            heard.total,
+            heard.starts,
+            view,
+            sound.origin | self._origin(sound, heard, cut),
         )
 
     def describe(self, inputs: m2ib.Inputs) -> m2ib.Item:
@@ -99,25 +104,23 @@ class SoundPreparation:
             )
         shown = features.detach().cpu().float()
         sounding = (shown[0] > SILENCE).any(1).nonzero()  # (frames with sound, 1)
-        nothing = np.zeros(0, np.float32)
-        heard = Spectrograms(shown, total, starts, nothing, 1)
         frames = int(sounding.max()) + 1 if len(sounding) else 0
-        origin = {"source": "tensor", "shape": list(features.shape)}
-        return m2ib.Item(
-            self._inputs(features, total, starts),
-            self._layout(total),
-            self._view(heard, frames),
-            origin,
-        )
+        view = self._view(shown, total, frames, total * mel.hop / mel.rate)
+        return self._item(features, total, starts, view, {"source": "tensor", "shape": list(features.shape)})
 
-    def _inputs(self, spectrograms: Tensor, total: int, starts: tuple[int, ...]) -> m2ib.Inputs:
-        if not self.mel.fused:
-            return spectrograms
-        return {FEATURES: spectrograms, FRAMES: torch.tensor([total, *starts])}
-
-    def _layout(self, total: int) -> m2ib.Layout:
+    def _item(
+        self,
+        spectrograms: Tensor,
+        total: int,
+        starts: tuple[int, ...],
+        view: SoundView,
+        origin: dict[str, Any],
+    ) -> m2ib.Item:
         """Every layer has its own grid; the axes are those of the stem's, the finest."""
-        return m2ib.Layout(axes=(self._frequencies, self._times(total)))
+        inputs: m2ib.Inputs = spectrograms
+        if self.mel.fused:
+            inputs = {FEATURES: spectrograms, FRAMES: torch.tensor([total, *starts])}
+        return m2ib.Item(inputs, m2ib.Layout(axes=(self._frequencies, self._times(total))), view, origin)
 
     @cached_property
     def _frequencies(self) -> m2ib.Axis:
@@ -143,65 +146,57 @@ class SoundPreparation:
             spans.append((max(0.0, start), min(stop, end)))
         return m2ib.Axis("time", "s", tuple(spans))
 
-    def _shown(self, sound: Sound, heard: Spectrograms, cut: float | None) -> str:
-        """In words, what the view's seconds are those of.
-
-        cut  seconds of the sound that are heard; None: all
-        """
-        if cut is not None:
-            return f"the first {cut:g} s of {sound.seconds:.6g} s"
+    def _shown(self, sound: Sound, heard: Spectrograms) -> str:
+        """In words, what the view's seconds are those of."""
         if heard.repeats == 1:
             return "the whole sound"
         whole = heard.repeats * resampled_length(sound.samples, sound.rate, self.mel.rate) <= self.mel.samples
         often = f"{heard.repeats} times" if whole else f"{heard.repeats - 1} times and a part of it"
         return f"a sound of {sound.seconds:.4g} s, {often} in a row"
 
-    def _view(
-        self, heard: Spectrograms, frames: int | None = None, shown: str = "the whole sound"
-    ) -> SoundView:
-        """The whole sound's spectrogram; what is heard in it is played, and its waveform drawn.
+    def _view(self, spectrograms: Tensor, total: int, frames: int, seconds: float) -> SoundView:
+        """The whole sound's spectrogram, of which ``frames`` are not silence at its end; without anything to play."""
+        mel, nothing = self.mel, np.zeros((2, 0), np.float32)
+        energies = spectrograms[:1].transpose(1, 2).numpy() * np.float32(_NATURAL)  # (1, bands, frames)
+        step, hertz = total / mel.frames * mel.hop / mel.rate, mel.hertz()[1:-1]
+        return SoundView(
+            energies,
+            hertz,
+            ((0.0, seconds),),
+            step,
+            (frames,),
+            seconds,
+            nothing,
+            nothing[0],
+            mel.rate,
+            played=(),
+        )
 
-        frames  how many of it are not silence at its end; None: as many as the waveform fills
-        shown   what that is, in words
-        """
-        mel = self.mel
-        step = heard.total / mel.frames * mel.hop / mel.rate
-        waveform = heard.waveform
-        if frames is None:
-            frames = mel.frames if len(waveform) > mel.samples else len(waveform) // mel.hop + 1
-            seconds = len(waveform) / mel.rate
-        else:
-            seconds = mel.frames * step
-        scaled = waveform / max(1.0, float(np.abs(waveform).max(initial=0.0)))
+    def _played(self, heard: Spectrograms) -> dict[str, Any]:
+        """Of a view: what is heard is played, of a long sound its three parts, and its waveform drawn."""
+        mel, waveform = self.mel, heard.waveform
+        scaled = waveform / max(1.0, float(np.abs(waveform).max()))
         parts = [(0, len(waveform))]
         if len(waveform) > _PLAYED_WHOLE * mel.rate:
             parts = [(start * mel.hop, start * mel.hop + mel.samples) for start in heard.starts]
-        return SoundView(
-            spectrogram=heard.spectrograms[:1].transpose(1, 2).numpy()
-            * np.float32(_NATURAL),  # (1, bands, frames)
-            hertz=mel.hertz()[1:-1],
-            clips=((0.0, seconds),),
-            step=step,
-            frames=(frames,),
-            length=seconds,
-            envelope=_envelope(scaled),
-            waveform=np.concatenate([scaled[start:stop] for start, stop in parts]),
-            rate=mel.rate,
-            shown=shown,
-            played=tuple((start / mel.rate, stop / mel.rate) for start, stop in parts)
-            if len(waveform)
-            else (),
-        )
+        return {
+            "envelope": open_sound((scaled, mel.rate)).read(()).envelope,
+            "waveform": np.concatenate([scaled[start:stop] for start, stop in parts]),
+            "played": tuple((start / mel.rate, stop / mel.rate) for start, stop in parts),
+        }
 
-    def _origin(self, sound: Sound, heard: Spectrograms, *, cut: bool, seconds: float) -> dict[str, Any]:
-        """What was done, JSON-able; "heard" is a line for the page."""
+    def _origin(self, sound: Sound, heard: Spectrograms, cut: str) -> dict[str, Any]:
+        """What was done, JSON-able; "heard" is a line for the page.
+
+        cut  the part that is heard, in words; "": all
+        """
         mel = self.mel
         held = mel.samples / mel.rate
         told = []
         if sound.channels > 1:
             told.append(f"the mean of {sound.channels} channels")
         if cut:
-            told.append(f"the first {seconds:g} s of {sound.seconds:.6g} s")
+            told.append(cut)
         if heard.repeats > 1:
             told.append(f"{heard.repeats} times in a row")
         parts = [round(start * mel.hop / mel.rate, 6) for start in heard.starts]
@@ -216,7 +211,7 @@ class SoundPreparation:
             "channels": sound.channels,
             **({"heard": "; ".join(told)} if told else {}),
             "seconds": round(sound.seconds, 6),
-            "truncated": cut,
+            "truncated": bool(cut),
             "repeats": heard.repeats,
             "resampled_to": mel.rate,
             "bands": mel.bands,
@@ -225,16 +220,6 @@ class SoundPreparation:
             "padding": str(mel.extractor.padding),
             **({"parts": [[part, round(part + held, 6)] for part in parts]} if long else {}),
         }
-
-
-def _envelope(waveform: np.ndarray) -> np.ndarray:
-    """(samples,) -> (2, columns) lowest and highest sample in equally long parts; (2, 0) of nothing."""
-    if not len(waveform):
-        return np.zeros((2, 0), np.float32)
-    columns = min(_COLUMNS, len(waveform))
-    starts = np.arange(columns) * len(waveform) // columns
-    low, high = (function.reduceat(waveform, starts) for function in (np.minimum, np.maximum))
-    return np.stack([low, high]).astype(np.float32)
 
 
 def _warn(sound: Sound, waveform: np.ndarray, extremes: tuple[float, float]) -> None:

@@ -39,44 +39,24 @@ class Spectrograms:
     repeats: int
 
 
-@dataclass(frozen=True, eq=False)
 class LogMel:
     """How a checkpoint makes its spectrograms.
 
     extractor  its ``ClapFeatureExtractor``
-    fused      whether the model takes four views
+    fused      whether the model takes four ``views``
+    rate       samples a second
+    samples    of a sound that is heard as it is; a longer one is cut or shrunk
+    hop        samples from one frame to the next
+    frames     of each view. Frame n has its centre at sample n * hop
+    bands      of mel, on a ``scale``: the extractor's two filter banks differ
     """
 
-    extractor: Any
-    fused: bool
-
-    @property
-    def rate(self) -> int:
-        """Samples a second."""
-        return int(self.extractor.sampling_rate)
-
-    @property
-    def samples(self) -> int:
-        """Of a sound that is heard as it is; a longer one is cut or shrunk."""
-        return int(self.extractor.nb_max_samples)
-
-    @property
-    def hop(self) -> int:
-        """Samples from one frame to the next."""
-        return int(self.extractor.hop_length)
-
-    @property
-    def frames(self) -> int:
-        """Of each view. Frame n has its centre at sample n * hop."""
-        return self.samples // self.hop + 1
-
-    @property
-    def bands(self) -> int:
-        return int(self.extractor.feature_size)
-
-    @property
-    def views(self) -> int:
-        return 4 if self.fused else 1
+    def __init__(self, extractor: Any, fused: bool) -> None:
+        self.extractor, self.fused, self.views = extractor, fused, 4 if fused else 1
+        self.rate, self.samples = int(extractor.sampling_rate), int(extractor.nb_max_samples)
+        self.hop, self.bands = int(extractor.hop_length), int(extractor.feature_size)
+        self.frames = self.samples // self.hop + 1
+        self.scale = "htk" if fused else "slaney"
 
     def spectrograms(self, waveform: np.ndarray) -> Spectrograms:
         """(samples,) float32 at ``rate``, at most ``samples`` of them where there is no fusion."""
@@ -103,11 +83,6 @@ class LogMel:
         ends = np.array([self.extractor.frequency_min, self.extractor.frequency_max], np.float64)
         low, high = hertz_to_mel(ends, self.scale)
         return np.asarray(mel_to_hertz(np.linspace(low, high, self.bands + 2), self.scale))
-
-    @property
-    def scale(self) -> str:
-        """Of the mel bands: the extractor's two filter banks differ."""
-        return "htk" if self.fused else "slaney"
 
     def _features(self, waveform: np.ndarray, **options: Any) -> Tensor:
         """(samples,) -> (views, frames, bands)."""
