@@ -12,7 +12,7 @@ from m2ib.errors import CheckpointError
 from m2ib.notices import warn
 from m2ib_adapters.bounds import check_described, check_weights
 from m2ib_adapters.checkpoints import from_folder_or_hub, loading
-from m2ib_adapters.state_dicts import can_be_mapped, check_stored, found_in, read_state
+from m2ib_adapters.state_dicts import check_stored, found_in, read_state
 from m2ib_adapters.without_code import code_fault, without_code
 
 PEFT = "adapter_config.json"
@@ -32,6 +32,7 @@ _PEFT_KEYS = {  # that say what to change and how; others may name libraries, to
 }  # fmt: skip
 _TOLD = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # told here, all of them
 _OTHERS = {"clap": ": 'clap', of the package m2ib-clap"}
+_WRONG = ("missing_keys", "mismatched_keys")
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 
 
@@ -40,6 +41,7 @@ def from_transformers(
     source: str,
     kinds: Mapping[str, Any],
     *,
+    file: Path | None = None,
     computed: tuple[str, ...] = ("position_ids",),
     check: Callable[[Any], None] = lambda config: None,
     **options: Any,
@@ -47,6 +49,7 @@ def from_transformers(
     """transformers' model in a folder or hub id, with all of its weights; and options for what comes with it.
 
     kinds     the class by ``model_type``
+    file      that holds weights alone: then those of ``source``, whose config.json describes the model, are not read
     computed  ends of the names of buffers that transformers makes itself
     check     raises for a configuration that will not do
     options   for ``from_pretrained`` of the model alone
@@ -54,61 +57,40 @@ def from_transformers(
     ``source`` may be PEFT's folder, whose changes are merged into its base model; names of weights may have what
     training code puts before them. Raises :class:`CheckpointError`.
     """
-    if (base := base_of(source)) != source:
+    alone = file is not None
+    if not alone and (base := base_of(source)) != source:
         module, _ = from_transformers(adapter, base, kinds, computed=computed, check=check, **options)
         return _merged(adapter, source, module), dict(_HERE)
 
-    who = f"{adapter}: checkpoint {source!r}"
+    who = f"{adapter}: checkpoint {str(file) if alone else source!r}"
+    described = f"the config.json of {source!r}" if alone else "its config.json"
     with loading(adapter, source):
         config, place = _described(adapter, source, kinds, check)
-        kind, files = kinds[config.model_type], _weights_in(Path(source))
-        for each in files:
-            check_stored(each, who)
-        check_weights(lambda: kind(config), who, sum(each.stat().st_size for each in files) or None)
-        module, report = without_code(kind.from_pretrained, source, **_TOLD, **options, **place)
-    wrong = _named(report, computed, "missing_keys", "mismatched_keys")
+        if not alone:
+            kind, files = kinds[config.model_type], _weights_in(Path(source))
+            for each in files:
+                check_stored(each, who)
+            check_weights(lambda: kind(config), who, sum(each.stat().st_size for each in files) or None)
+            module, report = without_code(kind.from_pretrained, source, **_TOLD, **options, **place)
     found = ""
-    file = next((Path(source) / name for name in _WEIGHTS if os.path.isfile(Path(source) / name)), None)
-    if wrong and file is not None:  # by names that training code has changed
+    if not alone and _named(report, computed, *_WRONG):  # by names that training code has changed
+        file = next((Path(source) / name for name in _WEIGHTS if os.path.isfile(Path(source) / name)), None)
+    if file is not None:
         module, report, found = _from_file(adapter, file, kinds, config, options)
-        wrong = _named(report, computed, "missing_keys", "mismatched_keys")
-    if wrong:
-        raise CheckpointError(f"{who} {_lacks(wrong, 'its config.json')}{found}")
-    if more := _within(module, _named(report, computed, "unexpected_keys")):
-        warn(
-            f"{who} holds {len(more)} weights that its config.json does not describe, and that are left out, first "
-            f"{', '.join(more[:3])}; this may not be the model that was saved"
-        )
-    return module, place
-
-
-def from_weights(
-    adapter: str,
-    file: Path,
-    source: str,
-    kinds: Mapping[str, Any],
-    *,
-    computed: tuple[str, ...] = ("position_ids",),
-    check: Callable[[Any], None] = lambda config: None,
-    **options: Any,
-) -> tuple[Any, dict[str, Any]]:
-    """:func:`from_transformers` of a file that holds weights alone.
-
-    source  the folder or hub id whose config.json describes the model; its own weights are not read
-    """
-    with loading(adapter, source):
-        config, place = _described(adapter, source, kinds, check)
-    module, report, found = _from_file(adapter, file, kinds, config, options)
-    who, described = f"{adapter}: checkpoint {str(file)!r}", f"the config.json of {source!r}"
-    if wrong := _named(report, computed, "missing_keys", "mismatched_keys"):
-        raise CheckpointError(f"{who} {_lacks(wrong, described)}{found}")
-    left = _named(report, computed, "unexpected_keys")
-    if more := _within(module, left):
+    if wrong := _named(report, computed, *_WRONG):
         raise CheckpointError(
-            f"{who} holds {len(more)} weights that {described} does not describe, first {', '.join(more[:3])}; give "
-            "the config of the model that it was saved from"
+            f"{who} lacks or misshapes {len(wrong)} weights that {described} describes, first {', '.join(wrong[:3])}; it "
+            f"belongs to another architecture, or is incomplete{found}"
         )
-    if left:
+    left = _named(report, computed, "unexpected_keys")
+    parts = {name for name, _ in module.named_children()}  # in one of which weights of the model would lie
+    if more := [name for name in left if name.partition(".")[0] in parts]:
+        fault = f"{who} holds {len(more)} weights that {described} does not describe"
+        first = f"first {', '.join(more[:3])}"
+        if alone:
+            raise CheckpointError(f"{fault}, {first}; give the config of the model that it was saved from")
+        warn(f"{fault}, and that are left out, {first}; this may not be the model that was saved")
+    elif left and alone:
         warn(f"{who} holds weights beside the model's, which are left out: {', '.join(left[:3])}")
     return module, place
 
@@ -152,7 +134,7 @@ def _from_file(
     adapter: str, file: Path, kinds: Mapping[str, Any], config: Any, options: Mapping[str, Any]
 ) -> tuple[Any, Mapping[str, Any], str]:
     """The model with a file's weights, transformers' report, and what is in the file where no name fits."""
-    state = read_state(file, adapter, mapped=can_be_mapped(file))
+    state = read_state(file, adapter, mapped=True)
     with loading(adapter, str(file)):
         kind = kinds[config.model_type]
         check_weights(lambda: kind(config), f"{adapter}: checkpoint {str(file)!r}", file.stat().st_size)
@@ -219,16 +201,3 @@ def _named(report: Mapping[str, Any], computed: tuple[str, ...], *lists: str) ->
     """Names of weights in these lists of transformers' report: missing, of another shape (with both), unexpected."""
     names = {key if isinstance(key, str) else key[0] for name in lists for key in report[name]}
     return [name for name in sorted(names) if not name.endswith(computed)]
-
-
-def _within(module: Any, names: list[str]) -> list[str]:
-    """Those of weights that would lie in one of its parts."""
-    parts = {name for name, _ in module.named_children()}
-    return [name for name in names if name.partition(".")[0] in parts]
-
-
-def _lacks(wrong: list[str], described: str) -> str:
-    return (
-        f"lacks or misshapes {len(wrong)} weights that {described} describes, first {', '.join(wrong[:3])}; it belongs "
-        "to another architecture, or is incomplete"
-    )

@@ -23,7 +23,7 @@ from m2ib_adapters.huggingface.texts import texts
 from m2ib_adapters.inputs.options import check_attention
 from m2ib_adapters.looking import transformers_fault
 from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, resized, unwrapped, weights_of
-from m2ib_adapters.transformers_models import base_of, from_transformers, from_weights
+from m2ib_adapters.transformers_models import base_of, from_transformers
 
 MOST_PATCHES = 4096
 """An image of so many takes 50 MB as patches, and its attention 17 million scores a head and block."""
@@ -107,8 +107,9 @@ def load_family(
     else:
         source = place_of(who, checkpoint, usual, classes)
         place, file = weights_of(who, source, config, usual)
-        read = partial(from_weights, who, file) if file else partial(from_transformers, who)
-        module, options = read(place, kinds, check=check, dtype=dtype, attn_implementation=attention)
+        module, options = from_transformers(
+            who, place, kinds, file=file, check=check, dtype=dtype, attn_implementation=attention
+        )
         module = module.to(device).eval()
         found = partial(parts_of, who, place, options)
         missing = _NO_TOKENIZER.format("CLIP" if module.config.model_type == "clip" else "Auto")
