@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,13 +82,10 @@ _DEEPEST = 20  # descriptions in descriptions
 
 def _factor() -> float:
     given = os.environ.get(LARGER, "1")
-    try:
-        factor = float(given)
-    except ValueError:
-        factor = 0.0
-    if not 1 <= factor < math.inf:
-        raise SettingError(f"{LARGER} is a number from 1 on, not {given!r}")
-    return factor
+    with suppress(ValueError):
+        if 1 <= (factor := float(given)) < math.inf:
+            return factor
+    raise SettingError(f"{LARGER} is a number from 1 on, not {given!r}")
 
 
 def check_pixels(name: str, width: int, height: int, bound: Bound = PIXELS) -> None:

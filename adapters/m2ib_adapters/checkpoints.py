@@ -6,7 +6,7 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from logging import ERROR
 from os import PathLike
 from pathlib import Path
@@ -49,20 +49,17 @@ def quiet() -> Iterator[None]:
     from huggingface_hub.utils.tqdm import are_progress_bars_disabled, enable_progress_bars
     from transformers.utils import logging
 
-    levels = logging.get_verbosity(), hub.get_verbosity()
-    bars, downloads = logging.is_progress_bar_enabled(), not are_progress_bars_disabled()
-    logging.set_verbosity(ERROR)
-    hub.set_verbosity(ERROR)
-    logging.disable_progress_bar()
-    if downloads:
-        enable_progress_bars()
-    try:
+    downloads = not are_progress_bars_disabled()
+    with ExitStack() as after:
+        for each in (logging, hub):
+            after.callback(each.set_verbosity, each.get_verbosity())
+            each.set_verbosity(ERROR)
+        if logging.is_progress_bar_enabled():
+            after.callback(logging.enable_progress_bar)
+        logging.disable_progress_bar()
+        if downloads:
+            enable_progress_bars()
         yield
-    finally:
-        logging.set_verbosity(levels[0])
-        hub.set_verbosity(levels[1])
-        if bars:
-            logging.enable_progress_bar()
 
 
 def from_folder_or_hub(adapter: str, source: str) -> dict[str, Any]:

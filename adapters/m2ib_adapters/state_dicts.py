@@ -84,16 +84,13 @@ def stripped(state: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Without what training code puts before all names; and the names that were not under it."""
     left: list[str] = []
     while True:
-        for prefix in _PREFIXES:
-            inner = {
-                key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
-            }
-            if len(inner) > len(state) / 2:  # beside it a loss's own weights, at most
-                left += [key for key in state if not key.startswith(prefix)]
-                state = inner
-                break
-        else:
+        counts = {prefix: sum(key.startswith(prefix) for key in state) for prefix in _PREFIXES}
+        # beside it a loss's own weights, at most
+        prefix = next((each for each, count in counts.items() if count > len(state) / 2), None)
+        if prefix is None:
             return state, left
+        left += [key for key in state if not key.startswith(prefix)]
+        state = {key.removeprefix(prefix): state[key] for key in state if key.startswith(prefix)}
 
 
 def found_in(content: Any) -> str:

@@ -76,11 +76,9 @@ def _masked(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
         return features(module, "text", input_ids=ids, attention_mask=(ids != pad).long(), **facts.given)
 
     first = facts.reads == "first"
-    read = first_position if first else None
+    read, reads = (first_position, "first") if first else (None, None)
     cut = without_padding(pad)
-    made = _tower(
-        module, tower, facts, embed, tokenizer, read, cut=cut, pad=pad, reads="first" if first else None
-    )
+    made = _tower(module, tower, facts, embed, tokenizer, read, cut=cut, pad=pad, reads=reads)
     coder: Coder = IdCoder(missing, pad, starts=first) if tokenizer is None else TokenizerCoder(tokenizer)
     return text_encoder(made, coder)
 
@@ -162,9 +160,7 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
         longest = max(len(row) for row in rows)
         return torch.stack([torch.cat([row, row[-1:].expand(longest - len(row))]) for row in rows])  # (N, T)
 
-    coder: Coder = IdCoder(missing)
-    if tokenizer is not None:
-        coder = TokenizerCoder(tokenizer)
+    coder: Coder = IdCoder(missing) if tokenizer is None else TokenizerCoder(tokenizer)
     pad = _padding(who, tokenizer, end)
     reads = "largest" if largest else None
     made = _tower(module, tower, facts, embed, tokenizer, read, cut=cut, pad=pad, reads=reads, up_to_end=True)

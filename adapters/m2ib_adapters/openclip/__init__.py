@@ -4,7 +4,6 @@ architectures.py  what the user calls an architecture -> open_clip's configurati
 weights.py        a configuration and a file or tag -> the module with its weights
 image_towers.py   VisionTransformer, ModifiedResNet and timm's encoders
 text_towers.py    open_clip's own text transformer and Hugging Face's encoders
-tokens.py         text -> ids, and where in the text each token stands
 blocks.py         what the transformers of both towers share
 adapter.py        ``load``: all of it together
 """

@@ -99,16 +99,13 @@ def resolve(architecture: Any) -> Architecture:
         return _from_folder(path)
     if os.path.isfile(path):
         return _from_config(_read_json(path), str(path), folder=path.parent)
+    by_lower = {other.lower(): other for other in open_clip.list_models()}
+    close = [by_lower[other] for other in difflib.get_close_matches(name.lower(), by_lower, n=5, cutoff=0.5)]
+    meant = f" (did you mean {', '.join(close)}?)" if close else ""
     raise SettingError(
-        f"open-clip: architecture {name!r} is unknown{_close(name, open_clip.list_models())}; give a name "
-        "out of open_clip.list_models(), a model-config JSON file, a folder, 'hf-hub:owner/name', or a dict"
+        f"open-clip: architecture {name!r} is unknown{meant}; give a name out of "
+        "open_clip.list_models(), a model-config JSON file, a folder, 'hf-hub:owner/name', or a dict"
     )
-
-
-def _close(name: str, known: list[str]) -> str:
-    by_lower = {other.lower(): other for other in known}
-    close = difflib.get_close_matches(name.lower(), by_lower, n=5, cutoff=0.5)
-    return f" (did you mean {', '.join(by_lower[other] for other in close)}?)" if close else ""
 
 
 def _agreed(tags: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

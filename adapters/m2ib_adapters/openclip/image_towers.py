@@ -172,13 +172,12 @@ def _timm_attention(visual: Any) -> Attention | None:
     if hasattr(visual.head, "pool") or hasattr(trunk, "head_dist"):
         return None
     before, all_pooled = trunk.num_prefix_tokens, getattr(trunk, "pool_include_prefix", None)
-    if getattr(trunk, "attn_pool", None) is not None:
+    by_query, by_token = getattr(trunk, "attn_pool", None) is not None, trunk.global_pool == "token"
+    if by_query:
         fits = before == 0 or all_pooled is not False
-        return Attention(None, by_fused(trunk)) if fits else None
-    if trunk.global_pool == "token":
-        return Attention(first_position, by_fused(trunk))
-    fits = trunk.global_pool == "avg" and (before == 0 or not all_pooled)
-    return Attention(None, by_fused(trunk)) if fits else None
+    else:
+        fits = by_token or (trunk.global_pool == "avg" and (before == 0 or not all_pooled))
+    return Attention(first_position if by_token and not by_query else None, by_fused(trunk)) if fits else None
 
 
 def _patches(embedding: Any, size: tuple[int, int], grid: tuple[int, int]) -> dict[str, Any]:

@@ -100,7 +100,9 @@ def prove(model: Model, tower: TextTower) -> None:
     if tower.cut is None or tower.tail is not None or model.device.type == "meta":
         return
     text: Any = model.module.text
-    who = f"open-clip: the text tower, a {type(text).__name__}{_pooled_by(text)},"
+    pooler = getattr(text, "pooler", None)
+    pooled = "" if pooler is None else f" pooled by {type(pooler).__name__}"
+    who = f"open-clip: the text tower, a {type(text).__name__}{pooled},"
     pad = text.pad_id if tower.pad is None else tower.pad
     length = tower.limit if tower.suffix else 8
     words = [number for number in range(tower.vocabulary) if number != pad][:6]
@@ -133,11 +135,6 @@ def prove(model: Model, tower: TextTower) -> None:
     else:
         return
     raise CheckpointError(f"{who} {fault}; this adapter cannot explain it")
-
-
-def _pooled_by(text: Any) -> str:
-    pooler = getattr(text, "pooler", None)
-    return "" if pooler is None else f" pooled by {type(pooler).__name__}"
 
 
 def _causal_tower(part: Any, prefix: str, read: Callable[[Inputs], Tensor], **others: Any) -> TextTower:
@@ -217,20 +214,24 @@ def _class_token_tower(part: Any, prefix: str) -> TextTower:
 
 
 def _hugging_face_tower(text: Any, context_length: int) -> TextTower:
-    config, pad = text.config, text.config.pad_token_id
+    config, pad, pooler = text.config, text.config.pad_token_id, type(text.pooler).__name__
     places = getattr(config, "max_position_embeddings", None)
     if places and "roberta" in config.model_type:
         places -= pad + 1  # its positions start after the padding's
-    limit = min(context_length, places) if places else context_length
+    first = pooler in _AT_START
+    # None where it is read in another way, and for a family that transformers does not let attend by torch's own function
+    attention = None
+    if getattr(text.transformer, "_supports_sdpa", False) and (first or pooler == "MeanPooler"):
+        attention = Attention(first_position if first else None, by_sdpa_of(text.transformer.config))
     return _masked_tower(
         text,
         _encoder_blocks(text.transformer),
         "text.transformer.blocks",
         pad,
-        limit=limit,
+        limit=min(context_length, places) if places else context_length,
         vocabulary=config.vocab_size,
-        attention=_masked_attention(text),
-        reads="first" if type(text.pooler).__name__ in _AT_START else None,
+        attention=attention,
+        reads="first" if first else None,
         parts_of=hugging_face.parts_of,
     )
 
@@ -255,19 +256,6 @@ def _masked_tower(text: Any, blocks: nn.ModuleList, prefix: str, pad: int, **oth
 
     layers = block_layers(blocks, prefix, write=_write_beside)
     return TextTower(embed, layers, None, cut=without_padding(pad), pad=pad, **others)
-
-
-def _masked_attention(text: Any) -> Attention | None:
-    """Read at the class token, or at all that is not padding.
-
-    None where it is read in another way, and for a family that transformers does not let attend by torch's own function.
-    """
-    if not getattr(text.transformer, "_supports_sdpa", False):
-        return None
-    pooler = type(text.pooler).__name__
-    if pooler != "MeanPooler" and pooler not in _AT_START:
-        return None
-    return Attention(first_position if pooler in _AT_START else None, by_sdpa_of(text.transformer.config))
 
 
 def _encoder_blocks(transformer: Any) -> nn.ModuleList:

@@ -34,12 +34,9 @@ def map_steps(
         shape = layers[number].read(value).shape
         channels = layers[number].channel_axis % len(shape)
         cells = [length for axis, length in enumerate(shape) if axis not in (0, channels)]  # rows, columns
-        tiles = len(cells) == 2 and all(
-            pixels % count == 0 for pixels, count in zip(size, cells, strict=True)
-        )
-        found[number] = (
-            tuple(pixels // count for pixels, count in zip(size, cells, strict=True)) if tiles else None
-        )
+        steps = [divmod(pixels, count) for pixels, count in zip(size, cells, strict=False)]
+        tiles = len(cells) == 2 and not any(rest for _, rest in steps)
+        found[number] = tuple(step for step, _ in steps) if tiles else None
         return value
 
     def step(layer: int) -> tuple[int, ...] | None:
