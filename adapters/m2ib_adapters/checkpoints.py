@@ -6,13 +6,15 @@ import os
 import pickle
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from logging import ERROR
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from m2ib.errors import CheckpointError, decoding
+from m2ib.promises import kept_promises, promise
 from m2ib_adapters.bounds import TEXT
 
 HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach
@@ -50,12 +52,12 @@ def quiet() -> Iterator[None]:
     from transformers.utils import logging
 
     downloads = not are_progress_bars_disabled()
-    with ExitStack() as after:
+    with kept_promises():
         for each in (logging, hub):
-            after.callback(each.set_verbosity, each.get_verbosity())
+            promise(partial(each.set_verbosity, each.get_verbosity()))
             each.set_verbosity(ERROR)
         if logging.is_progress_bar_enabled():
-            after.callback(logging.enable_progress_bar)
+            promise(logging.enable_progress_bar)
         logging.disable_progress_bar()
         if downloads:
             enable_progress_bars()

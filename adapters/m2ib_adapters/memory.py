@@ -246,12 +246,7 @@ def resized(adapter: str, module: Any, side: int, parts: Parts, *, own: int = 1)
         return parts
     image = deepcopy(parts.image)
     for name in ("size", "crop_size", "pad_size"):
-        if given := dict(getattr(image, name, None) or {}):
-            setattr(
-                image,
-                name,
-                type(getattr(image, name))(
-                    **{key: round(each * side / before) for key, each in given.items()}
-                ),
-            )
+        if given := getattr(image, name, None):
+            sides = {key: round(each * side / before) for key, each in dict(given).items()}
+            setattr(image, name, type(given)(**sides))
     return replace(parts, image=image)

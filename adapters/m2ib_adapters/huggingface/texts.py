@@ -165,12 +165,12 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
     reads = "largest" if largest else None
     made = _tower(module, tower, facts, embed, tokenizer, read, cut=cut, pad=pad, reads=reads, up_to_end=True)
     if facts.attends and hasattr(tower, "final_layer_norm") and hasattr(module, "text_projection"):
-
-        def head(pooled: Tensor) -> Tensor:
-            return module.text_projection(tower.final_layer_norm(pooled))
-
-        blocks = tower.get_submodule(facts.blocks)
-        made = replace(made, tail=headed_tail(blocks, head, read), parts_of=None)
+        tail = headed_tail(
+            tower.get_submodule(facts.blocks),
+            lambda pooled: module.text_projection(tower.final_layer_norm(pooled)),
+            read,
+        )
+        made = replace(made, tail=tail, parts_of=None)
     return replace(text_encoder(made, coder), collate=collate)
 
 

@@ -92,9 +92,11 @@ def load(
     import open_clip
 
     if isinstance(checkpoint, nn.Module):
-        if image_size is not None:
-            raise SettingError("open-clip: image_size is that of the model in memory; leave it out")
-        return _of_module(checkpoint, architecture, quick_gelu, preprocess, tokenizer, transform, image)
+        if architecture is not None or quick_gelu is not None or image_size is not None:
+            raise SettingError(
+                "open-clip: architecture, quick_gelu and image_size are those of the model in memory; leave them out"
+            )
+        return _of_module(checkpoint, preprocess, tokenizer, transform, image)
     if transform is not None:
         raise SettingError(
             "open-clip: transform goes with a model in memory; say preprocess={...} for a checkpoint"
@@ -152,21 +154,11 @@ def _whole(place: str, checkpoint: Any) -> tuple[str | None, Any]:
 
 
 def _of_module(
-    net: nn.Module,
-    architecture: Any,
-    quick_gelu: Any,
-    preprocess: Any,
-    tokenizer: Any,
-    transform: Any,
-    image: Mapping[str, Any] | None,
+    net: nn.Module, preprocess: Any, tokenizer: Any, transform: Any, image: Mapping[str, Any] | None
 ) -> Model:
     """A model in memory, as it is."""
     import open_clip
 
-    if architecture is not None or quick_gelu is not None:
-        raise SettingError(
-            "open-clip: architecture and quick_gelu are those of the model in memory; leave them out"
-        )
     if transform is not None and preprocess is not None:
         raise SettingError("open-clip: give transform or preprocess, not both")
     module = unwrapped("open-clip", net, _CLASSES)

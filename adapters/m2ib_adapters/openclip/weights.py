@@ -32,6 +32,8 @@ def construct(
 
     Raises :class:`SettingError` for a configuration that open_clip's constructors do not take, or is too large.
     """
+    import open_clip
+
     label = f"{who}: architecture {architecture.label}"
     config = deepcopy(architecture.config)
     check_described(config, label, SettingError)
@@ -39,11 +41,24 @@ def construct(
         config["vision_cfg"]["timm_model_pretrained"] = False
         if ":" in str(name):
             raise SettingError(f"{label} names the image tower {name!r:.80}, and only timm's own are built")
-    if not config["text_cfg"].get("hf_model_name"):
-        return _built(config, quick_gelu, label, weights)
-    with TemporaryDirectory() as folder:
-        _describe_text_tower(config["text_cfg"], architecture.folder, Path(folder), label)
-        return _built(config, quick_gelu, label, weights)
+    text = config["text_cfg"]
+    if quick_gelu:
+        config["quick_gelu"] = True
+    other_text = text.get("hf_model_name") or text.get("text_arch") == "modern"
+    custom = config.pop("custom_text", False) or bool(other_text)
+    if custom and "multimodal_cfg" in config:
+        kind = open_clip.CoCa
+    else:
+        kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
+    there = weights.stat().st_size if weights else None
+    with TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+        if text.get("hf_model_name"):
+            _describe_text_tower(text, architecture.folder, Path(folder), label)
+        check_weights(lambda: kind(**deepcopy(config)), label, there, SettingError)
+        torch.manual_seed(_SEED)
+        with decoding(label, f"cannot be built by {kind.__name__}", error=SettingError):
+            module: nn.Module = kind(**config)
+    return module
 
 
 def _describe_text_tower(text: dict[str, Any], beside: Path | None, folder: Path, label: str) -> None:
@@ -59,27 +74,6 @@ def _describe_text_tower(text: dict[str, Any], beside: Path | None, folder: Path
         vars(described).pop("auto_map", None)
         described.save_pretrained(folder)
     text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
-
-
-def _built(config: dict[str, Any], quick_gelu: bool, label: str, weights: Path | None) -> nn.Module:
-    import open_clip
-
-    text = config["text_cfg"]
-    if quick_gelu:
-        config["quick_gelu"] = True
-    other_text = text.get("hf_model_name") or text.get("text_arch") == "modern"
-    custom = config.pop("custom_text", False) or bool(other_text)
-    if custom and "multimodal_cfg" in config:
-        kind = open_clip.CoCa
-    else:
-        kind = open_clip.CustomTextCLIP if custom else open_clip.CLIP
-    there = weights.stat().st_size if weights else None
-    with torch.random.fork_rng(devices=[]):
-        check_weights(lambda: kind(**deepcopy(config)), label, there, SettingError)
-        torch.manual_seed(_SEED)
-        with decoding(label, f"cannot be built by {kind.__name__}", error=SettingError):
-            module: nn.Module = kind(**config)
-    return module
 
 
 def load_weights(
