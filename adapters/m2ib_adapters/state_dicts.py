@@ -29,6 +29,11 @@ _KINDS = {
     "a CLIP's of OpenAI or open_clip": ("visual.", "transformer.resblocks."),
     "an optimizer's": ("param_groups", "optimizer"),
 }
+# What training code keeps beside weights, and can run nothing: options and NumPy's numbers.
+_HARMLESS: list[Any] = [
+    Namespace, defaultdict, dict, np.dtype, np.ndarray,
+    _numpy.scalar, _numpy._reconstruct, *(type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8", "bool")),
+]  # fmt: skip
 
 
 def can_be_mapped(path: Path) -> bool:
@@ -109,14 +114,6 @@ def _first(names: list[str]) -> str:
     return ", ".join(f"{name:.60}" for name in names[:_SHOWN]) + more if names else "none"
 
 
-def _harmless() -> list[Any]:
-    """What training code keeps beside weights, and can run nothing: options and NumPy's numbers."""
-    return [
-        Namespace, defaultdict, dict, np.dtype, np.ndarray,
-        _numpy.scalar, _numpy._reconstruct, *(type(np.dtype(name)) for name in ("f4", "f8", "i4", "i8", "bool")),
-    ]  # fmt: skip
-
-
 def _content(path: Path, source: str, mapped: bool) -> Any:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -125,7 +122,7 @@ def _content(path: Path, source: str, mapped: bool) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         # the warning is of what the error then says
-        with ignoring(UserWarning), torch.serialization.safe_globals(_harmless()):
+        with ignoring(UserWarning), torch.serialization.safe_globals(_HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except SafetensorError as error:
         raise CheckpointError(f"{source} is not a safetensors file: {error}") from error

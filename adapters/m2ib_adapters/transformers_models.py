@@ -166,7 +166,10 @@ def base_of(source: str) -> str:
 
 
 def _merged(adapter: str, folder: str, module: Any) -> Any:
-    """The base model with PEFT's changes in its weights."""
+    """The base model with PEFT's changes in its weights, told of a known kind, with nothing that imports or loads more.
+
+    Raises :class:`CheckpointError`.
+    """
     try:
         from peft import PeftModel
     except ImportError as error:

@@ -96,7 +96,10 @@ def resolve(architecture: Any) -> Architecture:
         return Architecture(name, deepcopy(registered), _agreed(tags), tags)
     path = Path(name.removeprefix(_FOLDER))
     if os.path.isdir(path):
-        return _from_folder(path)
+        if not os.path.isfile(path / CONFIG_FILE):
+            raise SettingError(f"open-clip: architecture {str(path)!r} is a folder without {CONFIG_FILE}")
+        weights = next((path / name for name in WEIGHT_FILES if os.path.isfile(path / name)), None)
+        return _from_config(_read_json(path / CONFIG_FILE), str(path), weights=weights, folder=path)
     if os.path.isfile(path):
         return _from_config(_read_json(path), str(path), folder=path.parent)
     by_lower = {other.lower(): other for other in open_clip.list_models()}
@@ -150,13 +153,6 @@ def _check(config: Any, label: str) -> None:
         raise SettingError(f"open-clip: architecture {label} {fault}")
 
 
-def _from_folder(folder: Path) -> Architecture:
-    if not os.path.isfile(folder / CONFIG_FILE):
-        raise SettingError(f"open-clip: architecture {str(folder)!r} is a folder without {CONFIG_FILE}")
-    weights = next((folder / name for name in WEIGHT_FILES if os.path.isfile(folder / name)), None)
-    return _from_config(_read_json(folder / CONFIG_FILE), str(folder), weights=weights, folder=folder)
-
-
 def _from_hub(name: str) -> Architecture:
     from open_clip.pretrained import download_pretrained_from_hf
 
@@ -174,7 +170,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     with decoding(who, "cannot be read as JSON", error=SettingError):
         content = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(content, dict):
-        raise SettingError(f"open-clip: architecture {str(path)!r} does not hold a JSON object")
+        raise SettingError(f"{who} does not hold a JSON object")
     return content
 
 

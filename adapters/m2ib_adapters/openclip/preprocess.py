@@ -27,11 +27,8 @@ def merge(*layers: Mapping[str, Any] | None) -> dict[str, Any]:
     """Later ones win; what is None or no matter of preprocessing is left out, as the size: a model has its own."""
     merged = dict(DEFAULTS)
     for layer in layers:
-        merged |= {
-            key: value
-            for key, value in (layer or {}).items()
-            if (key in DEFAULTS or key == "mode") and value is not None
-        }
+        known = {key: value for key, value in (layer or {}).items() if key in (*DEFAULTS, "mode")}
+        merged |= {key: value for key, value in known.items() if value is not None}
     return merged
 
 
@@ -65,6 +62,9 @@ def preparation(image_size: int | tuple[int, int], config: Mapping[str, Any]) ->
             f"open-clip: interpolation {interpolation!r} is unknown; "
             f"it is one of {', '.join(_INTERPOLATIONS)}"
         )
+    fill = config["fill_color"]
+    if isinstance(fill, bool) or not isinstance(fill, int) or not 0 <= fill <= 255:
+        raise SettingError(f"open-clip: fill_color is a whole number from 0 to 255, not {fill!r}")
     # For an input that is not square open_clip resizes the short side bicubically whatever is asked for.
     bilinear = interpolation == "bilinear" and not (mode == "shortest" and rows != columns)
     return ImagePreparation(
@@ -73,7 +73,7 @@ def preparation(image_size: int | tuple[int, int], config: Mapping[str, Any]) ->
         std=_three("std", config["std"]),
         fit=_FITS[mode],
         interpolation=Image.Resampling.BILINEAR if bilinear else Image.Resampling.BICUBIC,
-        fill=_level(config["fill_color"]),
+        fill=fill,
     )
 
 
@@ -86,9 +86,3 @@ def _three(name: str, value: Any) -> tuple[float, ...]:
             f"other than 0, not {value!r}"
         )
     return tuple(map(float, values))
-
-
-def _level(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
-        raise SettingError(f"open-clip: fill_color is a whole number from 0 to 255, not {value!r}")
-    return value
