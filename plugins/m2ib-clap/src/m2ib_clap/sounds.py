@@ -69,15 +69,9 @@ class SoundPreparation:
         cut = f"the first {length / rate:g} s of {sound.seconds:.6g} s" if whole > most else ""
         count = len(heard.waveform)
         frames = self.mel.frames if count > self.mel.samples else count // self.mel.hop + 1
-        view = self._view(heard.spectrograms, heard.total, frames, count / rate)
+        view = self._view(heard, frames, count / rate)
         view = replace(view, shown=cut or self._shown(sound, heard), **self._played(heard))
-        return self._item(
-            heard.spectrograms,
-            heard.total,
-            heard.starts,
-            view,
-            sound.origin | self._origin(sound, heard, cut),
-        )
+        return self._item(heard, view, sound.origin | self._origin(sound, heard, cut))
 
     def describe(self, inputs: m2ib.Inputs) -> m2ib.Item:
         """Preprocessed inputs as an :class:`m2ib.Item`: (views, frames, bands) in dB, as transformers' extractor gives.
@@ -93,34 +87,28 @@ class SoundPreparation:
             raise m2ib.InputError(
                 f"audio: a preprocessed tensor of this model has the shape {wanted}, floating point, not {given}"
             )
-        total, starts = mel.frames, (0, 0, 0)
+        total, starts = mel.frames, [0, 0, 0]
         if isinstance(inputs, dict) and FRAMES in inputs:
-            total, *rest = inputs[FRAMES].tolist()
-            starts = (rest[0], rest[1], rest[2])
+            total, *starts = inputs[FRAMES].tolist()
         elif not torch.equal(features, features[:1].expand_as(features)):
             raise m2ib.InputError(
                 "audio: the four views of this preprocessed tensor differ, as of a long sound, and where they are in it "
                 "is not known; give the sound itself"
             )
-        shown = features.detach().cpu().float()
-        sounding = (shown[0] > SILENCE).any(1).nonzero()  # (frames with sound, 1)
+        heard = Spectrograms(features, total, tuple(starts), np.zeros(0, np.float32), 1)
+        sounding = (features[0] > SILENCE).any(1).nonzero()  # (frames with sound, 1)
         frames = int(sounding.max()) + 1 if len(sounding) else 0
-        view = self._view(shown, total, frames, total * mel.hop / mel.rate)
-        return self._item(features, total, starts, view, {"source": "tensor", "shape": list(features.shape)})
+        view = self._view(heard, frames, total * mel.hop / mel.rate)
+        return self._item(heard, view, {"source": "tensor", "shape": list(features.shape)})
 
-    def _item(
-        self,
-        spectrograms: Tensor,
-        total: int,
-        starts: tuple[int, ...],
-        view: SoundView,
-        origin: dict[str, Any],
-    ) -> m2ib.Item:
+    def _item(self, heard: Spectrograms, view: SoundView, origin: dict[str, Any]) -> m2ib.Item:
         """Every layer has its own grid; the axes are those of the stem's, the finest."""
-        inputs: m2ib.Inputs = spectrograms
+        inputs: m2ib.Inputs = heard.spectrograms
         if self.mel.fused:
-            inputs = {FEATURES: spectrograms, FRAMES: torch.tensor([total, *starts])}
-        return m2ib.Item(inputs, m2ib.Layout(axes=(self._frequencies, self._times(total))), view, origin)
+            inputs = {FEATURES: heard.spectrograms, FRAMES: torch.tensor([heard.total, *heard.starts])}
+        return m2ib.Item(
+            inputs, m2ib.Layout(axes=(self._frequencies, self._times(heard.total))), view, origin
+        )
 
     @cached_property
     def _frequencies(self) -> m2ib.Axis:
@@ -154,23 +142,15 @@ class SoundPreparation:
         often = f"{heard.repeats} times" if whole else f"{heard.repeats - 1} times and a part of it"
         return f"a sound of {sound.seconds:.4g} s, {often} in a row"
 
-    def _view(self, spectrograms: Tensor, total: int, frames: int, seconds: float) -> SoundView:
+    def _view(self, heard: Spectrograms, frames: int, seconds: float) -> SoundView:
         """The whole sound's spectrogram, of which ``frames`` are not silence at its end; without anything to play."""
         mel, nothing = self.mel, np.zeros((2, 0), np.float32)
-        energies = spectrograms[:1].transpose(1, 2).numpy() * np.float32(_NATURAL)  # (1, bands, frames)
-        step, hertz = total / mel.frames * mel.hop / mel.rate, mel.hertz()[1:-1]
+        decibels = heard.spectrograms[:1].detach().cpu().float().transpose(1, 2).numpy()  # (1, bands, frames)
+        energies, hertz = decibels * np.float32(_NATURAL), mel.hertz()[1:-1]
+        step = heard.total / mel.frames * mel.hop / mel.rate
         return SoundView(
-            energies,
-            hertz,
-            ((0.0, seconds),),
-            step,
-            (frames,),
-            seconds,
-            nothing,
-            nothing[0],
-            mel.rate,
-            played=(),
-        )
+            energies, hertz, ((0.0, seconds),), step, (frames,), seconds, nothing, nothing[0], mel.rate, played=()
+        )  # fmt: skip
 
     def _played(self, heard: Spectrograms) -> dict[str, Any]:
         """Of a view: what is heard is played, of a long sound its three parts, and its waveform drawn."""
