@@ -35,7 +35,11 @@ class Bound:
     @property
     def limit(self) -> int:
         """With what the environment says. Raises :class:`SettingError` where that is no number."""
-        return int(self.most * _factor())
+        given = os.environ.get(LARGER, "1")
+        with suppress(ValueError):
+            if 1 <= (factor := float(given)) < math.inf:
+                return int(self.most * factor)
+        raise SettingError(f"{LARGER} is a number from 1 on, not {given!r}")
 
     def check(
         self, name: str, found: int, shown: str | None = None, error: type[M2IBError] = InputError
@@ -78,14 +82,6 @@ _SIDES = ("image_size", "size", "crop_size", "pad_size", "height", "shortest_edg
 _ABSURD = 10**6
 _SMALL = 2**28  # weights, 1 GiB; a model of fewer is made before its file is looked into, which says more
 _DEEPEST = 20  # descriptions in descriptions
-
-
-def _factor() -> float:
-    given = os.environ.get(LARGER, "1")
-    with suppress(ValueError):
-        if 1 <= (factor := float(given)) < math.inf:
-            return factor
-    raise SettingError(f"{LARGER} is a number from 1 on, not {given!r}")
 
 
 def check_pixels(name: str, width: int, height: int, bound: Bound = PIXELS) -> None:

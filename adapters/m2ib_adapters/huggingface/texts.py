@@ -106,29 +106,22 @@ def _fixed(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missi
 def _siglip_coder(tokenizer: Any, pad: int, missing: str) -> Coder:
     """For SigLIP's own tokenizer, or the fast one of SigLIP 2, which is Gemma's.
 
+    Its checkpoints of fixed resolution come with the word ``do_lower_case``, which transformers does not act on: texts are
+    lower-cased before anything else, as SigLIP 2 was trained. Offsets still refer to the text as it is given.
+
     pad  the id of the padding where the checkpoint comes without a tokenizer
     """
+    from tokenizers.normalizers import Lowercase, Sequence
+
     if tokenizer is None:
         return IdCoder(missing, pad, starts=False)
     if not tokenizer.is_fast:
         return SentencePieceCoder(tokenizer)
     if tokenizer.init_kwargs.get("do_lower_case", True):
         tokenizer = deepcopy(tokenizer)  # the caller's own stays as it is
-        _lower(tokenizer)
+        backend = tokenizer.backend_tokenizer
+        backend.normalizer = Sequence([Lowercase(), *filter(None, [backend.normalizer])])
     return TokenizerCoder(tokenizer)
-
-
-def _lower(tokenizer: Any) -> None:
-    """Lower-case texts before anything else, as SigLIP 2 was trained; offsets still refer to the text as it is given.
-
-    Its checkpoints of fixed resolution come with Gemma's tokenizer and the word ``do_lower_case``, which transformers
-    does not act on.
-    """
-    from tokenizers.normalizers import Lowercase, Sequence
-
-    backend = tokenizer.backend_tokenizer
-    rest = [] if backend.normalizer is None else [backend.normalizer]
-    backend.normalizer = Sequence([Lowercase(), *rest])
 
 
 def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missing: str) -> Encoder:

@@ -105,7 +105,11 @@ def load(
         raise SettingError(f"open-clip: quick_gelu is True, False or None, not {quick_gelu!r}")
     override = preprocessing.check(preprocess)
     if architecture is None and isinstance(checkpoint, str | PathLike):
-        architecture, checkpoint = _whole(str(checkpoint), checkpoint)
+        place = str(checkpoint)
+        if os.path.isdir(place):  # that describes its own weights, as a repository of the hub
+            architecture, checkpoint = place, None
+        elif not os.path.exists(place) and "/" in place and may_be_hub_id(place):
+            architecture, checkpoint = HUB + place, None
     source = resolve(architecture)
     if image_size is not None:
         check_count(image_size, "image_size", "open-clip")
@@ -128,8 +132,8 @@ def load(
         "quick_gelu": quick_gelu,
         "open_clip": open_clip.__version__,
     }
-    if place := source.place(chosen):
-        origin["from"] = place
+    if where := source.place(chosen):
+        origin["from"] = where
     if chosen and chosen.path:
         origin["sha256"] = sha256(chosen.path)
     if not source.tags:  # a name says it all; anything else is written out
@@ -143,14 +147,6 @@ def load(
     context = source.config["text_cfg"].get("context_length") or 77
     module = module.to(device=device, dtype=dtype).eval()
     return build(module, preparation, _coder(source, tokenizer, context), context, origin)
-
-
-def _whole(place: str, checkpoint: Any) -> tuple[str | None, Any]:
-    """A folder or hub id that describes its own weights as an architecture, without a checkpoint; else as it is."""
-    if os.path.isdir(place):
-        return place, None
-    in_hub = not os.path.exists(place) and "/" in place and may_be_hub_id(place)
-    return (HUB + place, None) if in_hub else (None, checkpoint)
 
 
 def _of_module(

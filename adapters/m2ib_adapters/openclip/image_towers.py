@@ -140,6 +140,8 @@ def _modified_resnet(visual: Any, make: Make) -> Encoder:
 
 def _timm_tokens(visual: Any, make: Make) -> Encoder:
     """A timm transformer of one width: ViT, SigLIP, EVA, BEiT, ViTamin, ..."""
+    from timm.layers import PatchEmbed
+
     trunk, embedding = visual.trunk, visual.trunk.patch_embed
     built = getattr(embedding, "img_size", None)
     wanted = tuple(visual.image_size)
@@ -149,12 +151,18 @@ def _timm_tokens(visual: Any, make: Make) -> Encoder:
             f"says image_size {wanted[0]}x{wanted[1]}; correct image_size or timm_model_name"
         )
     rows, columns = embedding.dynamic_feat_size(wanted)
+    step = wanted[0] // rows, wanted[1] // columns
+    places: dict[str, Any] = {"stride": step}  # a stem of convolutions, which overlap
+    if isinstance(embedding, PatchEmbed):
+        places = {"patches": Patches(embedding.patch_size, embedding.patch_size), "size": wanted}
+        # One that leaves a border is padded to whole patches, or what is less than a patch at its end is not read.
+        places |= {"degradation": None} if embedding.dynamic_img_pad else {}
     before = trunk.num_prefix_tokens  # class, distillation and register tokens: none, one or several
     index = tuple(range(before, before + rows * columns))
     return make(
         Layout((rows, columns), index),
         block_layers(trunk.blocks, "visual.trunk.blocks"),
-        **_patches(embedding, wanted, (rows, columns)),
+        **places,
         parts_of=timm_blocks.parts_of,
         pooler=timm_blocks.pooler_of(getattr(trunk, "attn_pool", None)),
         attention=_timm_attention(visual),
@@ -178,19 +186,6 @@ def _timm_attention(visual: Any) -> Attention | None:
     else:
         fits = by_token or (trunk.global_pool == "avg" and (before == 0 or not all_pooled))
     return Attention(first_position if by_token and not by_query else None, by_fused(trunk)) if fits else None
-
-
-def _patches(embedding: Any, size: tuple[int, int], grid: tuple[int, int]) -> dict[str, Any]:
-    """Where timm's patches lie in an image of this size, and how far apart they are.
-
-    One that leaves a border is padded to whole patches, or what is less than a patch at its end is not read.
-    """
-    from timm.layers import PatchEmbed
-
-    if isinstance(embedding, PatchEmbed):
-        found = {"patches": Patches(embedding.patch_size, embedding.patch_size), "size": size}
-        return {**found, "degradation": None} if embedding.dynamic_img_pad else found
-    return {"stride": (size[0] // grid[0], size[1] // grid[1])}  # a stem of convolutions, which overlap
 
 
 def _timm_stages(trunk: Any, make: Make) -> Encoder:

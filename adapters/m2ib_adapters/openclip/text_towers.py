@@ -147,25 +147,18 @@ def _causal_tower(part: Any, prefix: str, read: Callable[[Inputs], Tensor], **ot
         length = ids.shape[1]
         x = part.token_embedding(ids) + part.positional_embedding[:length]  # (N, T, C)
         x = transformer(x, attn_mask=part.attn_mask[:length, :length])  # (N, T, C)
-        return project(x[torch.arange(len(x), device=x.device), read(ids)])  # (N, D)
-
-    def project(pooled: Tensor) -> Tensor:
-        return _project(part, part.ln_final(pooled))  # per position: before or after pooling is the same
+        return _project(part, x[torch.arange(len(x), device=x.device), read(ids)])  # (N, D)
 
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
         mask = part.attn_mask[: z.shape[1], : z.shape[1]]
-        return project(run_pooled(transformer, z, layer, mask, read(inputs)))  # (M, D)
+        return _project(part, run_pooled(transformer, z, layer, mask, read(inputs)))  # (M, D)
 
     # Zeros are open_clip's own padding: never the largest id, and after the first end-of-text.
     return _own_tower(part, prefix, embed, read, cut=cut, pad=0, tail=tail, **others)
 
 
 def _own_tower(
-    part: Any,
-    prefix: str,
-    embed: Callable[[Tensor], Tensor],
-    read: Callable[[Inputs], Tensor],
-    **others: Any,
+    part: Any, prefix: str, embed: Callable[[Tensor], Tensor], read: Callable[[Inputs], Tensor], **others: Any
 ) -> TextTower:
     """A tower of open_clip's own, which reads ids (N, T) at the positions ``read`` (N,); the ``others`` by name."""
     return TextTower(
@@ -201,7 +194,7 @@ def _class_token_tower(part: Any, prefix: str) -> TextTower:
         if part.attn_mask is not None:
             mask = mask + part.attn_mask[: length + 1, : length + 1]
         x = part.transformer(x + places, attn_mask=mask)  # (N, T + 1, C)
-        return _project(part, part.ln_final(x[:, -1]))  # (N, D)
+        return _project(part, x[:, -1])  # (N, D)
 
     def class_token(inputs: Inputs) -> Tensor:
         """ids (N, T) -> (N,) the position after them."""
@@ -287,6 +280,7 @@ def _write_beside(output: Any, value: Tensor) -> Any:
 
 
 def _project(part: Any, pooled: Tensor) -> Tensor:
+    pooled = part.ln_final(pooled)  # per position: before or after pooling is the same
     projection = part.text_projection
     if projection is None:
         return pooled

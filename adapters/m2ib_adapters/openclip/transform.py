@@ -56,7 +56,18 @@ def transformed_images(transform: Any, size: tuple[int, int]) -> TransformedImag
             f"open-clip: transform is a {type(transform).__name__}; give the transform for validation, a torchvision Compose"
         )
     for step in steps:
-        _check(step)
+        name = _named(step)
+        # the functions of open_clip and of OpenAI's clip
+        rgb = "rgb" in name.lower() and "convert" in name.lower()
+        if not rgb and name not in (*_RESIZE, *_CROP, *_PIXELWISE):
+            raise SettingError(
+                f"open-clip: transform has the step {name}, of which it is not known what it does to an image's pixels; give "
+                "the transform for validation (resize, crop in the middle, normalise)"
+            )
+        if any(getattr(step, chance, 0) for chance in _RANDOM):
+            raise SettingError(
+                f"open-clip: transform has the step {name}, which is random; give the one for validation"
+            )
     ends = []
     for level in (0, 255):
         pixels, _ = _run(steps, Image.new("RGB", size[::-1], (level,) * 3))
@@ -70,21 +81,6 @@ def transformed_images(transform: Any, size: tuple[int, int]) -> TransformedImag
     std = 1 / (white - black)
     mean = -black * std
     return TransformedImages(size=size, mean=tuple(mean.tolist()), std=tuple(std.tolist()), steps=steps)
-
-
-def _check(step: Any) -> None:
-    name = _named(step)
-    # the functions of open_clip and of OpenAI's clip
-    rgb = "rgb" in name.lower() and "convert" in name.lower()
-    if not rgb and name not in (*_RESIZE, *_CROP, *_PIXELWISE):
-        raise SettingError(
-            f"open-clip: transform has the step {name}, of which it is not known what it does to an image's pixels; give "
-            "the transform for validation (resize, crop in the middle, normalise)"
-        )
-    if any(getattr(step, chance, 0) for chance in _RANDOM):
-        raise SettingError(
-            f"open-clip: transform has the step {name}, which is random; give the one for validation"
-        )
 
 
 def _named(step: Any) -> str:

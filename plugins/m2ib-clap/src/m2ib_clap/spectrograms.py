@@ -62,14 +62,17 @@ class LogMel:
         """(samples,) float32 at ``rate``, at most ``samples`` of them where there is no fusion."""
         length = len(waveform)
         if length <= self.samples:
-            repeats = self._repeats(length)
+            often = {"repeatpad": self.samples // length, "repeat": -(-self.samples // length)}
+            repeats = often.get(self.extractor.padding, 1)  # the last time it may be cut off; silence follows
             repeated = np.tile(waveform, repeats)[: self.samples]
             return Spectrograms(self._features(waveform), self.frames, (0, 0, 0), repeated, repeats)
         whole = self._features(waveform, max_length=length)[0]  # (total, bands)
         total = len(whole)
         if total == self.frames:  # longer by less than a frame: heard as it is
             return Spectrograms(whole.expand(4, -1, -1).clone(), total, (0, 0, 0), waveform, 1)
-        starts = self._starts(total)
+        # the middle of each third of the frames at which a part can begin; 0 of an empty third
+        thirds = np.array_split(np.arange(total - self.frames + 1), 3)
+        starts = tuple(int(third[len(third) // 2]) if len(third) else 0 for third in thirds)
         size = (self.frames, self.bands)
         # (frames, bands)
         shrunk = interpolate(whole[None, None], size, mode="bilinear", align_corners=False)[0, 0]
@@ -89,14 +92,3 @@ class LogMel:
         given = self.extractor(waveform, sampling_rate=self.rate, return_tensors="pt", **options)
         features: Tensor = given["input_features"][0]
         return features.float()
-
-    def _repeats(self, length: int) -> int:
-        """How often a short sound is in a view; the last time it may be cut off. Silence follows."""
-        if self.extractor.padding == "repeatpad":
-            return self.samples // length
-        return -(-self.samples // length) if self.extractor.padding == "repeat" else 1
-
-    def _starts(self, total: int) -> tuple[int, ...]:
-        """The middle of each third of the frames at which a part can begin; 0 of an empty third."""
-        thirds = np.array_split(np.arange(total - self.frames + 1), 3)
-        return tuple(int(third[len(third) // 2]) if len(third) else 0 for third in thirds)
