@@ -150,11 +150,8 @@ def hub_has(who: str, repository: str, file: str, way_out: str) -> bool:
         if cached:
             return False
         lines = str(error).strip().splitlines() or [type(error).__name__]
+        fault = f"is not a folder here, and the hub is out of reach ({lines[0]:.100})"
         if isinstance(error, HfHubHTTPError):
-            raise CheckpointError(
-                f"{who} is not to be had from the hub: {lines[-1]:.150}; {way_out}"
-            ) from error
-        raise CheckpointError(
-            f"{who} is not a folder here, and the hub is out of reach ({lines[0]:.100}); {way_out}"
-        ) from error
+            fault = f"is not to be had from the hub: {lines[-1]:.150}"
+        raise CheckpointError(f"{who} {fault}; {way_out}") from error
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -89,8 +89,10 @@ def images(opened: Opened, options: Mapping[str, Any] | None, max_patches: int |
     first = facts.prefix + getattr(tower.config, "num_register_tokens", 0)
     grid = patches.grid(size)
     read = first_position if facts.reads == "first" else None
-    head = None if read is None else _clip_head(module, tower)
-    made = image_encoder(
+    tail, of_clip = None, hasattr(module, "visual_projection") and hasattr(tower, "post_layernorm")
+    if read is not None and of_clip:
+        tail = headed_tail(blocks, lambda pooled: module.visual_projection(tower.post_layernorm(pooled)))
+    return image_encoder(
         embed,
         preparation,
         Layout(grid, tuple(range(first, first + prod(grid)))),
@@ -98,16 +100,9 @@ def images(opened: Opened, options: Mapping[str, Any] | None, max_patches: int |
         patches=patches,
         size=size,
         attention=None if facts.reads is None else Attention(read, attending(blocks)),
-        parts_of=parts_of,
+        parts_of=parts_of if tail is None else None,
+        tail=tail,
     )
-    return made if head is None else replace(made, tail=headed_tail(blocks, head))
-
-
-def _clip_head(module: Any, tower: Any) -> Callable[[Tensor], Tensor] | None:
-    """What makes an embedding of CLIP's class token; None of another family."""
-    if not hasattr(module, "visual_projection") or not hasattr(tower, "post_layernorm"):
-        return None
-    return lambda pooled: module.visual_projection(tower.post_layernorm(pooled))
 
 
 def headed_tail(

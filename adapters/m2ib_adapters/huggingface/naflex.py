@@ -56,18 +56,14 @@ class Patching(ImageOptions):
         image, origin = self.opened(raw)
         made = self.processor(images=image, max_num_patches=self.max_patches, return_tensors="pt")
         inputs = {name: made[name][0] for name in NAMES}
-        rows, columns = inputs["spatial_shapes"].tolist()
-        size = (rows * self.patch, columns * self.patch)
-        origin |= {
-            "input_size": list(size),
-            "patches": [rows, columns],
+        made_by = {
             "max_patches": self.max_patches,
             "mean": list(self.mean),
             "std": list(self.std),
             "interpolation": Image.Resampling(int(self.processor.resample)).name.lower(),
             "processor": type(self.processor).__name__,  # there are two, whose pixels differ by rounding
         }
-        return self._item(inputs, image, origin)
+        return self._item(inputs, image, origin, **made_by)
 
     def describe(self, given: Inputs) -> Item:
         """One that is ready, by name, as an :class:`Item`; shown with mean and std undone."""
@@ -78,16 +74,16 @@ class Patching(ImageOptions):
         image = cut.reshape(rows * self.patch, columns * self.patch, 3)  # of (rows, patch, columns, patch, 3)
         mean, std = torch.tensor(self.mean), torch.tensor(self.std)  # (3,)
         shown = ((image * std + mean).clamp(0, 1) * 255).round().byte().numpy()
-        size = [rows * self.patch, columns * self.patch]
-        origin = {"source": "tensors", "input_size": size, "patches": [rows, columns]}
-        return self._item(inputs, Image.fromarray(shown), origin)
+        return self._item(inputs, Image.fromarray(shown), {"source": "tensors"})
 
-    def _item(self, inputs: dict[str, Tensor], image: Image.Image, origin: dict[str, Any]) -> Item:
+    def _item(
+        self, inputs: dict[str, Tensor], image: Image.Image, origin: dict[str, Any], **made_by: Any
+    ) -> Item:
         rows, columns = inputs["spatial_shapes"].tolist()
-        region = (0, 0, image.width, image.height)
+        region, size = (0, 0, image.width, image.height), (rows * self.patch, columns * self.patch)
         layout = placed(Layout(grid=(rows, columns), read=rows * columns), region)
-        view = ImageView.of(image, region, (rows * self.patch, columns * self.patch))
-        return Item(inputs, layout, view, origin)
+        origin |= {"input_size": list(size), "patches": [rows, columns], **made_by}
+        return Item(inputs, layout, ImageView.of(image, region, size), origin)
 
     def _checked(self, given: Inputs) -> dict[str, Tensor]:
         """Raises :class:`InputError` for anything that the processor would not have made."""

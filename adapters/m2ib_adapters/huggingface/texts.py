@@ -97,9 +97,8 @@ def _fixed(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missi
         ids = tensor_of(inputs, who)  # (N, T)
         return torch.full_like(ids[:, 0], ids.shape[1] - 1)
 
-    made = _tower(
-        module, tower, facts, embed, None, read, cut=None, pad=None
-    )  # whatever its tokenizer's limit is
+    # whatever its tokenizer's limit is
+    made = _tower(module, tower, facts, embed, None, read, cut=None, pad=None)
     return text_encoder(made, _siglip_coder(tokenizer, tower.config.pad_token_id or 0, missing))
 
 
@@ -174,6 +173,5 @@ def _padding(who: str, tokenizer: Any, end: int) -> int:
     """
     if not isinstance(end, int):
         raise CheckpointError(f"{who}: eos_token_id is {end!r:.60} in config.json; it must be a whole number")
-    pad = None if tokenizer is None else tokenizer.pad_token_id
-    ends = {end, None if tokenizer is None else tokenizer.eos_token_id}
-    return 0 if pad is None or pad in ends else int(pad)
+    pad, own_end = (getattr(tokenizer, name, None) for name in ("pad_token_id", "eos_token_id"))
+    return 0 if pad is None or pad in (end, own_end) else int(pad)

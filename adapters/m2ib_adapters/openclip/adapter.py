@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,8 @@ def load(
     source = resolve(architecture)
     if image_size is not None:
         check_count(image_size, "image_size", "open-clip")
-        source = source.of_size(image_size)
+        vision = {**source.config["vision_cfg"], "image_size": image_size}
+        source = replace(source, config={**source.config, "vision_cfg": vision})
     chosen = choose(source, checkpoint)
     tag = (chosen.tag if chosen else None) or {}
     if quick_gelu is None:  # open_clip's entries say which weights were trained with it
@@ -244,9 +246,7 @@ def _coder(source: Architecture, override: Any, context_length: int) -> Coder:
         )
     if not name:
         return coder(SimpleTokenizer(context_length=context_length, **options))
-    if (
-        source.folder is not None
-    ):  # in the configuration's own folder if one lies there, or under a relative name
+    if source.folder is not None:  # in it if one lies there, or under a relative name
         places = (place / file for place in (source.folder / name, source.folder) for file in _TOKENIZERS)
         name = next((str(file.parent) for file in places if os.path.isfile(file)), name)
     try:

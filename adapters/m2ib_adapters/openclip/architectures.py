@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,6 @@ class Architecture:
     tags: dict[str, dict[str, Any]] = field(default_factory=dict)
     weights: Path | None = None
     folder: Path | None = None
-
-    def of_size(self, side: int) -> Architecture:
-        """The same for square images of so many pixels a side."""
-        vision = {**self.config["vision_cfg"], "image_size": side}
-        return replace(self, config={**self.config, "vision_cfg": vision})
 
     def place(self, chosen: ChosenArchitecture | None) -> str | None:
         """The folder, the hub's repository or the URL that its weights come from, where they do not stand alone."""

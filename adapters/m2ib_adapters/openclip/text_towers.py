@@ -51,7 +51,14 @@ def text_tower(module: Any, context_length: int) -> TextTower:
     if isinstance(text, HFTextEncoder):
         return _hugging_face_tower(text, context_length)
     if text is not None and not isinstance(text, TextTransformer):
-        return _tower_of_blocks(text)
+        # it may hold its blocks itself and say what it pads with, as open_clip's ``text_arch="modern"``
+        blocks, pad = getattr(text, "blocks", None), getattr(text, "pad_id", None)
+        if not isinstance(blocks, nn.ModuleList) or pad is None:
+            raise CheckpointError(
+                f"open-clip: a text tower of type {type(text).__name__} is not known to this adapter"
+            )
+        sizes = {"limit": text.context_length, "vocabulary": text.vocab_size}
+        return _masked_tower(text, blocks, "text.blocks", pad, **sizes)
     part = module if text is None else text  # CLIP holds its text tower's parts itself
     pool = part.text_pool_type if text is None else part.pool_type
     end: Any = getattr(part, "text_eos_id" if text is None else "eos_id", None)
@@ -226,18 +233,6 @@ def _hugging_face_tower(text: Any, context_length: int) -> TextTower:
         attention=attention,
         reads="first" if first else None,
         parts_of=hugging_face.parts_of,
-    )
-
-
-def _tower_of_blocks(text: Any) -> TextTower:
-    """One that holds its blocks itself and says what it pads with, such as open_clip's ``text_arch="modern"``."""
-    blocks, pad = getattr(text, "blocks", None), getattr(text, "pad_id", None)
-    if not isinstance(blocks, nn.ModuleList) or pad is None:
-        raise CheckpointError(
-            f"open-clip: a text tower of type {type(text).__name__} is not known to this adapter"
-        )
-    return _masked_tower(
-        text, blocks, "text.blocks", pad, limit=text.context_length, vocabulary=text.vocab_size
     )
 
 

@@ -84,11 +84,20 @@ def load_weights(
     interpolate  positions of a file for images of another size (of a tag they are in any case)
     """
     import open_clip
+    from huggingface_hub import try_to_load_from_cache
     from open_clip.model import resize_pos_embed
 
     if chosen.tag is not None:  # open_clip's own pairing of name and file, and its own conversions
         with loading("open-clip", f"{architecture.label} {chosen.name}"):
-            _ask_the_hub(chosen)
+            if place := chosen.tag.get("hf_hub"):  # else a plain address, which open_clip asks once
+                repository, _, named = place.rpartition("/")
+                files = (named,) if named else WEIGHT_FILES
+                # at once, not after many retries, where the weights are neither cached nor within reach
+                if not any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
+                    way_out = "download the file elsewhere and give its path as checkpoint"
+                    hub_has(
+                        f"open-clip: checkpoint {chosen.name!r}", repository, named or CONFIG_FILE, way_out
+                    )
             path = open_clip.download_pretrained(chosen.tag)
             open_clip.load_checkpoint(module, path, strict=True, weights_only=True)
         return
@@ -110,20 +119,6 @@ def load_weights(
             f"{found_in(given)}"
         )
     module.load_state_dict(state)
-
-
-def _ask_the_hub(chosen: ChosenArchitecture) -> None:
-    """Fail at once, not after many retries, where a tag's weights are neither cached nor within reach."""
-    from huggingface_hub import try_to_load_from_cache
-
-    place = (chosen.tag or {}).get("hf_hub")
-    if not place:
-        return  # a plain address, which open_clip asks once
-    repository, _, named = place.rpartition("/")
-    files = (named,) if named else WEIGHT_FILES
-    if not any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
-        way_out = "download the file elsewhere and give its path as checkpoint"
-        hub_has(f"open-clip: checkpoint {chosen.name!r}", repository, named or CONFIG_FILE, way_out)
 
 
 def fit_to(module: Any, state: dict[str, Any]) -> dict[str, Any]:

@@ -48,14 +48,13 @@ class Folding:
 
     def layer(self, module: Any, name: str) -> m2ib.Layer:
         """A module whose output has this resolution, as (N, F, T, C)."""
-
-        def read(output: Any) -> Tensor:
-            return self.unfold(m2ib.read_first(output))
-
-        def write(output: Any, value: Tensor) -> Any:
-            return m2ib.write_first(output, self.fold(value))
-
-        return m2ib.Layer(module, name, channel_axis=-1, read=read, write=write)
+        return m2ib.Layer(
+            module,
+            name,
+            channel_axis=-1,
+            read=lambda output: self.unfold(m2ib.read_first(output)),
+            write=lambda output, value: m2ib.write_first(output, self.fold(value)),
+        )
 
 
 @dataclass(frozen=True)

@@ -172,13 +172,9 @@ class SoundPreparation:
         """
         mel = self.mel
         held = mel.samples / mel.rate
-        told = []
-        if sound.channels > 1:
-            told.append(f"the mean of {sound.channels} channels")
-        if cut:
-            told.append(cut)
-        if heard.repeats > 1:
-            told.append(f"{heard.repeats} times in a row")
+        told = [f"the mean of {sound.channels} channels"] if sound.channels > 1 else []
+        told += [cut] if cut else []
+        told += [f"{heard.repeats} times in a row"] if heard.repeats > 1 else []
         parts = [round(start * mel.hop / mel.rate, 6) for start in heard.starts]
         long = heard.total > mel.frames
         if long:
