@@ -18,6 +18,7 @@
 ``placed``                     a layout with its axes in pixels of the raw image
 ``image_encoder``              an image encoder from its tower and its preparation; with ``Patches`` it cuts an image into
 ``open_sound``                 a file or ``(waveform, rate)`` -> a sound that can be read in parts
+``sound_at``                   the mean of its channels at a model's rate, and no more than the model takes
 ``resample``, ...              what goes with it
 ``TextTower``, ``text_encoder`` a text encoder from what is particular to it
 ``without_padding``            its ``cut`` where padding is masked
@@ -51,7 +52,7 @@ from m2ib_adapters.inputs.images import (
 from m2ib_adapters.inputs.media import InputFile, called, existing_file, input_file, optional
 from m2ib_adapters.inputs.processors import image_processor, processed_images, scale_of
 from m2ib_adapters.inputs.resampling import resample, resampled_length, source_range
-from m2ib_adapters.inputs.sound_files import open_sound
+from m2ib_adapters.inputs.sound_files import open_sound, sound_at
 from m2ib_adapters.inputs.sounds import Sound
 from m2ib_adapters.inputs.tensors import array_of, tensor_of
 from m2ib_adapters.inputs.texts import (
@@ -80,7 +81,7 @@ __all__ = [
     "check_described", "check_ids", "check_text", "decoding", "described", "described_by", "existing_file", "first_position", "from_folder_or_hub",
     "from_transformers", "has_any", "image_encoder", "image_processor", "image_processor_config", "input_file",
     "loading", "model_type_of", "open_image", "open_sound", "optional", "parts_nearby", "parts_of", "place_of", "placed",
-    "processed_images", "resample", "resampled_length", "resized", "scale_of", "source_range", "tensor_of",
+    "processed_images", "resample", "resampled_length", "resized", "scale_of", "sound_at", "source_range", "tensor_of",
     "text_encoder", "tokens_of_ids", "tokens_of_text", "too_long", "transformers_fault", "transformers_texts", "unwrapped", "warn_unknown", "without_code",
     "without_padding",
 ]  # fmt: skip

@@ -47,8 +47,8 @@ class Degradation(Protocol):
         ...
 
     def hideable(self, layout: Layout, grid: tuple[int, ...]) -> Tensor:
-        """(*grid) bool: the cells that can be taken out at all."""
-        ...
+        """(*grid) bool: the cells that can be taken out at all; of a class that derives from this one, every cell."""
+        return torch.ones(grid, dtype=torch.bool)
 
     def apply(self, inputs: Inputs, keep: Tensor, layout: Layout) -> Inputs:
         """(1, ...) and ``keep`` (K, *positions) -> (K, ...)."""
@@ -56,7 +56,7 @@ class Degradation(Protocol):
 
 
 @dataclass(frozen=True)
-class Fading:
+class Fading(Degradation):
     """Values fade to ``fill``: fill + (value - fill) * keep.
 
     fill  in the preprocessed input's own units
@@ -87,9 +87,6 @@ class Fading:
         """Of the positions along the grid's axes, those under its cells."""
         steps = (1,) * (len(lengths) - len(self.step or ())) + (self.step or ())
         return tuple(length // step * step for length, step in zip(lengths, steps, strict=True))
-
-    def hideable(self, layout: Layout, grid: tuple[int, ...]) -> Tensor:
-        return torch.ones(grid, dtype=torch.bool)
 
     def apply(self, inputs: Inputs, keep: Tensor, layout: Layout) -> Tensor:
         tensor = _numbers(inputs)  # (1, ...)

@@ -25,7 +25,7 @@ from m2ib_adapters.towers.hugging_face import parts_of
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches
-from m2ib_adapters.towers.pooled import run_pooled
+from m2ib_adapters.towers.pooled import headed_tail
 from m2ib_adapters.towers.tails import tail_of
 
 
@@ -91,7 +91,9 @@ def images(opened: Opened, options: Mapping[str, Any] | None, max_patches: int |
     read = first_position if facts.reads == "first" else None
     tail, of_clip = None, hasattr(module, "visual_projection") and hasattr(tower, "post_layernorm")
     if read is not None and of_clip:
-        tail = headed_tail(blocks, lambda pooled: module.visual_projection(tower.post_layernorm(pooled)))
+        tail = headed_tail(
+            blocks, parts_of, lambda pooled: module.visual_projection(tower.post_layernorm(pooled))
+        )
     return image_encoder(
         embed,
         preparation,
@@ -105,29 +107,8 @@ def images(opened: Opened, options: Mapping[str, Any] | None, max_patches: int |
     )
 
 
-def headed_tail(
-    blocks: Any,
-    head: Callable[[Tensor], Tensor],
-    read: Callable[[Inputs], Tensor] | None = None,
-) -> Callable[[Tensor, int, Inputs], Tensor]:
-    """A tail that runs nothing but the blocks after a layer, and the head that follows them: what comes before need not run.
-
-    head  the last block's output at one position (M, C) -> (M, D)
-    read  inputs -> (M,) that position of a causal tower; None: the first one, of a tower where every position sees all
-    """
-
-    def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
-        index, mask = (
-            (first_position(z), None) if read is None else (read(inputs), causal_mask(z, z.shape[1]))
-        )
-        run = blocks[layer + 1 :]
-        return head(run_pooled(run, lambda block, x: block(x, mask), z, index, parts_of, mask))
-
-    return tail
-
-
 def rotary_tail(tower: Any, head: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int, Inputs], Tensor]:
-    """Likewise, of one of PE's encoders, whose class token comes first."""
+    """:func:`headed_tail` of one of PE's encoders, whose class token comes first."""
 
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
         places = tower.rotary_emb(z, torch.arange(z.shape[1], device=z.device)[None])
@@ -136,11 +117,6 @@ def rotary_tail(tower: Any, head: Callable[[Tensor], Tensor]) -> Callable[[Tenso
         return head(tower.output(tower.norm(z[:, 0])))
 
     return tail
-
-
-def causal_mask(like: Tensor, length: int) -> Tensor:
-    """(1, 1, T, T), added to scores."""
-    return like.new_full((length, length), torch.finfo(like.dtype).min).triu(1)[None, None]
 
 
 def _proven(module: Any, embed: Any, preparation: ImagePreparation) -> Encoder:

@@ -19,6 +19,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad, unfold
 
+from m2ib.contract.degradation import Degradation
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
 from m2ib.errors import CheckpointError, InputError
@@ -154,7 +155,7 @@ def by_name(inputs: Inputs) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
-class PatchFading:
+class PatchFading(Degradation):
     """Pixels fade to 0 of the normalised image, as :class:`Fading` does it before an image is cut.
 
     patch  pixels along a patch's side
@@ -173,10 +174,6 @@ class PatchFading:
                 f"degradation: an image of {rows} x {columns} patches, and a map of {grid} cells"
             )
         return (rows * self.patch, columns * self.patch)
-
-    def hideable(self, layout: Layout, grid: tuple[int, ...]) -> Tensor:
-        """(*grid) True: every patch can be taken out."""
-        return torch.ones(grid, dtype=torch.bool)
 
     def apply(self, inputs: Inputs, keep: Tensor, layout: Layout) -> Inputs:
         """``keep`` (K, rows * patch, columns * patch) -> K images, (K, ...) by name."""

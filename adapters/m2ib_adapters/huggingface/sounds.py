@@ -15,8 +15,7 @@ from m2ib.contract.layout import Layout, even_axis
 from m2ib.errors import CheckpointError, InputError
 from m2ib.renderers import TracesView
 from m2ib_adapters.huggingface.images import Opened, attending, features, rotary_tail
-from m2ib_adapters.inputs.resampling import resample, resampled_length, source_range
-from m2ib_adapters.inputs.sound_files import open_sound
+from m2ib_adapters.inputs.sound_files import sound_at
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.towers.attention import first_position
 from m2ib_adapters.towers.layers import block_layers
@@ -43,19 +42,10 @@ class Waveforms:
         Grid: (tokens,), the axis "time" in seconds. Raises :class:`InputError`, also for a sound longer than the model takes unless
         ``truncate``, which takes its beginning.
         """
-        sound = open_sound(raw)
-        whole, most = resampled_length(sound.samples, sound.rate, self.rate), self.most * self.hop
-        if whole > most and not truncate:
-            raise InputError(
-                f"{sound.name} lasts {sound.seconds:.9g} s, more than the {most / self.rate:g} s that this model takes; cut it, or "
-                "pass truncate=True (--truncate), which takes its beginning"
-            )
-        length = min(whole, most)
-        reading = sound.read([source_range((0, length), sound.rate, self.rate)])
-        # (samples,)
-        mono = resample(reading.parts[0].mean(0, keepdim=True), (0, length), sound.rate, self.rate)[0]
+        sound, _, mono, cut = sound_at(raw, self.rate, self.most * self.hop, truncate)
+        length = len(mono)
         made = self.extractor(mono.numpy(), sampling_rate=self.rate, return_tensors="pt")["input_values"][0]
-        said = {"rate": self.rate, "seconds": round(length / self.rate, 6), "truncated": whole > most}
+        said = {"rate": self.rate, "seconds": round(length / self.rate, 6), "truncated": cut}
         return self._item(made, length, sound.origin | said)
 
     def describe(self, given: Inputs) -> Item:

@@ -14,13 +14,14 @@ from m2ib.contract.encoder import Attention, Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.huggingface.families import TEXTS, Text, family_of
-from m2ib_adapters.huggingface.images import attending, causal_mask, features, headed_tail
+from m2ib_adapters.huggingface.images import attending, features
 from m2ib_adapters.inputs.sentencepiece import SentencePieceCoder
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.tokens import Coder, IdCoder, TokenizerCoder
 from m2ib_adapters.towers.attention import first_position
 from m2ib_adapters.towers.hugging_face import parts_of
 from m2ib_adapters.towers.layers import block_layers
+from m2ib_adapters.towers.pooled import headed_tail
 from m2ib_adapters.towers.text import TextTower, text_encoder, without_padding
 
 
@@ -143,8 +144,12 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
     def embed(ids: Tensor) -> Tensor:
         if not facts.causal_by_mask:
             return features(module, "text", input_ids=ids)
-        mask = causal_mask(next(tower.parameters()), ids.shape[1])  # (1, 1, T, T)
-        return features(module, "text", input_ids=ids, attention_mask=mask.expand(len(ids), -1, -1, -1))
+        mask = causal_mask(ids.shape[1]).expand(len(ids), 1, -1, -1)
+        return features(module, "text", input_ids=ids, attention_mask=mask)
+
+    def causal_mask(length: int) -> Tensor:
+        like = next(tower.parameters())
+        return like.new_full((length, length), torch.finfo(like.dtype).min).triu(1)
 
     def collate(items: Sequence[Inputs]) -> Tensor:
         """Pad with what ends each text: by either rule the first one is pooled."""
@@ -159,8 +164,10 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
     if facts.attends and hasattr(tower, "final_layer_norm") and hasattr(module, "text_projection"):
         tail = headed_tail(
             tower.get_submodule(facts.blocks),
+            parts_of,
             lambda pooled: module.text_projection(tower.final_layer_norm(pooled)),
-            read,
+            read=read,
+            mask=causal_mask,
         )
         made = replace(made, tail=tail, parts_of=None)
     return replace(text_encoder(made, coder), collate=collate)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from m2ib_adapters.inputs.tokens import Coder
 from m2ib_adapters.towers import blocks as parts
 from m2ib_adapters.towers.attention import first_position
 from m2ib_adapters.towers.layers import block_layers
-from m2ib_adapters.towers.pooled import run_pooled
+from m2ib_adapters.towers.pooled import headed_tail
 from m2ib_adapters.towers.text import TextTower, text_encoder
 
 _PICTURES = ("vision", "depth", "thermal")  # may leave a border that is less than a patch
@@ -54,13 +55,13 @@ def _encoder(module: ImageBind, modality: str, name: str, preparation: InputPrep
         clips = x.shape[1] if x.ndim >= CLIP_DIMENSIONS else None
         if clips is not None:
             z = z.unflatten(1, (clips, -1)).flatten(0, 1)  # (M, clips * T, C) -> (M * clips, T, C)
-        pooled = _run_pooled(module, name, z, layer, first_position(z))  # (M * clips, C)
-        features = module.modality_heads[name](pooled)  # (M * clips, D)
+        features = pooled(z, layer, inputs)  # (M * clips, D)
         if clips is not None:
             features = features.unflatten(0, (-1, clips))  # (M, clips, D)
         return module.finish(name, features, clips is not None)  # (M, D)
 
     sizes = module.architecture
+    pooled = headed_tail(module.blocks(name), _parts_of, module.modality_heads[name])
     return Encoder(
         modality=modality,
         prepare=prepare,
@@ -83,8 +84,7 @@ def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
         """ids (N, T) -> (N,) the end token's position."""
         return tensor_of(inputs, "text").argmax(-1)
 
-    def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
-        pooled = _run_pooled(module, "text", z, layer, pooled_at(inputs))  # (M, C)
+    def head(pooled: Tensor) -> Tensor:
         return module.finish("text", module.modality_heads["text"](pooled), False)  # (M, D)
 
     sizes = module.architecture
@@ -96,7 +96,9 @@ def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
         sizes.vocabulary_size,
         cut,
         pad=0,
-        tail=tail,
+        tail=headed_tail(
+            module.blocks("text"), _parts_of, head, read=pooled_at, mask=partial(module.mask, "text")
+        ),
         attention=contract.Attention(pooled_at),
         reads="largest",
     )
@@ -117,14 +119,6 @@ def _read_clips(output: Any) -> Tensor:
 def _write_clips(output: Any, value: Tensor) -> Any:
     """The inverse of :func:`_read_clips`, for any number of rows."""
     return value.reshape(len(value), *read_first(output).shape[1:])
-
-
-def _run_pooled(module: ImageBind, name: str, z: Tensor, layer: int, index: Tensor) -> Tensor:
-    """The blocks after ``layer``, the last one for one position alone: (M, T, C), (M,) -> (M, C)."""
-    blocks = module.blocks(name)[layer + 1 :]
-    mask = module.mask(name, z.shape[1])
-    added = None if mask is None else mask[None, None]  # (1, 1, T, T)
-    return run_pooled(blocks, lambda block, x: block(x, mask), z, index, _parts_of, added)
 
 
 def _parts_of(block: nn.Module) -> parts.Block | None:

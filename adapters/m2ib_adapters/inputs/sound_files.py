@@ -18,7 +18,8 @@ from m2ib_adapters.inputs.cut_files import warn_if_cut, warn_of_no_end
 from m2ib_adapters.inputs.foreign_files import foreign
 from m2ib_adapters.inputs.media import InputFile, input_file, optional
 from m2ib_adapters.inputs.mp3_files import scan
-from m2ib_adapters.inputs.sounds import BLOCK, HIGHEST_RATE, Sound, sound_of_array
+from m2ib_adapters.inputs.resampling import resample, resampled_length, source_range
+from m2ib_adapters.inputs.sounds import BLOCK, HIGHEST_RATE, Reading, Sound, sound_of_array
 
 _UNKNOWN = 2**62  # libsndfile says so many samples where a file does not say how many it holds
 _OF_FILMS = (".mp4", ".m4a", ".m4v", ".mkv", ".mka", ".mov", ".webm", ".avi", ".aac", ".wma", ".wmv")
@@ -52,6 +53,28 @@ def open_sound(raw: Any) -> Sound:
     if not sound.samples:
         raise InputError(f"{sound.name} holds no samples")
     return sound
+
+
+def sound_at(
+    raw: Any, rate: int, most: int, truncate: bool, takes: str = "takes"
+) -> tuple[Sound, Reading, Tensor, bool]:
+    """A sound, what was read of it, the mean of its channels at ``rate``, (samples,) float32, and whether that is its beginning.
+
+    most  samples at ``rate`` that the model ``takes``, as a message has it
+
+    Raises :class:`InputError`, also for a longer sound unless ``truncate``, which takes its beginning.
+    """
+    sound = open_sound(raw)
+    whole = resampled_length(sound.samples, sound.rate, rate)
+    if whole > most and not truncate:
+        raise InputError(
+            f"{sound.name} lasts {sound.seconds:.9g} s, more than the {most / rate:g} s that this model {takes}; cut it, or "
+            "pass truncate=True (--truncate), which takes its beginning"
+        )
+    wanted = 0, min(whole, most)
+    reading = sound.read([source_range(wanted, sound.rate, rate)])
+    mono = reading.parts[0].mean(0, keepdim=True)  # (channels, n) -> (1, n)
+    return sound, reading, resample(mono, wanted, sound.rate, rate)[0], whole > most
 
 
 def _open_file(file: InputFile) -> Sound:

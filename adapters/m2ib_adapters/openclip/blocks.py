@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from m2ib.contract.encoder import Layer, read_sequence_first, write_sequence_first
-from m2ib_adapters.towers import pooled
 from m2ib_adapters.towers.blocks import Block, Called, Part, mlp_of, norm_of, quick_gelu
 from m2ib_adapters.towers.layers import block_layers
+from m2ib_adapters.towers.pooled import headed_tail
+from m2ib_adapters.towers.tails import Tail
 
 
 def said(part: Any, *names: str, default: Any) -> Any:
@@ -47,20 +50,14 @@ def attends_by_sdpa(transformer: Any) -> bool:
     return all(attends(block.attn) for block in transformer.resblocks)
 
 
-def run_pooled(transformer: Any, z: Tensor, layer: int, mask: Tensor | None, index: Tensor) -> Tensor:
-    """The blocks after ``layer``, the last one for the pooled position alone: (M, T, C), (M,) -> (M, C).
+def pooled_tail(transformer: Any, head: Callable[[Tensor], Tensor], *causal: Any) -> Tail:
+    """:func:`headed_tail` of an open_clip ``Transformer``; ``causal``: read and mask of a tower that is."""
 
-    mask  additive, of a causal encoder; None where every position sees all
-    """
+    def run(block: Any, z: Tensor, mask: Tensor | None) -> Tensor:
+        masked = partial(block, attn_mask=None if mask is None else mask[0, 0])
+        return masked(z) if _batch_first(transformer) else masked(z.transpose(0, 1)).transpose(0, 1)
 
-    def run(block: nn.Module, x: Tensor) -> Tensor:
-        if _batch_first(transformer):
-            return block(x, attn_mask=mask)  # (M, T, C)
-        return block(x.transpose(0, 1), attn_mask=mask).transpose(0, 1)
-
-    blocks = transformer.resblocks[layer + 1 :]
-    added = None if mask is None else mask[None, None]  # (1, 1, T, T)
-    return pooled.run_pooled(blocks, run, z, index, parts_of, added)
+    return headed_tail(transformer.resblocks, parts_of, head, run, *causal)
 
 
 def parts_of(block: Any) -> Block | None:

@@ -19,7 +19,7 @@ from m2ib_adapters.openclip.blocks import (
     attends_by_sdpa,
     features_of,
     parts_of,
-    run_pooled,
+    pooled_tail,
     transformer_layers,
 )
 from m2ib_adapters.towers import images, timm_blocks
@@ -77,15 +77,16 @@ def _vision_transformer(visual: Any, make: Make) -> Encoder:
     patches, size = Patches(visual.patch_size, visual.patch_size), visual.image_size
     simple = visual.attn_pool is None and visual.pool_type == "tok"
 
-    def tail(z: Tensor, layer: int, pixels: Inputs) -> Tensor:
-        pooled = run_pooled(transformer, z, layer, None, first_position(z))  # (M, C)
-        pooled = visual.ln_post(pooled)  # per position: before or after pooling is the same
+    def head(pooled: Tensor) -> Tensor:
+        pooled = visual.ln_post(pooled)  # (M, C); per position: before or after pooling is the same
         return pooled if visual.proj is None else pooled @ visual.proj  # (M, D)
 
     return make(
         patches.layout(size),
         transformer_layers(transformer, "visual.transformer.resblocks"),
-        **({"tail": tail} if simple else {"parts_of": parts_of, "pooler": first_query(visual)}),
+        tail=pooled_tail(transformer, head) if simple else None,
+        parts_of=None if simple else parts_of,
+        pooler=first_query(visual),
         patches=patches,
         size=size,
         attention=_attention(visual),

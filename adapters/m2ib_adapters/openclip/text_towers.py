@@ -13,6 +13,7 @@ CoCa's own tower is causal and adds its class token at the last position: see :f
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from m2ib_adapters.openclip.blocks import (
     attends_by_sdpa,
     features_of,
     parts_of,
-    run_pooled,
+    pooled_tail,
     transformer_layers,
 )
 from m2ib_adapters.towers import hugging_face
@@ -153,13 +154,13 @@ def _causal_tower(part: Any, prefix: str, read: Callable[[Inputs], Tensor], **ot
     def embed(ids: Tensor) -> Tensor:
         length = ids.shape[1]
         x = part.token_embedding(ids) + part.positional_embedding[:length]  # (N, T, C)
-        x = transformer(x, attn_mask=part.attn_mask[:length, :length])  # (N, T, C)
+        x = transformer(x, attn_mask=mask(length))  # (N, T, C)
         return _project(part, x[torch.arange(len(x), device=x.device), read(ids)])  # (N, D)
 
-    def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
-        mask = part.attn_mask[: z.shape[1], : z.shape[1]]
-        return _project(part, run_pooled(transformer, z, layer, mask, read(inputs)))  # (M, D)
+    def mask(length: int) -> Tensor:
+        return part.attn_mask[:length, :length]
 
+    tail = pooled_tail(transformer, partial(_project, part), read, mask)
     # Zeros are open_clip's own padding: never the largest id, and after the first end-of-text.
     return _own_tower(part, prefix, embed, read, cut=cut, pad=0, tail=tail, **others)
 

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, pad
 
+from m2ib.contract.degradation import Degradation
 from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, Item, each_tensor
 from m2ib.contract.layout import Layout
@@ -129,7 +130,7 @@ def _no_grid(lengths: list[int]) -> InputError:
 
 
 @dataclass(frozen=True)
-class PictureFading:
+class PictureFading(Degradation):
     """Cells of an image fade to the mean colour that its pixels are normalised by, else to grey."""
 
     pictures: Pictures
@@ -137,9 +138,6 @@ class PictureFading:
 
     def positions(self, inputs: Inputs, grid: tuple[int, ...]) -> tuple[int, ...]:
         return grid
-
-    def hideable(self, layout: Layout, grid: tuple[int, ...]) -> Tensor:
-        return torch.ones(grid, dtype=torch.bool)
 
     def apply(self, inputs: Inputs, keep: Tensor, layout: Layout) -> Inputs:
         """inputs of one image (1, ...), keep (K, rows, columns) -> inputs (K, ...)."""

@@ -17,7 +17,7 @@ With r = W_k^T q and m = sum_t p_t h_t of each head, the gradient goes back from
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -26,8 +26,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.parametrize import is_parametrized
 
+from m2ib.contract.inputs import Inputs
 from m2ib.execution.context import Guard
 from m2ib.execution.products import gradient_of, once, product_of
+from m2ib_adapters.towers.attention import first_position
 from m2ib_adapters.towers.blocks import Block, Linear, Turn, run_whole, turning
 from m2ib_adapters.towers.heads import Mask
 
@@ -157,28 +159,39 @@ def found_by(query: Tensor, key: Linear, value: Linear, heads: int, x: Tensor) -
     return found if value[1] is None else found + value[1]
 
 
-def run_pooled(
-    blocks: Sequence[nn.Module],
-    run: Callable[[nn.Module, Tensor], Tensor],
-    z: Tensor,
-    index: Tensor,
+def headed_tail(
+    blocks: Any,
     parts_of: Callable[[Any], Block | None],
-    mask: Mask | None = None,
-) -> Tensor:
-    """Blocks one after the other, and of the last one's output one position: (M, T, C), (M,) -> (M, C).
+    head: Callable[[Tensor], Tensor],
+    run: Callable[[Any, Tensor, Mask | None], Tensor] = lambda block, z, mask: block(z, mask),
+    read: Callable[[Inputs], Tensor] | None = None,
+    mask: Callable[[int], Tensor | None] = lambda length: None,
+) -> Callable[[Tensor, int, Inputs], Tensor]:
+    """A tail that runs nothing but the blocks after a layer, and the head that follows them: what comes before need not run.
 
-    run       (block, z) -> z
     parts_of  a block by its parts, which are its present weights; None for one that it does not know every part of: that
               one runs as it is, and so does one that somebody watches
+    head      the last block's output at one position (M, C) -> (M, D)
+    run       (block, z, mask (1, 1, T, T) or None) -> z, of a block as it is
+    read      inputs -> (M,) that position; None: the first one, and no input is looked at
+    mask      T -> (T, T), added to the scores of a causal tower; None where every position sees all
     """
-    parts = [plain_parts(block, parts_of) for block in blocks]
-    last = parts[-1] if parts else None
-    for block, known in zip(blocks, parts if last is None else parts[:-1], strict=False):
-        # On other devices torch's own attention is as good, and needs less memory.
-        z = run(block, z) if known is None or z.device.type != "cpu" else run_whole(known, z, mask)
-    if last is not None:
-        return run_one(last, z, index, mask)
-    return z[torch.arange(len(z), device=z.device), index]
+
+    def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
+        seen = mask(z.shape[1])
+        added = None if seen is None else seen[None, None]
+        known = [(block, plain_parts(block, parts_of)) for block in blocks[layer + 1 :]]
+        last = known.pop()[1] if known and known[-1][1] is not None else None
+        for block, parts in known:
+            # On other devices torch's own attention is as good, and needs less memory.
+            other = z.device.type != "cpu"
+            z = run(block, z, added) if parts is None or other else run_whole(parts, z, added)
+        index = first_position(z) if read is None else read(inputs)
+        if last is not None:
+            return head(run_one(last, z, index, added))
+        return head(z[torch.arange(len(z), device=z.device), index])
+
+    return tail
 
 
 def plain_parts(block: nn.Module, parts_of: Callable[[Any], Block | None]) -> Block | None:

@@ -16,7 +16,7 @@ the three parts begin in it."""
 
 
 @dataclass(frozen=True)
-class FadingViews:
+class FadingViews(m2ib.Degradation):
     """The decibels of all four views fade to silence, -100 dB: what is taken out of the whole is out of the parts too.
 
     Positions are (bands, frames) of the whole sound's view. Frame i of a part that begins at frame s lies in the
@@ -33,9 +33,6 @@ class FadingViews:
                 f"degradation: a sound of {bands} bands and {frames} frames does not fit a map of {grid} cells"
             )
         return bands, frames
-
-    def hideable(self, layout: m2ib.Layout, grid: tuple[int, ...]) -> Tensor:
-        return torch.ones(grid, dtype=torch.bool)
 
     def apply(self, inputs: m2ib.Inputs, keep: Tensor, layout: m2ib.Layout) -> m2ib.Inputs:
         """(1, 4, frames, bands) and ``keep`` (K, bands, frames) -> (K, 4, frames, bands)."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import m2ib
 from m2ib.renderers import SoundView
-from m2ib_adapters.kit import Sound, open_sound, resample, resampled_length, source_range
+from m2ib_adapters.kit import Sound, open_sound, resampled_length, sound_at
 from m2ib_clap.degradation import FEATURES, FRAMES
 from m2ib_clap.folding import Tower, under
 from m2ib_clap.spectrograms import SILENCE, LogMel, Spectrograms
@@ -50,26 +50,16 @@ class SoundPreparation:
         Raises :class:`m2ib.InputError`, also for a sound longer than the model hears unless ``truncate``, which takes
         its beginning; warns of silence, and of samples far outside [-1, 1].
         """
-        sound = open_sound(raw)
-        rate = self.mel.rate
-        whole = resampled_length(sound.samples, sound.rate, rate)
-        most = LONGEST * rate if self.mel.fused else self.mel.samples
-        length = min(whole, most)
-        if whole > most and not truncate:
-            raise m2ib.InputError(
-                f"{sound.name} lasts {sound.seconds:.9g} s, more than the {most / rate:g} s that this model "
-                f"{'is given at once' if self.mel.fused else 'hears'}; cut it, or pass truncate=True (--truncate), which "
-                "takes its beginning"
-            )
-        reading = sound.read([source_range((0, length), sound.rate, rate)])
-        mono = reading.parts[0].mean(0, keepdim=True)  # (channels, n) -> (1, n)
-        waveform = resample(mono, (0, length), sound.rate, rate)[0].numpy()  # (samples,)
+        mel = self.mel
+        most, takes = (LONGEST * mel.rate, "is given at once") if mel.fused else (mel.samples, "hears")
+        sound, reading, mono, begun = sound_at(raw, mel.rate, most, truncate, takes)
+        waveform = mono.numpy()  # (samples,)
         _warn(sound, waveform, reading.extremes)
-        heard = self.mel.spectrograms(waveform)
-        cut = f"the first {length / rate:g} s of {sound.seconds:.6g} s" if whole > most else ""
+        heard = mel.spectrograms(waveform)
+        cut = f"the first {most / mel.rate:g} s of {sound.seconds:.6g} s" if begun else ""
         count = len(heard.waveform)
-        frames = self.mel.frames if count > self.mel.samples else count // self.mel.hop + 1
-        view = self._view(heard, frames, count / rate)
+        frames = mel.frames if count > mel.samples else count // mel.hop + 1
+        view = self._view(heard, frames, count / mel.rate)
         view = replace(view, shown=cut or self._shown(sound, heard), **self._played(heard))
         return self._item(heard, view, sound.origin | self._origin(sound, heard, cut))
 
