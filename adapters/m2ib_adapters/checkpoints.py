@@ -17,6 +17,7 @@ from m2ib.errors import CheckpointError, decoding
 from m2ib.promises import kept_promises, promise
 from m2ib_adapters.bounds import TEXT
 
+HERE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach
 _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")  # nobody's hub id ends so
 
@@ -79,7 +80,7 @@ def from_folder_or_hub(adapter: str, source: str) -> dict[str, Any]:
             raise CheckpointError(f"{who} is a folder without config.json; {way_out}")
         for each in folder.glob("*.json"):
             TEXT.check(f"{who}: its {each.name}", each.stat().st_size, error=CheckpointError)
-        return {"local_files_only": True, "trust_remote_code": False}
+        return dict(HERE)
     if os.path.exists(folder):
         raise CheckpointError(f"{who} is a file; {way_out}")
     if not may_be_hub_id(source):

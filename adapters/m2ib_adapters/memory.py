@@ -17,7 +17,7 @@ from torch import nn
 
 from m2ib.errors import CheckpointError, SettingError
 from m2ib_adapters.bounds import SIDE, check_described
-from m2ib_adapters.checkpoints import has_any, loading, path_of
+from m2ib_adapters.checkpoints import HERE, has_any, loading, path_of
 from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.processors import image_processor, with_pillow
 from m2ib_adapters.transformers_models import base_of
@@ -29,7 +29,6 @@ _KINDS = {  # what reads it, the file it alone is in, its name in a processor of
     "audio": ("AutoFeatureExtractor", "preprocessor_config.json", "feature_extractor", "sampling_rate"),
     "video": ("AutoVideoProcessor", "video_preprocessor_config.json", "video_processor", "sample_frames"),
 }
-_HERE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
 Reader = Callable[[str, Mapping[str, Any]], Any]
 """(folder or hub id, options) -> what is read there; None where there is none."""
 
@@ -174,19 +173,19 @@ def parts_nearby(
 ) -> Parts:
     """:func:`parts_of` a model in memory: where its weights were read from, as far as that is on this machine."""
     name = str(getattr(net, "name_or_path", "") or "")
-    given = parts_of(adapter, "", _HERE, processor, tokenizer, pillow=pillow, kind=kind)
+    given = parts_of(adapter, "", HERE, processor, tokenizer, pillow=pillow, kind=kind)
     image, words = given.image, given.tokenizer
     with suppress(Exception):  # not on this machine, or not to be read
-        image = _had(image, partial(_of_kind, kind, pillow), name, _HERE)
+        image = _had(image, partial(_of_kind, kind, pillow), name, HERE)
     with suppress(Exception):
-        words = _had(words, _tokenizer, name, _HERE)
+        words = _had(words, _tokenizer, name, HERE)
     return Parts(image, words)
 
 
 def _had(given: Any, read: Reader, source: str, options: Mapping[str, Any]) -> Any:
     """What was given, or is read where that says; None: in ``source``, of PEFT's folder then its base."""
     if isinstance(given, (str, PathLike)):
-        return read(str(given), _HERE)
+        return read(str(given), HERE)
     if given is not None or not source:
         return given
     places = dict.fromkeys((source, base_of(source)))

@@ -11,12 +11,11 @@ from typing import Any
 from m2ib.errors import CheckpointError
 from m2ib.notices import warn
 from m2ib_adapters.bounds import check_described, check_weights
-from m2ib_adapters.checkpoints import from_folder_or_hub, loading
+from m2ib_adapters.checkpoints import HERE, from_folder_or_hub, loading
 from m2ib_adapters.state_dicts import check_stored, found_in, read_state
 from m2ib_adapters.without_code import code_fault, without_code
 
 PEFT = "adapter_config.json"
-_HERE = {"local_files_only": True, "trust_remote_code": False}
 _MERGED = ("LORA", "ADALORA", "LOHA", "LOKR", "IA3", "OFT", "BOFT", "HRA", "VERA", "FOURIERFT")
 _PEFT_KEYS = {  # that say what to change and how; others may name libraries, tokenizers and further folders
     "peft_type", "task_type", "peft_version", "base_model_name_or_path", "revision", "inference_mode", "auto_mapping",
@@ -60,7 +59,7 @@ def from_transformers(
     alone = file is not None
     if not alone and (base := base_of(source)) != source:
         module, _ = from_transformers(adapter, base, kinds, computed=computed, check=check, **options)
-        return _merged(adapter, source, module), dict(_HERE)
+        return _merged(adapter, source, module), dict(HERE)
 
     who = f"{adapter}: checkpoint {str(file) if alone else source!r}"
     described = f"the config.json of {source!r}" if alone else "its config.json"

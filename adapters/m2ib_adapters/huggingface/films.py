@@ -10,18 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from m2ib.contract.encoder import Attention, Encoder, read_first
+from m2ib.contract.encoder import Encoder, read_first
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Axis
 from m2ib.errors import InputError, decoding
 from m2ib.renderers import FilmView
-from m2ib_adapters.huggingface.images import Opened, attending, features, preparation_of, rotary_tail
+from m2ib_adapters.huggingface.images import Opened, features, preparation_of, rotary
 from m2ib_adapters.inputs.films import Film, open_film
 from m2ib_adapters.inputs.images import ImagePreparation, pixel_axes
 from m2ib_adapters.inputs.media import counted_clips, rounded
 from m2ib_adapters.inputs.tensors import tensor_of
 from m2ib_adapters.inputs.video import smaller
-from m2ib_adapters.towers.attention import first_position
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.patches import Patches, Region
 
@@ -74,14 +73,8 @@ class Frames:
             **said,
         }
         frames = np.stack([pictures[number] for number in numbers])
-        return self._item(
-            torch.stack([made[number][0] for number in numbers]),
-            frames,
-            times,
-            region,
-            Axis("clip", "s", spans),
-            origin,
-        )
+        pixels = torch.stack([made[number][0] for number in numbers])
+        return self._item(pixels, frames, times, region, Axis("clip", "s", spans), origin)
 
     def describe(self, given: Inputs) -> Item:
         """(count, 3, rows, columns) as an :class:`Item`, shown with mean and std undone. Raises :class:`InputError`."""
@@ -157,7 +150,7 @@ def films(opened: Opened) -> Encoder:
 
 def whole_frames(opened: Opened) -> Encoder:
     """The encoder of films of a ``PeVideoModel``: a frame is one token, of what an image model says of it."""
-    module, processor, tower = opened.module, opened.processor, opened.module.video_encoder
+    module, processor = opened.module, opened.processor
 
     def choose(film: Film) -> Sequence[int]:
         from transformers.video_utils import VideoMetadata
@@ -173,9 +166,7 @@ def whole_frames(opened: Opened) -> Encoder:
         prepare=frames.prepare,
         describe=frames.describe,
         embed=lambda inputs: features(module, "video", pixel_values_videos=inputs.contiguous()),
-        layers=block_layers(tower.layers, "video_encoder.layers"),
-        tail=rotary_tail(tower, module.video_head),
-        attention=Attention(first_position, attending(tower.layers)),
+        **rotary(module),
         examples=lambda: [_noise(count, processor.fps or 4.0, count) for count in (8, 6)],
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -107,8 +107,11 @@ def images(opened: Opened, options: Mapping[str, Any] | None, max_patches: int |
     )
 
 
-def rotary_tail(tower: Any, head: Callable[[Tensor], Tensor]) -> Callable[[Tensor, int, Inputs], Tensor]:
-    """:func:`headed_tail` of one of PE's encoders, whose class token comes first."""
+def rotary(module: Any) -> dict[str, Any]:
+    """Layers, tail and attention of a :class:`Encoder`, of one of PE's models: its class token comes first, and is read."""
+    family = family_of(module)
+    assert family.heads is not None
+    tower, head = module.get_submodule(family.image), module.get_submodule(family.heads[0])
 
     def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
         places = tower.rotary_emb(z, torch.arange(z.shape[1], device=z.device)[None])
@@ -116,7 +119,8 @@ def rotary_tail(tower: Any, head: Callable[[Tensor], Tensor]) -> Callable[[Tenso
             z = block(z, position_embeddings=places)
         return head(tower.output(tower.norm(z[:, 0])))
 
-    return tail
+    layers = block_layers(tower.layers, f"{family.image}.layers")
+    return {"layers": layers, "tail": tail, "attention": Attention(first_position, attending(tower.layers))}
 
 
 def _proven(module: Any, embed: Any, preparation: ImagePreparation) -> Encoder:

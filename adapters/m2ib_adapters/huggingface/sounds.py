@@ -9,16 +9,14 @@ import numpy as np
 from torch import Tensor
 
 from m2ib.contract.degradation import Fading
-from m2ib.contract.encoder import Attention, Encoder
+from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout, even_axis
 from m2ib.errors import CheckpointError, InputError
 from m2ib.renderers import TracesView
-from m2ib_adapters.huggingface.images import Opened, attending, features, rotary_tail
+from m2ib_adapters.huggingface.images import Opened, features, rotary
 from m2ib_adapters.inputs.sound_files import sound_at
 from m2ib_adapters.inputs.tensors import tensor_of
-from m2ib_adapters.towers.attention import first_position
-from m2ib_adapters.towers.layers import block_layers
 
 
 @dataclass(frozen=True)
@@ -82,17 +80,13 @@ def sounds(opened: Opened) -> Encoder:
             f"{hop}; give processor="
         )
     waves = Waveforms(extractor, rate, hop, config.max_position_embeddings - 1)
-    name = "audio_encoder.layers"
-    blocks = module.get_submodule(name)
     second = np.arange(rate) / rate
     return Encoder(
         modality="audio",
         prepare=waves.prepare,
         describe=waves.describe,
         embed=lambda inputs: features(module, "audio", input_values=inputs),
-        layers=block_layers(blocks, name),
-        tail=rotary_tail(module.audio_encoder, module.audio_head),
-        attention=Attention(first_position, attending(blocks)),
+        **rotary(module),
         stride=(hop,),
         degradation=Fading(step=(hop,)),
         examples=lambda: [

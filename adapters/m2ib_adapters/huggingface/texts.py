@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -32,44 +31,33 @@ def texts(who: str, module: Any, tokenizer: Any, missing: str) -> Encoder:
 
     Raises :class:`CheckpointError` for a tower that is not known.
     """
-    tower = module.get_submodule(family_of(module).text)
-    kind = tower.config.model_type
+    path = family_of(module).text
+    tower = module.get_submodule(path)
+    config, kind = tower.config, tower.config.model_type
     if kind not in TEXTS:
         raise CheckpointError(
             f"{who}: its text tower is a {kind!r}, and how that is read is not known here; give the model to "
             "m2ib.adapt(module, encoders={...})"
         )
     facts = TEXTS[kind]
-    made = _causal if facts.reads in ("end", "largest") else _fixed if facts.reads == "last" else _masked
-    return made(who, module, tower, facts, tokenizer, missing)
-
-
-def _tower(
-    module: Any,
-    tower: Any,
-    facts: Text,
-    embed: Callable[[Tensor], Tensor],
-    tokenizer: Any,
-    read: Any,
-    **others: Any,
-) -> TextTower:
-    """What all towers have alike. ``read``: where the embedding is read, inputs (N, T) -> (N,); None: at all tokens."""
-    config, name = tower.config, f"{family_of(module).text}.{facts.blocks}"
-    blocks = module.get_submodule(name)
+    way = _causal if facts.reads in ("end", "largest") else _fixed if facts.reads == "last" else _masked
+    embed, read, coder, ways = way(who, module, tower, facts, tokenizer, missing)
     limit = config.max_position_embeddings - (config.pad_token_id + 1 if facts.shifted else 0)
-    return TextTower(
-        embed,
-        block_layers(blocks, name),
-        None,
-        limit if tokenizer is None else min(limit, tokenizer.model_max_length),
-        config.vocab_size,
-        attention=Attention(read, attending(blocks)) if facts.attends else None,
-        parts_of=parts_of,
-        **others,
-    )
+    if tokenizer is not None and way is not _fixed:  # which pads, whatever its tokenizer's limit is
+        limit = min(limit, tokenizer.model_max_length)
+    name = f"{path}.{facts.blocks}"
+    blocks = module.get_submodule(name)
+    attention = Attention(read, attending(blocks)) if facts.attends else None
+    ways = {"parts_of": parts_of, "attention": attention, **ways}
+    layers = block_layers(blocks, name)
+    return text_encoder(TextTower(embed, layers, None, limit, config.vocab_size, **ways), coder)
 
 
-def _masked(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missing: str) -> Encoder:
+_Way = tuple[Callable[[Tensor], Tensor], Callable[[Inputs], Tensor] | None, Coder, dict[str, Any]]
+"""The embedding of ids (N, T), where it is read (None: at all tokens), the tokenizer, and what else a :class:`TextTower` has."""
+
+
+def _masked(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missing: str) -> _Way:
     """Read at the first token or as the mean of all, of which those that pad are masked."""
     pad = int(tower.config.pad_token_id or 0)
 
@@ -78,13 +66,11 @@ def _masked(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
 
     first = facts.reads == "first"
     read, reads = (first_position, "first") if first else (None, None)
-    cut = without_padding(pad)
-    made = _tower(module, tower, facts, embed, tokenizer, read, cut=cut, pad=pad, reads=reads)
     coder: Coder = IdCoder(missing, pad, starts=first) if tokenizer is None else TokenizerCoder(tokenizer)
-    return text_encoder(made, coder)
+    return embed, read, coder, {"cut": without_padding(pad), "pad": pad, "reads": reads}
 
 
-def _fixed(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missing: str) -> Encoder:
+def _fixed(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missing: str) -> _Way:
     """SigLIP's: padded to a fixed length, padding that is read like any token, and the last position pooled.
 
     None was trained with a mask over the padding, so none is given: a text that is padded to another length, or whose padding
@@ -98,9 +84,8 @@ def _fixed(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missi
         ids = tensor_of(inputs, who)  # (N, T)
         return torch.full_like(ids[:, 0], ids.shape[1] - 1)
 
-    # whatever its tokenizer's limit is
-    made = _tower(module, tower, facts, embed, None, read, cut=None, pad=None)
-    return text_encoder(made, _siglip_coder(tokenizer, tower.config.pad_token_id or 0, missing))
+    coder = _siglip_coder(tokenizer, tower.config.pad_token_id or 0, missing)
+    return embed, read, coder, {"cut": None, "pad": None}
 
 
 def _siglip_coder(tokenizer: Any, pad: int, missing: str) -> Coder:
@@ -124,7 +109,7 @@ def _siglip_coder(tokenizer: Any, pad: int, missing: str) -> Coder:
     return TokenizerCoder(tokenizer)
 
 
-def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missing: str) -> Encoder:
+def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, missing: str) -> _Way:
     """Read at the end token, and no further."""
     end = tower.eos_token_id
     # the legacy rule: OpenAI's configurations name the wrong id
@@ -151,16 +136,9 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
         like = next(tower.parameters())
         return like.new_full((length, length), torch.finfo(like.dtype).min).triu(1)
 
-    def collate(items: Sequence[Inputs]) -> Tensor:
-        """Pad with what ends each text: by either rule the first one is pooled."""
-        rows = [tensor_of(item, who) for item in items]
-        longest = max(len(row) for row in rows)
-        return torch.stack([torch.cat([row, row[-1:].expand(longest - len(row))]) for row in rows])  # (N, T)
-
     coder: Coder = IdCoder(missing) if tokenizer is None else TokenizerCoder(tokenizer)
-    pad = _padding(who, tokenizer, end)
-    reads = "largest" if largest else None
-    made = _tower(module, tower, facts, embed, tokenizer, read, cut=cut, pad=pad, reads=reads, up_to_end=True)
+    pad, reads = _padding(who, tokenizer, end, largest), "largest" if largest else None
+    ways: dict[str, Any] = {"cut": cut, "pad": pad, "reads": reads, "up_to_end": True}
     if facts.attends and hasattr(tower, "final_layer_norm") and hasattr(module, "text_projection"):
         tail = headed_tail(
             tower.get_submodule(facts.blocks),
@@ -169,16 +147,19 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
             read=read,
             mask=causal_mask,
         )
-        made = replace(made, tail=tail, parts_of=None)
-    return replace(text_encoder(made, coder), collate=collate)
+        ways |= {"tail": tail, "parts_of": None}
+    return embed, read, coder, ways
 
 
-def _padding(who: str, tokenizer: Any, end: int) -> int:
-    """What a token is replaced by: 0, as OpenAI padded, where the tokenizer pads with the end token itself.
+def _padding(who: str, tokenizer: Any, end: int, largest: bool) -> int:
+    """What a token is replaced by, and shorter texts are filled up with: 0, as OpenAI padded, where the tokenizer's own padding
+    would be read: it is the end token itself, or comes after it in a tower that reads the ``largest`` id.
 
     An end token in the middle would be where the text is read, and hide all that follows it.
     """
     if not isinstance(end, int):
         raise CheckpointError(f"{who}: eos_token_id is {end!r:.60} in config.json; it must be a whole number")
     pad, own_end = (getattr(tokenizer, name, None) for name in ("pad_token_id", "eos_token_id"))
-    return 0 if pad is None or pad in (end, own_end) else int(pad)
+    if pad is None or pad in (end, own_end) or (largest and pad > (own_end or 0)):
+        return 0
+    return int(pad)

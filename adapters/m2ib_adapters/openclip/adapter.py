@@ -117,11 +117,11 @@ def load(
         vision = {**source.config["vision_cfg"], "image_size": image_size}
         source = replace(source, config={**source.config, "vision_cfg": vision})
     chosen = choose(source, checkpoint)
-    tag = (chosen.tag if chosen else None) or {}
+    tag = chosen.tag or {}
     if quick_gelu is None:  # open_clip's entries say which weights were trained with it
         quick_gelu = bool(source.config.get("quick_gelu") or tag.get("quick_gelu"))
-    module: Any = construct(source, quick_gelu, weights=chosen.path if chosen else None)
-    if chosen is None:
+    module: Any = construct(source, quick_gelu, weights=chosen.path)
+    if chosen.name is None:
         warn(
             f"open-clip: architecture {source.label} was loaded without a checkpoint; its weights are random"
         )
@@ -129,14 +129,14 @@ def load(
         load_weights(module, source, chosen, interpolate=image_size is not None)
     pixels = preprocessing.merge(source.preprocess, tag, override)
     origin = {
-        "checkpoint": chosen.name if chosen else None,
+        "checkpoint": chosen.name,
         "architecture": source.label,
         "quick_gelu": quick_gelu,
         "open_clip": open_clip.__version__,
     }
     if where := source.place(chosen):
         origin["from"] = where
-    if chosen and chosen.path:
+    if chosen.path:
         origin["sha256"] = sha256(chosen.path)
     if not source.tags:  # a name says it all; anything else is written out
         origin["model_config"] = source.config

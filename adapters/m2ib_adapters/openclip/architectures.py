@@ -52,11 +52,11 @@ class Architecture:
     weights: Path | None = None
     folder: Path | None = None
 
-    def place(self, chosen: ChosenArchitecture | None) -> str | None:
+    def place(self, chosen: ChosenArchitecture) -> str | None:
         """The folder, the hub's repository or the URL that its weights come from, where they do not stand alone."""
-        if chosen is not None and chosen.tag is not None:
+        if chosen.tag is not None:
             return chosen.tag.get("hf_hub", "").rpartition("/")[0] or chosen.tag.get("url")
-        if chosen is None or chosen.path != self.weights:
+        if chosen.path is None or chosen.path != self.weights:
             return None
         return self.label.removeprefix(HUB) if self.folder is None else str(self.folder)
 
@@ -173,21 +173,18 @@ def _read_json(path: Path) -> dict[str, Any]:
 class ChosenArchitecture:
     """Which weights were asked for.
 
-    name  as the user gave it
+    name  as the user gave it; None: none were given, and a bare configuration needs none
     path  a file that is there; None for a tag that has yet to be downloaded
     tag   open_clip's entry for a pretrained tag
     """
 
-    name: str
+    name: str | None = None
     path: Path | None = None
     tag: dict[str, Any] | None = None
 
 
-def choose(architecture: Architecture, checkpoint: Any) -> ChosenArchitecture | None:
-    """The weights that ``checkpoint`` names; None: none were given, and a bare configuration needs none.
-
-    Raises :class:`CheckpointError` naming the tags there are.
-    """
+def choose(architecture: Architecture, checkpoint: Any) -> ChosenArchitecture:
+    """The weights that ``checkpoint`` names. Raises :class:`CheckpointError` naming the tags there are."""
     label = architecture.label
     there_are = f"the tags of {label} are {', '.join(architecture.tags)}" if architecture.tags else ""
     if checkpoint is None:
@@ -197,7 +194,7 @@ def choose(architecture: Architecture, checkpoint: Any) -> ChosenArchitecture | 
             raise CheckpointError(
                 f"open-clip: checkpoint is missing; give a local file or a pretrained tag: {there_are}"
             )
-        return None
+        return ChosenArchitecture()
     name = path_of("open-clip", checkpoint, "give a file, a pretrained tag, or open_clip's model itself")
     normal = name.lower().replace("-", "_")  # as open_clip compares them
     for tag, entry in architecture.tags.items():
