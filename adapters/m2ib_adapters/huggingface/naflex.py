@@ -32,8 +32,8 @@ NAMES = ("pixel_values", "pixel_attention_mask", "spatial_shapes")
 
 
 @dataclass(frozen=True)
-class Patching(ImageOptions):
-    """How an image becomes patches.
+class Patching(ImageOptions, Degradation):
+    """How an image becomes patches, and how parts of one that is ready are taken out.
 
     processor    transformers' own
     patch        pixels along a patch's side
@@ -46,6 +46,7 @@ class Patching(ImageOptions):
     max_patches: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    gradual: bool = True
 
     def prepare(self, raw: Any, *, truncate: bool = False) -> Item:
         """A path, PIL image or array, with options or without; or one that is ready, by name.
@@ -113,6 +114,30 @@ class Patching(ImageOptions):
             )
         return {"pixel_values": pixels, "pixel_attention_mask": mask, "spatial_shapes": shape}
 
+    def positions(self, inputs: Inputs, grid: tuple[int, ...]) -> tuple[int, ...]:
+        """(rows, columns) in pixels of the resized image."""
+        rows, columns = _patches(inputs)[1]
+        if grid != (rows, columns):
+            raise InputError(
+                f"degradation: an image of {rows} x {columns} patches, and a map of {grid} cells"
+            )
+        return (rows * self.patch, columns * self.patch)
+
+    def apply(self, inputs: Inputs, keep: Tensor, layout: Layout) -> Inputs:
+        """Of one image, ``keep`` (K, rows * patch, columns * patch) -> K images, (K, ...) by name.
+
+        Pixels fade to 0 of the normalised image, as :class:`Fading` does it before an image is cut.
+        """
+        parts, _ = _patches(inputs)
+        pixels = parts["pixel_values"]  # (1, P, patch * patch * 3)
+        cut = unfold(
+            keep[:, None].to(pixels), self.patch, stride=self.patch
+        )  # (K, patch * patch, rows * columns)
+        weights = cut.mT.repeat_interleave(3, 2)  # (K, rows * columns, patch * patch * 3): channels are last
+        weights = pad(weights, (0, 0, 0, pixels.shape[1] - weights.shape[1]), value=1)  # (K, P, ...)
+        others = {name: part.expand(len(keep), *part.shape[1:]) for name, part in parts.items()}
+        return {**others, "pixel_values": pixels * weights}
+
 
 def _refused(fault: str) -> InputError:
     return InputError(
@@ -152,40 +177,6 @@ def by_name(inputs: Inputs) -> dict[str, Tensor]:
     if not isinstance(inputs, dict):
         raise _refused(f"a NaFlex model takes {', '.join(NAMES)}")
     return inputs
-
-
-@dataclass(frozen=True)
-class PatchFading(Degradation):
-    """Pixels fade to 0 of the normalised image, as :class:`Fading` does it before an image is cut.
-
-    patch  pixels along a patch's side
-
-    It works on one input: a dict of ``pixel_values`` (1, P, patch * patch * 3) and what goes with them.
-    """
-
-    patch: int
-    gradual: bool = True
-
-    def positions(self, inputs: Inputs, grid: tuple[int, ...]) -> tuple[int, ...]:
-        """(rows, columns) in pixels of the resized image."""
-        rows, columns = _patches(inputs)[1]
-        if grid != (rows, columns):
-            raise InputError(
-                f"degradation: an image of {rows} x {columns} patches, and a map of {grid} cells"
-            )
-        return (rows * self.patch, columns * self.patch)
-
-    def apply(self, inputs: Inputs, keep: Tensor, layout: Layout) -> Inputs:
-        """``keep`` (K, rows * patch, columns * patch) -> K images, (K, ...) by name."""
-        parts, _ = _patches(inputs)
-        pixels = parts["pixel_values"]  # (1, P, patch * patch * 3)
-        cut = unfold(
-            keep[:, None].to(pixels), self.patch, stride=self.patch
-        )  # (K, patch * patch, rows * columns)
-        weights = cut.mT.repeat_interleave(3, 2)  # (K, rows * columns, patch * patch * 3): channels are last
-        weights = pad(weights, (0, 0, 0, pixels.shape[1] - weights.shape[1]), value=1)  # (K, P, ...)
-        others = {name: part.expand(len(keep), *part.shape[1:]) for name, part in parts.items()}
-        return {**others, "pixel_values": pixels * weights}
 
 
 def _patches(inputs: Inputs) -> tuple[dict[str, Tensor], tuple[int, int]]:

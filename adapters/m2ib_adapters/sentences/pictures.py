@@ -35,8 +35,8 @@ _PART = re.compile(r"<row_(\d+)_col_(\d+)>")  # what Idefics and its kin write b
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures(ImageOptions):
-    """How an image becomes tokens.
+class Pictures(ImageOptions, Degradation):
+    """How an image becomes tokens, and how its cells fade: to the mean colour that its pixels are normalised by, else to grey.
 
     pipeline  of the model
     token     the id of what stands for a part of an image
@@ -44,6 +44,7 @@ class Pictures(ImageOptions):
 
     pipeline: Pipeline
     token: int
+    gradual: bool = True
 
     def prepare(self, raw: Any, *, truncate: bool = False) -> Item:
         """A path, PIL image or array, with options or without; or one that is ready, by name.
@@ -121,21 +122,6 @@ class Pictures(ImageOptions):
         found = _PART.fullmatch(str(self.pipeline.net.tokenizer.convert_ids_to_tokens(before)))
         return (int(found[1]), int(found[2])) if found else None
 
-
-def _no_grid(lengths: list[int]) -> InputError:
-    return InputError(
-        f"image: its tokens are runs of {', '.join(map(str, lengths)) or 'none'}, and which of them is where in the image is not known; "
-        "this model's images cannot be explained"
-    )
-
-
-@dataclass(frozen=True)
-class PictureFading(Degradation):
-    """Cells of an image fade to the mean colour that its pixels are normalised by, else to grey."""
-
-    pictures: Pictures
-    gradual: bool = True
-
     def positions(self, inputs: Inputs, grid: tuple[int, ...]) -> tuple[int, ...]:
         return grid
 
@@ -143,7 +129,7 @@ class PictureFading(Degradation):
         """inputs of one image (1, ...), keep (K, rows, columns) -> inputs (K, ...)."""
         assert isinstance(inputs, dict)
         assert layout.index is not None
-        runs = self.pictures.runs({name: value[0] for name, value in inputs.items()})
+        runs = self.runs({name: value[0] for name, value in inputs.items()})
         count, places = len(keep), [*chain(*runs)]
         side = math.isqrt(len(runs[0]))
         cell = {place: number for number, place in enumerate(layout.index)}
@@ -155,7 +141,7 @@ class PictureFading(Degradation):
         several = each_tensor(inputs, lambda tensor: tensor.repeat(count, *[1] * (tensor.ndim - 1)))
         assert isinstance(several, dict)
         pixels = several[_PIXELS]  # (K, 1, ..., 3, H, W), or patches (K, P, C), padded ones (K, 1, P, C)
-        images = self.pictures.pipeline.reader.processor.image_processor
+        images = self.pipeline.reader.processor.image_processor
         if _PLACES in several:
             column, row = (several[_PLACES][0, 0] // images.pooling_kernel_size).T  # (P,) each
             cells = (column + row * keep.shape[2]).clamp_min(-1)  # the last for what is not there
@@ -168,6 +154,13 @@ class PictureFading(Degradation):
             by_patch = wide[:, :, None].expand_as(flat).reshape(pixels.shape)
         grey = torch.full_like(pixels, _GREY if images.do_normalize else 0.5)
         return {**several, _PIXELS: torch.lerp(grey, pixels, by_patch.to(pixels))}
+
+
+def _no_grid(lengths: list[int]) -> InputError:
+    return InputError(
+        f"image: its tokens are runs of {', '.join(map(str, lengths)) or 'none'}, and which of them is where in the image is not known; "
+        "this model's images cannot be explained"
+    )
 
 
 def picture_encoder(
@@ -194,7 +187,7 @@ def picture_encoder(
         describe=pictures.describe,
         embed=embed,
         layers=layers,
-        degradation=PictureFading(pictures),
+        degradation=pictures,
         examples=_examples,
     )
 
