@@ -116,7 +116,11 @@ class Patching(ImageOptions, Degradation):
 
     def positions(self, inputs: Inputs, grid: tuple[int, ...]) -> tuple[int, ...]:
         """(rows, columns) in pixels of the resized image."""
-        rows, columns = _patches(inputs)[1]
+        if not isinstance(inputs, dict):
+            raise InputError(
+                f"degradation: an image in patches is a dict of tensors, not a {type(inputs).__name__}"
+            )
+        rows, columns = inputs["spatial_shapes"][0].tolist()
         if grid != (rows, columns):
             raise InputError(
                 f"degradation: an image of {rows} x {columns} patches, and a map of {grid} cells"
@@ -128,7 +132,7 @@ class Patching(ImageOptions, Degradation):
 
         Pixels fade to 0 of the normalised image, as :class:`Fading` does it before an image is cut.
         """
-        parts, _ = _patches(inputs)
+        parts = by_name(inputs)
         pixels = parts["pixel_values"]  # (1, P, patch * patch * 3)
         cut = unfold(
             keep[:, None].to(pixels), self.patch, stride=self.patch
@@ -177,13 +181,3 @@ def by_name(inputs: Inputs) -> dict[str, Tensor]:
     if not isinstance(inputs, dict):
         raise _refused(f"a NaFlex model takes {', '.join(NAMES)}")
     return inputs
-
-
-def _patches(inputs: Inputs) -> tuple[dict[str, Tensor], tuple[int, int]]:
-    """The parts of one input, and its rows and columns of patches."""
-    if not isinstance(inputs, dict):
-        raise InputError(
-            f"degradation: an image in patches is a dict of tensors, not a {type(inputs).__name__}"
-        )
-    rows, columns = inputs["spatial_shapes"][0].tolist()
-    return inputs, (rows, columns)
