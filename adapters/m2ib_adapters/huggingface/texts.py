@@ -137,7 +137,7 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
         return like.new_full((length, length), torch.finfo(like.dtype).min).triu(1)
 
     coder: Coder = IdCoder(missing) if tokenizer is None else TokenizerCoder(tokenizer)
-    pad, reads = _padding(who, tokenizer, end, largest), "largest" if largest else None
+    pad, reads = _padding(who, tokenizer, tower, largest), "largest" if largest else None
     ways: dict[str, Any] = {"cut": cut, "pad": pad, "reads": reads, "up_to_end": True}
     if facts.attends and hasattr(tower, "final_layer_norm") and hasattr(module, "text_projection"):
         tail = headed_tail(
@@ -151,15 +151,16 @@ def _causal(who: str, module: Any, tower: Any, facts: Text, tokenizer: Any, miss
     return embed, read, coder, ways
 
 
-def _padding(who: str, tokenizer: Any, end: int, largest: bool) -> int:
+def _padding(who: str, tokenizer: Any, tower: Any, largest: bool) -> int:
     """What a token is replaced by, and shorter texts are filled up with: 0, as OpenAI padded, where the tokenizer's own padding
-    would be read: it is the end token itself, or comes after it in a tower that reads the ``largest`` id.
+    would be read: it is the end token itself, or comes after it in a tower that reads the ``largest`` id; or is none of the
+    tower's own ids.
 
     An end token in the middle would be where the text is read, and hide all that follows it.
     """
+    end = tower.eos_token_id
     if not isinstance(end, int):
         raise CheckpointError(f"{who}: eos_token_id is {end!r:.60} in config.json; it must be a whole number")
     pad, own_end = (getattr(tokenizer, name, None) for name in ("pad_token_id", "eos_token_id"))
-    if pad is None or pad in (end, own_end) or (largest and pad > (own_end or 0)):
-        return 0
-    return int(pad)
+    bound = (own_end or 0) if largest else tower.config.vocab_size
+    return 0 if pad is None or pad in (end, own_end) or pad >= bound else int(pad)

@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 from torch.nn.functional import normalize
+from transformers import AutoTokenizer
 
 import m2ib
 from tiny_families import FAMILIES, save_family
@@ -124,6 +125,17 @@ def test_positions_are_interpolated_where_there_are_such(saved: Saved) -> None:
             load(saved[name], image_size=48)
     with pytest.raises(m2ib.SettingError, match="max_patches is 9, and this checkpoint takes images of"):
         load(saved["align"], max_patches=9)
+
+
+def test_padding_that_is_no_id_of_the_tower_s(saved: Saved) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(saved["metaclip_2"])
+    tokenizer.add_special_tokens({"pad_token": "[beyond]"})
+    model = load(saved["metaclip_2"], tokenizer=tokenizer)
+    assert tokenizer.pad_token_id >= model.module.config.text_config.vocab_size
+    texts = ["a dog", "two dogs on the grass"]
+    found = model.embed("text", model.preprocess("text", texts))
+    alone = [model.embed("text", model.preprocess("text", [text])) for text in texts]
+    torch.testing.assert_close(found, torch.cat(alone))
 
 
 def test_padding_within_a_text(saved: Saved) -> None:
