@@ -22,17 +22,17 @@ from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
 from m2ib.renderers import TracesView
 from m2ib_adapters.inputs.media import called, rounded
-from m2ib_adapters.inputs.motion_columns import FACTORS, SENSORS, TRACES, unit_of
+from m2ib_adapters.inputs.motion_columns import FACTORS, GUESSED, SENSORS, TRACES, unit_of
 from m2ib_adapters.inputs.options import WithOptions, check_positive, is_number, saying
 from m2ib_adapters.inputs.recordings import MotionRecording, open_recording
 from m2ib_adapters.towers.patches import Patches
 
-_SHOWN_UNITS = {"m/s2": "m/s²"}
 _PLAUSIBLE_G = (5.0, 20.0)  # m/s², median length of the acceleration, gravity included
 _GRAVITY = (8.0, 12.0)  # m/s², likewise: what a unit is suggested by
 _PLAUSIBLE_TURN = 35.0  # rad/s, 2000 degrees a second: what gyroscopes measure at most
 _PLAUSIBLE_TURNING = 4.0  # rad/s, for half of the time
-_SAID, _GUESSED, _ASSUMED = "option", "guessed by the columns' names", "assumed"  # how a unit is known
+_SAID, _ASSUMED = "option", "assumed"  # how a unit is known
+_UNITS = {"accelerometer": ("m/s2", _ASSUMED), "gyroscope": ("rad/s", _ASSUMED)}  # the model's
 _GAP = 5  # times the median step: from here on it is said
 _LONGEST_GAP = 0.1  # of the seconds that the model sees
 _FASTER = 1.25  # times the model's rate: from here on samples are averaged
@@ -94,7 +94,7 @@ class ImuPreparation(WithOptions):
         name = called(value, "imu")
         recording, origin = open_recording(value, timed=mine.rate is None)
         times, timing = mine._times(recording, name)
-        units, sources = mine._units(recording)
+        units = mine._units(recording)
         step = float(np.median(np.diff(times)))
         first = max(0, np.searchsorted(times, mine.start, "right") - 1)  # the last sample before the start
         last = np.searchsorted(times, mine.start + self.seconds) + 1
@@ -110,10 +110,10 @@ class ImuPreparation(WithOptions):
             )
         _check_values(seen, recording.columns or TRACES, name)
         gaps = mine._check_gaps(times, step, name)
-        factors = np.repeat([FACTORS[sensor][units[sensor]] for sensor in SENSORS], 3)[:, None]  # (6, 1)
+        factors = np.repeat([FACTORS[sensor][units[sensor][0]] for sensor in SENSORS], 3)[:, None]  # (6, 1)
         converted = seen * factors
-        _warn_of_acceleration(converted[:3], units["accelerometer"], sources["accelerometer"], name)
-        _warn_of_turns(converted[3:], sources["gyroscope"], name)
+        _warn_of_acceleration(converted[:3], *units["accelerometer"], name)
+        _warn_of_turns(converted[3:], units["gyroscope"][1], name)
         wanted = mine.start + np.arange(self.samples) * (self.seconds / self.samples)  # (samples,)
         resampled, method = resample(converted, when, wanted)  # (6, samples)
         beyond = wanted >= when[-1] + step - 1e-9  # (samples,)
@@ -128,8 +128,8 @@ class ImuPreparation(WithOptions):
             "recorded_samples": recording.samples.shape[1],
             **timing,
             "span": [rounded(mine.start), rounded(mine.start + self.seconds)],
-            **{f"{sensor}_unit": units[sensor] for sensor in SENSORS},
-            **{f"{sensor}_unit_known_by": sources[sensor] for sensor in SENSORS},
+            **{f"{sensor}_unit": units[sensor][0] for sensor in SENSORS},
+            **{f"{sensor}_unit_known_by": units[sensor][1] for sensor in SENSORS},
             **gaps,
             "resampling": method,
             "padded_samples": missing,
@@ -146,8 +146,7 @@ class ImuPreparation(WithOptions):
                 f"{tuple(inputs.shape)} {inputs.dtype}"
             )
         times = np.arange(self.samples) * (self.seconds / self.samples)
-        units = {"accelerometer": "m/s2", "gyroscope": "rad/s"}
-        view = replace(self, start=0.0)._view(inputs.float().cpu().numpy(), times, units)
+        view = replace(self, start=0.0)._view(inputs.float().cpu().numpy(), times, _UNITS)
         origin = {"source": "tensor", "input_size": [6, self.samples]}
         return Item(inputs, self._layout(0.0), view, origin)
 
@@ -169,17 +168,11 @@ class ImuPreparation(WithOptions):
             )
         return np.arange(count) / rate, {"rate": rounded(rate), "times": "assumed"}
 
-    def _units(self, recording: MotionRecording) -> tuple[dict[str, str], dict[str, str]]:
+    def _units(self, recording: MotionRecording) -> dict[str, tuple[str, str]]:
         """By sensor: its unit, and how it is known."""
-        units = {"accelerometer": "m/s2", "gyroscope": "rad/s"}
-        sources = dict.fromkeys(SENSORS, _ASSUMED)
-        for sensor, unit in recording.units:
-            units[sensor], sources[sensor] = unit, _GUESSED if sensor in recording.guessed else "header"
-        for sensor in SENSORS:
-            said = getattr(self, f"{sensor}_unit")
-            if said is not None:
-                units[sensor], sources[sensor] = unit_of(sensor, said) or said, _SAID
-        return units, sources
+        said = {sensor: getattr(self, f"{sensor}_unit") for sensor in SENSORS}
+        options = {sensor: (unit_of(sensor, unit) or unit, _SAID) for sensor, unit in said.items() if unit}
+        return {**_UNITS, **recording.units, **options}
 
     def _check_gaps(self, times: np.ndarray, step: float, name: str) -> dict[str, Any]:
         """How many gaps the model sees, and the longest; warns of them, raises :class:`InputError` for one too long.
@@ -218,7 +211,9 @@ class ImuPreparation(WithOptions):
         axis = even_axis("time", "s", self.samples // self.window, start, start + self.seconds)
         return patches.layout((self.samples,), axes=(axis,))
 
-    def _view(self, samples: np.ndarray, times: np.ndarray, units: Mapping[str, str]) -> TracesView:
+    def _view(
+        self, samples: np.ndarray, times: np.ndarray, units: Mapping[str, tuple[str, str]]
+    ) -> TracesView:
         """The part that the model sees, and as much before and after it."""
         first, last = np.searchsorted(times, (self.start - self.seconds, self.start + 2 * self.seconds))
         every = -(-(last - first) // _MOST_SHOWN)
@@ -226,7 +221,7 @@ class ImuPreparation(WithOptions):
             samples[:, first:last:every].astype(np.float32),
             times[first:last:every],
             TRACES,
-            tuple(_SHOWN_UNITS.get(units[sensor], units[sensor]) for sensor in SENSORS for _ in "xyz"),
+            tuple(units[sensor][0].replace("m/s2", "m/s²") for sensor in SENSORS for _ in "xyz"),
             (self.start, self.start + self.seconds),
             self.samples,
         )
@@ -252,7 +247,7 @@ def _warn_of_acceleration(samples: np.ndarray, unit: str, source: str, name: str
 def _warn_of_turns(samples: np.ndarray, source: str, name: str) -> None:
     """Of ``samples`` (3, n) in rad/s, where nobody said the unit."""
     turn, usual = float(np.abs(samples).max()), float(np.median(np.linalg.norm(samples, axis=0)))
-    if source == _GUESSED:
+    if source == GUESSED:
         warn(
             f"{name}: the gyroscope's values are read as degrees a second, as browsers give what they call so; if they are in "
             f"radians, say {saying('imu', 'gyroscope_unit', 'rad/s')}"

@@ -21,18 +21,22 @@ FACTORS = {
     "gyroscope": {"rad/s": 1.0, "deg/s": _TURN, "mdeg/s": _TURN / 1000},
 }
 """By sensor and unit, m/s² or rad/s."""
+GUESSED = "guessed by the columns' names"
 
-_WORDS = {
-    "accelerometer": ("acceleration", "accelerometer", "accel", "accl", "acc", "ac", "a", "加速度"),
-    "gyroscope": ("gyroscope", "gyro", "gyr", "gy", "g", "w", "omega", "as", "角速度"),
-}
-_PAIRS = {
-    **dict.fromkeys((("angular", "velocity"), ("rotation", "rate"), ("of", "turn")), "gyroscope"),
-    ("g", "f"): "accelerometer",  # g-force
+_WORDS = {  # by sensor: what names it, and what does so right before the axis alone
+    "accelerometer": ("acceleration|accelerometer|accel|accl|acc|加速度|g f", "ac|a"),  # g-force
+    "gyroscope": ("gyroscope|gyro|gyr|omega|角速度|angular velocity|rotation rate|of turn", "gy|g|w|as"),
 }
 _AXES = {"x": "x", "y": "y", "z": "z", "alpha": "x", "beta": "y", "gamma": "z"}  # Greek in browsers
 _MORE = {"including", "gravity", "acceleration", "rotation", "rs", "s", "ln", "wr", "hr", "raw", "cal", "uncal",
          "axis"}  # fmt: skip
+_SENSOR = "|".join(
+    f"(?P<{sensor}>(?:{far})(?: (?:{'|'.join(_MORE)}))*|(?:{near})(?: r?s)*)"
+    for sensor, (far, near) in _WORDS.items()
+)
+_TRACE = re.compile(  # "acc x", and "accx"
+    rf"(?:.* )?(?:{_SENSOR})(?P<gap> ?)(?P<axis>[xyz]|(?<= )(?:alpha|beta|gamma))(?P<more>(?: .*)?)"
+)
 _NO_SENSOR = {"mag", "magnetic", "magnetometer", "angle", "orientation", "euler", "quaternion", "bias", "std",
               "covariance"}  # fmt: skip
 # Of several columns for one trace: gravity is in it; it is calibrated; of low noise; the sensor's own.
@@ -98,18 +102,17 @@ def words_of(name: str) -> list[tuple[str, int]]:
 
 def find_motion(
     names: Sequence[str], units: Sequence[str], who: str
-) -> tuple[list[int], dict[str, str], tuple[str, ...]]:
-    """The numbers of the columns of the six traces, in the order of :data:`TRACES`; the units by sensor, where they are known; and
-    the sensors whose unit is that of programs which use such names, and not only those.
+) -> tuple[list[int], dict[str, tuple[str, str]]]:
+    """The numbers of the columns of the six traces, in the order of :data:`TRACES`; and by sensor the unit and how it is known,
+    :data:`GUESSED` where it is that of programs which use such names, and not only those.
 
     units  of each column, where the table has a row of them, else ""
 
     Raises :class:`InputError` where one is missing, or nothing says which one it is.
     """
     found = [column for at, name in enumerate(names) if (column := _column(at, name, units[at])) is not None]
-    known: dict[str, str] = {}
+    known: dict[str, tuple[str, str]] = {}
     columns: dict[str, int] = {}
-    guessed: tuple[str, ...] = ()
     for sensor in SENSORS:
         mine = [column for column in found if column.sensor == sensor]
         ranks = {column.rank for column in mine if _whole(column, mine)}
@@ -121,10 +124,7 @@ def find_motion(
                     f"{who}: both {names[columns[trace]]!r} and {names[column.at]!r} can be the {trace}; remove or rename one"
                 )
             columns[trace] = column.at
-        unit = _common_unit(sensor, best, names, who)
-        if unit is None and sensor == "gyroscope" and (unit := _guess(best, names)):
-            guessed = (sensor,)
-        if unit is not None:
+        if unit := _common_unit(sensor, best, names, who):
             known[sensor] = unit
     missing = [trace for trace in TRACES if trace not in columns]
     if missing:
@@ -134,7 +134,7 @@ def find_motion(
             + ("join the tables of both sensors, and " if bare else "")
             + "name the columns acc_x, acc_y, acc_z, gyro_x, gyro_y, gyro_z"
         )
-    return [columns[trace] for trace in TRACES], known, guessed
+    return [columns[trace] for trace in TRACES], known
 
 
 def _whole(column: _Column, others: list[_Column]) -> bool:
@@ -146,47 +146,27 @@ def _column(at: int, name: str, unit: str) -> _Column | None:
     """What a column is by its name; None of one that is no trace."""
     bare, bracketed = split_unit(name)
     words = words_of(bare)
-    if not {word for word, _ in words} & set(_AXES):  # "accx"
-        words = [part for word, end in words for part in _with_axis(word, end)]
-    plain = [word for word, _ in words]
-    places = [place for place, word in enumerate(plain) if word in _AXES]
-    if not places or _NO_SENSOR & set(plain):
+    text, plain = " ".join(word for word, _ in words), {word for word, _ in words}
+    match = _TRACE.fullmatch(text)
+    if match is None or _NO_SENSOR & plain or (not match["gap"] and plain & set(_AXES)):
         return None
-    place = places[-1]
-    sensor, after = _sensor(plain[:place])
-    if sensor is None or not set(plain[after:place]) <= _MORE:
-        return None
-    if not set(plain[place + 1 :]) <= _MORE:  # "acc_x_g"
-        bracketed = bare[words[place][1] :]
+    sensor = next(sensor for sensor in SENSORS if match[sensor])
+    before, axis, more = text[: match.start("axis")], match["axis"], match["more"].split()
+    if not set(more) <= _MORE:  # "acc_x_g"
+        bracketed, more = bare[words[before.count(" ")][1] :], []
         if unit_of(sensor, bracketed) is None:
             return None
-        plain = plain[: place + 1]
-    rest = tuple(plain[:place] + plain[place + 1 :])
-    greek = "greek" if plain[place] != _AXES[plain[place]] else ""
-    return _Column(at, sensor, _AXES[plain[place]], bracketed or unit, (*rest, greek))
+    greek = "greek" if len(axis) > 1 else ""
+    return _Column(at, sensor, _AXES[axis], bracketed or unit, (*before.split(), *more, greek))
 
 
-def _with_axis(word: str, end: int) -> list[tuple[str, int]]:
-    known = (*_WORDS.values(), *_PAIRS, _MORE)
-    joined = word[-1] in "xyz" and any(word[:-1] in words for words in known)
-    return [(word[:-1], end - 1), (word[-1], end)] if joined else [(word, end)]
+def _common_unit(
+    sensor: str, columns: list[_Column], names: Sequence[str], who: str
+) -> tuple[str, str] | None:
+    """The unit of a sensor's columns and how it is known, None where it is not.
 
-
-def _sensor(words: Sequence[str]) -> tuple[str | None, int]:
-    """Of which sensor words are that stand before an axis, and how many of them say so."""
-    for place in reversed(range(len(words))):
-        pair = _PAIRS.get((words[place - 1], words[place])) if place else None
-        if pair:
-            return pair, place + 1
-        for sensor, known in _WORDS.items():
-            near = set(words[place + 1 :]) <= {"rs", "s"}
-            if words[place] in known and (near or len(words[place]) > 2):
-                return sensor, place + 1
-    return None, 0
-
-
-def _common_unit(sensor: str, columns: list[_Column], names: Sequence[str], who: str) -> str | None:
-    """The unit of a sensor's columns, None where none is said. Raises :class:`InputError` for several, or an unknown one."""
+    Raises :class:`InputError` for several, or an unknown one.
+    """
     said = {unit_of(sensor, column.unit) for column in columns}
     strange = [column for column in columns if column.unit and unit_of(sensor, column.unit) is None]
     if strange:
@@ -198,15 +178,14 @@ def _common_unit(sensor: str, columns: list[_Column], names: Sequence[str], who:
         raise InputError(
             f"{who}: the names of the {sensor}'s columns say different units: {', '.join(sorted(unit or 'none' for unit in said))}"
         )
-    if said and said != {None}:
-        return said.pop()
     words = {word for column in columns for word in column.words}
     if sensor == "accelerometer":  # as browsers give it; and g-force
-        return "m/s2" if "including" in words else "g" if {"g", "f"} <= words else None
-    return "deg/s" if "greek" in words else None
-
-
-def _guess(columns: Sequence[_Column], names: Sequence[str]) -> str | None:
-    """Of a gyroscope without a unit: browsers' rotation rate is in degrees, and iOS has one of the same name in radians."""
+        usual = "m/s2" if "including" in words else "g" if {"g", "f"} <= words else None
+    else:
+        usual = "deg/s" if "greek" in words else None
+    if unit := next(iter(said), None) or usual:
+        return unit, "header"
+    # browsers' rotation rate is in degrees, and iOS has one of the same name in radians
     browser = any("including" in {word for word, _ in words_of(name)} for name in names)
-    return "deg/s" if browser and all({"rotation", "rate"} <= {*column.words} for column in columns) else None
+    turns = sensor == "gyroscope" and all({"rotation", "rate"} <= {*column.words} for column in columns)
+    return ("deg/s", GUESSED) if browser and turns else None

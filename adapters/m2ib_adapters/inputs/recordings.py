@@ -35,17 +35,15 @@ class MotionRecording:
     samples  (6, T) float64 in the order of :data:`TRACES`, in the recording's own units; NaN where a cell is
              empty
     times    (T,) float64 seconds from the first sample; None where the recording has none
-    units    by sensor, where the columns' names say it
+    units    by sensor, where the columns' names say it, and how it is known
     columns  the columns' names, in the order of :data:`TRACES`; () of plain arrays
-    guessed  sensors whose unit is that of programs which use such names
     bridged  by sensor, how many samples were read at other times than the other sensor's, and are interpolated
     """
 
     samples: np.ndarray
     times: np.ndarray | None = None
-    units: tuple[tuple[str, str], ...] = ()
+    units: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     columns: tuple[str, ...] = ()
-    guessed: tuple[str, ...] = ()
     bridged: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -123,25 +121,25 @@ def _read_table(path: Path, who: str, timed: bool) -> MotionRecording:
         while header and not header[-1]:
             header.pop()
         COLUMNS.check(who, len(header))
+        if all(map(_is_number, header)):
+            raise InputError(
+                f"{who} has no header; its first row must name the columns, e.g. time,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"
+            )
         numbers, rows = [], []
         for row in reader:
             while len(row) > len(header) and not row[-1].strip():
                 row.pop()
-            numbers.append(table[reader.line_num - 1][0])
+            at = table[reader.line_num - 1][0]
+            if len(row) != len(header):
+                commas = delimiter == "," and len(row) > len(header)
+                raise InputError(
+                    f"{who}, row {at}: {len(row)} cells under {len(header)} columns; "
+                    + ("save numbers with decimal points, not commas" if commas else "repair the file")
+                )
+            numbers.append(at)
             rows.append(row)
     except csv.Error as error:
         raise InputError(f"{who} cannot be read as a table: {error}") from error
-    if all(_is_number(cell) for cell in header):
-        raise InputError(
-            f"{who} has no header; its first row must name the columns, e.g. time,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"
-        )
-    for at, row in zip(numbers, rows, strict=True):
-        if len(row) != len(header):
-            commas = delimiter == "," and len(row) > len(header)
-            raise InputError(
-                f"{who}, row {at}: {len(row)} cells under {len(header)} columns; "
-                + ("save numbers with decimal points, not commas" if commas else "repair the file")
-            )
     units: list[str] = []
     named = any(unit_of(sensor, cell) for sensor in SENSORS for cell in rows[0])
     if named and not any(_is_number(cell) for cell in rows[0]):
@@ -206,7 +204,7 @@ def _assemble(
 ) -> MotionRecording:
     """Find the six traces and the time among named columns."""
     units = units or [""] * len(names)
-    found, known, guessed = find_motion(names, units, who)
+    found, known = find_motion(names, units, who)
     for at, name in enumerate(names):
         words = {word for word, _ in words_of(name)}
         several = (
@@ -220,7 +218,7 @@ def _assemble(
     columns = tuple(str(names[at]) for at in found)
     times = find_times(names, units, cells, who) if timed else None
     bridged = _bridge(samples, times, who) if times is not None else {}
-    return MotionRecording(samples, times, tuple(known.items()), columns, guessed, bridged)
+    return MotionRecording(samples, times, known, columns, bridged)
 
 
 def _bridge(samples: np.ndarray, times: np.ndarray, who: str) -> dict[str, int]:
