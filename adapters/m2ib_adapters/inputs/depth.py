@@ -22,14 +22,6 @@ from torch import Tensor
 from m2ib.contract.inputs import Item
 from m2ib.errors import InputError, SettingError
 from m2ib.notices import warn
-from m2ib_adapters.inputs.depth_units import (
-    PER_METRE,
-    UNITS,
-    assumed_unit,
-    measured,
-    warn_if_implausible,
-    warn_if_stepped,
-)
 from m2ib_adapters.inputs.fields import FieldPreparation, fill_nearest, fit, is_flat, open_field, seen_part
 from m2ib_adapters.inputs.media import called, rounded
 from m2ib_adapters.inputs.options import check_positive, saying
@@ -43,7 +35,24 @@ SENSORS: dict[str, tuple[float, float]] = {
 """By sensor: the baseline in metres that Omnivore's authors use, and the focal length in pixels."""
 
 _ASSUMED_SENSOR = "kinect-v1"
-_MANY_CLIPPED = 0.5
+DATASETS: dict[str, float] = {
+    "tum": 5000.0,  # TUM RGB-D, and all that follow its format: ICL-NUIM, ETH3D's SLAM benchmark, Bonn
+    "kitti": 256.0,  # KITTI's depth prediction and completion
+    "void": 256.0,
+    "matterport": 4000.0,  # Matterport3D, .25 mm
+    "vkitti": 100.0,  # Virtual KITTI, cm
+    "scannet": 1000.0,
+}
+"""By data set: what its files of whole numbers hold for one metre."""
+
+_PER_METRE = {"m": 1.0, "mm": 1000.0, "sun-rgbd": 1000.0, "disparity": None, **DATASETS}
+_ENOUGH = 16  # different values, of which a common divisor says something
+_STEPS = {5: "tum", 4: "matterport"}  # all values are multiples of: of a camera's millimetres in these files
+# Metres: of those that store mm, the nearest they see, have in view, and the farthest.
+_CAMERAS = (0.35, 2.5, 10.0)
+_MANY_HOLES = _MANY_CLIPPED = 0.5
+_FAR = 100.0  # metres; a median beyond it is probably in millimetres
+_NEAR = 0.02  # metres; a median below it is probably in metres, read as millimetres
 
 
 @dataclass(frozen=True)
@@ -79,10 +88,11 @@ class DepthPreparation(FieldPreparation):
     OPTIONS: ClassVar[tuple[str, ...]] = (*IN_INPUT, "nearest", "farthest", "max_disparity", "mean", "std")
 
     def __post_init__(self) -> None:
-        if self.unit is not None and self.unit not in UNITS:
-            raise SettingError(f"depth: unit is one of {', '.join(UNITS)}, not {self.unit!r}")
-        for name in ("scale", "focal_length", "baseline", "max_disparity"):
-            check_positive(getattr(self, name), name, "depth", optional=True)
+        if self.unit is not None and self.unit not in list(_PER_METRE):
+            raise SettingError(f"depth: unit is one of {', '.join(_PER_METRE)}, not {self.unit!r}")
+        optional = ("scale", "focal_length", "baseline", "max_disparity")
+        for name in (*optional, "nearest", "farthest"):
+            check_positive(getattr(self, name), name, "depth", optional=name in optional)
         if self.unit is not None and self.scale is not None:
             raise SettingError(
                 f"depth: unit={self.unit!r} and scale={self.scale:g} both say what raw values are; give one of them"
@@ -92,8 +102,6 @@ class DepthPreparation(FieldPreparation):
                 f"depth: sensor {self.sensor!r} is not known; give one of {', '.join(SENSORS)}, or "
                 "focal_length in pixels and baseline in metres"
             )
-        for name in ("nearest", "farthest"):
-            check_positive(getattr(self, name), name, "depth")
         super().__post_init__()
         if self.nearest >= self.farthest:
             raise SettingError(
@@ -105,6 +113,12 @@ class DepthPreparation(FieldPreparation):
         """(baseline in metres, focal length in pixels)."""
         baseline, focal_length = SENSORS[self.sensor or _ASSUMED_SENSOR]
         return self.baseline or baseline, self.focal_length or focal_length
+
+    @property
+    def _product(self) -> float:
+        """Disparity times depth, pixels times metres."""
+        baseline, focal_length = self.camera
+        return baseline * focal_length
 
     @property
     def knows_camera(self) -> bool:
@@ -126,15 +140,15 @@ class DepthPreparation(FieldPreparation):
         name = called(value, "depth")
         stored, origin = open_field(value, "depth", mine.page)
         assumed = mine.unit is None and mine.scale is None
-        unit = mine.unit or ("scale" if mine.scale else assumed_unit(stored, name))
-        per_metre = mine.scale or PER_METRE.get(unit)
-        values, holes = measured(stored, unit, per_metre, name)
-        doubtful = assumed and unit == "mm" and warn_if_stepped(stored, name)
-        doubtful = doubtful or (assumed and warn_if_implausible(values, unit, name))
+        unit = mine.unit or ("scale" if mine.scale else _assumed_unit(stored, name))
+        per_metre = mine.scale or _PER_METRE.get(unit)
+        values, holes = _measured(stored, unit, per_metre, name)
+        doubtful = assumed and (
+            (unit == "mm" and _warn_if_stepped(stored, name)) or _warn_if_implausible(values, unit, name)
+        )
         disparity = values
         if unit != "disparity":
-            baseline, focal_length = mine.camera
-            disparity = baseline * focal_length / values.clip(self.nearest, self.farthest)
+            disparity = mine._product / values.clip(self.nearest, self.farthest)
         if self.max_disparity is not None:
             disparity = disparity.clip(None, self.max_disparity)
         fitted, region = fit(disparity, self.size, Image.Resampling.BILINEAR, name)
@@ -145,11 +159,6 @@ class DepthPreparation(FieldPreparation):
         inputs = self.normalised(fill_nearest(fitted) / (self.max_disparity or 1.0))  # (1, rows, columns)
         if not doubtful:
             mine._warn_of_limits(seen_part(values, region), is_flat(inputs), unit, name)
-        shown, label, shown_unit = values, "depth", "m"
-        if unit == "disparity" and mine.knows_camera:
-            shown = np.prod(mine.camera) / values
-        elif unit == "disparity":
-            label, shown_unit = "disparity", "px"
         origin |= {
             "unit": unit,
             "unit_assumed": assumed,
@@ -159,16 +168,17 @@ class DepthPreparation(FieldPreparation):
             **mine._steps(unit),
         }
         seen = seen_part(disparity, region)
-        limits = float(np.nanmin(seen)), float(np.nanmax(seen))
-        if label == "depth":
-            baseline, focal_length = mine.camera
-            limits = baseline * focal_length / limits[1], baseline * focal_length / limits[0]
-        return self.item(inputs, shown, label, shown_unit, "viridis_r", region, origin, limits)
+        least, most = float(np.nanmin(seen)), float(np.nanmax(seen))
+        if unit == "disparity" and not mine.knows_camera:
+            return self.item(inputs, values, "disparity", "px", "viridis_r", region, origin, (least, most))
+        metres = mine._product / values if unit == "disparity" else values
+        limits = mine._product / most, mine._product / least
+        return self.item(inputs, metres, "depth", "m", "viridis_r", region, origin, limits)
 
     def describe(self, inputs: Tensor) -> Item:
         """One preprocessed tensor (1, H, W) as an :class:`Item`; shown in metres, by the camera's numbers."""
         disparity = self.denormalised(inputs) * (self.max_disparity or 1.0)
-        metres = np.where(disparity > 0, np.prod(self.camera) / np.where(disparity > 0, disparity, 1), np.nan)
+        metres = np.where(disparity > 0, self._product / np.where(disparity > 0, disparity, 1), np.nan)
         return self.item(inputs, metres, "depth", "m", "viridis_r")
 
     def _warn_of_limits(self, seen: np.ndarray, flat: bool, unit: str, name: str) -> None:
@@ -192,7 +202,7 @@ class DepthPreparation(FieldPreparation):
         if unit == "disparity":
             what = f"above max_disparity={most:g} px"
             return [(measured > most, what, f"check the unit (options.depth.unit), or {raising}")]
-        closest = float(np.prod(self.camera) / most)  # metres
+        closest = self._product / most  # metres
         if closest > self.nearest:
             what, way = f"nearer than {closest:.3g} m, where max_disparity={most:g} px ends", raising
         else:
@@ -219,3 +229,96 @@ class DepthPreparation(FieldPreparation):
         if unit != "disparity":
             steps["clipped_to"] = [self.nearest, self.farthest]
         return steps
+
+
+def _assumed_unit(stored: np.ndarray, name: str) -> str:
+    """Where nobody says it. Raises :class:`InputError` for values that are a picture."""
+    if stored.ndim == 2 and stored.dtype.itemsize == 1:
+        raise InputError(
+            f"{name}: values of 8 bits are a picture of depth, not distances; give the file that the camera or the "
+            f"depth estimator wrote, or say their unit, e.g. {saying('depth', 'unit', 'm')}"
+        )
+    return "m" if np.issubdtype(stored.dtype, np.floating) else "mm"
+
+
+def _measured(stored: np.ndarray, unit: str, per_metre: float | None, name: str) -> tuple[np.ndarray, float]:
+    """Metres, or pixels of disparity: float64 (H, W), NaN where nothing was measured, and the share of NaN."""
+    if stored.ndim == 3:
+        raise InputError(
+            f"{name}: a picture with {stored.shape[2]} channels is not depth; give one value a pixel, as the "
+            "camera or the depth estimator wrote it"
+        )
+    whole = not np.issubdtype(stored.dtype, np.floating)
+    if unit == "sun-rgbd":
+        if not whole or stored.min() < 0 or stored.max() > 65535:
+            raise InputError(
+                f"{name}: unit={unit!r} is for whole numbers of 16 bits, not {stored.dtype} from "
+                f"{stored.min():g} to {stored.max():g}"
+            )
+        rotated = stored.astype(np.uint16)
+        stored = (rotated >> 3) | (rotated << 13)
+    values = stored.astype(np.float64)
+    negative = values[values < 0]
+    if negative.size:
+        raise InputError(
+            f"{name}: {negative.size} of {values.size} values are negative, down to {negative.min():g}; distances "
+            "are positive: turn the sign, mark holes by 0 or NaN"
+        )
+    if per_metre is not None:
+        values = values / per_metre
+    holes = ~np.isfinite(values) | (values == 0)
+    share = float(holes.mean())
+    if share == 1:
+        raise InputError(f"{name}: all values are 0, NaN or infinite: nothing was measured")
+    if share > _MANY_HOLES:
+        warn(
+            f"{name}: {share:.0%} of the pixels are holes (0, NaN or infinite); they are filled from their "
+            "neighbours, so the map says little there"
+        )
+    return np.where(holes, np.nan, values), share
+
+
+def _warn_if_implausible(metres: np.ndarray, unit: str, name: str) -> bool:
+    """Whether the unit, which nobody said, is probably another one by the range of the values; warns then."""
+    lowest, near, middle, far, highest = np.nanpercentile(metres, (0, 1, 50, 99, 100))
+    runs = f"{name}: read with unit={unit!r}, values run from {lowest:.3g} to {highest:.3g} m"
+    if not _NEAR <= middle <= _FAR:
+        probably = "mm" if middle > _FAR else "m"
+        warn(
+            f"{runs} with the median at {middle:.3g} m; if that is wrong, say {saying('depth', 'unit', probably)}"
+        )
+        return True
+    nearest, in_view, farthest = _CAMERAS
+    if unit == "m" or (nearest <= near <= in_view and far <= farthest):
+        return False
+    warn(
+        f"{runs}, which is unlikely of a depth camera; whole numbers are taken for millimetres where nobody says what "
+        f"they are: say {saying('depth', 'unit', 'mm')} if they are, a data set ({', '.join(DATASETS)}), or how many "
+        f"are a metre (options.depth.scale)"
+    )
+    return True
+
+
+def _warn_if_stepped(stored: np.ndarray, name: str) -> bool:
+    """Whether whole numbers taken for millimetres are probably a data set's; warns then.
+
+    SUN RGB-D's files hold millimetres rotated by three bits: below 8.192 m, multiples of 8.
+
+    Other data sets multiply a camera's millimetres, TUM by 5 and Matterport3D by 4.
+    """
+    values = stored[stored > 0]
+    if stored.dtype.itemsize == 1 or values.size < 2 or np.ptp(values) == 0:
+        return False
+    step = int(np.gcd.reduce(values))
+    if step in _STEPS and len(np.unique(values)) >= _ENOUGH:
+        unit = _STEPS[step]
+        like = f"multiples of {step}, as millimetres are in files of {DATASETS[unit]:g} a metre"
+    elif step % 8 == 0 and stored.dtype == np.uint16:
+        unit, like = "sun-rgbd", "multiples of 8, as in SUN RGB-D's files with their rotated bits"
+    else:
+        return False
+    warn(
+        f"{name}: all values are {like}; if it is one, say {saying('depth', 'unit', unit)}, else "
+        f"{saying('depth', 'unit', 'mm')}"
+    )
+    return True

@@ -155,18 +155,17 @@ class ImuPreparation(WithOptions):
         count = recording.samples.shape[1]
         if count < 2:
             raise InputError(f"{name}: {count} sample is no movement; give at least two")
-        if self.rate is not None:
-            return np.arange(count) / self.rate, {"rate": rounded(self.rate), "times": "by the rate"}
-        if recording.times is not None:
+        if self.rate is None and recording.times is not None:
             usual = rounded(1 / np.median(np.diff(recording.times)))
             return recording.times, {"rate": usual, "times": "recorded"}
-        rate = count / self.seconds
-        if count != self.samples:
+        rate = self.rate or count / self.seconds
+        if self.rate is None and count != self.samples:
             warn(
                 f"{name}: without times or a rate, {count} samples are taken to span {self.seconds:g} s, {rate:g} a "
                 f"second; if that is wrong, say their rate, e.g. {saying('imu', 'rate', 200)}"
             )
-        return np.arange(count) / rate, {"rate": rounded(rate), "times": "assumed"}
+        known = "assumed" if self.rate is None else "by the rate"
+        return np.arange(count) / rate, {"rate": rounded(rate), "times": known}
 
     def _units(self, recording: MotionRecording) -> dict[str, tuple[str, str]]:
         """By sensor: its unit, and how it is known."""

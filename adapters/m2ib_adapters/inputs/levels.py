@@ -66,36 +66,36 @@ def levels_of(
     """Of whole or floating-point numbers, by the rule. Raises :class:`InputError`, in the name of ``name``."""
     least, most = values.min(), values.max()  # floating-point numbers are checked by whoever read them
     floating = np.issubdtype(values.dtype, np.floating)
-    if maximum is not None or minimum is not None:
-        black, white, assumed = 0.0 if minimum is None else float(minimum), maximum, False
-        if white is None and (floating or least < 0):
-            white = max(most, 1)
-        elif white is None:
-            white, _, assumed = _white(values, told, name)
-        if black >= white:
-            raise InputError(f"{name}: minimum={black:g} is not below maximum={white:g}")
-        return Levels(black, float(white), "given", assumed, told.inverted)
-    if floating:
+    given = minimum is not None or maximum is not None
+    black, by, assumed = float(minimum or 0), "given", False
+    if maximum is not None:
+        white = maximum
+    elif given and (floating or least < 0):
+        white = max(most, 1)
+    elif floating:
         if least < 0 or most > 1:
             raise InputError(
                 f"{name}: floating-point pixels lie in [0, 1], not in [{least:g}, {most:g}]; "
                 f"scale them, give uint8, or say which value is white: {saying('image', 'maximum', float(most))}"
             )
-        return Levels(0.0, 1.0, "unit", False, told.inverted)
-    if most > _MOST or least < -_MOST:
+        white, by = 1.0, "unit"
+    elif not given and (most > _MOST or least < -_MOST):
         raise InputError(
             f"{name}: grey levels lie in 0 to {_MOST}, not in {least} to {most}; say which value is white: "
             f"{saying('image', 'maximum', int(most))}"
         )
-    if least < 0:
+    elif least < 0:
         warn(
             f"{name}: its values run from {least} to {most}, and nothing says which are black and white: the least "
             f"and the greatest are taken; say others (options.image.minimum, options.image.maximum)"
         )
         black, white = float(least), max(float(most), float(least) + 1)
-        return Levels(black, white, "least and greatest value", True, told.inverted)
-    white, by, assumed = _white(values, told, name)
-    return Levels(0.0, white, by, assumed, told.inverted)
+        by, assumed = "least and greatest value", True
+    else:
+        white, by, assumed = _white(values, told, name)
+    if black >= white:
+        raise InputError(f"{name}: minimum={black:g} is not below maximum={white:g}")
+    return Levels(black, float(white), "given" if given else by, assumed, told.inverted)
 
 
 def _white(values: np.ndarray, told: Told, name: str) -> tuple[float, str, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -203,14 +204,10 @@ def _copied(content: bytes, name: str, own: str, given_as: str, kind: str) -> In
     last = Path(own).name
     folder = tempfile.mkdtemp(prefix="m2ib-")
     path = Path(folder, last if re.fullmatch(r"\w[\w .()-]*", last) else kind)
-    try:
-        path.write_bytes(content)
-        origin = {"source": own or given_as, "sha256": sha256(path), "given_as": given_as}
-        file = InputFile(path, name, origin)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
+    origin = {"source": own or given_as, "sha256": hashlib.sha256(content).hexdigest(), "given_as": given_as}
+    file = InputFile(path, name, origin)
     weakref.finalize(file, shutil.rmtree, folder, ignore_errors=True)
+    path.write_bytes(content)
     return file
 
 

@@ -22,7 +22,7 @@ def resampled_length(samples: int, rate: int, target: int) -> int:
     """Samples that torchaudio makes of ``samples``: it rounds the number itself to float32."""
     if rate == target:
         return samples
-    old, new = _ratio(rate, target)
+    old, new, _ = _ratio(rate, target)
     return min(int(torch.ceil(torch.tensor(new * samples / old))), (samples // old + 1) * new)
 
 
@@ -30,34 +30,31 @@ def source_range(wanted: Range, rate: int, target: int) -> Range:
     """The samples at ``rate`` that the samples ``wanted`` at ``target`` are made of."""
     if rate == target:
         return wanted
-    old, new = _ratio(rate, target)
-    first = wanted[0] // new - ceil(_width(old, new) / old)
-    return first * old, (ceil(wanted[1] / new) + 1) * old + _width(old, new)
+    old, new, width = _ratio(rate, target)
+    first = wanted[0] // new - ceil(width / old)
+    return first * old, (ceil(wanted[1] / new) + 1) * old + width
 
 
 def resample(part: Tensor, wanted: Range, rate: int, target: int) -> Tensor:
     """(channels, n) float32: the samples ``wanted`` at ``target``, of ``part``, which is their source range."""
     if rate == target:
         return part
-    old, new = _ratio(rate, target)
-    if new * (old + 2 * _width(old, new)) > _LARGEST_FILTER:
-        return _interpolate(part, wanted, old, new)
+    old, new, width = _ratio(rate, target)
+    if new * (old + 2 * width) > _LARGEST_FILTER:
+        return _interpolate(part, wanted, old, new, width)
     ahead = wanted[0] - source_range(wanted, rate, target)[0] // old * new  # new samples of the margin
     resampled = optional("torchaudio.functional", "imagebind").resample(part, old, new)
     return resampled[:, ahead : ahead + wanted[1] - wanted[0]]
 
 
-def _ratio(rate: int, target: int) -> tuple[int, int]:
+def _ratio(rate: int, target: int) -> tuple[int, int, int]:
+    """Both without what they have in common, and how many old samples on each side of a new one count."""
     common = gcd(rate, target)
-    return rate // common, target // common
+    old, new = rate // common, target // common
+    return old, new, ceil(_ZEROS * old / (min(old, new) * _ROLLOFF))
 
 
-def _width(old: int, new: int) -> int:
-    """Old samples on each side of a new one that count."""
-    return ceil(_ZEROS * old / (min(old, new) * _ROLLOFF))
-
-
-def _interpolate(part: Tensor, wanted: Range, old: int, new: int) -> Tensor:
+def _interpolate(part: Tensor, wanted: Range, old: int, new: int, width: int) -> Tensor:
     """What torchaudio computes, without a filter for each of ``new`` phases: for rates with no common factor.
 
     y[j] = sum_i x[i] h(i / old - j / new), with h a sinc under a Hann window; its phases are float32 as there.
@@ -69,7 +66,7 @@ def _interpolate(part: Tensor, wanted: Range, old: int, new: int) -> Tensor:
     lag = (-phase / new).double()
     cutoff = min(old, new) * _ROLLOFF
     result = torch.zeros(part.shape[0], len(places))
-    for tap in range(-_width(old, new), _width(old, new) + 2):
+    for tap in range(-width, width + 2):
         at = nearest + tap
         time = ((lag + at.double() / old) * cutoff).clamp(-_ZEROS, _ZEROS)
         weight = torch.sinc(time) * torch.cos(time * pi / (2 * _ZEROS)) ** 2 * cutoff / old
