@@ -17,8 +17,7 @@ from m2ib.notices import warn
 from m2ib_adapters.bounds import COLUMNS, MEASURED, ROWS, TEXT
 from m2ib_adapters.inputs.fields import NUMPY, begins, load_array
 from m2ib_adapters.inputs.media import InputFile, input_file
-from m2ib_adapters.inputs.motion_columns import SENSORS, TRACES, find_motion, unit_of, words_of
-from m2ib_adapters.inputs.motion_times import find_times
+from m2ib_adapters.inputs.motion_columns import SENSORS, TRACES, find_motion, find_times, unit_of, words_of
 from m2ib_adapters.inputs.tensors import array_of
 
 _ARRAYS, _TABLES = (".npy", ".npz"), (".csv", ".txt", ".tsv")  # ends of names
@@ -206,7 +205,7 @@ def _assemble(
     units = units or [""] * len(names)
     found, known = find_motion(names, units, who)
     for at, name in enumerate(names):
-        words = {word for word, _ in words_of(name)}
+        words = set(words_of(name))
         several = (
             sorted(set(getattr(cells[at], "cells", ()))) if "device" in words and words <= _DEVICE else ()
         )
