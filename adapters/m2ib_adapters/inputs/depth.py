@@ -264,8 +264,7 @@ def _measured(stored: np.ndarray, unit: str, per_metre: float | None, name: str)
             f"{name}: {negative.size} of {values.size} values are negative, down to {negative.min():g}; distances "
             "are positive: turn the sign, mark holes by 0 or NaN"
         )
-    if per_metre is not None:
-        values = values / per_metre
+    values = values / (per_metre or 1.0)
     holes = ~np.isfinite(values) | (values == 0)
     share = float(holes.mean())
     if share == 1:

@@ -160,9 +160,8 @@ def load_array(path: Path, name: str) -> np.ndarray:
     if not begins(path, *NUMPY):
         raise InputError(f"{name} is not a numpy file; write it with numpy.save")
     with decoding(name, "is damaged, or cut off", reason=False):
-        with path.open("rb") as file:
-            if file.read(2) != b"PK":
-                file.seek(0)
+        if not begins(path, b"PK"):
+            with path.open("rb") as file:
                 return _array(file, name, path.stat().st_size)
         with zipfile.ZipFile(path) as archive:  # no member is unpacked before it is looked at
             members = archive.infolist()

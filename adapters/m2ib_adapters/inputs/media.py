@@ -21,7 +21,7 @@ from threading import RLock
 from typing import Any
 
 from m2ib.contract.layout import Axis
-from m2ib.errors import AdapterError, InputError, M2IBError, one_line
+from m2ib.errors import AdapterError, InputError, decoding
 from m2ib.paths import file_fault, local_path, url_fault
 from m2ib_adapters.bounds import BYTES, WHOLE
 from m2ib_adapters.files import sha256
@@ -160,22 +160,19 @@ def _content(file: Any, name: str) -> bytes:
     as_text = InputError(f"{name} is open as text; open it for bytes, as in open(path, 'rb')")
     if isinstance(file, io.TextIOBase):
         raise as_text
-    try:
-        rewinds = file.seekable()
-        place = file.tell() if rewinds else 0
-        if rewinds:
-            file.seek(0)
-        content = _read(file, WHOLE.limit + 1)
-        if rewinds:
-            file.seek(place)
-    except io.UnsupportedOperation:
-        raise InputError(
-            f"{name} is not open for reading; open it for bytes, as in open(path, 'rb')"
-        ) from None
-    except M2IBError:
-        raise
-    except Exception as error:  # an open file may be anybody's
-        raise InputError(f"{name} cannot be read from its open file: {one_line(error)}") from error
+    with decoding(name, "cannot be read from its open file"):  # which may be anybody's
+        try:
+            rewinds = file.seekable()
+            place = file.tell() if rewinds else 0
+            if rewinds:
+                file.seek(0)
+            content = _read(file, WHOLE.limit + 1)
+            if rewinds:
+                file.seek(place)
+        except io.UnsupportedOperation:
+            raise InputError(
+                f"{name} is not open for reading; open it for bytes, as in open(path, 'rb')"
+            ) from None
     if isinstance(content, str):
         raise as_text
     if not isinstance(content, bytes):

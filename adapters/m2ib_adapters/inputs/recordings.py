@@ -205,14 +205,12 @@ def _assemble(
     units = units or [""] * len(names)
     found, known = find_motion(names, units, who)
     for at, name in enumerate(names):
-        words = set(words_of(name))
-        several = (
-            sorted(set(getattr(cells[at], "cells", ()))) if "device" in words and words <= _DEVICE else ()
-        )
-        if len(several) > 1:
-            raise InputError(
-                f"{who}: the column {name!r} names {len(several)} devices, {several[0]!r} and others; keep the rows of one"
-            )
+        if "device" in (words := set(words_of(name))) and words <= _DEVICE:
+            several = set(getattr(cells[at], "cells", ()))
+            if len(several) > 1:
+                raise InputError(
+                    f"{who}: the column {name!r} names {len(several)} devices, {min(several)!r} and others; keep the rows of one"
+                )
     samples = np.stack([np.asarray(cells[at], dtype=np.float64) for at in found])  # (6, T)
     columns = tuple(str(names[at]) for at in found)
     times = find_times(names, units, cells, who) if timed else None

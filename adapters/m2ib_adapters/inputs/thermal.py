@@ -66,7 +66,9 @@ class ThermalPreparation(FieldPreparation):
         name = called(value, "thermal")
         stored, origin = open_field(value, "thermal", mine.page, grey=True)
         levels = _grey(stored, name)  # (H, W)
-        low, high, stretch = mine._limits(levels, stored.dtype)
+        whole = not np.issubdtype(stored.dtype, np.floating)
+        shares = not whole and levels.min() >= 0 and levels.max() <= 1  # of white, not temperatures
+        low, high, stretch = mine._limits(levels, stored.dtype, shares)
         pixels = ((levels - low) / (high - low)).clip(0, 1) if high > low else np.zeros_like(levels)
         fitted, region = fit(pixels, self.size, Image.Resampling.BICUBIC, name)
         inputs = self.normalised(fitted.clip(0, 1))  # (1, rows, columns)
@@ -79,28 +81,23 @@ class ThermalPreparation(FieldPreparation):
             "measured": [rounded(levels.min()), rounded(levels.max())],
             "interpolation": "bicubic",
         }
-        unit = "as given" if _is_measured(levels, stored.dtype) else "grey level"
+        unit = "grey level" if whole or shares else "as given"
         return self.item(inputs, levels, "thermal", unit, "bone", region, origin, (low, high))
 
     def describe(self, inputs: Tensor) -> Item:
         """One preprocessed tensor (1, H, W) as an :class:`Item`; shown with mean and std undone."""
         return self.item(inputs, self.denormalised(inputs), "thermal", "grey level", "bone")
 
-    def _limits(self, levels: np.ndarray, dtype: np.dtype[Any]) -> tuple[float, float, str]:
+    def _limits(self, levels: np.ndarray, dtype: np.dtype[Any], shares: bool) -> tuple[float, float, str]:
         """The raw values that become black and white, and how they were chosen."""
         if self.low is not None and self.high is not None:
             return float(self.low), float(self.high), "given"
         if dtype == np.uint8:
             return 0.0, 255.0, "8 bits"
-        if np.issubdtype(dtype, np.floating) and not _is_measured(levels, dtype):
+        if shares:
             return 0.0, 1.0, "unit"
         low, high = np.percentile(levels, _PERCENTILES)
         return float(low), float(high), "percentiles"
-
-
-def _is_measured(levels: np.ndarray, dtype: np.dtype[Any]) -> bool:
-    """Whether these are floating-point values outside [0, 1], as temperatures are, not shares of white."""
-    return bool(np.issubdtype(dtype, np.floating) and (levels.min() < 0 or levels.max() > 1))
 
 
 def _warn_of_one_level(seen: np.ndarray, low: float, high: float, name: str) -> None:
