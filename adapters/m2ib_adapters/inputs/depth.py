@@ -115,12 +115,6 @@ class DepthPreparation(FieldPreparation):
         return self.baseline or baseline, self.focal_length or focal_length
 
     @property
-    def _product(self) -> float:
-        """Disparity times depth, pixels times metres."""
-        baseline, focal_length = self.camera
-        return baseline * focal_length
-
-    @property
     def knows_camera(self) -> bool:
         """Whether the focal length was said, or is assumed."""
         return self.sensor is not None or self.focal_length is not None
@@ -146,9 +140,8 @@ class DepthPreparation(FieldPreparation):
         doubtful = assumed and (
             (unit == "mm" and _warn_if_stepped(stored, name)) or _warn_if_implausible(values, unit, name)
         )
-        disparity = values
-        if unit != "disparity":
-            disparity = mine._product / values.clip(self.nearest, self.farthest)
+        product = float(np.prod(mine.camera))  # of disparity and depth
+        disparity = values if unit == "disparity" else product / values.clip(self.nearest, self.farthest)
         if self.max_disparity is not None:
             disparity = disparity.clip(None, self.max_disparity)
         fitted, region = fit(disparity, self.size, Image.Resampling.BILINEAR, name)
@@ -171,14 +164,14 @@ class DepthPreparation(FieldPreparation):
         least, most = float(np.nanmin(seen)), float(np.nanmax(seen))
         if unit == "disparity" and not mine.knows_camera:
             return self.item(inputs, values, "disparity", "px", "viridis_r", region, origin, (least, most))
-        metres = mine._product / values if unit == "disparity" else values
-        limits = mine._product / most, mine._product / least
+        metres = product / values if unit == "disparity" else values
+        limits = product / most, product / least
         return self.item(inputs, metres, "depth", "m", "viridis_r", region, origin, limits)
 
     def describe(self, inputs: Tensor) -> Item:
         """One preprocessed tensor (1, H, W) as an :class:`Item`; shown in metres, by the camera's numbers."""
         disparity = self.denormalised(inputs) * (self.max_disparity or 1.0)
-        metres = np.where(disparity > 0, self._product / np.where(disparity > 0, disparity, 1), np.nan)
+        metres = np.where(disparity > 0, np.prod(self.camera) / np.where(disparity > 0, disparity, 1), np.nan)
         return self.item(inputs, metres, "depth", "m", "viridis_r")
 
     def _warn_of_limits(self, seen: np.ndarray, flat: bool, unit: str, name: str) -> None:
@@ -202,7 +195,7 @@ class DepthPreparation(FieldPreparation):
         if unit == "disparity":
             what = f"above max_disparity={most:g} px"
             return [(measured > most, what, f"check the unit (options.depth.unit), or {raising}")]
-        closest = self._product / most  # metres
+        closest = float(np.prod(self.camera) / most)  # metres
         if closest > self.nearest:
             what, way = f"nearer than {closest:.3g} m, where max_disparity={most:g} px ends", raising
         else:

@@ -40,7 +40,7 @@ class Turn:
     """
 
     def __init__(self) -> None:
-        self._lock = RLock()
+        self._renew()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._renew)
 
@@ -79,7 +79,7 @@ def called(raw: Any, kind: str) -> str:
     if isinstance(raw, (str, PathLike)):
         name = str(local_path(raw)) if url_fault(raw) is None else str(raw)
     else:
-        name = _name_of(raw) if _is_open_file(raw) else ""
+        name = _own_name(raw) or ""
     cut = f"{name[:60]} ..." if len(name) > _LONGEST_NAME else name
     return f"{kind} {cut!r}" if name else kind
 
@@ -117,9 +117,8 @@ def input_file(raw: Any, kind: str) -> InputFile | None:
         return InputFile(path, name, {"source": str(path), "sha256": sha256(path)})
     if isinstance(raw, (bytes, bytearray, memoryview)):
         return _copied(bytes(raw), name, "", "bytes", kind)
-    if _is_open_file(raw):
-        return _copied(_content(raw, name), name, _name_of(raw), "file", kind)
-    return None
+    own = _own_name(raw)
+    return None if own is None else _copied(_content(raw, name), name, own, "file", kind)
 
 
 def existing_file(raw: str | PathLike[str], kind: str) -> Path:
@@ -145,13 +144,11 @@ def existing_file(raw: str | PathLike[str], kind: str) -> Path:
     return path
 
 
-def _is_open_file(raw: Any) -> bool:
-    return callable(getattr(raw, "read", None))
-
-
-def _name_of(file: Any) -> str:
-    """An open file's; "" where it has none, or a number."""
-    name = getattr(file, "name", None)
+def _own_name(raw: Any) -> str | None:
+    """An open file's, "" where it has none, or a number; None of what is no open file."""
+    if not callable(getattr(raw, "read", None)):
+        return None
+    name = getattr(raw, "name", None)
     return str(name) if isinstance(name, (str, PathLike)) else ""
 
 
