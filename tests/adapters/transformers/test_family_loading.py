@@ -129,6 +129,7 @@ def test_positions_are_interpolated_where_there_are_such(saved: Saved) -> None:
 
 def test_padding_that_is_no_id_of_the_tower_s(saved: Saved) -> None:
     tokenizer = AutoTokenizer.from_pretrained(saved["metaclip_2"])
+    tokenizer.add_tokens(["more", "and", "yet", "others"])
     tokenizer.add_special_tokens({"pad_token": "[beyond]"})
     model = load(saved["metaclip_2"], tokenizer=tokenizer)
     assert tokenizer.pad_token_id >= model.module.config.text_config.vocab_size
