@@ -13,8 +13,7 @@ from m2ib_adapters.bounds import check_described
 from m2ib_adapters.towers.patches import Patches
 
 IMU_CHANNELS = 6
-SCALES = {"audio": 20.0, "depth": 5.0, "thermal": 10.0, "imu": 5.0}  # of embeddings
-TEXT_SCALE = 1 / 0.07  # where it starts; it is learned
+SCALES = {"text": 1 / 0.07, "audio": 20.0, "depth": 5.0, "thermal": 10.0, "imu": 5.0}  # text's is learned
 
 _MAYBE_PAIRS = ("audio_kernel_size", "audio_stride")
 _SHORTEST_TEXT = 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -42,33 +43,14 @@ def _encoder(module: ImageBind, modality: str, name: str, preparation: InputPrep
     def describe(inputs: Inputs) -> Item:
         return preparation.describe(tensor_of(inputs, modality))
 
-    def tensor(inputs: Inputs) -> Tensor:
-        x = tensor_of(inputs, modality)
-        single = modality == "video" and x.ndim == CLIP_DIMENSIONS  # (N, 3, frames, H, W): one clip each
-        return x[:, None] if single else x
-
-    def embed(inputs: Inputs) -> Tensor:
-        return module.embed(name, tensor(inputs))  # (N, D)
-
-    def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
-        x = tensor(inputs)
-        clips = x.shape[1] if x.ndim >= CLIP_DIMENSIONS else None
-        if clips is not None:
-            z = z.unflatten(1, (clips, -1)).flatten(0, 1)  # (M, clips * T, C) -> (M * clips, T, C)
-        features = pooled(z, layer, inputs)  # (M * clips, D)
-        if clips is not None:
-            features = features.unflatten(0, (-1, clips))  # (M, clips, D)
-        return module.finish(name, features, clips is not None)  # (M, D)
-
     sizes = module.architecture
-    pooled = headed_tail(module.blocks(name), _parts_of, module.modality_heads[name])
     return Encoder(
         modality=modality,
         prepare=prepare,
         describe=describe,
-        embed=embed,
+        embed=lambda inputs: module.embed(name, _tensor(inputs, modality)),  # (N, D)
         layers=_layers(module, name),
-        tail=tail,
+        tail=_tail(module, modality, name),
         stride=sizes.patches(name).stride,
         degradation=sizes.patches(name).fading(sizes.size(name)) if name in _PICTURES else None,
         attention=contract.Attention(first_position),
@@ -80,13 +62,6 @@ def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
         """What follows the end token, the largest id, is not read."""
         return ids[: ids.index(max(ids)) + 1]
 
-    def pooled_at(inputs: Inputs) -> Tensor:
-        """ids (N, T) -> (N,) the end token's position."""
-        return tensor_of(inputs, "text").argmax(-1)
-
-    def head(pooled: Tensor) -> Tensor:
-        return module.finish("text", module.modality_heads["text"](pooled), False)  # (M, D)
-
     sizes = module.architecture
     tower = TextTower(
         lambda ids: module.embed("text", ids),
@@ -96,13 +71,16 @@ def _text_encoder(module: ImageBind, coder: Coder) -> Encoder:
         sizes.vocabulary_size,
         cut,
         pad=0,
-        tail=headed_tail(
-            module.blocks("text"), _parts_of, head, read=pooled_at, mask=partial(module.mask, "text")
-        ),
-        attention=contract.Attention(pooled_at),
+        tail=_tail(module, "text", "text"),
+        attention=contract.Attention(_end),
         reads="largest",
     )
     return text_encoder(tower, coder)
+
+
+def _end(inputs: Inputs) -> Tensor:
+    """ids (N, T) -> (N,) the end token's position."""
+    return tensor_of(inputs, "text").argmax(-1)
 
 
 def _layers(module: ImageBind, name: str) -> tuple[Layer, ...]:
@@ -119,6 +97,31 @@ def _read_clips(output: Any) -> Tensor:
 def _write_clips(output: Any, value: Tensor) -> Any:
     """The inverse of :func:`_read_clips`, for any number of rows."""
     return value.reshape(len(value), *read_first(output).shape[1:])
+
+
+def _tensor(inputs: Inputs, modality: str) -> Tensor:
+    """Of a video (N, 3, frames, H, W), one clip each, with an axis of clips."""
+    x = tensor_of(inputs, modality)
+    return x[:, None] if modality == "video" and x.ndim == CLIP_DIMENSIONS else x
+
+
+def _tail(module: ImageBind, modality: str, name: str) -> Callable[[Tensor, int, Inputs], Tensor]:
+    read = _end if name == "text" else None
+    mask = partial(module.mask, name)
+    pooled = headed_tail(module.blocks(name), _parts_of, module.modality_heads[name], read=read, mask=mask)
+
+    def tail(z: Tensor, layer: int, inputs: Inputs) -> Tensor:
+        """The blocks after ``layer``, the last one for the position that is read alone, and the head."""
+        x = _tensor(inputs, modality)
+        clips = x.shape[1] if x.ndim >= CLIP_DIMENSIONS else None
+        if clips is not None:
+            z = z.unflatten(1, (clips, -1)).flatten(0, 1)  # (M, clips * T, C) -> (M * clips, T, C)
+        features = pooled(z, layer, inputs)  # (M * clips, D)
+        if clips is not None:
+            features = features.unflatten(0, (-1, clips))  # (M, clips, D)
+        return module.finish(name, features, clips is not None)  # (M, D)
+
+    return tail
 
 
 def _parts_of(block: nn.Module) -> parts.Block | None:

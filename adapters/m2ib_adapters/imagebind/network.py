@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate, normalize
 
-from m2ib_adapters.imagebind.architecture import IMU_CHANNELS, SCALES, TEXT_SCALE, Architecture
+from m2ib_adapters.imagebind.architecture import IMU_CHANNELS, SCALES, Architecture
 from m2ib_adapters.imagebind.blocks import EPS, Block, Trunk
 
 _MOST_SCALE = 100.0
@@ -56,8 +56,9 @@ class ImageBind(nn.Module):
         )
         out = a.out_embed_dim
         self.modality_heads = nn.ModuleDict({name: _head(name, width, out) for name, width in widths.items()})
+        scales = {name: [Scale(name)] if name in SCALES else [] for name in widths}  # none of images
         self.modality_postprocessors = nn.ModuleDict(
-            {name: nn.Sequential(nn.Identity(), *_scale(name)) for name in widths}
+            {name: nn.Sequential(nn.Identity(), *scale) for name, scale in scales.items()}
         )
 
     def forward(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -72,20 +73,21 @@ class ImageBind(nn.Module):
         audio    (N, 1, bands, frames), or (N, clips, 1, bands, frames)
         depth    (N, 1, H, W); thermal the same; imu (N, 6, samples)
         """
-        clips = x.shape[1] if x.ndim >= CLIP_DIMENSIONS else None
-        each = x if clips is None else x.flatten(0, 1)  # (N * clips, ...)
-        tokens = self.modality_preprocessors[name](each)  # (N * clips, T, C)
-        if clips is not None:
-            tokens = tokens.unflatten(0, (-1, clips))  # (N, clips, T, C)
-        tokens = self.modality_trunks[name](tokens, self.mask(name, tokens.shape[-2]))
-        features = self.modality_heads[name](self.pooled(name, tokens, x))  # (N, D), or (N, clips, D)
-        return self.finish(name, features, clips is not None)
+        return self.finish(name, self.features(name, x)[1], x.ndim >= CLIP_DIMENSIONS)
 
-    def pooled(self, name: str, tokens: Tensor, x: Tensor) -> Tensor:
-        """(..., T, C) -> (..., C): at the end token of texts, the largest id of ``x``; at the class token of all else."""
-        if name == "text":
-            return tokens[torch.arange(len(x), device=x.device), x.argmax(-1)]
-        return tokens[..., 0, :]
+    def features(self, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The trunk's tokens (N, T, C), and what its head gives (N, D); of clips (N, clips, T, C) and (N, clips, D).
+
+        The head reads texts at the end token, their largest id, and all else at the class token.
+        """
+        several = x.ndim >= CLIP_DIMENSIONS
+        tokens = self.modality_preprocessors[name](x.flatten(0, 1) if several else x)  # (N * clips, T, C)
+        if several:
+            tokens = tokens.unflatten(0, x.shape[:2])  # (N, clips, T, C)
+        tokens = self.modality_trunks[name](tokens, self.mask(name, tokens.shape[-2]))
+        text = name == "text"
+        pooled = tokens[torch.arange(len(x), device=x.device), x.argmax(-1)] if text else tokens[..., 0, :]
+        return tokens, self.modality_heads[name](pooled)
 
     def mask(self, name: str, length: int) -> Tensor | None:
         """Additive, (T, T): texts are read causally, everything else as a whole."""
@@ -182,14 +184,14 @@ class MotionPreprocessor(nn.Module):
 
 
 class Scale(nn.Module):
-    """Times a number, at most 100, kept as its logarithm; a parameter where it is learned, else a buffer."""
+    """Embeddings times their modality's number, at most 100, kept as its logarithm; a parameter where it is learned, else a buffer."""
 
     log_logit_scale: Tensor
 
-    def __init__(self, start: float, *, learned: bool = False) -> None:
+    def __init__(self, name: str) -> None:
         super().__init__()
-        value = torch.full((), log(start))
-        if learned:
+        value = torch.full((), log(SCALES[name]))
+        if name == "text":
             self.log_logit_scale = nn.Parameter(value)
         else:
             self.register_buffer("log_logit_scale", value)
@@ -206,15 +208,8 @@ def _picture(stem: str, name: str, a: Architecture) -> PatchPreprocessor:
     return PatchPreprocessor(stem, conv, width, a.grid(name))
 
 
-def _scale(name: str) -> list[Scale]:
-    """Of a modality's embeddings; none of the images'."""
-    if name == "text":
-        return [Scale(TEXT_SCALE, learned=True)]
-    return [Scale(SCALES[name])] if name in SCALES else []
-
-
 def _head(name: str, width: int, out: int) -> nn.Module:
-    """A norm and a projection of what :meth:`ImageBind.pooled` gives; the official one takes the class token in between."""
+    """A norm and a projection of the token that is read; the official one takes the class token in between."""
     norm, project = nn.LayerNorm(width, eps=EPS), nn.Linear(width, out, bias=False)
     if name == "text":
         return nn.Sequential(OrderedDict(proj=nn.Sequential(norm, project)))

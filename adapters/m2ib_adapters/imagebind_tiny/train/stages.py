@@ -24,13 +24,6 @@ _LOG_EVERY = 50  # steps
 _MOST_NORM = 1.0  # of a gradient
 
 
-def branch(module: ImageBind, name: str, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The trunk's tokens (N, 1 + T, C), and embeddings (N, D), neither normalised nor scaled."""
-    tokens = module.modality_preprocessors[name](x)
-    tokens = module.modality_trunks[name](tokens, module.mask(name, tokens.shape[-2]))
-    return tokens, module.modality_heads[name](module.pooled(name, tokens, x))
-
-
 def together(module: ImageBind, recipe: Recipe, seed: int, log: Log) -> None:
     """Image and text, from nothing: two captions a scene, one of everything and one of a part."""
     stage = recipe.together
@@ -41,9 +34,9 @@ def together(module: ImageBind, recipe: Recipe, seed: int, log: Log) -> None:
     data = batches.together(seed, stage, module.architecture.grid("vision"))
     steps = _steps("together", module, ("vision", "text"), stage, recipe, data, log)
     for step, (images, texts, *cells) in steps:
-        tokens, seen = branch(module, "vision", images)
+        tokens, seen = module.features("vision", images)
         factor = scale.exp().clamp(max=100)
-        full, part = (contrastive(branch(module, "text", ids)[1], seen, true, factor) for ids, true in texts)
+        full, part = (contrastive(module.features("text", ids)[1], seen, true, factor) for ids, true in texts)
         step((full + part) / 2, tokens, cells, full=full, part=part)
 
 
@@ -51,7 +44,7 @@ def pool_images(module: ImageBind, recipe: Recipe, seed: int) -> Tensor:
     """The embeddings of the images of the second stage's scenes: (scenes, D), normalised."""
     with torch.no_grad():
         parts = batches.images(batches.pool_seeds(seed, recipe.pool))
-        return torch.cat([normalize(branch(module, "vision", images)[1], dim=-1) for images in parts])
+        return torch.cat([normalize(module.features("vision", images)[1], dim=-1) for images in parts])
 
 
 def bind(module: ImageBind, name: str, pool: Tensor, recipe: Recipe, seed: int, log: Log) -> None:
@@ -64,8 +57,8 @@ def bind(module: ImageBind, name: str, pool: Tensor, recipe: Recipe, seed: int, 
     scale = 1 / stage.temperature
     for step, (which, (x, texts, *cells)) in _steps(name, module, (name,), stage, recipe, data, log):
         with torch.no_grad():
-            targets = [(branch(module, "text", ids)[1], true) for ids, true in texts]
-        tokens, embedded = branch(module, name, x)
+            targets = [(module.features("text", ids)[1], true) for ids, true in texts]
+        tokens, embedded = module.features(name, x)
         full, part = (contrastive(target, embedded, true, scale) for target, true in targets)
         held = cells[-1]
         same = (held[:, None] == held).all(-1)  # (N, N) scenes with the same kinds
