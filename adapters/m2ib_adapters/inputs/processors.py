@@ -31,10 +31,10 @@ _SAID = (
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessedImages(ImagePreparation):
-    """Images made ready by a checkpoint's own image processor, step by step.
+    """Images made ready by a checkpoint's own image processor, or frames by a video processor.
 
-    processor  one of transformers', with Pillow: it resizes, crops, rescales, normalises and pads, each if it says so.
-               ``mean`` and ``std`` are what this comes to, of pixels in [0, 1]
+    processor  one of transformers': it resizes, crops, rescales, normalises and pads, each if it says so. ``mean`` and
+               ``std`` are what this comes to, of pixels in [0, 1]
     """
 
     processor: Any
@@ -66,57 +66,41 @@ class ProcessedImages(ImagePreparation):
 
     def made(self, image: Image.Image) -> tuple[np.ndarray, Region]:
         """An RGB image as (channels, rows, columns), and the region of it that this shows."""
-        does, channels = self.processor, len(self.mean)
-        array = np.asarray(image if channels > 1 else image.convert("L"))
-        array = np.moveaxis(array, -1, 0) if channels > 1 else array[None]  # (C, H, W)
-        if does.do_resize:
-            array = does.resize(array, size=does.size, resample=does.resample)
-        down, across = image.height / array.shape[1], image.width / array.shape[2]
-        top = left = 0
-        if does.do_center_crop:
-            rows, columns = does.crop_size.height, does.crop_size.width
-            top, left = (array.shape[1] - rows) // 2, (array.shape[2] - columns) // 2  # below 0: padded
-            array = does.center_crop(array, does.crop_size)
-        if does.do_rescale:
-            array = does.rescale(array, does.rescale_factor)
-        if does.do_normalize:
-            array = does.normalize(array, does.image_mean, does.image_std)
-        if does.do_pad:  # to the right and below
-            (array,) = does.pad([array], pad_size=does.pad_size)
-        bottom, right = top + array.shape[1], left + array.shape[2]
-        return array, (left * across, top * down, right * across, bottom * down)
-
-
-@dataclass(frozen=True, kw_only=True)
-class CalledImages(ProcessedImages):
-    """Images made ready by an image processor whose steps have their own way, as EfficientNet's rescaling, by calling it; or
-    frames by a video processor.
-
-    It resizes to one size, whatever an image's shape is, and may crop the centre: so the region is known.
-    """
-
-    def made(self, image: Image.Image) -> tuple[np.ndarray, Region]:
         does = self.processor
-        array = _called(does, image).numpy()  # (C, H, W)
-        rows, columns = (does.size.height, does.size.width) if does.do_resize else (image.height, image.width)
+        shown = image if len(self.mean) > 1 else image.convert("L")
+        array = _called(does, shown, do_convert_rgb=False).numpy()  # (C, H, W)
+        rows, columns = image.height, image.width
+        if does.do_resize and does.size.height and does.size.width:
+            rows, columns = does.size.height, does.size.width
+        elif does.do_resize:
+            blank = np.zeros((1, rows, columns), np.uint8)
+            rows, columns = does.resize(blank, size=does.size, resample=Image.Resampling.NEAREST).shape[1:]
         down, across = image.height / rows, image.width / columns
-        top, left = (rows - array.shape[1]) // 2, (columns - array.shape[2]) // 2  # below 0: padded
-        bottom, right = top + array.shape[1], left + array.shape[2]
+        top = left = 0
+        if does.do_center_crop:  # below 0: padded
+            top, left = (rows - does.crop_size.height) // 2, (columns - does.crop_size.width) // 2
+        bottom, right = (
+            top + array.shape[1],
+            left + array.shape[2],
+        )  # what is padded is so to the right and below
         return array, (left * across, top * down, right * across, bottom * down)
 
-    @classmethod
-    def knows(cls, processor: Any) -> bool:
-        """Whether this is such an image processor."""
-        size = processor.size if processor.do_resize else None
-        one = not processor.do_resize or bool(size and size.height and size.width)
-        takes = processor.model_input_names
-        return one and not processor.do_pad and takes in (["pixel_values"], ["pixel_values_videos"])
+
+def _region_known(processor: Any) -> bool:
+    """Of an image processor whose steps have their own way, as EfficientNet's rescaling, or a video processor: whether it
+    resizes to one size, whatever an image's shape is, and at most crops the centre then.
+    """
+    size = processor.size if processor.do_resize else None
+    one = not processor.do_resize or bool(size and size.height and size.width)
+    takes = processor.model_input_names
+    return one and not processor.do_pad and takes in (["pixel_values"], ["pixel_values_videos"])
 
 
 def _called(processor: Any, image: Image.Image, **options: Any) -> Any:
     """(C, H, W) by an image processor, or by a video processor as a film of one frame."""
     if processor.model_input_names != ["pixel_values_videos"]:
-        return processor(image, return_tensors="pt", **options)["pixel_values"][0]
+        pixels = processor(image, return_tensors="pt", **options)["pixel_values"]
+        return pixels.reshape(pixels.shape[-3:])
     options |= {"do_sample_frames": False, "input_data_format": "channels_last", "return_tensors": "pt"}
     return processor([np.array(image)[None]], **options)["pixel_values_videos"][0, 0]
 
@@ -178,7 +162,7 @@ def processed_images(processor: Any, side: int | None, channels: int) -> Process
     usual = isinstance(processor, PilBackend) and (
         kind._preprocess is PilBackend._preprocess or kind.__name__ in _FRAME_BY_FRAME
     )
-    if not usual and not CalledImages.knows(processor):
+    if not usual and not _region_known(processor):
         raise ValueError(
             f"its image processor is a {kind.__name__}, whose steps are not known here; CLIPImageProcessor, "
             "SiglipImageProcessor and ViTImageProcessor are"
@@ -187,23 +171,21 @@ def processed_images(processor: Any, side: int | None, channels: int) -> Process
         raise ValueError(
             f"its image processor has the resample {processor.resample!r}; it is one of Pillow's 0 to 5"
         )
-    tried = [Image.new("RGB" if channels > 1 else "L", size) for size in _TRIED]
     mean, std = scale_of(processor, channels) if usual else ((0.0,) * channels, (1.0,) * channels)
-    try:
-        for image in tried:
-            _called(processor, image, do_convert_rgb=False)
-        if not usual:
-            mean, std = _scale_seen(processor)
-    except Exception as error:  # its own checks raise what they like
-        raise ValueError(f"its image processor cannot work ({error}): it has {_said(processor)}") from error
-    preparation = (ProcessedImages if usual else CalledImages)(
+    preparation = ProcessedImages(
         size=(side or 0, side or 0),
         mean=mean,
         std=std,
         interpolation=Image.Resampling(processor.resample),
         processor=processor,
     )
-    made = {preparation.made(image.convert("RGB"))[0].shape[1:] for image in tried}
+    try:
+        made = {preparation.made(Image.new("RGB", size))[0].shape[1:] for size in _TRIED}
+        if not usual:
+            mean, std = _scale_seen(processor)
+            preparation = replace(preparation, mean=mean, std=std)
+    except Exception as error:  # its own checks raise what they like
+        raise ValueError(f"its image processor cannot work ({error}): it has {_said(processor)}") from error
     if len(made) == 1 and made != {preparation.size}:
         ((rows, columns),) = made
         if side is None:
