@@ -43,7 +43,7 @@ def model_config(state: Mapping[str, Any], who: str) -> dict[str, Any]:
     context, width = state["positional_embedding"].shape
     config: dict[str, Any] = {
         "embed_dim": state["text_projection"].shape[1],
-        "vision_cfg": _resnet(state, who) if resnet else _vit(state, who),
+        "vision_cfg": _vision(state, resnet, who),
         "text_cfg": {
             "context_length": context,
             "vocab_size": state["token_embedding.weight"].shape[0],
@@ -57,27 +57,18 @@ def model_config(state: Mapping[str, Any], who: str) -> dict[str, Any]:
     return config
 
 
-def _vit(state: Mapping[str, Any], who: str) -> dict[str, Any]:
-    width, _, patch, _ = state["visual.conv1.weight"].shape
-    _heads(width, "image", who)
-    return {
-        "image_size": patch * _side(state, "visual.positional_embedding", who),
-        "layers": _count(state, "visual.transformer.resblocks"),
-        "width": width,
-        "head_width": _HEAD,
-        "patch_size": patch,
-    }
-
-
-def _resnet(state: Mapping[str, Any], who: str) -> dict[str, Any]:
-    width = state["visual.layer1.0.conv1.weight"].shape[0]
-    _heads(width * _SHRINKS, "image", who)
-    return {
-        "image_size": _SHRINKS * _side(state, "visual.attnpool.positional_embedding", who),
-        "layers": [_count(state, f"visual.layer{number}") for number in (1, 2, 3, 4)],
-        "width": width,
-        "head_width": _HEAD,
-    }
+def _vision(state: Mapping[str, Any], resnet: bool, who: str) -> dict[str, Any]:
+    if resnet:
+        width, patch = state["visual.layer1.0.conv1.weight"].shape[0], {}
+        layers: Any = [_count(state, f"visual.layer{number}") for number in (1, 2, 3, 4)]
+        wide, cell, positions = width * _SHRINKS, _SHRINKS, "visual.attnpool.positional_embedding"
+    else:
+        width, _, cell, _ = state["visual.conv1.weight"].shape
+        layers, patch = _count(state, "visual.transformer.resblocks"), {"patch_size": cell}
+        wide, positions = width, "visual.positional_embedding"
+    _heads(wide, "image", who)
+    side = cell * _side(state, positions, who)
+    return {"image_size": side, "layers": layers, "width": width, "head_width": _HEAD, **patch}
 
 
 def _check(state: Mapping[str, Any], expected: Mapping[str, int | None], who: str) -> None:

@@ -111,38 +111,34 @@ class Architecture:
                 )
         check_described(dict(given), "imagebind: architecture", SettingError)
         architecture = cls(**{str(name): _plain(str(name), value) for name, value in given.items()})
-        architecture._check()
+        if fault := architecture._fault():
+            raise SettingError(f"imagebind: architecture {fault}")
         return architecture
 
-    def _check(self) -> None:
+    def _fault(self) -> str | None:
+        """Why it cannot be built; None where it can."""
         if not self.video_frames == self.kernel_size[0] == 2:
-            raise SettingError(
-                f"imagebind: architecture video_frames={self.video_frames} with kernel_size={self.kernel_size}: "
+            return (
+                f"video_frames={self.video_frames} with kernel_size={self.kernel_size}: "
                 "ImageBind shows a still image as two frames, so both are 2"
             )
         for name in ("vision", "text", "audio", "depth", "thermal", "imu"):
             width, heads = getattr(self, f"{name}_embed_dim"), getattr(self, f"{name}_num_heads")
             if width % heads:
-                raise SettingError(
-                    f"imagebind: architecture {name}_num_heads={heads} does not divide {name}_embed_dim={width}"
-                )
+                return f"{name}_num_heads={heads} does not divide {name}_embed_dim={width}"
         for branch in ("vision", "audio", "depth", "thermal"):
             name = "kernel_size" if branch == "vision" else f"{branch}_kernel_size"
             for kernel, size in zip(self.patches(branch).kernel, self.size(branch), strict=True):
                 if kernel > size:
-                    raise SettingError(
-                        f"imagebind: architecture {name}={kernel} is larger than its input, {size} samples wide"
-                    )
+                    return f"{name}={kernel} is larger than its input, {size} samples wide"
         if self.imu_samples % self.imu_window:
-            raise SettingError(
-                f"imagebind: architecture imu_window={self.imu_window} does not divide "
-                f"imu_samples={self.imu_samples}"
-            )
+            return f"imu_window={self.imu_window} does not divide imu_samples={self.imu_samples}"
         if self.context_length < _SHORTEST_TEXT:
-            raise SettingError(
-                f"imagebind: architecture context_length={self.context_length} holds no text: a start token, a "
-                f"word and an end token are {_SHORTEST_TEXT}"
+            return (
+                f"context_length={self.context_length} holds no text: a start token, a word and an end token are "
+                f"{_SHORTEST_TEXT}"
             )
+        return None
 
 
 def _plain(name: str, value: Any) -> Any:

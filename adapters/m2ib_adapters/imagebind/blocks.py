@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
@@ -35,7 +37,8 @@ class Block(nn.Module):
         super().__init__()
         self.attn = Attention(width, heads, extra_key=extra_key)
         self.norm_1 = nn.LayerNorm(width, eps=EPS)
-        self.mlp = Mlp(width)
+        wide, narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.mlp = nn.Sequential(OrderedDict(fc1=wide, act=nn.GELU(), fc2=narrow))
         self.norm_2 = nn.LayerNorm(width, eps=EPS)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -74,16 +77,3 @@ class Attention(nn.Module):
         """One more key or value, the same for all inputs, after those of the tokens."""
         row = extra.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)  # (1, H, 1, d)
         return torch.cat([each, row.expand(len(each), -1, -1, -1)], 2)
-
-
-class Mlp(nn.Module):
-    """Four times as wide inside."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.act = nn.GELU()
-        self.fc2 = nn.Linear(4 * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc2(self.act(self.fc1(x)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from m2ib.contract import encoder as contract
 from m2ib.contract.encoder import Encoder, Layer, read_first
 from m2ib.contract.inputs import Inputs, Item
-from m2ib_adapters.imagebind.blocks import Attention, Block, Mlp
+from m2ib_adapters.imagebind.blocks import Attention, Block
 from m2ib_adapters.imagebind.network import CLIP_DIMENSIONS, ImageBind
 from m2ib_adapters.imagebind.preparations import InputPreparation, Preparations
 from m2ib_adapters.inputs.tensors import tensor_of
@@ -130,7 +130,7 @@ def _parts_of(block: nn.Module) -> parts.Block | None:
     if type(block.attn.out_proj) is not nn.Linear:
         return None
     mlp: parts.Part = parts.Called(block.mlp)
-    if type(block.mlp) is Mlp:
-        mlp = parts.mlp_of(block.mlp, block.mlp.fc1, block.mlp.act, block.mlp.fc2)
+    if type(block.mlp) is nn.Sequential and len(block.mlp) == 3:
+        mlp = parts.mlp_of(block.mlp, *block.mlp)
     norms = {"norm1": parts.norm_of(block.norm_1), "norm2": parts.norm_of(block.norm_2)}
     return parts.Block.of_packed(block.attn, **norms, mlp=mlp)

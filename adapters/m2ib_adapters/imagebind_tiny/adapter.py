@@ -17,16 +17,14 @@ from m2ib.contract.encoder import Defaults, Encoder
 from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError
 from m2ib.notices import warn
-from m2ib.scenes import WORDS, scenes
+from m2ib.scenes import scenes
 from m2ib_adapters.checkpoints import path_of
 from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind import weights
-from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.encoders import encoders
 from m2ib_adapters.imagebind.network import ImageBind
-from m2ib_adapters.imagebind_tiny.architecture import ARCHITECTURE
+from m2ib_adapters.imagebind_tiny.architecture import CODER, SIZES
 from m2ib_adapters.imagebind_tiny.preprocessing import preparations
-from m2ib_adapters.inputs.words import WordCoder
 from m2ib_adapters.memory import described, unwrapped
 
 NAME = "imagebind-tiny"
@@ -47,7 +45,7 @@ DEFAULTS: dict[str, Defaults] = {
 
 def _shared(branch: str) -> float:
     """What beta is divided by where the channels of a position share a lambda."""
-    return math.sqrt(ARCHITECTURE[f"{branch}_embed_dim"])
+    return math.sqrt(getattr(SIZES, f"{branch}_embed_dim"))
 
 
 SHARP: dict[str, dict[str, Any]] = {
@@ -79,7 +77,7 @@ def can(checkpoint: Any, **options: Any) -> str | None:
         return None
     if checkpoint == RANDOM:
         return None
-    fault = weights.fault(_file(checkpoint), Architecture.of(ARCHITECTURE), NAME)
+    fault = weights.fault(_file(checkpoint), SIZES, NAME)
     return fault and fault.partition(",")[0]  # its own sizes are not to be named
 
 
@@ -106,7 +104,7 @@ def load(
     options = {"image": image, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
     ready = preparations(options)
     module, origin = _module(checkpoint, device, dtype)
-    usual = encoders(module, preparations(dict.fromkeys(options)), WordCoder(WORDS))
+    usual = encoders(module, preparations(dict.fromkeys(options)), CODER)
     made = {
         modality: replace(
             encoder,
@@ -114,7 +112,7 @@ def load(
             reference=partial(_reference, usual[modality]),
             presets={"sharp": SHARP[modality]} if modality in SHARP else {},
         )
-        for modality, encoder in encoders(module, ready, WordCoder(WORDS)).items()
+        for modality, encoder in encoders(module, ready, CODER).items()
     }
     return Model(module, made, device, dtype, origin | {"architecture": NAME})
 
@@ -127,16 +125,15 @@ def _reference(encoder: Encoder) -> list[Any]:
 
 def _module(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> tuple[ImageBind, dict[str, Any]]:
     """The module, and where its weights come from."""
-    sizes = Architecture.of(ARCHITECTURE)
     if isinstance(checkpoint, nn.Module):
         return _of_module(checkpoint), {"checkpoint": described(checkpoint)}
     if device.type == "meta":
-        return weights.empty(sizes).to(dtype), {"checkpoint": None}
+        return weights.empty(SIZES).to(dtype), {"checkpoint": None}
     if checkpoint == RANDOM:
         warn(f"{NAME}: checkpoint={RANDOM!r} was loaded; its weights are random")
-        return weights.random(sizes, device, dtype), {"checkpoint": RANDOM}
+        return weights.random(SIZES, device, dtype), {"checkpoint": RANDOM}
     path = _file(checkpoint)
-    module = weights.load(sizes, path, device, dtype, who=NAME, resized=_RESIZED)
+    module = weights.load(SIZES, path, device, dtype, who=NAME, resized=_RESIZED)
     origin = {"checkpoint": str(checkpoint), "sha256": sha256(path)}
     if checkpoint is None:
         origin |= {"checkpoint": "packaged", "license": LICENCE, "training": "trained on m2ib.scenes"}
@@ -146,7 +143,7 @@ def _module(checkpoint: Any, device: torch.device, dtype: torch.dtype) -> tuple[
 def _of_module(net: nn.Module) -> ImageBind:
     """A model in memory, as it is. Raises :class:`CheckpointError`."""
     module: ImageBind = unwrapped(NAME, net, (weights.OURS,))
-    if module.architecture != Architecture.of(ARCHITECTURE):
+    if module.architecture != SIZES:
         raise CheckpointError(
             f"{NAME}: the ImageBind in memory has other sizes; open it with the adapter 'imagebind'"
         )

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from m2ib.scenes import WORDS
+from m2ib_adapters.imagebind.architecture import Architecture
+from m2ib_adapters.inputs.words import WordCoder
 
-PAD = 0  # the words are 1 .. len(WORDS), in their order
-START = len(WORDS) + 1
-END = len(WORDS) + 2  # the largest id: a text is read there
+CODER = WordCoder(WORDS)
+START, END = CODER.start, CODER.end  # the end is the largest id: a text is read there
 
 # fmt: off
 ARCHITECTURE: dict[str, Any] = {
@@ -26,3 +27,4 @@ ARCHITECTURE: dict[str, Any] = {
     "imu_embed_dim": 96, "imu_num_blocks": 3, "imu_num_heads": 4, "imu_samples": 200, "imu_window": 5,
 }
 # fmt: on
+SIZES = Architecture.of(ARCHITECTURE)

@@ -6,9 +6,8 @@ Means and standard deviations, all but the image's rounded from 200 scenes: of p
 
 from __future__ import annotations
 
-from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.preparations import Given, Preparations
-from m2ib_adapters.imagebind_tiny.architecture import ARCHITECTURE
+from m2ib_adapters.imagebind_tiny.architecture import SIZES
 from m2ib_adapters.inputs.images import ImagePreparation
 
 SECONDS = 2.0  # of a sound, in one clip, and of motion
@@ -28,6 +27,5 @@ def preparations(given: Given | None = None) -> Preparations:
 
     Raises :class:`SettingError`.
     """
-    sizes = Architecture.of(ARCHITECTURE)
-    pixels = ImagePreparation((sizes.pixels, sizes.pixels), IMAGE_MEAN, IMAGE_STD)
-    return Preparations.of(sizes, pixels, dict.fromkeys(_OWN) | dict(given or {}), "imagebind-tiny", _OWN)
+    pixels = ImagePreparation((SIZES.pixels, SIZES.pixels), IMAGE_MEAN, IMAGE_STD)
+    return Preparations.of(SIZES, pixels, dict.fromkeys(_OWN) | dict(given or {}), "imagebind-tiny", _OWN)

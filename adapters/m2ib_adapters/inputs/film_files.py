@@ -6,7 +6,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +24,16 @@ _STAND_IN = (
     19  # bytes at most of a packet that stands where a picture belongs that was packed with an earlier one
 )
 
+Found = tuple[int, Any, float]
+"""The number that is asked for, the frame that is there (None: none is), and the seconds at which that is shown."""
 
-@dataclass(frozen=True, eq=False)
+
 class FilmFile:
-    """What a video file says about its frames.
+    """What a video file says about its frames. It is read once, decoding nothing. Raises :class:`InputError`.
 
     file        which it is
     form        container and codec
-    stamps      when each frame is shown, ascending, in units of ``unit``; () where the file does not say it,
+    stamps      when each frame is shown, ascending, in units of ``unit``; [] where the file does not say it,
                 or says it wrongly: then frames can only be counted
     keys        stamps of the frames that decoding can start from, ascending
     unit        seconds
@@ -42,25 +43,13 @@ class FilmFile:
     rate        frames a second, on average
     """
 
-    file: InputFile
-    form: str
-    stamps: tuple[int, ...]
-    keys: tuple[int, ...]
-    unit: float
-    packed: bool
-    times: np.ndarray
-    last: float
-    rate: float
-
-    @classmethod
-    def of(cls, file: InputFile) -> FilmFile:
-        """Reads the file once, decoding nothing. Raises :class:`InputError`."""
+    def __init__(self, file: InputFile) -> None:
         av = optional("av", "video")
-        name = file.name
+        self.file, name = file, file.name
         with decoding(name), _opened(file.path, name) as (container, stream):
-            form = f"{container.format.name} {stream.codec_context.name}"
+            self.form = f"{container.format.name} {stream.codec_context.name}"
             rate = float(stream.average_rate or stream.guessed_rate or 0)
-            unit = float(stream.time_base)
+            self.unit = float(stream.time_base)
             reordered = stream.codec_context.has_b_frames
             packets = []
             pictures = _Unpacking(stream)
@@ -80,64 +69,53 @@ class FilmFile:
             )
         order = [stamp for stamp, _, _ in packets]
         # Frames that are decoded in another order than shown have other stamps than in the order of decoding.
-        counted = pictures.packed or None in order or (reordered and order == sorted(order))
+        self.packed = pictures.packed
+        counted = self.packed or None in order or (reordered and order == sorted(order))
+        self.stamps: list[int] = [] if counted else sorted(set(order))
         if counted:
-            rate, count = rate or _USUAL_RATE, pictures.count if pictures.packed else len(packets)
-            return cls(file, form, (), (), unit, pictures.packed, np.arange(count) / rate, 1 / rate, rate)
-        stamps = tuple(sorted(set(order)))
-        times = (np.array(stamps, np.float64) - stamps[0]) * unit  # (frames,)
-        rate = rate or ((len(stamps) - 1) / times[-1] if len(stamps) > 1 else _USUAL_RATE)
-        last = packets[order.index(stamps[-1])][2] * unit or 1 / rate
-        keys = tuple(sorted({stamp for stamp, is_key, _ in packets if is_key})) or stamps[:1]
-        return cls(file, form, stamps, keys, unit, False, times, last, rate)
+            self.rate = rate or _USUAL_RATE
+            self.times = np.arange(pictures.count if self.packed else len(packets)) / self.rate
+            self.last = 1 / self.rate
+            return
+        stamps, several = self.stamps, len(self.stamps) > 1
+        self.times = (np.array(stamps, np.float64) - stamps[0]) * self.unit  # (frames,)
+        self.rate = rate or ((len(stamps) - 1) / self.times[-1] if several else _USUAL_RATE)
+        self.last = packets[order.index(stamps[-1])][2] * self.unit or 1 / self.rate
+        self.keys = sorted({stamp for stamp, is_key, _ in packets if is_key}) or stamps[:1]
 
     def pictures(self, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         """The frames with these numbers (ascending, each once), as (number, (H, W, 3) uint8), upright.
 
         Warns where a frame is damaged and a neighbour stands in. Raises :class:`InputError`.
         """
-        with decoding(self.file.name), _opened(self.file.path, self.file.name) as (container, stream):
+        name = self.file.name
+        with decoding(name), _opened(self.file.path, name) as (container, stream):
             found = self._by_stamp if self.stamps else self._by_count
-            for number, frame in found(container, stream, numbers):
-                check_pixels(
-                    self.file.name, frame.width, frame.height
-                )  # need not be what the file says first
+            for number, frame, seconds in found(container, stream, numbers):
+                wanted = f"its frame at {self.times[number]:.2f} s cannot be decoded"
+                if frame is None:
+                    raise InputError(f"{name} is damaged: {wanted}")
+                if abs(seconds - self.times[number]) * self.rate >= 0.5:
+                    warn(f"{name}: {wanted}; the one at {seconds:.2f} s stands in")
+                check_pixels(name, frame.width, frame.height)  # need not be what the file says first
                 picture = _picture(frame)  # (H, W, 3)
                 yield number, np.rot90(picture, round(frame.rotation / 90))  # counter-clockwise, as there
 
-    def _by_stamp(self, container: Any, stream: Any, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    def _by_stamp(self, container: Any, stream: Any, numbers: Sequence[int]) -> Iterator[Found]:
+        """Of frames that cannot be decoded the nearest one."""
         cursor = _Cursor(container, stream, self.keys)
         for number in numbers:
-            stamp = self.stamps[number]
-            frame = cursor.at(stamp)
-            if frame is None:
-                raise self._undecoded(number)
-            if abs(frame.pts - stamp) * self.unit * self.rate >= 0.5:
-                self._stands_in(number, (frame.pts - self.stamps[0]) * self.unit)
-            yield number, frame
+            frame = cursor.at(self.stamps[number])
+            yield number, frame, 0.0 if frame is None else (frame.pts - self.stamps[0]) * self.unit
 
-    def _by_count(self, container: Any, stream: Any, numbers: Sequence[int]) -> Iterator[tuple[int, Any]]:
+    def _by_count(self, container: Any, stream: Any, numbers: Sequence[int]) -> Iterator[Found]:
+        """Of frames that cannot be decoded the last one before."""
         frames = enumerate(_decoded(container, stream, packed=self.packed))
         at, frame = -1, None
         for number in numbers:
             while at < number and (following := next(frames, None)) is not None:
                 at, frame = following
-            if frame is None:
-                raise self._undecoded(number)
-            if at < number:
-                self._stands_in(number, self.times[at])
-            yield number, frame
-
-    def _undecoded(self, number: int) -> InputError:
-        return InputError(
-            f"{self.file.name} is damaged: its frame at {self.times[number]:.2f} s cannot be decoded"
-        )
-
-    def _stands_in(self, number: int, seconds: float) -> None:
-        warn(
-            f"{self.file.name}: its frame at {self.times[number]:.2f} s cannot be decoded; the one at {seconds:.2f} s "
-            "stands in"
-        )
+            yield number, frame, float(self.times[at])
 
 
 class _Cursor:

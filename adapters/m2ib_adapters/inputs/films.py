@@ -110,7 +110,7 @@ def _from_images(images: list[Any], rate: float) -> Film:
 def _from_file(given: InputFile) -> Film:
     if (animation := _from_animation(given)) is not None:
         return animation
-    file = FilmFile.of(given)
+    file = FilmFile(given)
     even = np.arange(len(file.times)) / file.rate
     off = np.abs(file.times - even).max()  # seconds; stamps are rounded, some to milliseconds
     constant = bool(off * file.rate < 0.5)

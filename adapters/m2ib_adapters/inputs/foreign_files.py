@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 _KINDS: tuple[tuple[int, bytes | tuple[bytes, ...], str], ...] = (  # (where, what stands there, what it is)
@@ -37,16 +38,21 @@ _NO_MEDIA = (
 _BEGINNING = 64  # bytes
 
 
-def foreign(path: Path) -> tuple[str, bool] | None:
-    """What the file is by its first bytes, and whether a tool can convert it; None for what is none of these."""
+def no_sound(path: Path) -> str:
+    """What is said of a file that a tool can convert."""
+    return f"not in a sound format that can be read; extract its sound first, e.g. with ffmpeg -i {shlex.quote(path.name)} sound.wav"
+
+
+def foreign(path: Path) -> str | None:
+    """What the file is by its first bytes, and the way out; None for what is none of these."""
     with path.open("rb") as file:
         head = file.read(_BEGINNING)
     for at, word, kind in _KINDS:
         if head.startswith(word, at):
-            return kind, True
+            return f"{kind}, {no_sound(path)}"
     if head[:1] == b"\xff" and head[1:2] and head[1] & 0xF6 == 0xF0:  # a frame of ADTS, whose layer is 0
-        return "AAC", True
+        return f"AAC, {no_sound(path)}"
     for word, kind in _NO_MEDIA:
         if head.lstrip().lower().startswith(word.lower()):
-            return kind, False
+            return kind
     return None

@@ -130,13 +130,15 @@ def _turned_to(image: Image.Image, name: str, kind: str, page: int | None) -> di
     if pages == 1:
         return {}
     if page is None and any(_is_another(image, number) for number in range(1, pages)):
-        warn(
-            f"{name} holds {pages} pages (or frames), and the first is read; choose one, 0 to {pages - 1}: "
-            f"{saying(kind, 'page', 0)}"
-        )
+        _warn_of_first(name, f"{pages} pages (or frames)", pages, kind)
     image.seek(page or 0)
     _check(image, name, kind)
     return {"page": page or 0, "pages": pages}
+
+
+def _warn_of_first(name: str, held: str, pages: int, kind: str) -> None:
+    way = saying(kind, "page", 0)
+    warn(f"{name} holds {held}, and the first is read; choose one, 0 to {pages - 1}: {way}")
 
 
 def _is_another(image: Image.Image, number: int) -> bool:
@@ -304,10 +306,7 @@ def _fits(path: Path, image: Any, name: str, kind: str, page: int | None) -> Pic
     pages = math.prod(int(cards[f"NAXIS{axis}"]) for axis in range(3, axes + 1))
     check_page(page or 0, pages, name, kind)
     if pages > 1 and page is None:
-        warn(
-            f"{name} holds {pages} planes, and the first is read; choose one, 0 to {pages - 1}: "
-            f"{saying(kind, 'page', 0)}"
-        )
+        _warn_of_first(name, f"{pages} planes", pages, kind)
     dtype = np.dtype("u1" if bits == 8 else f">{'f' if bits < 0 else 'i'}{abs(bits) // 8}")
     start = offset + (page or 0) * image.width * image.height * dtype.itemsize
     stored = np.fromfile(path, dtype, image.width * image.height, offset=start)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import shlex
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,7 @@ from m2ib.errors import InputError, decoding
 from m2ib.notices import warn
 from m2ib_adapters.bounds import SAMPLES, WHOLE
 from m2ib_adapters.inputs.cut_files import warn_if_cut, warn_of_no_end
-from m2ib_adapters.inputs.foreign_files import foreign
+from m2ib_adapters.inputs.foreign_files import foreign, no_sound
 from m2ib_adapters.inputs.media import InputFile, input_file, optional
 from m2ib_adapters.inputs.mp3_files import scan
 from m2ib_adapters.inputs.resampling import resample, resampled_length, source_range
@@ -80,13 +78,12 @@ def sound_at(
 def _open_file(file: InputFile) -> Sound:
     soundfile = optional("soundfile", "imagebind")
     path, name = file.path, file.name
-    known = foreign(path)
-    if known is not None:
-        raise _foreign(path, name, *known)
+    if known := foreign(path):
+        raise InputError(f"{name} is {known}")
 
     def failed(error: Any) -> InputError:
         if error.code == _NO_FORMAT and path.suffix.lower() in _OF_FILMS:
-            return _foreign(path, name, "", True)
+            return InputError(f"{name} is {no_sound(path)}")
         fault = _FAULTS.get(error.code, f"is damaged and cannot be decoded: {error.error_string}")
         return InputError(f"{name} {fault}")
 
@@ -136,13 +133,3 @@ def _open_file(file: InputFile) -> Sound:
     if mp3 and mp3.strange:
         warn(f"{name} is damaged: {mp3.strange} bytes between its frames are no sound, and left out")
     return Sound(name, rate, channels, samples, blocks, file.origin | {"format": form})
-
-
-def _foreign(path: Path, name: str, kind: str, convertible: bool) -> InputError:
-    """Of a file that is something else, whatever its name."""
-    if not convertible:
-        return InputError(f"{name} is {kind}")
-    return InputError(
-        f"{name} is {kind + ', ' if kind else ''}not in a sound format that can be read; extract its sound first, e.g. with "
-        f"ffmpeg -i {shlex.quote(path.name)} sound.wav"
-    )

@@ -72,18 +72,28 @@ class NamedIds(ABC):
         text, tokens = tokens_of_ids(ids, self._special(ids), self._names(ids), self._decode)
         return Coded(text, ids, tokens)
 
+
+class FramedIds(NamedIds):
+    """Of tokenizers that begin each text with one token, end it with another one, and pad it with zeros."""
+
+    pad = 0
+    start: int
+    end: int
+
     def _fitted(
-        self, raw: str, shown: str, parts: list[tuple[int, Span]], limit: int, truncate: bool, padded: bool
+        self, raw: str, shown: str, found: list[tuple[int, Span]], limit: int, truncate: bool, padded: bool
     ) -> Coded:
-        """Ids and their places in ``shown``, the last one an end token's, as :meth:`Coder.code` gives them."""
+        """The ids of a text's own tokens and their places in ``shown``, as :meth:`Coder.code` gives them."""
+        last = found[-1][1][1] if found else 0
+        parts = [(self.start, (0, 0)), *found, (self.end, (last, last))]
         excess = len(parts) > limit
         if excess:
             if not truncate:
                 raise too_long(raw, len(parts), limit)
             end = parts[limit - 2][1][1]
-            parts = [*parts[: limit - 1], (parts[-1][0], (end, end))]
+            parts = [*parts[: limit - 1], (self.end, (end, end))]
         if padded:
-            parts += [(0, parts[-1][1])] * (limit - len(parts))
+            parts += [(self.pad, parts[-1][1])] * (limit - len(parts))
         ids = [value for value, _ in parts]
         spans = [span for _, span in parts]
         return Coded(shown, ids, tokens_of_text(shown, self._names(ids), spans, self._special(ids)), excess)
@@ -147,10 +157,8 @@ def spelt(signs: Iterable[str]) -> str:
     return "".join(sign for sign in signs if not sign.isspace()).replace("ς", "σ")
 
 
-class SimpleCoder(NamedIds):
+class SimpleCoder(FramedIds):
     """CLIP's byte-pair encoding in ``open_clip.SimpleTokenizer``, which gives no offsets itself."""
-
-    pad = 0
 
     def __init__(self, tokenizer: Any) -> None:
         self._tokenizer = tokenizer
@@ -159,9 +167,7 @@ class SimpleCoder(NamedIds):
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         text = cleaned(raw, self._tokenizer.clean_fn)
         found = [(value, text.span(*span)) for value, span in self._encode(text.target)]
-        last = found[-1][1][1] if found else 0
-        parts = [(self.start, (0, 0)), *found, (self.end, (last, last))]
-        return self._fitted(raw, text.shown, parts, limit, truncate, padded)
+        return self._fitted(raw, text.shown, found, limit, truncate, padded)
 
     def _encode(self, text: str) -> list[tuple[int, Span]]:
         """Ids and spans of a cleaned text: word by word as ``SimpleTokenizer.encode`` does it.
@@ -181,16 +187,16 @@ class SimpleCoder(NamedIds):
                 done += size
         return found
 
+    def _ended(self, ids: Sequence[int]) -> int:
+        return ids.index(self.end) if self.end in ids else len(ids)
+
     def _special(self, ids: Sequence[int]) -> list[bool]:
         """Start and end; and after the end the zeros that it is padded with."""
-        end = self._tokenizer.eot_token_id
-        known = set(self._tokenizer.all_special_ids)
-        first = ids.index(end) if end in ids else len(ids)
+        known, first = set(self._tokenizer.all_special_ids), self._ended(ids)
         return [value in known or place > first for place, value in enumerate(ids)]
 
     def _names(self, ids: Sequence[int]) -> list[str]:
-        decoder, end = self._tokenizer.decoder, self._tokenizer.eot_token_id
-        first = ids.index(end) if end in ids else len(ids)
+        decoder, first = self._tokenizer.decoder, self._ended(ids)
         return [
             "<pad>" if place > first and value == 0 else decoder.get(value, f"id{value}").removesuffix("</w>")
             for place, value in enumerate(ids)
@@ -230,9 +236,7 @@ class TokenizerCoder(NamedIds):
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         excess = self._exceeds(raw, raw, limit, truncate)
-        coded = self._with_offsets(raw, limit, padded)
-        special = list(map(bool, coded["special_tokens_mask"]))
-        return self._coded(raw, list(coded["input_ids"]), coded["offset_mapping"], special, excess)
+        return self._coded(raw, *self._with_offsets(raw, limit, padded), excess)
 
     def _exceeds(self, raw: str, text: str, limit: int, truncate: bool) -> bool:
         """Whether ``text``, what is tokenized of ``raw``, has too many tokens."""
@@ -242,11 +246,13 @@ class TokenizerCoder(NamedIds):
             raise too_long(raw, count, limit)
         return count > limit
 
-    def _with_offsets(self, text: str, limit: int, padded: bool) -> Any:
+    def _with_offsets(self, text: str, limit: int, padded: bool) -> tuple[list[int], list[Span], list[bool]]:
+        """Ids, where in ``text`` each of them stands, and which are special."""
+        asked = {"return_offsets_mapping": True, "return_special_tokens_mask": True}
         with _TURN:
-            return self._tokenizer(
-                text, return_offsets_mapping=True, return_special_tokens_mask=True, **fitting(limit, padded)
-            )
+            coded = self._tokenizer(text, **asked, **fitting(limit, padded))
+        special = list(map(bool, coded["special_tokens_mask"]))
+        return list(coded["input_ids"]), coded["offset_mapping"], special
 
     def _coded(
         self, shown: str, ids: list[int], spans: Sequence[Span], special: Sequence[bool], excess: bool
@@ -305,9 +311,8 @@ class HuggingFaceCoder(TokenizerCoder):
         if not self._tokenizer.is_fast:
             kept = len(self._tokenizer(text.target, **fitting(limit, padded))["input_ids"])
             return replace(self.read(ids[:kept]), truncated=excess)
-        coded = self._with_offsets(text.target, limit, padded)
-        special = list(map(bool, coded["special_tokens_mask"]))
-        spans = [text.span(*span) for span in coded["offset_mapping"]]
+        _, spans, special = self._with_offsets(text.target, limit, padded)
+        spans = [text.span(*span) for span in spans]
         return self._coded(text.shown, ids[: len(special)], spans, special, excess)
 
 

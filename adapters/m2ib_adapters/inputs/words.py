@@ -6,19 +6,17 @@ import re
 from collections.abc import Sequence
 
 from m2ib.errors import InputError, did_you_mean
-from m2ib_adapters.inputs.tokens import Coded, NamedIds
+from m2ib_adapters.inputs.tokens import Coded, FramedIds
 
 _WORD = re.compile(r"[^\s.,;:!?]+")
 
 
-class WordCoder(NamedIds):
+class WordCoder(FramedIds):
     """Words in any case; the marks ``. , ; : ! ?`` separate them and get no token.
 
     Ids: 0 pads, the words of the vocabulary are 1 .. n in their order, ``start`` is n + 1 and ``end`` n + 2,
     the largest of all.
     """
-
-    pad = 0
 
     def __init__(self, words: Sequence[str]) -> None:
         self._words = tuple(words)
@@ -28,11 +26,8 @@ class WordCoder(NamedIds):
 
     def code(self, raw: str, limit: int, *, truncate: bool, padded: bool) -> Coded:
         """Start, words, end; see :class:`Coder`. Raises :class:`InputError`, also for an unknown word."""
-        found = list(_WORD.finditer(raw))
-        parts = [(self._id(match.group(), raw), match.span()) for match in found]
-        after = found[-1].end() if found else 0
-        parts = [(self.start, (0, 0)), *parts, (self.end, (after, after))]
-        return self._fitted(raw, raw, parts, limit, truncate, padded)
+        found = [(self._id(match.group(), raw), match.span()) for match in _WORD.finditer(raw)]
+        return self._fitted(raw, raw, found, limit, truncate, padded)
 
     def _id(self, given: str, raw: str) -> int:
         word = given.lower()

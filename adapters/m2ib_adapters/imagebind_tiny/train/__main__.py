@@ -18,9 +18,8 @@ from safetensors import safe_open
 from safetensors.torch import load_model, save_file, save_model
 
 from m2ib_adapters.files import sha256
-from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.network import ImageBind
-from m2ib_adapters.imagebind_tiny.architecture import ARCHITECTURE
+from m2ib_adapters.imagebind_tiny.architecture import SIZES
 from m2ib_adapters.imagebind_tiny.train.recipe import BOUND, FULL, QUICK
 from m2ib_adapters.imagebind_tiny.train.stages import Log, bind, pool_images, together
 
@@ -57,7 +56,7 @@ def train(given: argparse.Namespace, log: Log) -> None:
     recipe, kept = given.recipe, given.kept
     started = time.perf_counter()
     torch.manual_seed(given.seed)
-    module = ImageBind(Architecture.of(ARCHITECTURE)).eval().requires_grad_(False)
+    module = ImageBind(SIZES).eval().requires_grad_(False)
     done: list[str] = []
     if given.resume:
         load_model(module, kept)

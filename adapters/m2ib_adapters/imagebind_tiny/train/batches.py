@@ -12,14 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from m2ib.scenes import KINDS, WORDS, motion, pictures, sounds
+from m2ib.scenes import KINDS, motion, pictures, sounds
 from m2ib.scenes.captions import Named, objects_of, sentence
 from m2ib.scenes.plan import ScenePlan, plan
-from m2ib_adapters.imagebind_tiny.architecture import END, PAD, START
+from m2ib_adapters.imagebind_tiny.architecture import CODER, SIZES
 from m2ib_adapters.imagebind_tiny.preprocessing import preparations
 from m2ib_adapters.imagebind_tiny.train.recipe import Stage
 
-_NUMBERS = {word: number for number, word in enumerate(WORDS, 1)}
 _FIRST_SEED = 2**40  # scenes of training begin here, far from everybody else's
 _RUN = 2**32  # scenes that a run's seed keeps for itself
 _AT_ONCE = 128
@@ -75,24 +74,27 @@ def shares(modality: str, scenes: ScenePlan, grid: tuple[int, ...]) -> Tensor:
     masks = masks.astype(np.float32)
     rows, columns = masks.shape[2] // grid[0], masks.shape[3] // grid[1]
     cells = masks.reshape(*masks.shape[:2], grid[0], rows, grid[1], columns).mean((3, 5))  # (N, 3, *grid)
-    by_kind = np.zeros((len(cells), len(KINDS), cells[0, 0].size), np.float32)
-    scene, slot = np.nonzero(scenes.present)
-    by_kind[scene, scenes.kind[scene, slot]] = cells[scene, slot].reshape(len(scene), -1)
-    return torch.from_numpy(by_kind)
+    return torch.from_numpy(by_kind(scenes, cells.reshape(*cells.shape[:2], -1)))
 
 
 def kinds_of(scenes: ScenePlan) -> Tensor:
     """(N, kinds) 1 where a scene holds the kind."""
-    held = np.zeros((len(scenes.seeds), len(KINDS)), np.float32)
+    return torch.from_numpy(by_kind(scenes, scenes.present.astype(np.float32)))
+
+
+def by_kind(scenes: ScenePlan, values: np.ndarray, none: float = 0) -> np.ndarray:
+    """(N, slots, ...) of the objects -> (N, kinds, ...), ``none`` where a scene holds no such kind."""
+    found = np.full((len(values), len(KINDS), *values.shape[2:]), none, values.dtype)
     scene, slot = np.nonzero(scenes.present)
-    held[scene, scenes.kind[scene, slot]] = 1
-    return torch.from_numpy(held)
+    found[scene, scenes.kind[scene, slot]] = values[scene, slot]
+    return found
 
 
 def token_ids(texts: Sequence[str]) -> Tensor:
     """(N, T) of captions, words of the vocabulary all of them; padded to the longest."""
-    rows = [torch.tensor([START, *(_NUMBERS[word] for word in text.split()), END]) for text in texts]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
+    coded = (CODER.code(text, SIZES.context_length, truncate=False, padded=False) for text in texts)
+    rows = [torch.tensor(each.ids) for each in coded]
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=CODER.pad)
 
 
 def said(
@@ -126,12 +128,8 @@ def said(
 
 def truths(meanings: Sequence[Sequence[Named]], scenes: ScenePlan) -> Tensor:
     """(captions, scenes) bool: whether all that a caption says is true of a scene."""
-    count = len(scenes.seeds)
-    colour, size = (np.full((count, len(KINDS)), -1) for _ in range(2))
-    scene, slot = np.nonzero(scenes.present)
-    colour[scene, scenes.kind[scene, slot]] = scenes.colour[scene, slot]
-    size[scene, scenes.kind[scene, slot]] = scenes.size[scene, slot]
-    true = np.ones((len(meanings), count), bool)
+    colour, size = (by_kind(scenes, each, -1) for each in (scenes.colour, scenes.size))
+    true = np.ones((len(meanings), len(scenes.seeds)), bool)
     for row, objects in zip(true, meanings, strict=True):
         for named in objects:
             for held, wanted in ((colour, named.colour), (size, named.size)):
