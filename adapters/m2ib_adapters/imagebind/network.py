@@ -29,15 +29,13 @@ class ImageBind(nn.Module):
         super().__init__()
         a = architecture
         self.architecture = a
-        width, frames = a.vision_embed_dim, a.kernel_size[0]
-        films = nn.Sequential(nn.Identity(), nn.Conv3d(3, width, a.kernel_size, a.kernel_size, bias=False))
         self.modality_preprocessors = nn.ModuleDict(
             {
-                "vision": PatchPreprocessor("rgbt_stem", films, width, a.grid("vision"), frames=frames),
+                "vision": PatchPreprocessor("vision", a),
                 "text": TextPreprocessor(a.text_embed_dim, a.vocabulary_size, a.context_length),
-                "audio": _picture("rgbt_stem", "audio", a),
-                "depth": _picture("depth_stem", "depth", a),
-                "thermal": _picture("rgbt_stem", "thermal", a),
+                "audio": PatchPreprocessor("audio", a),
+                "depth": PatchPreprocessor("depth", a),
+                "thermal": PatchPreprocessor("thermal", a),
                 "imu": MotionPreprocessor(a.imu_embed_dim, a.imu_samples, a.imu_window),
             }
         )
@@ -110,18 +108,24 @@ class ImageBind(nn.Module):
 class PatchPreprocessor(nn.Module):
     """Pictures of any kind -> class token and patches, with positions: (N, 1 + T, C).
 
-    frames  of films (N, 3, frames, H, W), which still images (N, 3, H, W) are shown as; 0: it takes pictures alone
+    Those of "vision" are films (N, 3, frames, H, W), which still images (N, 3, H, W) are shown as; else they have one channel.
     """
 
-    def __init__(
-        self, stem: str, proj: nn.Module, width: int, grid: tuple[int, ...], *, frames: int = 0
-    ) -> None:
+    def __init__(self, name: str, a: Architecture) -> None:
         super().__init__()
+        width, patches = getattr(a, f"{name}_embed_dim"), a.patches(name)
+        self._frames, self._stem = 0, "depth_stem" if name == "depth" else "rgbt_stem"
+        if name == "vision":
+            self._frames = a.kernel_size[0]
+            films = nn.Conv3d(3, width, a.kernel_size, a.kernel_size, bias=False)
+            stem = {"proj": nn.Sequential(nn.Identity(), films), "norm_layer": nn.Identity()}
+        else:
+            (high, wide), (down, across) = patches.kernel, patches.stride
+            conv = nn.Conv2d(1, width, (high, wide), (down, across), bias=False)
+            stem = {"proj": conv, "norm_layer": nn.LayerNorm(width)}
         self.cls_token = nn.Parameter(torch.randn(1, 1, width) * 0.02)
-        norm = nn.Identity() if frames else nn.LayerNorm(width)
-        self.add_module(stem, nn.ModuleDict({"proj": proj, "norm_layer": norm}))
-        self.pos_embedding_helper = Positions(width, grid)
-        self._stem, self._frames = stem, frames
+        self.add_module(self._stem, nn.ModuleDict(stem))
+        self.pos_embedding_helper = Positions(width, a.grid(name))
 
     def forward(self, x: Tensor) -> Tensor:
         stem: Any = getattr(self, self._stem)
@@ -198,14 +202,6 @@ class Scale(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.log_logit_scale.exp().clamp(max=_MOST_SCALE) * x
-
-
-def _picture(stem: str, name: str, a: Architecture) -> PatchPreprocessor:
-    """For pictures of one channel."""
-    width, patches = getattr(a, f"{name}_embed_dim"), a.patches(name)
-    (high, wide), (down, across) = patches.kernel, patches.stride
-    conv = nn.Conv2d(1, width, (high, wide), (down, across), bias=False)
-    return PatchPreprocessor(stem, conv, width, a.grid(name))
 
 
 def _head(name: str, width: int, out: int) -> nn.Module:
