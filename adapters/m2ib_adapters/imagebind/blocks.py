@@ -8,17 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, scaled_dot_product_attention
 
+from m2ib_adapters.imagebind.architecture import Architecture
+
 EPS = 1e-6  # of all norms but those of the stems, which keep torch's 1e-5
 
 
 class Trunk(nn.Module):
-    """Blocks of one width, after a norm where there is one."""
+    """Blocks of one width; those of images come after a norm, those of images and texts have no extra key."""
 
-    def __init__(self, width: int, blocks: int, heads: int, *, first_norm: bool, extra_key: bool) -> None:
+    def __init__(self, name: str, a: Architecture) -> None:
         super().__init__()
-        norm = [nn.LayerNorm(width, eps=EPS)] if first_norm else []
+        width, heads = getattr(a, f"{name}_embed_dim"), getattr(a, f"{name}_num_heads")
+        norm = [nn.LayerNorm(width, eps=EPS)] if name == "vision" else []
         self.pre_transformer_layer = nn.Sequential(*norm)
-        self.blocks = nn.ModuleList(Block(width, heads, extra_key=extra_key) for _ in range(blocks))
+        blocks, extra = range(getattr(a, f"{name}_num_blocks")), name not in ("vision", "text")
+        self.blocks = nn.ModuleList(Block(width, heads, extra_key=extra) for _ in blocks)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         x = self.pre_transformer_layer(x)

@@ -40,18 +40,7 @@ class ImageBind(nn.Module):
             }
         )
         widths = {name: getattr(a, f"{name}_embed_dim") for name in self.modality_preprocessors}
-        self.modality_trunks = nn.ModuleDict(
-            {
-                name: Trunk(
-                    width,
-                    getattr(a, f"{name}_num_blocks"),
-                    getattr(a, f"{name}_num_heads"),
-                    first_norm=name == "vision",
-                    extra_key=name not in ("vision", "text"),
-                )
-                for name, width in widths.items()
-            }
-        )
+        self.modality_trunks = nn.ModuleDict({name: Trunk(name, a) for name in widths})
         out = a.out_embed_dim
         self.modality_heads = nn.ModuleDict({name: _head(name, width, out) for name, width in widths.items()})
         scales = {name: [Scale(name)] if name in SCALES else [] for name in widths}  # none of images

@@ -36,11 +36,7 @@ _LOOK = (  # what these hold, and what stands beside the pixels of other objects
 
 
 def read_dicom(
-    file: InputFile,
-    kind: str = "image",
-    page: int | None = None,
-    limits: Limits = (None, None),
-    full: bool = False,
+    file: InputFile, kind: str, page: int | None, limits: Limits, full: bool
 ) -> tuple[Image.Image, dict[str, Any]]:
     """The picture (grey or RGB, 8 bits), and how it was made, under ``"dicom"``.
 

@@ -57,10 +57,8 @@ def read_dataset(path: Path, name: str) -> tuple[Any, bool]:
             f"{name} is a DICOM file; reading it needs pydicom: pip install 'm2ib[cxr]'"
         ) from error
     fault = "is damaged, or cut off: its header cannot be read"
-    with (
-        ignoring(Warning),
-        decoding(name, fault, reason=False),
-    ):  # which may tell who it is, as may pydicom's warnings
+    # the reason may tell who it is, as may pydicom's warnings
+    with ignoring(Warning), decoding(name, fault, reason=False):
         _check_inflated(path, name)
         try:
             dataset = pydicom.dcmread(path, force=dicom_at(path, bare=True))

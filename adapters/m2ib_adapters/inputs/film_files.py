@@ -20,9 +20,7 @@ _ONLY_FILES = {"protocol_whitelist": "file"}  # a playlist must not reach into t
 _USUAL_RATE = 25.0  # frames a second, of a file that gives neither times nor a rate
 _TRANSPARENT = re.compile("rgba|bgra|argb|abgr|yuva|gbrap|ya|pal8")  # ffmpeg's names of such pixels
 _PICTURE = b"\0\0\1\xb6"  # begins each picture of MPEG-4
-_STAND_IN = (
-    19  # bytes at most of a packet that stands where a picture belongs that was packed with an earlier one
-)
+_STAND_IN = 19  # bytes at most of a packet in the place of a picture that was packed with an earlier one
 
 Found = tuple[int, Any, float]
 """The number that is asked for, the frame that is there (None: none is), and the seconds at which that is shown."""

@@ -97,11 +97,10 @@ def page_of(array: np.ndarray, name: str, kind: str, page: int | None) -> tuple[
     """Of an array with a page axis first, (pages, H, W) or (pages, H, W, channels), the page that is asked for."""
     if page is None:
         return array, {}
-    if array.ndim < 3 or (array.ndim == 3 and array.shape[2] in (1, 3, 4)):
-        check_page(page, 1, name, kind)
-        return array, {"page": 0, "pages": 1}
-    check_page(page, len(array), name, kind)
-    return array[page], {"page": page, "pages": len(array)}
+    one = array.ndim < 3 or (array.ndim == 3 and array.shape[2] in (1, 3, 4))
+    pages = 1 if one else len(array)
+    check_page(page, pages, name, kind)
+    return array if one else array[page], {"page": page, "pages": pages}
 
 
 @contextmanager

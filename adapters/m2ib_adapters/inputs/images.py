@@ -194,10 +194,8 @@ def padded(
     canvas = Image.new(image.mode, size, (fill,) * len(image.getbands()))
     left, top = (size[0] - inner[0]) // 2, (size[1] - inner[1]) // 2
     canvas.paste(image.resize(inner, interpolation), (left, top))
-    across, down = (
-        image.width / inner[0],
-        image.height / inner[1],
-    )  # pixels of the image for one of the canvas
+    # pixels of the image for one of the canvas
+    across, down = image.width / inner[0], image.height / inner[1]
     return canvas, (-left * across, -top * down, (size[0] - left) * across, (size[1] - top) * down)
 
 

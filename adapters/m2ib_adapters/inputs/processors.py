@@ -79,10 +79,7 @@ class ProcessedImages(ImagePreparation):
         top = left = 0
         if does.do_center_crop:  # below 0: padded
             top, left = (rows - does.crop_size.height) // 2, (columns - does.crop_size.width) // 2
-        bottom, right = (
-            top + array.shape[1],
-            left + array.shape[2],
-        )  # what is padded is so to the right and below
+        bottom, right = top + array.shape[1], left + array.shape[2]  # it is padded to the right and below
         return array, (left * across, top * down, right * across, bottom * down)
 
 
@@ -203,9 +200,8 @@ def processed_images(processor: Any, side: int | None, channels: int) -> Process
 
 def _scale_seen(processor: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """:func:`scale_of` an image processor whose steps are not known, from what it makes of black and white."""
-    made = [
-        _called(processor, Image.new("RGB", _TRIED[0], grey)).double() for grey in ("black", "white")
-    ]  # (3, rows, columns) each, perhaps padded
+    tried = (Image.new("RGB", _TRIED[0], grey) for grey in ("black", "white"))
+    made = [_called(processor, image).double() for image in tried]  # (3, rows, columns) each, perhaps padded
     black, white = (each[:, each.shape[1] // 2, each.shape[2] // 2] for each in made)  # (3,) each
     std = 1 / (white - black)
     return tuple((-black * std).tolist()), tuple(std.tolist())
