@@ -1,38 +1,7 @@
 """What the first-party adapters are made of, for other packages' adapters as well.
 
-============================== ==============================================================================
-``from_folder_or_hub``         options for ``from_pretrained`` of a local folder or a hub id that is within reach
-``from_transformers``          transformers' model in one of them, with all of its weights
-``has_any``, ...               which files a folder holds, and what its image processor does
-``transformers_fault``, ...    for ``AdapterSpec.can``: what a folder, a hub id or a module in memory is, without loading it
-``without_code``               a call that reads a folder or the hub, and never runs code that lies there
-``check_described``            the sizes in a JSON that describes a model, before anything is made by them
-``decoding``                   whatever a library raises over an input becomes one ``InputError``
-``loading``                    whatever a library raises while it reads weights becomes one ``CheckpointError``
-``image_processor``            the image processor of a transformers checkpoint, and with ``processed_images`` its pixels
-``unwrapped``, ``parts_of``, ... a model in memory, and what makes its inputs ready
-``ImagePreparation``           paths, PIL images and arrays -> a model's pixels, with what the renderer shows
-``ImageOptions``               what a user may say of raw images: page, minimum, maximum
-``input_file``                 a path, bytes or an open file -> a file to read, its name and its origin
-``open_image``                 whatever holds an image -> an upright RGB image, and where it came from
-``placed``                     a layout with its axes in pixels of the raw image
-``image_encoder``              an image encoder from its tower and its preparation; with ``Patches`` it cuts an image into
-``open_sound``                 a file or ``(waveform, rate)`` -> a sound that can be read in parts
-``sound_at``                   the mean of its channels at a model's rate, and no more than the model takes
-``resample``, ...              what goes with it
-``TextTower``, ``text_encoder`` a text encoder from what is particular to it
-``without_padding``            its ``cut`` where padding is masked
-``TokenizerCoder``             a transformers tokenizer as ``text_encoder`` takes it
-``IdCoder``                    what stands in where there is no tokenizer
-``block_layers``               the blocks of a tower as ``m2ib.Layer``
-``check_text``, ...            texts and token ids checked, tokens with their places in a text
-``transformers_texts``         the text encoder of a model of transformers, by what is known of its family
-``by_sdpa_of``                 for ``m2ib.Attention``, of a transformers model
-``first_position``             for ``m2ib.Attention``, of an encoder that is read at a class token
-``optional``                   a package that may be missing, with what to install
-============================== ==============================================================================
-
-It is part of the public interface: names here are kept.
+Each name says what it is, and its page in the reference puts them in order. It is part of the public interface: names here are
+kept.
 """
 
 from __future__ import annotations

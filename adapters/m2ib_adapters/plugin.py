@@ -21,8 +21,10 @@ _DUAL = (
 def _spec(
     name: str, summary: str, modalities: tuple[str, ...], room: str, models: str, extra: str, **told: Any
 ) -> AdapterSpec:
-    """Of an adapter in one of this package's rooms; its encoders of all ``modalities`` may show attention unless it is told."""
-    load, can = (f"m2ib_adapters.{room}:{what}" for what in ("load", "can"))
+    """Of an adapter in one of this package's rooms, or of one of several there; its encoders of all ``modalities`` may show
+    attention unless it is told."""
+    module, _, one = room.partition(":")
+    load, can = (f"m2ib_adapters.{module}:{what}{one}" for what in ("load", "can"))
     told = {"attention": modalities, **told}
     return AdapterSpec(name, summary, modalities, load, models, f"m2ib[{extra}]", can=can, **told)
 
@@ -43,7 +45,7 @@ ADAPTERS = (
         "clip",
         "CLIP through transformers",
         _PAIR,
-        "clip",
+        "huggingface.adapter:_clip",
         "any CLIPModel with a ViT: hub id (openai/clip-vit-base-patch32), local folder, file of weights, or the model in memory",
         "clip",
         options=_TRANSFORMERS,
@@ -114,7 +116,7 @@ ADAPTERS = (
         "siglip",
         "SigLIP and SigLIP 2 through transformers, of fixed resolution and NaFlex",
         _PAIR,
-        "siglip",
+        "huggingface.adapter:_siglip",
         "any SiglipModel or Siglip2Model: hub id (google/siglip-base-patch16-224), local folder, file of weights, or the model in memory",
         "transformers",
         options=("max_patches", *_TRANSFORMERS),

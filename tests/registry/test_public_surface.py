@@ -76,8 +76,8 @@ def test_that_test_would_notice() -> None:
         "m2ib.activations.capture",
         "m2ib.pluggy",
     ]
-    assert private("import m2ib_adapters.clip\nfrom m2ib_adapters.kit import Sound, torch") == [
-        "m2ib_adapters.clip",
+    assert private("import m2ib_adapters.bounds\nfrom m2ib_adapters.kit import Sound, torch") == [
+        "m2ib_adapters.bounds",
         "m2ib_adapters.kit.torch",
     ]
     assert attributes("import m2ib\nm2ib.explain(m2ib.registry)") == ["registry"]

@@ -241,7 +241,7 @@ def adapters_imported_by(code: str) -> set[str]:
 
 def test_listing_imports_no_adapter() -> None:
     assert adapters_imported_by(LISTING) == {"m2ib_adapters.plugin"}
-    assert "m2ib_adapters.clip" in adapters_imported_by(f"{LISTING}; import m2ib_adapters.clip")
+    assert "m2ib_adapters.bounds" in adapters_imported_by(f"{LISTING}; import m2ib_adapters.bounds")
 
 
 def seconds_of(code: str) -> float:

@@ -18,7 +18,7 @@ from m2ib.errors import CheckpointError, SettingError
 from m2ib.notices import warn
 from m2ib_adapters.cxr.openai_format import model_config
 from m2ib_adapters.cxr.preprocess import XrayPreparation, way_named
-from m2ib_adapters.files import sha256
+from m2ib_adapters.inputs.media import sha256
 from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.tokens import coder
 from m2ib_adapters.looking import weights_in

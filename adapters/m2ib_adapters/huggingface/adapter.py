@@ -14,12 +14,12 @@ from torch import nn
 
 from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, SettingError
-from m2ib_adapters.files import sha256
 from m2ib_adapters.huggingface.families import CLASSES, FAMILIES, IMAGES, PAIRS, family_of
 from m2ib_adapters.huggingface.films import films, whole_frames
 from m2ib_adapters.huggingface.images import Opened, images
 from m2ib_adapters.huggingface.sounds import sounds
 from m2ib_adapters.huggingface.texts import texts
+from m2ib_adapters.inputs.media import sha256
 from m2ib_adapters.inputs.options import check_attention
 from m2ib_adapters.looking import transformers_fault
 from m2ib_adapters.memory import described, parts_nearby, parts_of, place_of, resized, unwrapped, weights_of
@@ -145,6 +145,10 @@ def load_family(
 
 can = partial(fault, "transformers", tuple(FAMILIES))
 load = partial(load_family, "transformers", tuple(FAMILIES))
+_SIGLIP = ("siglip", "siglip2")
+can_clip, can_siglip = partial(fault, "clip", ("clip",)), partial(fault, "siglip", _SIGLIP)
+load_clip = partial(load_family, "clip", ("clip",), None, None)  # modalities and max_patches are no CLIP's
+load_siglip = partial(load_family, "siglip", _SIGLIP, None)  # modalities are PE-AV's
 
 
 def _pair(who: str, modalities: Any, config: Any) -> tuple[str, ...]:

@@ -17,12 +17,12 @@ from m2ib.errors import SettingError
 from m2ib.notices import warn
 from m2ib_adapters.bounds import SIDE
 from m2ib_adapters.checkpoints import path_of
-from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind import weights
 from m2ib_adapters.imagebind.architecture import Architecture
 from m2ib_adapters.imagebind.encoders import encoders
 from m2ib_adapters.imagebind.preparations import Preparations
 from m2ib_adapters.inputs.images import OPENAI_MEAN, OPENAI_STD, ImagePreparation
+from m2ib_adapters.inputs.media import sha256
 from m2ib_adapters.inputs.tokens import coder
 from m2ib_adapters.looking import described_by
 from m2ib_adapters.memory import described, unwrapped

