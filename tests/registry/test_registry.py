@@ -273,17 +273,8 @@ def test_every_public_name_resolves() -> None:
 
 @pytest.mark.parametrize("info", m2ib.list_adapters(), ids=lambda info: info.name)
 def test_first_party_adapters_name_all_their_options(info: Any) -> None:
-    homes = {
-        "clip": "clip",
-        "siglip": "siglip",
-        "transformers": "huggingface.adapter",
-        "open-clip": "openclip.adapter",
-        "sentence-transformers": "sentences.adapter",
-        "cxr-repair": "cxr.adapter",
-        "imagebind-tiny": "imagebind_tiny.adapter",
-    }
-    home = homes.get(info.name, f"{info.name}.adapter")
-    load = importlib.import_module(f"m2ib_adapters.{home}").load
+    module, name = str(info.spec.load).split(":")
+    load = getattr(importlib.import_module(module), name)
     named = [
         name for name in inspect.signature(load).parameters if name not in ("checkpoint", "device", "dtype")
     ]
