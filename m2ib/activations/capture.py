@@ -35,16 +35,8 @@ from m2ib.promises import kept_promises, promise
 _WITHOUT_GRADIENT = "torch.ao.nn.quantized"
 
 
-@contextmanager
-def replaced_forward(module: nn.Module, forward: Callable[..., Any]) -> Iterator[None]:
-    """In this thread ``module(...)`` calls ``forward`` inside; what was there before is back outside."""
-    with kept_promises():
-        replace_forward(module, forward)
-        yield
-
-
 def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> None:
-    """Until the promise is kept."""
+    """In this thread ``module(...)`` calls ``forward`` until the promise is kept; then what was there before is back."""
     own, before, ours = module.__dict__.get("forward"), module.forward, this_thread()
 
     def put_back() -> None:

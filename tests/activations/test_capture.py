@@ -13,9 +13,10 @@ import pytest
 import torch
 
 import m2ib
-from m2ib.activations.capture import Tail, record, replaced_forward
+from m2ib.activations.capture import Tail, record, replace_forward
 from m2ib.contract.inputs import repeat
 from m2ib.execution.context import evaluating
+from m2ib.promises import kept_promises
 from m2ib.testing.model_checks import state
 from naive import capacity
 from tiny_clip import END, START
@@ -68,7 +69,8 @@ def test_an_instance_forward_is_put_back() -> None:
     layer = torch.nn.Linear(2, 2)
     mine = layer.forward
     layer.forward = mine  # type: ignore[method-assign]
-    with replaced_forward(layer, lambda x: x + 1):
+    with kept_promises():
+        replace_forward(layer, lambda x: x + 1)
         assert torch.equal(layer(torch.ones(1)), torch.full((1,), 2.0))
     assert layer.__dict__["forward"] is mine
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,16 +15,12 @@ from m2ib_adapters.checkpoints import quiet
 from m2ib_adapters.sentences.reading import no_blocks
 
 ASKS = ("query", "text")  # modalities that may ask for a document
-_DISTANCES = {
+_distance = partial(Similarity, zero=None)
+_OTHERS = {
     "dot": Similarity("dot", lambda one, other: (one * other).sum(-1), "dot product"),
-    "euclidean": Similarity(
-        "euclidean", lambda one, other: -(one - other).norm(dim=-1), "negative distance", zero=None
-    ),
-    "manhattan": Similarity(
-        "manhattan",
-        lambda one, other: -(one - other).abs().sum(-1),
-        "negative Manhattan distance",
-        zero=None,
+    "euclidean": _distance("euclidean", lambda one, other: -(one - other).norm(dim=-1), "negative distance"),
+    "manhattan": _distance(
+        "manhattan", lambda one, other: -(one - other).abs().sum(-1), "negative Manhattan distance"
     ),
 }
 
@@ -81,7 +78,9 @@ class Pipeline:
         try:
             if has_routes(self.net):
                 self.net.encode(["a"], task=self.task)
-        except ValueError:  # a router's
+        except ValueError as error:
+            if "route" not in str(error):
+                raise
             return False
         return True
 
@@ -120,7 +119,7 @@ def similarity_of(net: Any) -> Similarity:
     """The model's own."""
     if is_multi(net):
         return replace(MAXSIM, first=ASKS)
-    return _DISTANCES.get(net.similarity_fn_name, COSINE)
+    return _OTHERS.get(net.similarity_fn_name, COSINE)
 
 
 def check_modules(net: Any, who: str) -> None:

@@ -418,6 +418,8 @@ def test_peft_is_explained_as_it_runs(folder_of: Callable[[str], Path], where: s
         try:
             net.add_adapter(config)
         except ValueError as error:  # transformers asks for a newer one
+            if "version of PEFT" not in str(error):
+                raise
             pytest.skip(str(error))
     model = m2ib.load_model("sentence-transformers", checkpoint=given.double().eval())
     own = model.embed("text", model.preprocess("text", [TEXTS[0]]))[0]
