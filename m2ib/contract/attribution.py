@@ -14,8 +14,10 @@ from markupsafe import Markup
 
 from m2ib.contract.arrays import at_size, data_array
 from m2ib.contract.curve import Curve
+from m2ib.contract.interactions import Interactions
 from m2ib.contract.layout import Axis, Layout, axes_at
 from m2ib.contract.notebook import Side, framed
+from m2ib.contract.null import Null
 from m2ib.contract.regions import Region
 from m2ib.contract.schema import LARGEST, bounded, check_array, require
 from m2ib.contract.words import merge_words, placed_words
@@ -154,6 +156,7 @@ class Attribution:
               the map's least value to its greatest
     by_seed   (seeds, *grid): the map of each seed, of which ``grid`` is the mean; None for one seed. Of a method that
               draws nothing they are all the same
+    null      the same map against others than this pair's partner; None where that was not asked for
     """
 
     modality: str
@@ -172,6 +175,7 @@ class Attribution:
     warnings: tuple[str, ...] = ()
     full: float | None = None
     by_seed: np.ndarray | None = None
+    null: Null | None = None
 
     def __post_init__(self) -> None:
         who, grid = f"{self.modality}, {self.method}: ", self.grid
@@ -186,6 +190,8 @@ class Attribution:
         if self.by_seed is not None:
             seeds = len(self.by_seed) if self.by_seed.ndim else 0
             check_array(f"{who}by_seed", self.by_seed, (max(seeds, 2), *grid.shape))
+        if self.null is not None:
+            check_array(f"{who}null.mean", self.null.mean, grid.shape)
 
     def check(self) -> None:
         """That grid, capacity, layout and view belong together, as those of an encoder do.
@@ -340,11 +346,13 @@ class AttributionPair:
     attributions  one for each input, in the order given
     similarity    cosine of the two embeddings, or the model's own :class:`m2ib.Similarity`; for an ensemble, of the mean, and for a contrast, of the difference, with the other side
     provenance    versions, adapter, checkpoint, device, dtype; which reference inputs, if any; JSON-able
+    interactions  which unit of one input acts together with which of the other; None where that was not asked for
     """
 
     attributions: tuple[Attribution, Attribution]
     similarity: float
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    interactions: Interactions | None = None
 
     def __post_init__(self) -> None:
         cosine = self.similarity_name == "cosine"

@@ -31,6 +31,7 @@ class Explanation(AttributionPair):
     attributions  one for each input, in the order given
     similarity    cosine of the two embeddings, or the model's own :class:`m2ib.Similarity`; for an ensemble, of the mean, and for a contrast, of the difference, with the other side
     provenance    versions, adapter, checkpoint, device, dtype; which reference inputs, if any; JSON-able
+    interactions  which unit of one input acts together with which of the other; None where that was not asked for
     """
 
     def with_boxes(self, boxes: Any, at: int | str = "image") -> Explanation:

@@ -13,7 +13,9 @@ import numpy as np
 
 from m2ib.contract.attribution import Attribution, AttributionPair, Renderer
 from m2ib.contract.curve import Curve
+from m2ib.contract.interactions import Interactions, Units
 from m2ib.contract.layout import Layout
+from m2ib.contract.null import Null
 from m2ib.contract.schema import parsed, read_json
 from m2ib.errors import M2IBError, PluginError, StorageError
 from m2ib.folders import read_whole
@@ -21,9 +23,15 @@ from m2ib.paths import is_text
 from m2ib.registry.foreign import renderer_code
 from m2ib.renderers import renderer_named
 from m2ib.renderers.view_storage import read_arrays, stored_bytes
-from m2ib.results.storage import ARRAYS, FORMAT, MANIFEST
+from m2ib.results.storage import ARRAYS, FORMAT, MANIFEST, NULL_MAPS
 
 _LONGEST_MANIFEST = 2**23  # bytes
+
+
+@dataclass(frozen=True)
+class _Null:
+    similarities: tuple[float, ...]
+    similarity: float
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,16 @@ class StoredAttribution:
     layout: Layout
     renderer: str
     view: Mapping[str, Any]
+    null: _Null | None = None
+
+
+@dataclass(frozen=True)
+class _Interactions:
+    units: tuple[Units, Units]
+    method: str
+    unit: str
+    settings: Mapping[str, Any]
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -51,6 +69,7 @@ class _Manifest:
     provenance: Mapping[str, Any]
     attributions: tuple[StoredAttribution, StoredAttribution]
     files: Mapping[str, str]
+    interactions: _Interactions | None
 
 
 @dataclass(frozen=True)
@@ -67,15 +86,18 @@ _DRAWN = ("modality", "method", "unit", "layout", "view")  # as text, which font
 _NAMED = {"ensemble": tuple[str, ...], "rather_than": tuple[str, ...]}  # what pages read in ``origin``
 
 
-def read(folder: Path) -> tuple[tuple[Attribution, Attribution], float, Mapping[str, Any]]:
-    """The attributions, similarity and provenance that ``save`` wrote.
+Parts = tuple[tuple[Attribution, Attribution], float, Mapping[str, Any], Interactions | None]
+
+
+def read(folder: Path) -> Parts:
+    """The attributions, similarity, provenance and interactions that ``save`` wrote.
 
     Raises :class:`StorageError` for a folder that holds none, and for one that holds anything else than was written.
     """
     return read_whole(folder, lambda place: _read(place, folder))
 
 
-def _read(place: Path, folder: Path) -> tuple[tuple[Attribution, Attribution], float, Mapping[str, Any]]:
+def _read(place: Path, folder: Path) -> Parts:
     """Of the files in ``place``; what is said names ``folder``."""
     try:
         content = read_json(stored_bytes(place, MANIFEST, _LONGEST_MANIFEST))
@@ -95,9 +117,12 @@ def _read(place: Path, folder: Path) -> tuple[tuple[Attribution, Attribution], f
                 raise ValueError(f"{name!r:.80} is not the file that was saved")
         arrays = read_arrays(place, ARRAYS)
         first, second = (_attribution(row, n, arrays, place) for n, row in enumerate(manifest.attributions))
+        interactions = None
+        if manifest.interactions is not None:
+            interactions = Interactions(_taken(arrays, "interactions"), **vars(manifest.interactions))
         if arrays:
             raise ValueError(f"{ARRAYS} holds {min(arrays)!r:.60}, which does not belong there")
-        found = (first, second), manifest.similarity, manifest.provenance
+        found = (first, second), manifest.similarity, manifest.provenance, interactions
         AttributionPair(*found)  # refuses what does not belong together
         return found
     except StorageError:
@@ -128,11 +153,21 @@ def _attribution(
     row: StoredAttribution, number: int, arrays: dict[str, np.ndarray], folder: Path
 ) -> Attribution:
     """``arrays`` loses what belongs to it."""
-    grid = arrays.pop(f"{number}.grid", None)
-    if grid is None:
-        raise ValueError(f"{ARRAYS} lacks '{number}.grid'")
-    more = {name: arrays.pop(f"{number}.{name}", None) for name in ("capacity", "against", "by_seed")}
+    grid = _taken(arrays, f"{number}.grid")
+    more: dict[str, Any] = {
+        name: arrays.pop(f"{number}.{name}", None) for name in ("capacity", "against", "by_seed")
+    }
+    if row.null is not None:
+        mean, deviation = (_taken(arrays, f"{number}.null_{name}") for name in NULL_MAPS)
+        more["null"] = Null(mean, deviation, row.null.similarities, row.null.similarity)
     return rebuilt(row, f"manifest.attributions[{number}]", grid, **more, folder=folder)
+
+
+def _taken(arrays: dict[str, np.ndarray], name: str) -> np.ndarray:
+    found = arrays.pop(name, None)
+    if found is None:
+        raise ValueError(f"{ARRAYS} lacks {name!r}")
+    return found
 
 
 def rebuilt(
@@ -143,6 +178,7 @@ def rebuilt(
     capacity: np.ndarray | None = None,
     against: np.ndarray | None = None,
     by_seed: np.ndarray | None = None,
+    null: Null | None = None,
     folder: Path | None = None,
     view: Any = None,
 ) -> Attribution:
@@ -167,6 +203,7 @@ def rebuilt(
         capacity=capacity,
         against=against,
         by_seed=by_seed,
+        null=null,
         layout=row.layout,
         curve=row.curve,
         settings=row.settings,

@@ -19,9 +19,10 @@ from m2ib.folders import open_folder
 from m2ib.registry.foreign import renderer_code
 
 KIND = "explanation"
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 ARRAYS = "arrays.safetensors"
+NULL_MAPS = ("mean", "deviation")
 
 
 def save(explanation: AttributionPair, folder: Path, *, force: bool = False) -> Path:
@@ -41,19 +42,30 @@ def write(explanation: AttributionPair, folder: Path) -> None:
                 value = getattr(attribution, name)
                 if value is not None:
                     arrays[f"{number}.{name}"] = np.ascontiguousarray(value)
+            if attribution.null is not None:
+                for name in NULL_MAPS:
+                    arrays[f"{number}.null_{name}"] = np.ascontiguousarray(getattr(attribution.null, name))
             rows.append({**described(attribution), "view": stored_view(attribution, folder, str(number))})
+        interactions = explanation.interactions
+        if interactions is not None:
+            arrays["interactions"] = np.ascontiguousarray(interactions.matrix)
         (folder / ARRAYS).write_bytes(safetensors.numpy.save(arrays))  # with the user's own file mode
         manifest = {
             "format": FORMAT,
             "similarity": explanation.similarity,
             "provenance": dict(explanation.provenance),
             "attributions": rows,
+            "interactions": None if interactions is None else _without(asdict(interactions), "matrix"),
             "files": {path.name: _digest(path) for path in sorted(folder.iterdir())},
         }
         text = json.dumps(manifest, indent=1, ensure_ascii=False)
         (folder / MANIFEST).write_bytes(text.encode("utf-8", "backslashreplace"))  # as JSON escapes
     except SafetensorError as error:
         raise StorageError(f"cannot write the explanation into {str(folder)!r}: {error}") from error
+
+
+def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in names}
 
 
 def described(attribution: Attribution) -> dict[str, Any]:
@@ -68,6 +80,7 @@ def described(attribution: Attribution) -> dict[str, Any]:
         "additive": attribution.additive,
         "warnings": list(attribution.warnings),
         "full": attribution.full,
+        "null": None if attribution.null is None else _without(vars(attribution.null), *NULL_MAPS),
         "layout": asdict(attribution.layout),
         "renderer": attribution.renderer.name,
     }

@@ -113,7 +113,7 @@ def test_loading_what_is_not_there_or_damaged(explanation: m2ib.Explanation, tmp
     (folder / "arrays.safetensors").write_bytes(arrays)
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
-    with pytest.raises(m2ib.StorageError, match="format 99; this version reads 2"):
+    with pytest.raises(m2ib.StorageError, match="format 99; this version reads 3"):
         m2ib.load_explanation(folder)
 
 
