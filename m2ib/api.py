@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
+from torch import Tensor
+
 from m2ib.activations.reach import reaching_layers
 from m2ib.contract.model import Model
 from m2ib.contract.targets import Contrast, Embedding, Ensemble, members_of
@@ -95,7 +97,15 @@ class Options(TypedDict, total=False):
               rate of 1 and the paper's method
     preset    "sharp": maps of finer cells, in fewer samples; what is given stands over it. Other methods may have
               presets of their own
-    reference for ``standardize``: raw inputs by modality, {"image": [first, second, ...]}; None: the adapter's
+    target    what a map explains, a value or a dict by modality: "similarity" to the other input; "centred", that less the mean
+              similarity to usual inputs of the other kind (those of ``reference``); a function ``f(embeddings, other)`` of unit
+              embeddings (N, D) and (N, D) that gives (N,), differentiable; or a :func:`contrast` or :func:`ensemble` that
+              begins with one of the two inputs. None: the adapter's default, "similarity" for most
+    null      the same map against so many others than the pair's partner, those of ``reference``: see :class:`m2ib.Null`
+    signed    also what speaks against: of most methods the map for the opposite target, in ``against``; of those whose
+              values have a sign, the values below 0
+    reference what is usual, for ``standardize``, ``target="centred"`` and ``null``: raw inputs by modality,
+              {"image": [first, second, ...]}; None: the adapter's
     settings  of another method, by name: {"masks": 512} for "rise"; each a value, or a dict by modality. They may as
               well be given as keywords: ``masks=512``
     truncate  cut an input that is longer than the model takes, instead of refusing it
@@ -118,6 +128,9 @@ class Options(TypedDict, total=False):
     smooth: PerModality[float]
     noise: PerModality[Noise]
     preset: PerModality[str]
+    target: PerModality[str | Callable[[Tensor, Tensor], Tensor]] | Contrast | Ensemble
+    null: int
+    signed: bool
     reference: Mapping[str, Sequence[Any]] | None
     settings: Mapping[str, Any] | None
     truncate: bool
@@ -131,7 +144,15 @@ def shows_options(function: F) -> F:
     last = [
         each.replace(name="inputs") for each in shown.parameters.values() if each.name.startswith("inputs")
     ]
-    defaults = {"method": "m2ib", "seed": 0, "seeds": 1, "truncate": False, "fast": True}
+    defaults = {
+        "method": "m2ib",
+        "seed": 0,
+        "seeds": 1,
+        "truncate": False,
+        "fast": True,
+        "null": 0,
+        "signed": False,
+    }
     options = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=kind.__forward_arg__
@@ -193,6 +214,8 @@ def plan_for(
     truncate: bool = False,
     fast: bool = True,
     reference: Any = None,
+    null: int = 0,
+    signed: bool = False,
     settings: Any = None,
     **given: Any,
 ) -> Plan:
@@ -205,7 +228,14 @@ def plan_for(
     if twice:
         raise SettingError(f"settings: {twice[0]!r} is given twice, by itself and in settings")
     return plan_of(
-        method, {**named, **(settings or {})}, truncate=truncate, fast=fast, reference=reference, seeds=seeds
+        method,
+        {**named, **(settings or {})},
+        truncate=truncate,
+        fast=fast,
+        reference=reference,
+        seeds=seeds,
+        null=null,
+        signed=signed,
     )
 
 

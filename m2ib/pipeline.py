@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,23 @@ from m2ib.contract.attribution import Attribution, Renderer
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
+from m2ib.contract.null import Null
 from m2ib.contract.similarity import COSINE, present
-from m2ib.contract.targets import Contrast, Embedding, PreparedInput, Targets, members_of, targets_of
+from m2ib.contract.targets import (
+    Contrast,
+    Embedding,
+    Ensemble,
+    PreparedInput,
+    Targets,
+    members_of,
+    named,
+    targets_of,
+    with_target,
+)
 from m2ib.errors import InputError
 from m2ib.execution.memory import memory_told
 from m2ib.methods.base import Batch, Map, PreparedBatch
+from m2ib.methods.null import nulls, others_than
 from m2ib.notices import collected_warnings, warn
 from m2ib.promises import leaves_nothing
 from m2ib.registry.plan import Plan
@@ -42,6 +55,8 @@ def prepare(
     made  what was made ready before, filled meanwhile: an input that comes again is the same item
     """
     made = {} if made is None else made
+    if isinstance(plan.target, (Contrast, Ensemble)):
+        pair = with_target(pair, plan.target)
     modalities = tuple(modality for modality, _ in pair)
     vectors = [isinstance(raw, Embedding) for _, raw in pair]
     if all(vectors):
@@ -108,29 +123,51 @@ def _explain_group(
     settings = [
         plan.by_seed(model, side.modality, modalities) if side.vector is None else [] for side in pairs[0]
     ]
+    batches: list[Batch | None] = []
     prepared: list[PreparedBatch] = []
     said: list[Sequence[str]] = []
     for modality, column, by_seed in zip(modalities, columns, settings, strict=True):
         if not by_seed:
+            batches.append(None)
             prepared.append(_given(model, column))
             said.append(())
             continue
         items = [side.item for side in column]
         batch = Batch(model, modality, items, model.collate(modality, items), plan.references, plan.fast)
+        batches.append(batch)
         with collected_warnings() as warned:
             prepared.append(plan.prepare(batch, by_seed))
         said.append(warned)
     _check_sizes(modalities, prepared)
     leads = model.similarity.leads(modalities, 0)
+
+    def aimed_at(n: int, targets: Targets) -> Targets:
+        """What a side is explained against; of a contrast, what is usual cancels out."""
+        explained = settings[n] and not columns[1 - n][0].others
+        return plan.aimed(model, modalities[n], modalities, targets) if explained else targets
+
     targets = [  # of each side, for the other one
         targets_of(model, columns[n], prepared[n].embedding, leads=leads == bool(n)) for n in (0, 1)
     ]
+    aimed = [aimed_at(n, targets[1 - n]) for n in (0, 1)]
     advance = steps(sum(plan.method.steps(by_seed[0]) for by_seed in settings if by_seed))
-    maps = [_with_warnings(prepared[n], targets[1 - n], advance, said[n]) for n in (0, 1)]
+    maps = [_with_warnings(prepared[n], aimed[n], advance, said[n]) for n in (0, 1)]
+    signed = plan.signed and plan.method.signs == "target"
     against: list[Sequence[Map | None]] = [
-        prepared[n].maps(-targets[1 - n], lambda: None) if columns[1 - n][0].others else [None] * len(pairs)
+        prepared[n].maps(-aimed[n], lambda: None)
+        if columns[1 - n][0].others or (signed and settings[n])
+        else [None] * len(pairs)
         for n in (0, 1)
     ]
+    null: list[Sequence[Null | None]] = [[None] * len(pairs)] * 2
+    for n, asked in enumerate(batches):
+        if plan.null and asked is not None:
+            usual = [model.unit(each)[0] for each in plan.references.embedded(model, modalities[1 - n])]
+            partners = prepared[1 - n].embedding
+            others = others_than(model.unit(partners), usual, plan.null, modalities[1 - n])
+            instead = targets_of(model, columns[1 - n], partners, leads=leads == bool(1 - n), instead=others)
+            again = partial(plan.prepare, by_seed=settings[n])
+            null[n] = nulls(asked, again, aimed[n], aimed_at(n, instead))
     similarities = targets[1].closeness(targets[0]).tolist()
     provenance = provenance_of(model)
     measure = {"name": model.similarity.name, "title": model.similarity.title}
@@ -143,15 +180,20 @@ def _explain_group(
     references = {modality: dict(reference) for modality, reference in used if reference is not None}
     if references:
         provenance["reference"] = references
-    usual = _usual(model, plan, columns, targets)
+    compared = _usual(model, plan, columns, targets)
     explanations = []
     for number, pair in enumerate(pairs):
         first, second = (
-            _attribution(model, pair[n], plan, settings[n], maps[n][number], against[n][number])
+            replace(
+                _attribution(
+                    model, pair[n], plan, modalities, settings[n], maps[n][number], against[n][number]
+                ),
+                null=null[n][number],
+            )
             for n in (0, 1)
         )
-        compared = {place: _place(row[number], similarities[number]) for place, row in usual.items()}
-        known = {**provenance, "usual": compared} if compared else provenance
+        places = {place: _place(row[number], similarities[number]) for place, row in compared.items()}
+        known = {**provenance, "usual": places} if places else provenance
         if counts:
             summed = {"vectors": counts[number], "sum": counts[number] * similarities[number]}
             known = {**known, "similarity": {**measure, **summed}}
@@ -198,6 +240,7 @@ def explain_side(
     inputs: Inputs,
     targets: Tensor | Targets,
     plan: Plan,
+    against: str | None = None,
 ) -> list[Map]:
     """One side of N pairs alone: the maps that ``m2ib.explain`` gives for it.
 
@@ -205,13 +248,16 @@ def explain_side(
     inputs   the same as one batch on the model's device
     targets  embeddings of the other sides, (N, D) or sets (N, K, D); or :class:`Targets` of them, which say which side comes
              first where a similarity asks for it
+    against  the other sides' modality; None: the same
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
-    by_seed = plan.by_seed(model, modality, (modality,))
+    modalities = modality, against or modality
+    by_seed = plan.by_seed(model, modality, modalities)
     batch = Batch(model, modality, items, inputs, plan.references, plan.fast)
     with memory_told(f"{modality}: {len(items)} at once"), model.running():
-        return plan.prepare(batch, by_seed).maps(Targets.of(model, targets), lambda: None)
+        aimed = plan.aimed(model, modality, modalities, Targets.of(model, targets))
+        return plan.prepare(batch, by_seed).maps(aimed, lambda: None)
 
 
 def _given(model: Model, column: Sequence[PreparedInput]) -> PreparedBatch:
@@ -259,10 +305,18 @@ def _with_warnings(
 
 
 def _attribution(
-    model: Model, side: PreparedInput, plan: Plan, by_seed: Sequence[Any], found: Map, opposite: Map | None
+    model: Model,
+    side: PreparedInput,
+    plan: Plan,
+    modalities: tuple[str, ...],
+    by_seed: Sequence[Any],
+    found: Map,
+    opposite: Map | None,
 ) -> Attribution:
     """Of one input of a pair, with what else makes the target."""
     settings = by_seed[0].to_dict() if by_seed else {}
+    if by_seed:
+        settings["target"] = named(plan.target_of(model, side.modality, modalities))
     if len(by_seed) > 1:
         settings["seeds"] = len(by_seed)
     made = attribution_of(model, side.modality, side.item, plan, found, settings)

@@ -79,8 +79,8 @@ class References:
         self._embedded: dict[str, tuple[int, Sequence[Tensor]]] = {}
         self._found: dict[tuple[str, int, int], Statistics] = {}
 
-    def check(self, model: Model, modality: str) -> None:
-        """Raises :class:`SettingError` where ``standardize`` cannot be had."""
+    def check(self, model: Model, modality: str, purpose: str = "standardize") -> None:
+        """Raises :class:`SettingError` where there are none for what needs them."""
         strangers = sorted(set(self._given) - set(model.modalities), key=str)
         if strangers:
             raise SettingError(
@@ -88,15 +88,23 @@ class References:
             )
         if modality not in self._given and model.encoder(modality).reference is None:
             raise SettingError(
-                f"standardize for {modality}: this model brings no reference inputs; give some, as in "
+                f"{purpose} for {modality}: this model brings no reference inputs; give some, as in "
                 f"reference={{{modality!r}: [first, second, ...]}}"
             )
 
     def similarities(self, model: Model, modality: str, targets: Targets) -> Tensor | None:
         """(N, K) of the first reference inputs to N targets; None where there are none."""
+        rows = [
+            each.expand(len(targets), *each.shape[1:])
+            for each in self.embedded(model, modality)  # (1, ...) each
+        ]
+        return torch.stack([targets(each) for each in rows], -1) if rows else None  # (N, K)
+
+    def embedded(self, model: Model, modality: str) -> Sequence[Tensor]:
+        """Embeddings (1, ...) of the first reference inputs; none where there are none."""
         encoder, raws = model.encoder(modality), self._given.get(modality)
         if raws is None and encoder.reference is None:
-            return None
+            return ()
         state = state_of(model.module)
         known = _embedded.get(encoder) if raws is None else self._embedded.get(modality)
         if known is None or known[0] != state:
@@ -106,12 +114,11 @@ class References:
                     model.sound(modality, encoder.embed(model.collate(modality, [item]))) for item in items
                 ]  # (1, D) each
             known = self._keep(encoder, state, rows)
-        rows = [each.expand(len(targets), *each.shape[1:]) for each in known[1]]
-        return torch.stack([targets(each) for each in rows], -1)  # (N, K)
+        return known[1]
 
     def _keep(self, encoder: Encoder, state: int, rows: Sequence[Tensor]) -> tuple[int, Sequence[Tensor]]:
         """Embeddings (1, ...) of the first reference inputs, as long as the weights stay as they are."""
-        known = state, [each.float() for each in rows[:USUAL]]
+        known = state, [each.to(torch.promote_types(each.dtype, torch.float32)) for each in rows[:USUAL]]
         if encoder.modality in self._given:
             self._embedded[encoder.modality] = known
         else:

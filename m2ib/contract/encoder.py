@@ -80,11 +80,13 @@ class Defaults:
     layer     must not be one whose grid cannot reach the output; None: :func:`usual_layer`
     beta      weight of the information, see :class:`m2ib.FitSettings`
     variance  of the noise
+    target    what a map explains, see :class:`m2ib.Options`
     """
 
     layer: int | None = None
     beta: float = 0.1
     variance: float = 1.0
+    target: str = "similarity"
 
 
 def usual_layer(blocks: int) -> int:

@@ -178,6 +178,31 @@ def _seed(value: Any, encoder: Encoder) -> int:
 SEED = Setting("seed", "of the random numbers", 0, _seed, "a whole number >= 0")
 
 
+TARGETS = ("similarity", "centred")
+
+
+def _target(value: Any, encoder: Encoder) -> Any:
+    if callable(value) or (isinstance(value, str) and value in TARGETS):
+        return value
+    words = " or ".join(map(repr, TARGETS))
+    hint = did_you_mean(value, TARGETS) if isinstance(value, str) else "."
+    raise SettingError(
+        f"target for {encoder.modality}: {value!r:.60} is unknown{hint} It is {words}, a contrast or an ensemble that begins "
+        "with one of the two inputs, or a function (embeddings, other) -> (N,)"
+    )
+
+
+TARGET = Setting(
+    "target",
+    'what a map explains: the "similarity" to the other input, or "centred": that, less the mean similarity to usual inputs of '
+    "the other kind",
+    lambda encoder: encoder.defaults.target,
+    _target,
+    " or ".join(map(repr, TARGETS)),
+)
+"""Of every method, in addition to its own."""
+
+
 def resolve(
     declared: Sequence[Setting], encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, Any]
 ) -> dict[str, Any]:

@@ -161,6 +161,17 @@ class Targets:
     def __iter__(self) -> Iterator[Targets]:
         return map(self.__getitem__, range(len(self)))
 
+    def less(self, usual: Sequence[Tensor]) -> Targets:
+        """Less the mean over ``usual`` embeddings (...), unit ones of directions."""
+        if self.similarity.directions:
+            return replace(self, vectors=self.vectors - torch.stack([*usual]).mean(0).to(self.vectors))
+        taken = [(each.to(self.vectors), -1 / len(usual)) for each in usual]
+        rows = [
+            [*zip(vectors, weights.tolist(), strict=True), *taken]
+            for vectors, weights in zip(self.vectors, self.weights, strict=True)
+        ]
+        return _stacked(self.similarity, rows, self.leads)
+
     def __neg__(self) -> Targets:
         return replace(self, weights=-self.weights)
 
@@ -185,12 +196,20 @@ class Targets:
         return (self.vectors * self.weights[..., None])[:, 0]
 
 
-def targets_of(model: Model, column: Sequence[PreparedInput], embedding: Tensor, *, leads: bool) -> Targets:
+def targets_of(
+    model: Model,
+    column: Sequence[PreparedInput],
+    embedding: Tensor,
+    *,
+    leads: bool,
+    instead: Sequence[Sequence[Tensor]] = (),
+) -> Targets:
     """What the other sides are fitted to, of ``embedding`` (N, ...) of a column's inputs.
 
     Of directions: unit embeddings, their means, or differences of these. Otherwise all of them, weighed.
 
-    leads  whether the other sides come first in the similarity
+    leads    whether the other sides come first in the similarity
+    instead  for each input, embeddings (...) that stand in its place one after the other: the targets of N * k inputs
     """
     precision = torch.promote_types(model.dtype, torch.float32)
     units = model.unit(embedding.to(precision))  # (N, ...)
@@ -201,13 +220,41 @@ def targets_of(model: Model, column: Sequence[PreparedInput], embedding: Tensor,
             made = [model.sound(modality, encoder.embed(model.collate(modality, [item]))) for item in items]
         return [model.unit(each.to(precision))[0] for each in made]
 
+    join = _directions if model.similarity.directions else _weighed
     rows: list[list[tuple[Tensor, float]]] = []
-    for side, this in zip(column, units, strict=True):
-        own = [this, *others(side.modality, side.items[1:])]
+    for number, (side, this) in enumerate(zip(column, units, strict=True)):
         against = [others(side.modality, items) for items in side.others]
-        join = _directions if model.similarity.directions else _weighed
-        rows.append(join(side.modality, own, against))
+        own = [this, *others(side.modality, side.items[1:])]
+        several = [[each] for each in instead[number]] if instead else [own]
+        rows += [join(side.modality, each, against) for each in several]
     return _stacked(model.similarity, rows, leads)
+
+
+def explained_by(
+    function: Callable[[Tensor, Tensor], Tensor], targets: Targets, unit: Callable[[Tensor], Tensor]
+) -> Targets:
+    """Targets of a caller's own: ``function(embeddings, other)``, embeddings (N, ...) as ``unit`` gives them -> (N,)."""
+    sets = targets.similarity.sets
+    own = Similarity(named(function), lambda one, other: function(unit(one), other), sets=sets, zero=None)
+    return replace(targets, similarity=own, leads=True)
+
+
+def named(target: Any) -> str:
+    """How a target is called in what is saved: by its name, a function by its own."""
+    return target if isinstance(target, str) else str(getattr(target, "__name__", type(target).__name__))
+
+
+def with_target(pair: Sequence[tuple[str, Any]], target: Any) -> list[tuple[str, Any]]:
+    """A pair with a contrast or an ensemble in place of the input that it begins with. Raises :class:`InputError`."""
+    first = shown_of(target)
+    alike = [raw is first or (isinstance(raw, str) and raw == first) for _, raw in pair]
+    if alike.count(True) != 1:
+        kind = type(target).__name__.lower()
+        raise InputError(
+            f"target: a {kind} begins with one of the two inputs, as in text='a cat', target=m2ib.{kind}('a cat', 'a dog'); "
+            f"{first!r:.60} is {'both' if all(alike) else 'neither'} of them"
+        )
+    return [(modality, target if same else raw) for (modality, raw), same in zip(pair, alike, strict=True)]
 
 
 def _directions(

@@ -229,7 +229,8 @@ class EvaluateChunks:
         inputs = self.model.collate(modality, items)
         try:
             with plugin_code(f"the method {plan.name!r}"):
-                return list(explain_side(self.model, modality, items, inputs, targets, plan))
+                other = self.modalities[1 - self.modalities.index(modality)]
+                return list(explain_side(self.model, modality, items, inputs, targets, plan, other))
         except M2IBError as error:
             if isinstance(error.__cause__, Warning):  # where they are errors
                 raise error.__cause__ from None

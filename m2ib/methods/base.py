@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -213,6 +213,8 @@ class Method:
     steps     of ``maps``, for progress
     additive  whether the values of a word's tokens add up to the word's; otherwise it has their mean
     draws     whether the maps depend on the seed
+    signs     how it tells what speaks against: by its map for the opposite "target", by the "values" below 0 of the one map,
+              or "none": not at all
     prepare_seeds  (batch, settings that differ in their seed alone) -> as ``prepare``, with the maps that
               :meth:`Map.of_seeds` makes; None: one seed is prepared after the other
     """
@@ -225,6 +227,7 @@ class Method:
     steps: Callable[[Any], int] = lambda settings: 1
     additive: bool = True
     draws: bool = False
+    signs: Literal["target", "values", "none"] = "target"
     prepare_seeds: Callable[[Batch, Sequence[Any]], PreparedBatch] | None = None
 
 

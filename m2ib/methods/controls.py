@@ -21,12 +21,12 @@ from m2ib.methods.base import Batch, Map, Method, PreparedBatch, Settings
 
 def uniform() -> Method:
     """1 everywhere."""
-    return Method(partial(_prepared, lambda seed, shape, item: np.ones(shape)), additive=False)
+    return Method(partial(_prepared, lambda seed, shape, item: np.ones(shape)), additive=False, signs="none")
 
 
 def random() -> Method:
     """Uniform noise."""
-    return Method(partial(_prepared, _noise), additive=False, draws=True)
+    return Method(partial(_prepared, _noise), additive=False, draws=True, signs="none")
 
 
 def _noise(seed: int, shape: tuple[int, ...], item: Item) -> np.ndarray:

@@ -142,4 +142,5 @@ def method() -> Method:
         lambda batch, settings: prepare(batch, settings, IntegratedGradients),
         "cosine",
         steps=lambda settings: int(settings.steps),
+        signs="values",
     )

@@ -128,4 +128,6 @@ def _values(one: Hidden, rows: np.ndarray, target: Targets) -> np.ndarray:
 
 
 def method() -> Method:
-    return Method(prepare, "cosine", steps=lambda settings: passes(settings.masks), draws=True)
+    return Method(
+        prepare, "cosine", steps=lambda settings: passes(settings.masks), draws=True, signs="values"
+    )

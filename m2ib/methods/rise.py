@@ -130,5 +130,10 @@ class _Sums:
 
 def method() -> Method:
     return Method(
-        prepare, "cosine", steps=lambda settings: passes(settings.masks), additive=False, draws=True
+        prepare,
+        "cosine",
+        steps=lambda settings: passes(settings.masks),
+        additive=False,
+        draws=True,
+        signs="none",
     )

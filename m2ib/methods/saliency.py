@@ -72,4 +72,4 @@ def _at_embedding(batch: Batch, grids: list[tuple[int, ...]]) -> PreparedBatch:
 
 
 def method() -> Method:
-    return Method(prepare, additive=False)
+    return Method(prepare, additive=False, signs="none")

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
-from m2ib.activations.reference import References
+from m2ib.activations.reference import USUAL, References
 from m2ib.contract.model import Model
-from m2ib.contract.settings import Setting, resolve
-from m2ib.contract.targets import Targets
+from m2ib.contract.settings import TARGET, Setting, resolve
+from m2ib.contract.targets import Contrast, Ensemble, Targets, explained_by
 from m2ib.errors import AdapterError, SettingError, did_you_mean
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
 from m2ib.progress import every
@@ -22,7 +22,12 @@ _MOST_SEEDS = 1000
 
 @dataclass(frozen=True)
 class Plan:
-    """The method and settings of a call, before a modality is known; the maps are means over so many ``seeds``."""
+    """The method and settings of a call, before a modality is known; the maps are means over so many ``seeds``.
+
+    target  what the maps explain: a value or a dict by modality, None for the adapter's
+    null    against so many other inputs the same maps are made
+    signed  whether what speaks against is looked for too
+    """
 
     name: str
     method: Method
@@ -32,6 +37,9 @@ class Plan:
     fast: bool = True
     references: References = field(default_factory=References)
     seeds: int = 1
+    target: Any = None
+    null: int = 0
+    signed: bool = False
 
     def settings(self, model: Model, modality: str, modalities: tuple[str, ...]) -> Any:
         """The method's, for one modality of a pair. Raises :class:`SettingError` where it is not defined."""
@@ -47,7 +55,33 @@ class Plan:
         seeds = range(resolved["seed"], resolved["seed"] + self.seeds)
         found = [self.method.settings(**{**resolved, "seed": seed}) for seed in seeds]
         self.method.check(model, modality, found[0], self.references)
+        other = modalities[0] if modality == modalities[-1] else modalities[-1]
+        if self.target_of(model, modality, modalities) == "centred":
+            self.references.check(model, other, "target='centred'")
+        if self.null:
+            self.references.check(model, other, f"null={self.null}")
+        if self.signed and self.method.signs == "none":
+            raise SettingError(
+                f"signed: the method {self.name!r} does not tell what speaks against; kernelshap and integrated-gradients do by "
+                "their sign, m2ib and gradcam by a second map"
+            )
         return found
+
+    def target_of(self, model: Model, modality: str, modalities: tuple[str, ...]) -> Any:
+        """What a side's map explains: one of :data:`m2ib.contract.settings.TARGETS`, or a function."""
+        if isinstance(self.target, (Contrast, Ensemble)):  # it stands in an input's place
+            return "similarity"
+        given = {} if self.target is None else {"target": self.target}
+        return resolve((TARGET,), model.encoder(modality), modalities, given)["target"]
+
+    def aimed(self, model: Model, modality: str, modalities: tuple[str, ...], targets: Targets) -> Targets:
+        """What a side is explained against, of what it is compared with."""
+        target = self.target_of(model, modality, modalities)
+        if target == "centred":
+            other = modalities[0] if modality == modalities[-1] else modalities[-1]
+            rows = self.references.embedded(model, other)
+            return targets.less([model.unit(each)[0] for each in rows])
+        return explained_by(target, targets, model.unit) if callable(target) else targets
 
     def prepare(self, batch: Batch, by_seed: Sequence[Any]) -> PreparedBatch:
         """What the method makes of a batch, with its embeddings and all its maps checked.
@@ -92,6 +126,8 @@ def plan_of(
     reference: Any = None,
     seeds: int = 1,
     info: Registered[MethodSpec] | None = None,
+    null: int = 0,
+    signed: bool = False,
 ) -> Plan:
     """A method by name, with what the caller gave.
 
@@ -101,7 +137,7 @@ def plan_of(
     found = info or methods.find(method)
     known = found.spec.setting_names
     for name, value in given.items():
-        if value is not None and name not in (*known, "seed"):
+        if value is not None and name not in (*known, "seed", "target"):
             raise SettingError(
                 f"settings: {name!r} is unknown{did_you_mean(name, known)} There are {', '.join(known) or 'none'}, "
                 f"those of the method {found.name!r}"
@@ -111,4 +147,22 @@ def plan_of(
         raise SettingError(
             f"seeds: {seeds!r:.40} is not possible; give a whole number from 1 to {_MOST_SEEDS}"
         )
-    return Plan(name, found.load(), found.declared(), given, truncate, fast, references, int(seeds))
+    most = USUAL
+    if not isinstance(null, Integral) or isinstance(null, bool) or null == 1 or not 0 <= null <= most:
+        raise SettingError(
+            f"null: {null!r:.40} is not possible; give how many other inputs, from 2 to {most}, or 0 for none"
+        )
+    settings = {name: value for name, value in given.items() if name != "target"}
+    return Plan(
+        name,
+        found.load(),
+        found.declared(),
+        settings,
+        truncate,
+        fast,
+        references,
+        int(seeds),
+        given.get("target"),
+        int(null),
+        bool(signed),
+    )

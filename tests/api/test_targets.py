@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
 import m2ib
+from late import late_model
 from m2ib.cli import main
 from naive import capacity
 from tiny_clip import END, START
@@ -287,3 +289,179 @@ def test_a_given_embedding_has_a_direction_alone(clip64: m2ib.Model, factor: flo
     )
     assert scaled.similarity == pytest.approx(plain.similarity, abs=1e-9)
     np.testing.assert_allclose(scaled["image"].grid, plain["image"].grid, rtol=1e-6)
+
+
+def usual_of(full: Full, *texts: Tensor) -> Tensor:
+    """(D,) the mean of unit embeddings, not of length 1."""
+    return torch.cat([full.texts(each) for each in texts]).mean(0)
+
+
+def test_centred_takes_off_the_mean_of_usual_embeddings(clip64: m2ib.Model) -> None:
+    full, image = Full(clip64), pixels()
+    options: Any = {"layer": 1, "reference": {"text": IDS[1:]}}
+    exp = m2ib.explain(clip64, image=image, text=IDS[0], target={"image": "centred"}, **options)
+    close(exp["image"].grid, full.map_of(image, full.texts(IDS[0]) - usual_of(full, *IDS[1:])))
+    plain = m2ib.explain(clip64, image=image, text=IDS[0], **options)
+    assert np.array_equal(exp["text"].grid, plain["text"].grid)
+    assert exp.similarity == plain.similarity
+    assert [each.settings["target"] for each in exp] == ["centred", "similarity"]
+    of_contrast = m2ib.explain(
+        clip64, image=image, text=m2ib.contrast(*IDS[:2]), target={"image": "centred"}, **options
+    )
+    close(of_contrast["image"].grid, full.map_of(image, full.texts(IDS[0]) - full.texts(IDS[1])))
+
+
+def test_an_adapter_may_have_a_target_of_its_own(clip64: m2ib.Model) -> None:
+    image = clip64.encoders["image"]
+    other = replace(image, defaults=replace(image.defaults, target="centred"))
+    model = replace(clip64, encoders={**clip64.encoders, "image": other})
+    options: Any = {"layer": 1, "reference": {"text": IDS[1:]}, **FEW}
+    found = m2ib.explain(model, image=pixels(), text=IDS[0], **options)
+    asked = m2ib.explain(clip64, image=pixels(), text=IDS[0], target={"image": "centred"}, **options)
+    assert np.array_equal(found["image"].grid, asked["image"].grid)
+    plain = m2ib.explain(model, image=pixels(), text=IDS[0], target="similarity", **options)
+    assert not np.array_equal(plain["image"].grid, found["image"].grid)
+
+
+def test_centred_where_similarities_are_of_sets() -> None:
+    model = late_model()
+    photo = torch.zeros(1, 16, 16, dtype=torch.float64)
+    photo[:, 8:12, 4:8] = 1
+    photo[:, :4] = 0.5
+    ids, usual = torch.tensor([1, 2, 3]), [torch.tensor([1, 3]), torch.tensor([3, 2])]
+    target = m2ib.explain(
+        model, image=photo, text=ids, target={"image": "centred"}, reference={"text": usual}, **FEW
+    )
+    by_hand = m2ib.explain(model, image=photo, text=m2ib.contrast(ids, *usual), **FEW)
+    close(target["image"].grid, by_hand["image"].grid)
+
+
+def test_a_function_of_a_callers_own_is_explained(clip64: m2ib.Model) -> None:
+    def likeness(embeddings: Tensor, other: Tensor) -> Tensor:
+        torch.testing.assert_close(embeddings.norm(dim=-1), torch.ones(len(embeddings)).to(embeddings))
+        return (embeddings * other).sum(-1)
+
+    exp = m2ib.explain(clip64, image=pixels(), text=IDS[0], layer=1, target=likeness)
+    plain = m2ib.explain(clip64, image=pixels(), text=IDS[0], layer=1)
+    for one, other in zip(exp, plain, strict=True):
+        close(one.grid, other.grid)
+        assert one.settings["target"] == "likeness"
+    twice = m2ib.explain(
+        clip64, image=pixels(), text=IDS[0], layer=1, target=lambda own, other: -likeness(own, other)
+    )
+    against = m2ib.explain(clip64, image=pixels(), text=IDS[0], layer=1, signed=True)
+    for one, other in zip(twice, against, strict=True):
+        close(one.grid, other.against)
+
+
+def test_a_contrast_may_be_given_as_the_target(clip64: m2ib.Model) -> None:
+    for target in (m2ib.contrast(*IDS[:2]), m2ib.ensemble(*IDS[:2])):
+        one = m2ib.explain(clip64, image=PHOTO, text=IDS[0], target=target, layer=1, **FEW)
+        other = m2ib.explain(clip64, image=PHOTO, text=target, layer=1, **FEW)
+        for a, b in zip(one, other, strict=True):
+            assert np.array_equal(a.grid, b.grid)
+
+
+def test_null_is_the_same_map_against_others(clip64: m2ib.Model) -> None:
+    full, image = Full(clip64), pixels()
+    reference = {
+        "text": IDS,
+        "image": [pixels(2), pixels(3), pixels(4)],
+    }  # of the texts one is the pair's own
+    exp = m2ib.explain(clip64, image=image, text=IDS[0], layer=1, reference=reference, null=3)
+    plain = m2ib.explain(clip64, image=image, text=IDS[0], layer=1)
+    for one, other in zip(exp, plain, strict=True):
+        assert np.array_equal(one.grid, other.grid)
+    null = exp["image"].null
+    assert null is not None
+    maps = np.stack([full.map_of(image, full.texts(each)) for each in IDS[1:]])
+    close(null.mean, maps.mean(0))
+    close(null.deviation, maps.std(0, ddof=1))
+    cosines = [cosine_similarity(full.image(image), full.texts(each)).item() for each in IDS[1:]]
+    assert null.similarities == pytest.approx(cosines, abs=1e-12)
+    assert null.similarity == pytest.approx(exp.similarity, abs=1e-12)
+    assert exp["text"].null is not None
+    assert len(exp["text"].null.similarities) == 3
+
+
+def test_null_is_the_same_alone_and_in_a_batch(clip64: m2ib.Model) -> None:
+    options: Any = {
+        "layer": 1,
+        "reference": {"text": IDS[1:], "image": [pixels(2), pixels(3)]},
+        "null": 2,
+        **FEW,
+    }
+    pairs = [{"image": pixels(n), "text": text} for n, text in ((5, IDS[0]), (6, IDS[2]), (7, IDS[0]))]
+    with pytest.raises(
+        m2ib.InputError, match="null for text: of 2 reference inputs 1 are not the pair's own; give others"
+    ):
+        list(m2ib.explain_many(clip64, pairs, **options))
+    options["reference"]["text"] = [*IDS, torch.tensor([START, 11, END])]
+    for pair, found in zip(pairs, m2ib.explain_many(clip64, pairs, **options), strict=True):
+        alone = m2ib.explain(clip64, **pair, **options)
+        for one, other in zip(found, alone, strict=True):
+            assert one.null is not None
+            assert other.null is not None
+            close(one.null.mean, other.null.mean)
+            assert one.null.similarities == pytest.approx(other.null.similarities, abs=1e-12)
+
+
+def test_null_of_a_contrast_and_of_what_is_centred(clip64: m2ib.Model) -> None:
+    full, image = Full(clip64), pixels()
+    reference = {"text": [*IDS[1:]]}
+    exp = m2ib.explain(
+        clip64,
+        ("image", image),
+        ("text", IDS[0]),
+        layer=1,
+        target={"image": "centred"},
+        reference=reference,
+        null=0,
+    )
+    assert exp["image"].null is None
+    options: Any = {"layer": 1, "reference": {**reference, "image": [pixels(2), pixels(3)]}, "null": 2}
+    centred = m2ib.explain(clip64, image=image, text=IDS[0], target={"image": "centred"}, **options)
+    usual = usual_of(full, *IDS[1:])
+    maps = [full.map_of(image, full.texts(each) - usual) for each in IDS[1:]]
+    assert centred["image"].null is not None
+    close(centred["image"].null.mean, np.mean(maps, axis=0))
+    third = torch.tensor([START, 11, END])
+    against = m2ib.explain(clip64, image=image, text=m2ib.contrast(IDS[0], third), **options)
+    maps = [full.map_of(image, full.texts(each) - full.texts(third)) for each in IDS[1:]]
+    assert against["image"].null is not None
+    close(against["image"].null.mean, np.mean(maps, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"target": "centerd"}, "target for image: 'centerd' is unknown; did you mean 'centred'"),
+        ({"target": 3}, "target for image: 3 is unknown. It is 'similarity' or 'centred'"),
+        ({"target": {"sound": "centred"}}, "target: 'sound' is not a modality of this explanation"),
+        (
+            {"target": "centred"},
+            "target='centred' for text: this model brings no reference inputs; give some",
+        ),
+        ({"null": 4}, "null=4 for text: this model brings no reference inputs"),
+        ({"null": 1}, "null: 1 is not possible; give how many other inputs, from 2 to 32"),
+        ({"null": True}, "null: True is not possible"),
+        ({"signed": True, "method": "rise"}, "signed: the method 'rise' does not tell what speaks against"),
+        (
+            {"target": m2ib.contrast("a dog", "a cat")},
+            "target: a contrast begins with one of the two inputs, as .* 'a dog' is neither of them",
+        ),
+    ],
+)
+def test_targets_that_cannot_be_had(clip64: m2ib.Model, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(m2ib.M2IBError, match=said):
+        m2ib.explain(clip64, image=PHOTO, text="a cat", **options)
+
+
+def test_what_speaks_against_is_looked_for_where_it_is_asked_for(clip64: m2ib.Model) -> None:
+    full, image = Full(clip64), pixels()
+    exp = m2ib.explain(clip64, image=image, text=IDS[0], layer=1, signed=True)
+    close(exp["image"].against, full.map_of(image, -full.texts(IDS[0])))
+    assert exp["text"].against is not None
+    by_sign = m2ib.explain(clip64, image=image, text=IDS[0], method="integrated-gradients", signed=True)
+    assert by_sign["image"].against is None
+    assert (by_sign["image"].grid < 0).any()
