@@ -104,6 +104,8 @@ class Options(TypedDict, total=False):
     null      the same map against so many others than the pair's partner, those of ``reference``: see :class:`m2ib.Null`
     signed    also what speaks against: of most methods the map for the opposite target, in ``against``; of those whose
               values have a sign, the values below 0
+    interactions  also which unit of one input acts together with which of the other: True, the name of a way ("second-order",
+              "by-word", "banzhaf", "maxsim"), or a dict of that ``method`` and its settings; see :class:`m2ib.Interactions`
     reference what is usual, for ``standardize``, ``target="centred"`` and ``null``: raw inputs by modality,
               {"image": [first, second, ...]}; None: the adapter's
     settings  of another method, by name: {"masks": 512} for "rise"; each a value, or a dict by modality. They may as
@@ -131,6 +133,7 @@ class Options(TypedDict, total=False):
     target: PerModality[str | Callable[[Tensor, Tensor], Tensor]] | Contrast | Ensemble
     null: int
     signed: bool
+    interactions: bool | str | Mapping[str, Any] | None
     reference: Mapping[str, Sequence[Any]] | None
     settings: Mapping[str, Any] | None
     truncate: bool
@@ -216,6 +219,7 @@ def plan_for(
     reference: Any = None,
     null: int = 0,
     signed: bool = False,
+    interactions: Any = None,
     settings: Any = None,
     **given: Any,
 ) -> Plan:
@@ -236,6 +240,7 @@ def plan_for(
         seeds=seeds,
         null=null,
         signed=signed,
+        interactions=interactions,
     )
 
 

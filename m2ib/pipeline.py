@@ -67,6 +67,13 @@ def prepare(
         else:
             plan.settings(model, modality, modalities)
 
+    if plan.pairs is not None:
+        if others := [raw for _, raw in pair if isinstance(raw, (Contrast, Ensemble, Embedding))]:
+            raise InputError(
+                f"interactions: they are of two inputs, and {type(others[0]).__name__.lower()}() is none; give one input for each side"
+            )
+        plan.pairs.settings(model, (modalities[0], modalities[1]))
+
     def item(modality: str, raw: Any) -> Item:
         key = (modality, raw if isinstance(raw, (str, Path)) else id(raw))
         if key not in made:
@@ -197,7 +204,11 @@ def _explain_group(
         if counts:
             summed = {"vectors": counts[number], "sum": counts[number] * similarities[number]}
             known = {**known, "similarity": {**measure, **summed}}
-        explanations.append(Explanation((first, second), similarities[number], known))
+        found = None
+        if plan.pairs is not None:
+            items = [side.item for side in pair]
+            found = plan.pairs.find(model, (modalities[0], modalities[1]), items, plan.references, plan.fast)
+        explanations.append(Explanation((first, second), similarities[number], known, found))
     return explanations
 
 

@@ -122,6 +122,17 @@ class Targets:
             return given
         return cls(model.similarity, given[:, None], given.new_ones(len(given), 1), leads)
 
+    @classmethod
+    def between(
+        cls, model: Model, these: Sequence[Tensor], others: Sequence[Tensor], leads: bool = True
+    ) -> Targets:
+        """How much closer to one embedding (...) than to another, for N of both; unit ones of directions."""
+        if model.similarity.directions:
+            apart = torch.stack([this - other for this, other in zip(these, others, strict=True)])
+            return cls.of(model, apart, leads)
+        rows = [[(this, 1.0), (other, -1.0)] for this, other in zip(these, others, strict=True)]
+        return _stacked(model.similarity, rows, leads)
+
     def __call__(self, embeddings: Tensor) -> Tensor:
         """(N * copies, ...), the copies of an input next to each other -> (N * copies,), differentiable, in the targets' dtype."""
         count, parts = self.weights.shape

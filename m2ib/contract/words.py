@@ -70,22 +70,18 @@ def _letters(text: str, span: Span) -> bool:
     return bool(_LETTERS.match(text, clusters(text[slice(*span)])[-1][0] + span[0]))
 
 
-def placed_words(
-    text: str, tokens: Sequence[Token], values: np.ndarray, *, mean: bool = False
-) -> list[tuple[int, int, float]]:
-    """(start, end, value) of the words that have tokens: the sum of their ``values`` (tokens,), or the mean.
+def word_groups(text: str, tokens: Sequence[Token]) -> list[tuple[int, int, list[int]]]:
+    """(start, end, numbers of its tokens) of the words that have tokens.
 
     A token that spans several words makes them one. One that holds nothing but white space counts for the word
     that follows, or for the last one; special tokens for none. Whatever the others hold is in some word.
     """
-    content = [
-        (token, float(value)) for token, value in zip(tokens, values, strict=True) if not token.special
-    ]
+    content = [(number, token) for number, token in enumerate(tokens) if not token.special]
     spans = word_spans(text) or [(0, len(text))]
     starts, ends = [start for start, _ in spans], [end for _, end in spans]
     apart = [1] * len(spans)  # whether a word begins here: 0 where a token goes on from the word before
     places = []
-    for token, _ in content:
+    for _, token in content:
         start, end = token.start, token.end
         while start < end - 1 and text[start : start + 1].isspace():  # a token may carry the space before it
             start += 1
@@ -94,14 +90,25 @@ def placed_words(
         apart[first + 1 : last + 1] = [0] * (last - first)
         places.append(first)
     word_of = [number - 1 for number in accumulate([1, *apart[1:]])]
-    found: dict[int, list[float]] = {}
-    for place, (_, value) in zip(places, content, strict=True):
-        found.setdefault(word_of[place], []).append(value)
+    found: dict[int, list[int]] = {}
+    for place, (number, _) in zip(places, content, strict=True):
+        found.setdefault(word_of[place], []).append(number)
     words = []
-    for number, held in sorted(found.items()):
-        first, last = bisect_left(word_of, number), bisect_right(word_of, number) - 1
-        words.append((starts[first], ends[last], sum(held) / (len(held) if mean else 1)))
+    for word, held in sorted(found.items()):
+        first, last = bisect_left(word_of, word), bisect_right(word_of, word) - 1
+        words.append((starts[first], ends[last], held))
     return words
+
+
+def placed_words(
+    text: str, tokens: Sequence[Token], values: np.ndarray, *, mean: bool = False
+) -> list[tuple[int, int, float]]:
+    """(start, end, value) of the words of :func:`word_groups`: the sum of their tokens' ``values`` (tokens,), or the mean."""
+    plain = [float(value) for value in values]
+    return [
+        (start, end, sum(plain[number] for number in held) / (len(held) if mean else 1))
+        for start, end, held in word_groups(text, tokens)
+    ]
 
 
 def merge_words(

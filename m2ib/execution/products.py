@@ -96,6 +96,10 @@ class _Product(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         return gradient_of(gradient, ctx.weight), None, None
 
+    @staticmethod
+    def jvp(ctx: Any, x: Tensor, *weights: Tensor | None) -> Tensor:
+        return product_of(x, ctx.weight)
+
 
 def gradient_of(gradient: Tensor, weight: Tensor) -> Tensor:
     """gradient (..., N) at a :func:`product_of`, weight (N, K) -> (..., K) that at its ``x``.

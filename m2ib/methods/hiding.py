@@ -13,6 +13,7 @@ from m2ib.contract.degradation import Degradation, fill_cells
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs
 from m2ib.contract.layout import Layout
+from m2ib.contract.similarity import joined
 from m2ib.contract.targets import Targets
 from m2ib.errors import InputError
 from m2ib.execution.half_precision import or_in_float32
@@ -37,11 +38,15 @@ def hidden_similarities(
     encoder: Encoder, inputs: Inputs, keep: Tensor, layout: Layout, target: Targets
 ) -> Tensor:
     """(K,) to the target of one input, where only ``keep`` (K, *positions) of one input (1, ...) is left."""
-    degradation, found = degradation_of(encoder), []
+    return torch.cat([target(part) for part in hidden_embeddings(encoder, inputs, keep, layout)])
+
+
+def hidden_embeddings(encoder: Encoder, inputs: Inputs, keep: Tensor, layout: Layout) -> Iterator[Tensor]:
+    """The embeddings (k, ...) of one input (1, ...), where only ``keep`` (K, *positions) is left, pass by pass."""
+    degradation = degradation_of(encoder)
     for part in keep.split(at_once(inputs)):
         with torch.no_grad():
-            found.append(target(encoder.embed(degradation.apply(inputs, part, layout))))
-    return torch.cat(found)
+            yield encoder.embed(degradation.apply(inputs, part, layout))
 
 
 def at_once(inputs: Inputs) -> int:
@@ -92,6 +97,11 @@ class Hidden:
         cells = np.ones((len(keep), *self.grid), np.float32)
         cells[:, self.hideable] = keep
         return fill_cells(torch.from_numpy(cells).to(self.batch.model.device), self.positions)
+
+    def embeddings(self, keep: Tensor) -> Tensor:
+        """(K, ...) where only ``keep`` (K, *positions) is left."""
+        batch = self.batch
+        return joined([*hidden_embeddings(batch.encoder, batch.inputs, keep, batch.layouts[0])])
 
     def similarities(self, keep: Tensor, target: Targets) -> Tensor:
         """(K,) to the target, where only ``keep`` (K, *positions) is left; on the model's device."""

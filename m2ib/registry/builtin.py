@@ -139,6 +139,49 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
             "uniform", "control: 1 everywhere", "m2ib.methods.controls:uniform", (_GRID,), control=True
         ),
         MethodSpec("random", "control: noise", "m2ib.methods.controls:random", (_GRID,), control=True),
+        MethodSpec(
+            "second-order",
+            "interactions: integrated Jacobians of both inputs (Moeller et al. 2025)",
+            "m2ib.methods.interactions.second_order:method",
+            (
+                layer("at which both are taken apart"),
+                count("steps", "points of the line from the baseline", 8),
+                choice(
+                    "baseline",
+                    "what passes there of the input with everything hidden, or 0",
+                    ("hidden", "zero"),
+                ),
+            ),
+            pairs=True,
+        ),
+        MethodSpec(
+            "by-word",
+            "interactions: the bottleneck of one input against what each word of the other brings",
+            "m2ib.methods.interactions.by_word:method",
+            SETTINGS,
+            pairs=True,
+        ),
+        MethodSpec(
+            "banzhaf",
+            "interactions: what units do together when others are hidden (Grabisch and Roubens 1999)",
+            "m2ib.methods.interactions.banzhaf:method",
+            (
+                _GRID,
+                count("masks", "how many versions of each input are looked at", 512, least=4),
+                count(
+                    "units", "cells of a grid at most, neighbours hidden together where there are more", 64
+                ),
+            ),
+            hides=True,
+            pairs=True,
+        ),
+        MethodSpec(
+            "maxsim",
+            "interactions: which vectors are matched, of a model of late interaction (Khattab and Zaharia 2020)",
+            "m2ib.methods.interactions.maxsim:method",
+            (_GRID,),
+            pairs=True,
+        ),
     ):
         register(spec)
 

@@ -15,6 +15,7 @@ from m2ib.errors import AdapterError, SettingError, did_you_mean
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
 from m2ib.progress import every
 from m2ib.registry.discovery import Registered, default_registry
+from m2ib.registry.pair_plan import PairPlan, pair_plan_of
 from m2ib.registry.specs import MethodSpec
 
 _MOST_SEEDS = 1000
@@ -27,6 +28,7 @@ class Plan:
     target  what the maps explain: a value or a dict by modality, None for the adapter's
     null    against so many other inputs the same maps are made
     signed  whether what speaks against is looked for too
+    pairs   how interactions are found; None where they are not asked for
     """
 
     name: str
@@ -40,6 +42,7 @@ class Plan:
     target: Any = None
     null: int = 0
     signed: bool = False
+    pairs: PairPlan | None = None
 
     def settings(self, model: Model, modality: str, modalities: tuple[str, ...]) -> Any:
         """The method's, for one modality of a pair. Raises :class:`SettingError` where it is not defined."""
@@ -128,6 +131,7 @@ def plan_of(
     info: Registered[MethodSpec] | None = None,
     null: int = 0,
     signed: bool = False,
+    interactions: Any = None,
 ) -> Plan:
     """A method by name, with what the caller gave.
 
@@ -142,6 +146,10 @@ def plan_of(
                 f"settings: {name!r} is unknown{did_you_mean(name, known)} There are {', '.join(known) or 'none'}, "
                 f"those of the method {found.name!r}"
             )
+    if found.spec.pairs:
+        raise SettingError(
+            f"method {found.name!r} finds interactions between two inputs, and makes no map of one; give interactions={found.name!r}"
+        )
     name, references = methods.called(found), References(reference)
     if not isinstance(seeds, Integral) or isinstance(seeds, bool) or not 1 <= seeds <= _MOST_SEEDS:
         raise SettingError(
@@ -165,4 +173,5 @@ def plan_of(
         given.get("target"),
         int(null),
         bool(signed),
+        pair_plan_of(interactions, given.get("seed")),
     )

@@ -185,6 +185,8 @@ class MethodSpec(Spec):
     hides      whether it hides parts of an input
     control    whether it knows nothing of the model, and is there to be beaten
     extra      what to install when a package is missing
+    pairs      whether it finds interactions between the units of two inputs, and ``load`` gives a
+               :class:`m2ib.methods.interactions.base.PairMethod`, rather than a map of one
     """
 
     noun = asked_by = "method"
@@ -198,6 +200,7 @@ class MethodSpec(Spec):
     hides: bool = False
     control: bool = False
     extra: str = ""
+    pairs: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
