@@ -15,7 +15,7 @@ from m2ib.page.explanation import write_html
 from m2ib.page.overview import thumbnail
 from m2ib.page.templates import joined_scripts, template
 from m2ib.registry.foreign import renderer_code
-from m2ib.renderers import ImageView
+from m2ib.renderers import ImageView, SoundRenderer
 from m2ib.renderers.panels import image_tag
 
 _SMALL, _LARGE = 256, 384  # pixels of a picture along its longer side, on a card and when that is open
@@ -84,6 +84,12 @@ def _values(card: Card, number: int, scripts: list[str]) -> dict[str, Any]:
     }
 
 
+class _WholeSound(SoundRenderer):
+    """A card is heavy enough with one sound."""
+
+    parts = False
+
+
 def _sketch(side: Attribution) -> Markup:
     if isinstance(side.renderer, Sketching):
         with renderer_code(side.renderer):
@@ -97,6 +103,8 @@ def _sketch(side: Attribution) -> Markup:
 def _large(side: Attribution, ident: str) -> Markup:
     if isinstance(side.view, ImageView):
         side = replace(side, view=side.view.reduced(_LARGE))
+    if type(side.renderer) is SoundRenderer:
+        side = replace(side, renderer=_WholeSound())
     with renderer_code(side.renderer):
         fragment = side.renderer.fragment(side, ident)
     return Side(side.modality, side.method, side.warnings, fragment, side.renderer.script).html()

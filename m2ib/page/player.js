@@ -1,7 +1,15 @@
 // The sound of a figure: a play-head over every panel that has the moment, and a click that plays from there.
 // The audio may hold parts of the source only; times of panels are those of the source.
+// Under a map there is a choice: the whole, what the map keeps of it, and what is left of the whole without that.
 (() => {
   "use strict";
+  const bytes = (url) => Uint8Array.from(atob(url.split(",")[1]), (letter) => letter.charCodeAt(0));
+  const samples = (content) => new Int16Array(content.buffer, 44); // behind the header of a WAV of 16 bits
+  const rest = (whole, parts) => {
+    const content = bytes(whole), left = samples(content);
+    for (const part of parts) samples(bytes(part)).forEach((v, n) => { left[n] = Math.min(Math.max(left[n] - v, -32768), 32767); });
+    return URL.createObjectURL(new Blob([content], { type: "audio/wav" }));
+  };
   for (const figure of document.querySelectorAll("figure.heat")) {
     const audio = figure.querySelector("audio");
     if (!audio || audio.dataset.ready) continue;
@@ -37,6 +45,16 @@
       audio.play().catch(() => {}); // a browser may not let a page play yet; the play-head stands there
     });
     audio.addEventListener("play", run);
+    const sources = { whole: audio.src, ...data.sound.parts }, choices = [...figure.querySelectorAll(".parts input")];
+    const choose = () => { // goes on from where it is
+      const chosen = choices.find((choice) => choice.checked).value, at = audio.currentTime, playing = !audio.paused;
+      if (!sources[chosen]) sources[chosen] = rest(sources.whole, Object.values(data.sound.parts));
+      audio.src = sources[chosen];
+      audio.currentTime = at;
+      if (playing) audio.play().catch(() => {});
+    };
+    for (const choice of choices) choice.addEventListener("change", choose);
+    if (choices.length && !choices[0].checked) choose(); // a browser may keep what was chosen before the page was loaded anew
     for (const moment of ["seeked", "timeupdate"]) audio.addEventListener(moment, show);
     show();
   }

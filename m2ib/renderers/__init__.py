@@ -17,6 +17,7 @@ from m2ib.renderers.embedding import EmbeddingRenderer, EmbeddingView
 from m2ib.renderers.field import FieldRenderer, FieldView
 from m2ib.renderers.film import FilmRenderer, FilmView
 from m2ib.renderers.image import ImageRenderer, ImageView
+from m2ib.renderers.masked_sound import sound_parts
 from m2ib.renderers.sound import SoundRenderer
 from m2ib.renderers.sound_view import SoundView
 from m2ib.renderers.text import TextRenderer
@@ -84,4 +85,5 @@ __all__ = [
     "renderer_for",
     "renderer_named",
     "scale",
+    "sound_parts",
 ]

@@ -37,8 +37,12 @@ def cell_weights(centres: np.ndarray, length: int) -> np.ndarray:
 
     Linear between the cells' centres (in pixels, rising or falling), constant beyond the outer ones.
     """
+    return weights_at(centres, np.arange(length) + 0.5)
+
+
+def weights_at(centres: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """(points, cells): likewise at any points, rising or not."""
     order = np.argsort(centres)
-    points = np.arange(length) + 0.5
     unit = np.eye(len(centres))[order]  # (cells, cells)
     return np.stack([np.interp(points, centres[order], column) for column in unit.T], 1)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from markupsafe import Markup
@@ -21,11 +21,10 @@ from m2ib.renderers.sound_panels import (
     frames_of,
     moment_text,
     pitches,
-    player,
-    player_with_hint,
     sound_panels,
     spectrogram_pixels,
 )
+from m2ib.renderers.sound_player import player, player_with_parts
 from m2ib.renderers.sound_view import SoundView
 
 if TYPE_CHECKING:
@@ -35,11 +34,15 @@ if TYPE_CHECKING:
 
 
 class SoundRenderer(OutliningRenderer):
-    """A grid (clips, frequency, time) over a :class:`SoundView`, or (frequency, time) for one clip."""
+    """A grid (clips, frequency, time) over a :class:`SoundView`, or (frequency, time) for one clip.
+
+    parts  whether a page plays, beside the whole, what the map keeps and what it leaves out: see :func:`sound_parts`
+    """
 
     name = kind = "sound"
     region_axes = (("frequency", "Hz"), ("time", "s"))
     view_type = SoundView
+    parts: ClassVar[bool] = True
 
     def check_attribution(self, attribution: Attribution) -> None:
         view: SoundView = attribution.view
@@ -63,14 +66,17 @@ class SoundRenderer(OutliningRenderer):
     def fragment(self, attribution: Attribution, ident: str) -> str:
         view: SoundView = attribution.view
         audible = view.waveform.size > 0
+        under, told = (
+            player_with_parts(attribution, ident, parts=self.parts) if audible else (Markup(""), None)
+        )
         return heat_figure(
             attribution,
             ident,
             self.panels(attribution, ident),
             kind="sound audible" if audible else "sound",
             label="heatmap over the sound",
-            under=player_with_hint(view) if audible else Markup(""),
-            sound={"played": [list(part) for part in view.played]} if audible else None,
+            under=under,
+            sound=told,
         )
 
     def sketch(self, attribution: Attribution, longest: int) -> Markup:

@@ -1,4 +1,4 @@
-"""How a sound is laid out: its spectrograms clip by clip, its waveform, its player; for pages and figures."""
+"""How a sound is laid out: its spectrograms clip by clip, and its waveform; for pages and figures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from m2ib.contract.layout import Axis
 from m2ib.contract.regions import Region
 from m2ib.renderers.formatting import format_hertz, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, interpolate
-from m2ib.renderers.media import envelope_path, hatch, png_url, wav_url
+from m2ib.renderers.media import envelope_path, hatch, png_url
 from m2ib.renderers.outlines import Outline, outlines_of
 from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, mapped
 from m2ib.renderers.sound_view import SoundView
@@ -28,11 +28,12 @@ def bands_of(attribution: Attribution) -> np.ndarray:
     if not attribution.axes:
         return cell_centres(count, 0, view.spectrogram.shape[1])
     low, high = np.array(attribution.axes[-2].spans).T  # (frequencies,) Hz
-    centres: np.ndarray = (_band_of(view, low) + _band_of(view, high)) / 2
+    centres: np.ndarray = (band_of(view, low) + band_of(view, high)) / 2
     return centres
 
 
-def _band_of(view: SoundView, hertz: np.ndarray) -> np.ndarray:
+def band_of(view: SoundView, hertz: np.ndarray) -> np.ndarray:
+    """Where frequencies lie among the bands: band n between n and n + 1, its centre in the middle."""
     return interpolate(hertz, view.hertz.astype(np.float64), np.arange(len(view.hertz)) + 0.5)
 
 
@@ -68,7 +69,7 @@ def pitches(view: SoundView) -> list[tuple[float, str]]:
     """Round frequencies and where they are, counted in bands from the top."""
     top = len(view.hertz)
     found = [hertz for hertz in _ROUND if view.hertz[0] <= hertz <= view.hertz[-1]]
-    places = top - _band_of(view, np.array(found))
+    places = top - band_of(view, np.array(found))
     marks: list[tuple[float, str]] = []
     for place, hertz in zip(places, found, strict=True):
         if not marks or marks[-1][0] - place >= top / 6:  # room for the text
@@ -92,7 +93,7 @@ def clip_outlines(view: SoundView, clip: int) -> list[Outline]:
     start = view.clips[clip][0]
     return outlines_of(
         view.regions,
-        lambda hertz: (bands - _band_of(view, hertz)).clip(0, bands),
+        lambda hertz: (bands - band_of(view, hertz)).clip(0, bands),
         lambda times: ((times - start) / view.step).clip(0, frames),
     )
 
@@ -112,7 +113,7 @@ def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
     clips, bands, frames = view.spectrogram.shape
     start, end = view.clips[clip]
     padding = view.frames[clip] if view.frames[clip] < frames else None
-    caption = _span(view, start, end)
+    caption = span_text(view, start, end)
     if clips > 1:
         caption = f"clip {clip + 1} of {clips}, {caption}"
     heard = view.frames[clip] * view.step  # seconds
@@ -138,7 +139,7 @@ def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
     )
 
 
-def _span(view: SoundView, start: float, end: float) -> str:
+def span_text(view: SoundView, start: float, end: float) -> str:
     """A part of the sound, as people read it."""
     if view.length < 60:
         return f"{start:.2f}–{end:.2f} s"
@@ -203,23 +204,3 @@ def _waveform_panel(attribution: Attribution) -> Panel:
         maps=maps,
         measure=" over all frequencies",
     )
-
-
-def player_with_hint(view: SoundView) -> Markup:
-    """The player, and what it plays."""
-    held = sum(end - start for start, end in view.played)
-    note = "a click on a map or on the waveform plays from there"
-    if held < view.length - 0.05:
-        parts = (
-            "the clips"
-            if view.played == view.clips
-            else " and ".join(_span(view, *part) for part in view.played)
-        )
-        note += f"; of this long sound only {parts} can be heard"
-    return player(view) + Markup('<p class="hint">{}</p>').format(note)
-
-
-def player(view: SoundView) -> Markup:
-    """The sound itself, in the page."""
-    source = wav_url(view.waveform, view.rate)
-    return Markup('<audio controls preload="auto" src="{}"></audio>').format(source)

@@ -74,6 +74,8 @@ class SoundView:
             frames * self.step <= _LONGEST, f"{who}step", self.step, f"for {frames} frames in {_LONGEST:g} s"
         )
         require(len(self.clips) == clips, f"{who}clips", self.clips, f"{clips}, as the spectrogram has")
+        fits = bool(self.played) or not self.waveform.size
+        require(fits, f"{who}played", self.played, "one part or more of the sound that has this waveform")
         for name in ("clips", "played"):
             for span in getattr(self, name):
                 ok = len(span) == 2 and -_LONGEST <= span[0] <= span[1] <= _LONGEST

@@ -423,7 +423,7 @@ def test_a_sound_of_ten_seconds_makes_a_page_of_sane_size() -> None:
         ((0.0, 10.0),),
     )
     a = attribution(SoundRenderer(), view, grid_of(3, 12, 19))
-    assert len(a.renderer.fragment(a, "x")) < 1_000_000
+    assert len(a.renderer.fragment(a, "x")) < 1_200_000  # the whole and what is kept, 427 kB each
 
 
 # Fields.
