@@ -69,6 +69,13 @@ def test_the_pointing_game_prints_its_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_heard_of_a_sound_is_printed(tmp_path: Path) -> None:
+    out = run("tests/benchmarks/hearing.py", "--scenes", "2", cwd=tmp_path)
+    for row in ("5 sounds", "sharp", "rise", "random cells", "the whole"):
+        assert row in out
+
+
+@pytest.mark.slow
 def test_the_speed_table_is_printed(tmp_path: Path) -> None:
     out = run("tests/benchmarks/speed.py", "--repeats", "1", "--texts", "1", "--leaks", "0", cwd=tmp_path)
     for row in ("textbook", "float32", "bfloat16"):
