@@ -15,10 +15,8 @@ from .contract.encoder import (
     write_sequence_first,
 )
 from .contract.inputs import Inputs, Item
-from .contract.interactions import Interactions, Link, Units
 from .contract.layout import Axis, Layout, Token
 from .contract.model import Model
-from .contract.null import Null
 from .contract.regions import Box, Region
 from .contract.settings import Setting
 from .contract.similarity import MAXSIM, Similarity

@@ -81,12 +81,14 @@ class Defaults:
     beta      weight of the information, see :class:`m2ib.FitSettings`
     variance  of the noise
     target    what a map explains, see :class:`m2ib.Options`
+    methods   by the name of a method, those of its settings that suit this encoder better than its usual ones
     """
 
     layer: int | None = None
     beta: float = 0.1
     variance: float = 1.0
     target: str = "similarity"
+    methods: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def usual_layer(blocks: int) -> int:

@@ -204,13 +204,18 @@ TARGET = Setting(
 
 
 def resolve(
-    declared: Sequence[Setting], encoder: Encoder, modalities: tuple[str, ...], given: Mapping[str, Any]
+    declared: Sequence[Setting],
+    encoder: Encoder,
+    modalities: tuple[str, ...],
+    given: Mapping[str, Any],
+    method: str = "",
 ) -> dict[str, Any]:
     """The settings of a method for one encoder, by name: what was given, else the preset's, else the default.
 
     declared    the method's; its seed is added
     modalities  all that take part, so that a dict naming another one is an error
     given       name -> value, dict by modality, or None for nothing; names are declared ones, or "seed"
+    method      its name, for what the encoder's defaults say of it
 
     Raises :class:`SettingError` naming the setting, the value and the range.
     """
@@ -220,7 +225,7 @@ def resolve(
     general, adapted = _preset(known, encoder, own.get("preset"))
     found: dict[str, Any] = {}
     for name, setting in known.items():
-        default = setting.default_for(encoder)
+        default = encoder.defaults.methods.get(method, {}).get(name, setting.default_for(encoder))
         value = own.get(name, adapted.get(name, general.get(name, default)))
         if value is None:
             continue

@@ -148,8 +148,8 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
                 count("steps", "points of the line from the baseline", 8),
                 choice(
                     "baseline",
-                    "what passes there of the input with everything hidden, or 0",
-                    ("hidden", "zero"),
+                    "where the line begins: what passes there of the input with everything hidden, the mean over reference inputs, or 0",
+                    ("hidden", "usual", "zero"),
                 ),
             ),
             pairs=True,

@@ -58,7 +58,7 @@ class PairPlan:
             raise SettingError(f"interactions: {info.name!r} is not defined for this model: {reason}")
         declared = info.declared()
         return method, [
-            method.settings(**resolve(declared, model.encoder(modality), modalities, self.given))
+            method.settings(**resolve(declared, model.encoder(modality), modalities, self.given, info.name))
             for modality in modalities
         ]
 

@@ -54,7 +54,7 @@ class Plan:
         reason = self.method.refuse(encoder)
         if reason is not None:
             raise refused(self.name, model, modality, reason)
-        resolved = resolve(self.declared, encoder, modalities, self.given)
+        resolved = resolve(self.declared, encoder, modalities, self.given, self.name)
         seeds = range(resolved["seed"], resolved["seed"] + self.seeds)
         found = [self.method.settings(**{**resolved, "seed": seed}) for seed in seeds]
         self.method.check(model, modality, found[0], self.references)

@@ -1,7 +1,8 @@
 """``second-order``: integrated Jacobians of both encoders, multiplied (Moeller, Tilli, Vu and Pado, TMLR 2025; arXiv 2408.14153).
 
 With g and h the tails of the two encoders up to their unit embeddings, a and b what passes at a layer of each, a' and b'
-what passes there of the inputs with everything hidden, and a(u) = a' + u (a - a')::
+what passes there of the inputs with everything hidden (or the mean over reference inputs, by channel, or 0), and
+a(u) = a' + u (a - a')::
 
     G_i = integral over u from 0 to 1 of  dg/da_i at a(u)  times  (a_i - a'_i)         (D,) for each position i
     H_j = likewise of h, b and b'
@@ -17,6 +18,8 @@ there is no optimisation, and as many passes as there are words and points of th
 """
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 import torch
@@ -47,6 +50,10 @@ class Line:
             nothing = hidden.by_cell(np.zeros((1, int(hidden.hideable.sum()))))
             inputs = hidden.degradation.apply(batch.inputs, nothing, batch.layouts[0])
             self.start = record(self.encoder, inputs, layer).activation.detach().to(wide)
+        elif side.settings.baseline == "usual":
+            batch.references.check(batch.model, batch.modality, "baseline='usual'")
+            usual = batch.references.statistics(batch.model, batch.modality, layer)
+            self.start = usual.like(self.end, self.axis % self.end.ndim)[0].expand_as(self.end)
         self.way = self.end - self.start
         places, weights = np.polynomial.legendre.leggauss(side.settings.steps)
         self.weights = self._along(weights / 2)  # (S, 1, ...)
@@ -82,11 +89,15 @@ class Line:
         try:
             # fused attention, and an adapter's own tail, may know no derivative of this kind
             with (
+                warnings.catch_warnings(),
                 torch.no_grad(),
                 sdpa_kernel(SDPBackend.MATH),
                 dual_level(),
                 Tail(self.recording, len(z), fast=False) as tail,
             ):
+                warnings.filterwarnings(
+                    "ignore", "`torch.jit", FutureWarning
+                )  # torch's own, of its derivatives
                 out = tail(make_dual(z.to(dtype), tangents.to(dtype))).to(self.end.dtype)
                 moved: Tensor | None = unpack_dual(self.model.unit(out)).tangent
         except (NotImplementedError, RuntimeError) as error:
