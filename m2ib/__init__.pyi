@@ -15,8 +15,10 @@ from .contract.encoder import (
     write_sequence_first,
 )
 from .contract.inputs import Inputs, Item
+from .contract.interactions import Interactions, Link, Units
 from .contract.layout import Axis, Layout, Token
 from .contract.model import Model
+from .contract.null import Null
 from .contract.regions import Box, Region
 from .contract.settings import Setting
 from .contract.similarity import MAXSIM, Similarity
@@ -65,13 +67,16 @@ __all__ = [
     "FitSettings",
     "InputError",
     "Inputs",
+    "Interactions",
     "Item",
     "Layer",
     "Layout",
+    "Link",
     "M2IBError",
     "M2IBWarning",
     "MethodSpec",
     "Model",
+    "Null",
     "Opening",
     "Options",
     "OutOfMemoryError",
@@ -85,6 +90,7 @@ __all__ = [
     "Similarity",
     "StorageError",
     "Token",
+    "Units",
     "adapt",
     "contrast",
     "embedding",

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from m2ib.cli.options import ModelConfig, Reader, flag_of
 from m2ib.cli.values import with_options
+from m2ib.contract.settings import TARGET
 from m2ib.errors import SettingError
 from m2ib.methods.bottleneck.settings import SETTINGS
 
@@ -18,7 +19,7 @@ ALSO, AGAINST = "also", "against"  # beside an input
 C = TypeVar("C")
 
 
-SETTING_HELP = {each.name: f"{each.help}: {each.kind}" for each in SETTINGS}
+SETTING_HELP = {each.name: f"{each.help}: {each.kind}" for each in (*SETTINGS, TARGET)}
 """What is said of the settings of m2ib, each of which is an option of its own; other methods' are in ``settings``."""
 
 
@@ -32,6 +33,12 @@ def with_settings(config: type[C]) -> type[C]:
     return config
 
 
+NULL_HELP = "the same maps against so many other inputs: what of them is of this pair alone"
+SIGNED_HELP = "also what speaks against"
+INTERACTIONS_HELP = (
+    "which unit of one input acts together with which of the other: true, or a way (second-order, by-word, banzhaf, maxsim), or "
+    "{method: banzhaf, masks: 1024}"
+)
 SEEDS_HELP = "so many seeds, --seed and those that follow: the maps' mean, and by how much they differ"
 
 
@@ -45,7 +52,7 @@ class ExplainConfig(ModelConfig):
     options  the adapter's own, e.g. ``{architecture: ViT-B-32}``
     method   one, or several with commas between: their maps side by side on one page
     settings of methods, by name, e.g. ``{masks: 512}``; of several methods each takes those it has
-    reference  for ``standardize``, lists of inputs by modality: ``{image: [a.png, b.png]}``
+    reference  what is usual, for ``standardize``, ``target: centred`` and ``null``: lists of inputs by modality: ``{image: [a.png, b.png]}``
     boxes    drawn over the image: a file, COCO JSON or MS-CXR's CSV, or a list of [x, y, width, height, label]
     """
 
@@ -55,6 +62,9 @@ class ExplainConfig(ModelConfig):
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     seeds: int = 1
+    null: int = 0
+    signed: bool = False
+    interactions: Any = None
     reference: Any = None
     truncate: bool = False
     out: str = "m2ib-report"
@@ -64,10 +74,16 @@ class ExplainConfig(ModelConfig):
 
 READER = Reader(
     ExplainConfig,
-    free=(*SETTING_HELP, "reference"),
-    switches=("truncate", "force"),
+    free=(*SETTING_HELP, "reference", "interactions"),
+    switches=("truncate", "force", "signed"),
     hidden=("inputs", "options", "settings"),
-    help={**SETTING_HELP, "seeds": SEEDS_HELP},
+    help={
+        **SETTING_HELP,
+        "seeds": SEEDS_HELP,
+        "null": NULL_HELP,
+        "signed": SIGNED_HELP,
+        "interactions": INTERACTIONS_HELP,
+    },
 )
 
 

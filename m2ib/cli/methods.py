@@ -23,7 +23,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     refuse_more(rest, "methods")
     found = default_registry().methods
     if parsed.method is not None:
-        for each in found.find(parsed.method).spec.settings:
+        for each in found.find(parsed.method).spec.listed:
             say(f"{each.name}: {each.help} ({each.kind}; {each.default_text})")
         return
     rows = [

@@ -89,6 +89,10 @@ def run(
     work = ExplainPairs(model, list(calls.values()))
     _ = work.plans  # what is wrong with them shows now
     found = rows_of(pairs, "run")
+    if kind := next((name for name in ("null", "interactions") if options.get(name)), None):
+        raise SettingError(
+            f"run: {kind} is of single pairs and has no place in a table yet; m2ib.explain and m2ib.explain_many give it"
+        )
     total = found.total if limit is None or found.total is None else min(found.total, limit)
     rows = itertools.islice(found.rows, limit)
     ahead = list(itertools.islice(rows, size))

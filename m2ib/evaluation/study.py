@@ -174,7 +174,8 @@ def _methods(study: Study, pairs: Pairs, registry: Registry) -> dict[str, Regist
     for name in varied:
         if name in (*listed.names, ORACLE):
             raise SettingError(f"evaluate: there is a method {name!r}; call the variant of it something else")
-    chosen = (*listed.names, *varied) if tuple(names) == (ALL,) else tuple(dict.fromkeys(names))
+    maps = [info.name for info in listed if not info.spec.pairs]
+    chosen = (*maps, *varied) if tuple(names) == (ALL,) else tuple(dict.fromkeys(names))
     if not chosen:
         raise SettingError(f"evaluate: give at least one method of {', '.join(listed.names)}")
     more = tuple(name for name in controls(registry) if name not in chosen) if study.controls else ()

@@ -8,7 +8,15 @@ from typing import Any
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.registry.discovery import default_registry
 
-_SHARED = ("seed", "seeds", "truncate", "fast")  # options that every method takes
+_SHARED = (
+    "seed",
+    "seeds",
+    "truncate",
+    "fast",
+    "null",
+    "signed",
+    "interactions",
+)  # options that every method takes
 
 
 def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -42,7 +50,7 @@ def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             **shared,
             "method": info.qualified_name,
             "settings": {each: value for each, value in settings.items() if each in info.spec.setting_names},
-            "reference": reference if "standardize" in info.spec.setting_names else None,
+            "reference": reference,
         }
         for name, info in found.items()
     }

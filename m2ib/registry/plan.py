@@ -141,7 +141,7 @@ def plan_of(
     found = info or methods.find(method)
     known = found.spec.setting_names
     for name, value in given.items():
-        if value is not None and name not in (*known, "seed", "target"):
+        if value is not None and name not in (*known, "seed"):
             raise SettingError(
                 f"settings: {name!r} is unknown{did_you_mean(name, known)} There are {', '.join(known) or 'none'}, "
                 f"those of the method {found.name!r}"

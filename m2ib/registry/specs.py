@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from m2ib.contract.settings import Setting
+from m2ib.contract.settings import TARGET, Setting
 from m2ib.errors import AdapterError, M2IBError, SettingError, did_you_mean
 
 if TYPE_CHECKING:
@@ -211,9 +211,14 @@ class MethodSpec(Spec):
                 )
 
     @property
+    def listed(self) -> tuple[Setting, ...]:
+        """Its settings, and what its maps explain; the seed is not among them."""
+        return self.settings if self.pairs else (*self.settings, TARGET)
+
+    @property
     def setting_names(self) -> tuple[str, ...]:
-        """Of its settings, in order; the seed is not among them."""
-        return tuple(each.name for each in self.settings)
+        """Of the settings that are ``listed``."""
+        return tuple(each.name for each in self.listed)
 
 
 @dataclass(frozen=True)
