@@ -47,6 +47,7 @@ from .registry.hookspecs import hookimpl
 from .registry.opening import Opening, who_opens
 from .registry.specs import AdapterSpec, MethodSpec, RendererSpec
 from .results.explanation import Explanation, load_explanation
+from .units.rules import onsets, superpixels, words
 
 __all__ = [
     "MAXSIM",
@@ -105,14 +106,17 @@ __all__ = [
     "list_renderers",
     "load_explanation",
     "load_model",
+    "onsets",
     "open_pairs",
     "read_boxes",
     "read_first",
     "read_sequence_first",
     "results",
     "run",
+    "superpixels",
     "warn",
     "who_opens",
+    "words",
     "write_first",
     "write_page",
     "write_sequence_first",

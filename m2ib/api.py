@@ -97,6 +97,10 @@ class Options(TypedDict, total=False):
               rate of 1 and the paper's method
     preset    "sharp": maps of finer cells, in fewer samples; what is given stands over it. Other methods may have
               presets of their own
+    units     segments of an input that stand for one each, by modality, or for each of the two inputs in a sequence: values
+              are told for them (:attr:`m2ib.Attribution.units`), and methods that hide parts of an input hide each as one. A
+              rule (:func:`superpixels`, :func:`onsets`, :func:`words`), labels or masks by name at the raw input's own size,
+              a file of either, phrases of a text: see :func:`m2ib.superpixels` and the documentation
     target    what a map explains, a value or a dict by modality: "similarity" to the other input; "centred", that less the mean
               similarity to usual inputs of the other kind (those of ``reference``); a function ``f(embeddings, other)`` of unit
               embeddings (N, D) and (N, D) that gives (N,), differentiable; or a :func:`contrast` or :func:`ensemble` that
@@ -134,6 +138,7 @@ class Options(TypedDict, total=False):
     null: int
     signed: bool
     interactions: bool | str | Mapping[str, Any] | None
+    units: Mapping[str, Any] | Sequence[Any] | None
     reference: Mapping[str, Sequence[Any]] | None
     settings: Mapping[str, Any] | None
     truncate: bool
@@ -221,6 +226,7 @@ def plan_for(
     signed: bool = False,
     interactions: Any = None,
     settings: Any = None,
+    units: Any = None,
     **given: Any,
 ) -> Plan:
     if settings is not None and not isinstance(settings, Mapping):
@@ -241,6 +247,7 @@ def plan_for(
         null=null,
         signed=signed,
         interactions=interactions,
+        units=units,
     )
 
 

@@ -43,6 +43,7 @@ from m2ib.registry.plan import Plan
 from m2ib.renderers import EmbeddingView, renderer_for
 from m2ib.results.explanation import Explanation
 from m2ib.results.resume import version_facts
+from m2ib.units.placing import units_for, with_units
 
 PreparedInputs = tuple[PreparedInput, PreparedInput]
 
@@ -83,16 +84,24 @@ def prepare(
     def items(modality: str, raw: Any) -> tuple[Item, ...]:
         return tuple(item(modality, each) for each in members_of(raw))
 
-    def side(modality: str, raw: Any) -> PreparedInput:
+    def side(number: int, modality: str, raw: Any) -> PreparedInput:
         if isinstance(raw, Embedding):
+            if units_for(plan.units, number, modalities) is not None:
+                raise InputError(f"units of {modality}: an embedding stands there, which has no parts")
             view = EmbeddingView(raw.vector.numpy())
             item = Item(raw.vector, Layout((0,)), view, {"source": "embedding", "size": len(raw.vector)})
             return PreparedInput(modality, (item,), vector=raw.vector)
         this, others = (raw.this, raw.others) if isinstance(raw, Contrast) else (raw, ())
         against = tuple(items(modality, other) for other in others)
-        return PreparedInput(modality, items(modality, this), against)
+        shown, *more = items(modality, this)
+        if (units := units_for(plan.units, number, modalities)) is not None:
+            key = number, "units", id(shown)  # of what is kept in ``made``
+            if key not in made:
+                made[key] = with_units(shown, units, _renderer(model, modality, shown), modality)
+            shown = made[key]
+        return PreparedInput(modality, (shown, *more), against)
 
-    first, second = (side(modality, raw) for modality, raw in pair)
+    first, second = (side(number, *given) for number, given in enumerate(pair))
     if first.others and second.others:
         raise InputError("explain: one side of a pair can be a contrast, not both")
     return first, second
@@ -351,6 +360,9 @@ def attribution_of(
     model: Model, modality: str, item: Item, plan: Plan, found: Map, settings: Mapping[str, Any] | None = None
 ) -> Attribution:
     """A method's map of one input as something to look at."""
+    segments = None
+    if item.segments is not None:
+        segments = item.segments.valued(found.grid, found.segments, mean=not plan.method.additive)
     return Attribution(
         modality=modality,
         method=plan.name,
@@ -363,9 +375,10 @@ def attribution_of(
         renderer=_renderer(model, modality, item),
         origin=item.origin,
         unit=model.similarity.name if plan.method.unit == COSINE.name else plan.method.unit,
-        additive=plan.method.additive,
+        additive=plan.method.additive and found.segments is None,
         full=found.full,
         by_seed=found.by_seed,
+        segments=segments,
         warnings=tuple(dict.fromkeys((*item.origin.get("warnings", ()), *found.warnings, *found.remarks))),
     )
 

@@ -11,7 +11,7 @@ from m2ib.registry.calls import calls_of
 from m2ib.registry.discovery import default_registry
 
 _EVERY = ("method", "seed", "seeds", "reference", "truncate")
-_OF_PAIRS = ("null", "signed", "interactions")  # of explain alone
+_OF_PAIRS = ("null", "signed", "interactions", "units")  # of explain alone
 
 
 def options_of(config: Any) -> dict[str, Any]:

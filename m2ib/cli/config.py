@@ -53,6 +53,8 @@ class ExplainConfig(ModelConfig):
     method   one, or several with commas between: their maps side by side on one page
     settings of methods, by name, e.g. ``{masks: 512}``; of several methods each takes those it has
     reference  what is usual, for ``standardize``, ``target: centred`` and ``null``: lists of inputs by modality: ``{image: [a.png, b.png]}``
+    units    segments of inputs that stand for one each, by modality: ``{image: "slic:50", text: [a tabby cat]}``; ``onsets`` of a
+             sound, ``words``, or the file of a mask
     boxes    drawn over the image: a file, COCO JSON or MS-CXR's CSV, or a list of [x, y, width, height, label]
     """
 
@@ -65,6 +67,7 @@ class ExplainConfig(ModelConfig):
     null: int = 0
     signed: bool = False
     interactions: Any = None
+    units: Any = None
     reference: Any = None
     truncate: bool = False
     out: str = "m2ib-report"
@@ -74,7 +77,7 @@ class ExplainConfig(ModelConfig):
 
 READER = Reader(
     ExplainConfig,
-    free=(*SETTING_HELP, "reference", "interactions"),
+    free=(*SETTING_HELP, "reference", "interactions", "units"),
     switches=("truncate", "force", "signed"),
     hidden=("inputs", "options", "settings"),
     help={

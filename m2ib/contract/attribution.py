@@ -20,6 +20,7 @@ from m2ib.contract.notebook import Side, framed
 from m2ib.contract.null import Null
 from m2ib.contract.regions import Region
 from m2ib.contract.schema import LARGEST, bounded, check_array, require
+from m2ib.contract.segments import Segments
 from m2ib.contract.words import merge_words, placed_words
 from m2ib.errors import InputError
 
@@ -157,6 +158,7 @@ class Attribution:
     by_seed   (seeds, *grid): the map of each seed, of which ``grid`` is the mean; None for one seed. Of a method that
               draws nothing they are all the same
     null      the same map against others than this pair's partner; None where that was not asked for
+    segments  parts of the input that were asked for as units, with what the map holds in each; None: none were
     """
 
     modality: str
@@ -176,6 +178,7 @@ class Attribution:
     full: float | None = None
     by_seed: np.ndarray | None = None
     null: Null | None = None
+    segments: Segments | None = None
 
     def __post_init__(self) -> None:
         who, grid = f"{self.modality}, {self.method}: ", self.grid
@@ -209,6 +212,14 @@ class Attribution:
             values = value if isinstance(value, tuple) else [] if value is None else [value]
             fine = all(abs(each) <= LARGEST**2 for each in values)  # a loss has products of two
             require(fine, f"{self.modality}, {self.method}: the curve", value, "of finite numbers")
+        if self.segments is not None:
+            placed, axes = self.segments.labels.ndim, len(self.segments.axes)
+            require(
+                0 < placed <= len(shape) and (axes > 0 or placed == len(shape)),
+                f"{self.modality}, {self.method}: the segments' axes",
+                placed,
+                f"those of the grid, {len(shape)}, or some of them by name",
+            )
         if isinstance(self.renderer, Checking):
             self.renderer.check_attribution(self)
 
@@ -252,6 +263,18 @@ class Attribution:
         if self._text is None:
             return []
         return merge_words(self._text, self.layout.tokens, self.grid, mean=not self.additive)
+
+    @property
+    def units(self) -> list[tuple[str, float]]:
+        """(name, value) of the segments that :func:`m2ib.explain` was given as ``units``, in their order; empty without.
+
+        A segment's value is the sum of what the map holds in it, each cell by how much of it lies there, or the mean where
+        values do not add up. Methods that hide parts of the input have hidden each segment as one, and the value is theirs.
+        """
+        known = self.segments
+        if known is None or known.values is None:
+            return []
+        return list(zip(known.names, known.values.tolist(), strict=True))
 
     @property
     def placed_words(self) -> list[tuple[int, int, float]]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from m2ib.contract.layout import Layout
+from m2ib.contract.segments import PlacedSegments
 
 Inputs = Tensor | dict[str, Tensor]
 """What an encoder takes: one tensor, or several by name; all with the batch axis first."""
@@ -24,12 +25,14 @@ class Item:
     layout  what its positions are
     view    what the renderer shows; see the renderer
     origin  where it came from and what was done to it, JSON-able: becomes part of the provenance
+    segments  what a user wants to be one unit each; None: nothing
     """
 
     inputs: Inputs
     layout: Layout
     view: Any
     origin: Mapping[str, Any] = field(default_factory=dict)
+    segments: PlacedSegments | None = None
 
 
 def stack(items: Sequence[Inputs]) -> Inputs:

@@ -85,6 +85,10 @@ def run(
     check_errors(errors)
     part = Part.of(shard)
     backend = backend_for(workers, ray, model)
+    if options.get("units") is not None:
+        raise SettingError(
+            "run: units are not kept in tables of many pairs; explain_many gives explanations that have them"
+        )
     calls = calls_of({"method": METHOD, **options})
     work = ExplainPairs(model, list(calls.values()))
     _ = work.plans  # what is wrong with them shows now

@@ -53,7 +53,7 @@ def open_coco(
     :class:`SettingError`.
     """
     path, folder = path_of(annotations, "annotations"), folder_of(images, "images")
-    found = _read(path)
+    found = read_coco(path)
     if not isinstance(template, str) or _CATEGORY not in template:
         raise SettingError(f"data format 'coco': template={template!r} lacks {_CATEGORY}")
     if isinstance(least, bool) or not isinstance(least, (int, float)) or not 0 <= least <= 1:
@@ -77,7 +77,7 @@ def open_coco(
         rows: Callable[[], Iterator[Row]] = partial(_captions, found, None, asked, folder)
     elif captions is not None:
         where = path_of(captions, "captions")
-        said = _read(where)
+        said = read_coco(where)
         if not said.captioned:
             raise InputError(f"{called(where)} holds no captions")
         rows = partial(_captions, said, found, asked, folder)
@@ -130,7 +130,7 @@ class _Asked:
         return [name for name in names if not self.least or objects.share(name) >= self.least]
 
 
-def _read(path: Path) -> _File:
+def read_coco(path: Path) -> _File:
     content = load_coco(path, _compact)
     faults: list[tuple[str, str]] = []
     images: dict[str, Mapping[str, Any]] = {}

@@ -69,7 +69,7 @@ class Objects:
         (width, height), (wide, high) = self.sizes
         axes = even_axis("row", "px", height, 0, high), even_axis("column", "px", width, 0, wide)
         masks = {
-            name: mask_of(map(_segmentation, some), (height, width))
+            name: mask_of(map(segmentation_of, some), (height, width))
             for name, some in self.annotations.items()
         }
         return {name: Region(name, mask, axes) for name, mask in masks.items()}
@@ -97,10 +97,10 @@ class Objects:
         if isinstance(area, (int, float)) and 0 <= area < _LARGEST:
             return float(area)
         width, height = self.sizes[0]
-        return float(mask_of([_segmentation(each)], (height, width)).sum())
+        return float(mask_of([segmentation_of(each)], (height, width)).sum())
 
 
-def _segmentation(each: Mapping[str, Any]) -> Any:
+def segmentation_of(each: Mapping[str, Any]) -> Any:
     """Of one annotation; without one, its box as a polygon. Raises :class:`InputError`."""
     found = each.get("segmentation")
     if found:

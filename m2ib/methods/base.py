@@ -96,6 +96,8 @@ class Map:
     remarks   likewise, but no more than that: they stand on the map and are not issued in Python
     full      what full heat takes at least, see :class:`m2ib.Attribution`
     by_seed   (seeds, *grid) of the mean of several
+    segments  (segments,) what each of the input's segments was found to hold by hiding it as one, which the cells' values say
+              of the segments that they are in and do not add up to; None: it is read off the grid
     """
 
     grid: np.ndarray
@@ -105,6 +107,7 @@ class Map:
     remarks: tuple[str, ...] = ()
     full: float | None = None
     by_seed: np.ndarray | None = None
+    segments: np.ndarray | None = None
 
     @classmethod
     def of_seeds(cls, maps: Sequence[Map]) -> Map:
@@ -115,6 +118,7 @@ class Map:
         capacities = [each.capacity for each in maps if each.capacity is not None]
         curves = [each.curve for each in maps if each.curve is not None]
         fulls = [each.full for each in maps if each.full is not None]
+        segments = [each.segments for each in maps if each.segments is not None]
         return cls(
             grids.mean(0),
             np.mean(capacities, axis=0) if len(capacities) == len(maps) else None,
@@ -123,6 +127,7 @@ class Map:
             _said_of_seeds([each.remarks for each in maps]),
             max(fulls, default=None),
             grids,
+            np.mean(segments, axis=0) if len(segments) == len(maps) else None,
         )
 
     def checked(self, who: str, layout: Layout) -> Map:
@@ -151,7 +156,8 @@ class Map:
                     _numbers(values, f"{who}: its curve's {name} is")
         if self.full is not None:
             _numbers(self.full, f"{who}: its `full` is")
-        return replace(self, grid=grid, capacity=capacity, by_seed=by_seed)
+        segments = None if self.segments is None else _numbers(self.segments, f"{who}: its `segments` is")
+        return replace(self, grid=grid, capacity=capacity, by_seed=by_seed, segments=segments)
 
 
 def _said_of_seeds(said: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

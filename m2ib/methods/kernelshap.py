@@ -1,7 +1,7 @@
 """``kernelshap``: Shapley values of the cosine, by Kernel SHAP (Lundberg and Lee, NeurIPS 2017).
 
-The players are the M cells of the map that can be hidden; v(S) is the cosine where only the cells of S are left, all
-others hidden. Shapley values phi are the solution of (Theorem 2)::
+The players are the M cells of the map that can be hidden, or the M segments that the input was given as units; v(S) is the
+cosine where only those of S are left, all others hidden. Shapley values phi are the solution of (Theorem 2)::
 
     minimise    sum over S of  pi(|S|) ( v(S) - v(none) - sum of phi_i, i in S )^2
     subject to  sum of phi_i, i = 1 .. M  =  v(all) - v(none)
@@ -18,7 +18,7 @@ z - |S|/M of a coalition z in {0, 1}^M matters, and such rows are orthogonal to 
 least norm sums to 0 by itself. Where there are fewer coalitions than players, it shares equally between those that
 the coalitions do not tell apart. Values want several times as many masks as there are cells.
 
-Cells that are never hidden, special tokens, have 0.
+Cells that are never hidden, special tokens and what is in no segment, have 0.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ def shapley(rows: np.ndarray, weights: np.ndarray, gains: np.ndarray, whole: flo
 
 
 def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
-    """Coalitions are drawn for each number of cells."""
+    """Coalitions are drawn for each number of players."""
     inputs = Hidden.each(batch, settings.layer)
-    players = [int(one.hideable.sum()) for one in inputs]
+    players = [one.players for one in inputs]
     games = {
         number: coalitions(number, settings.masks, np.random.default_rng(settings.seed))
         for number in {*players} - {0}
@@ -111,11 +111,11 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
             advance()
         found = []
         for one, number, target, v in zip(inputs, players, targets, values, strict=True):
-            grid = np.zeros(one.grid)
+            phi = np.zeros(number)
             if number:
                 none, whole = _values(one, np.array([[False], [True]]).repeat(number, 1), target)
-                grid[one.hideable] = shapley(*games[number], v - none, whole - none)
-            found.append(Map(grid))
+                phi = shapley(*games[number], v - none, whole - none)
+            found.append(one.map(phi))
         return found
 
     return PreparedBatch(batch.embed(), maps)
@@ -123,7 +123,7 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
 
 def _values(one: Hidden, rows: np.ndarray, target: Targets) -> np.ndarray:
     """v (K,) of coalitions (K, M)."""
-    values: np.ndarray = one.similarities(one.by_cell(rows), target).to("cpu", torch.float64).numpy()
+    values: np.ndarray = one.similarities(one.by_player(rows), target).to("cpu", torch.float64).numpy()
     return values
 
 

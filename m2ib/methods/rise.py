@@ -16,6 +16,10 @@ with no more positions than cells is not enlarged. S is a cell's mean over its p
 
 A token is kept with probability p. Tokens that are never hidden have the mean of f over all masks, the same as one
 that makes no difference. So has a position that no mask happened to show.
+
+An input that was given segments as units has them hidden as one: t is a segment then, each kept with probability p. Where
+there are no more ways to keep some than ``masks``, each is looked at once, weighed by its probability, and S is the
+expectation itself.
 """
 
 from __future__ import annotations
@@ -86,45 +90,73 @@ def prepare(batch: Batch, settings: Settings) -> PreparedBatch:
     inputs = Hidden.each(batch, settings.layer)
     gradual = degradation_of(batch.encoder).gradual
 
-    def draw(shape: tuple[int, ...]) -> SmoothMasks:
-        cells = [min(settings.cells, length) for length in shape] if gradual else shape
-        return SmoothMasks.draw(settings.masks, shape, cells, settings.keep, settings.seed)
+    def draw(one: Hidden) -> tuple[SmoothMasks, Tensor | None]:
+        shape = _shape(one)
+        if one.segments is not None and one.players <= np.log2(settings.masks):
+            return every_mask(one.players, settings.keep)
+        cells = (
+            [min(settings.cells, length) for length in shape] if gradual and one.segments is None else shape
+        )
+        return SmoothMasks.draw(settings.masks, shape, cells, settings.keep, settings.seed), None
 
-    drawn = {one.positions: draw(one.positions).to(batch.model.device) for one in inputs}
+    drawn = {(_shape(one), one.segments is None): draw(one) for one in inputs}
+    masks = {key: (every.to(batch.model.device), weights) for key, (every, weights) in drawn.items()}
 
     def maps(targets: Targets, advance: Callable[[], None]) -> list[Map]:
-        sums = [_Sums(one) for one in inputs]
+        sums = [_Sums(one, *masks[_shape(one), one.segments is None]) for one in inputs]
         for part in parts(settings.masks):
-            masks = {shape: every[part] for shape, every in drawn.items()}
             for each, target in zip(sums, targets, strict=True):
-                each.add(masks[each.one.positions], target)
+                each.add(part, target)
             advance()
         return [each.map() for each in sums]
 
     return PreparedBatch(batch.embed(), maps)
 
 
+def _shape(one: Hidden) -> tuple[int, ...]:
+    """Of a mask."""
+    return one.positions if one.segments is None else (one.players,)
+
+
+def every_mask(players: int, keep: float) -> tuple[SmoothMasks, Tensor]:
+    """All of the masks (2 ** players, players), and their probabilities where each player is kept with ``keep``."""
+    rows = (np.arange(2**players)[:, None] >> np.arange(players)) & 1  # (K, players)
+    weights = keep ** rows.sum(1) * (1 - keep) ** (players - rows.sum(1))
+    first = torch.zeros(1, len(rows), dtype=torch.int64)
+    return SmoothMasks(torch.from_numpy(rows).float(), first, (players,)), torch.from_numpy(weights)
+
+
 class _Sums:
     """The sums over masks, of one input."""
 
-    def __init__(self, one: Hidden) -> None:
-        self.one = one
-        self._weighed = torch.zeros(one.positions, dtype=torch.float64, device="cpu")
+    def __init__(self, one: Hidden, masks: SmoothMasks, weights: Tensor | None) -> None:
+        self.one, self._masks, self._weights = one, masks, weights
+        self._weighed = torch.zeros(masks.shape, dtype=torch.float64, device="cpu")
         self._covered = torch.zeros_like(self._weighed)
-        self._scores: list[Tensor] = []
+        self._scored = self._seen = 0.0
 
-    def add(self, masks: Tensor, target: Targets) -> None:
-        """masks  (k, *positions)"""
-        shown = self.one.shown(masks)
-        scores = self.one.similarities(shown, target)  # (k,)
+    def add(self, part: slice, target: Targets) -> None:
+        """part  of the masks; nothing where there are no more"""
+        masks = self._masks[part]  # (k, *shape)
+        if not len(masks):
+            return
+        shown = self.one.shown(masks) if self.one.segments is None else masks
+        places = (
+            shown if self.one.segments is None else self.one.by_player(masks.cpu().numpy())
+        )  # (k, *positions)
+        scores = self.one.similarities(places, target)  # (k,)
+        counts = torch.ones_like(scores) if self._weights is None else self._weights[part].to(scores)
         shown = shown.to(scores.dtype)
-        self._weighed += torch.tensordot(scores, shown, dims=1).cpu().double()  # (*positions)
-        self._covered += shown.sum(0).cpu().double()
-        self._scores.append(scores.cpu().double())
+        self._weighed += torch.tensordot(scores * counts, shown, dims=1).cpu().double()  # (*shape)
+        self._covered += torch.tensordot(counts, shown, dims=1).cpu().double()
+        self._scored += float((scores * counts).double().sum())
+        self._seen += float(counts.double().sum())
 
     def map(self) -> Map:
-        usual = torch.cat(self._scores).mean()
-        values = torch.where(self._covered > 0, self._weighed / self._covered, usual)  # (*positions)
+        usual = self._scored / self._seen
+        values = torch.where(self._covered > 0, self._weighed / self._covered, usual)  # (*shape)
+        if self.one.segments is not None:
+            return self.one.map(values.numpy(), usual)
         return Map(gather(values[None], self.one.grid)[0].numpy())
 
 

@@ -32,6 +32,7 @@ def attribution_values(attribution: Attribution, ident: str, similarity: str) ->
         "ensemble": ensemble(attribution),
         "total": total(attribution),
         "seeds": seeds(attribution),
+        "units": units(attribution),
         "curves": _curves(attribution, similarity),
         "method": attribution.method,
         "summary": summary(attribution.method),
@@ -99,6 +100,26 @@ def seeds(attribution: Attribution) -> str:
         f"The mean of {count} seeds, {first} to {first + count - 1}. The standard deviation over them is {middle:.2g} % of the map's "
         f"greatest value in the median, and {greatest:.2g} % at most."
     )
+
+
+def units(attribution: Attribution) -> tuple[str, list[tuple[str, str]]]:
+    """What the values of units are, in words, and the units with theirs, the greatest first; ("", []) where none were asked for."""
+    named = sorted(attribution.units, key=lambda each: -each[1])
+    if not named:
+        return "", []
+    assert attribution.segments is not None
+    how = (
+        "each hidden as one"
+        if attribution.segments.hidden
+        else "each the sum"
+        if attribution.additive
+        else "each the mean"
+    )
+    made = attribution.origin.get("units", {}).get("from", "")
+    unit = f" in {attribution.unit}" if attribution.unit else ""
+    return f"{len(named)} units ({made}), {how}{unit}", [
+        (name, format_number(value)) for name, value in named
+    ]
 
 
 def _included(attribution: Attribution) -> str:

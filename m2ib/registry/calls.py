@@ -16,6 +16,7 @@ _SHARED = (
     "null",
     "signed",
     "interactions",
+    "units",
 )  # options that every method takes
 
 

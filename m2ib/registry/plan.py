@@ -43,6 +43,7 @@ class Plan:
     null: int = 0
     signed: bool = False
     pairs: PairPlan | None = None
+    units: Any = None
 
     def settings(self, model: Model, modality: str, modalities: tuple[str, ...]) -> Any:
         """The method's, for one modality of a pair. Raises :class:`SettingError` where it is not defined."""
@@ -128,6 +129,7 @@ def plan_of(
     fast: bool = True,
     reference: Any = None,
     seeds: int = 1,
+    units: Any = None,
     info: Registered[MethodSpec] | None = None,
     null: int = 0,
     signed: bool = False,
@@ -174,4 +176,5 @@ def plan_of(
         int(null),
         bool(signed),
         pair_plan_of(interactions, given.get("seed")),
+        units,
     )

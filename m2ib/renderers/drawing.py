@@ -48,7 +48,8 @@ def draw_heat(
         low, high = heat_range(attribution, filled)
         colours = {"cmap": "YlOrRd" if blank else "inferno", "vmin": low, "vmax": high}
         opacity = opacity if blank else 0.35 + 0.5 * heat_of(attribution, filled)
-        label = f"{unit} per position"
+        whole = attribution.segments is not None and attribution.segments.hidden
+        label = f"{unit} of a cell's unit" if whole else f"{unit} per position"
     heat = axes.imshow(filled, alpha=np.where(bare, 0.0, opacity), **colours, **place)
     axes.figure.colorbar(heat, ax=axes, fraction=0.046, pad=0.02).set_label(label)
     return heat

@@ -28,11 +28,13 @@ class Outline:
     name   of what is inside; may be empty
     rings  closed, (corners, 2) each: x from the left and y from the top, in the units of a panel
     main   solid; otherwise dashed
+    at     of one that a map has a value for: (x, y) in its middle, where ``name`` says it; a thin line then, and no entry in the key
     """
 
     name: str
     rings: tuple[np.ndarray, ...]
     main: bool = True
+    at: tuple[float, float] | None = None
 
     @property
     def edges(self) -> tuple[float, float, float, float]:
@@ -40,6 +42,11 @@ class Outline:
         corners = np.concatenate(self.rings)
         (left, top), (right, bottom) = corners.min(0).tolist(), corners.max(0).tolist()
         return left, top, right, bottom
+
+    def roomy(self, width: float) -> bool:
+        """Whether a panel of this width has room for the name of what has a value."""
+        left, _, right, _ = self.edges
+        return right - left > 0.06 * width
 
     def crowded(self, width: float, height: float) -> tuple[bool, bool]:
         """Whether a panel of this size leaves no room for the name above it, and little to the right of its left edge."""
@@ -65,7 +72,11 @@ def outlines_html(outlines: Sequence[Outline], width: float, height: float) -> M
     paths = Markup("").join(
         Markup(
             '<g class="region{kind}" data-name="{name}"><path class="under" d="{d}"/><path class="edge" d="{d}"/></g>'
-        ).format(kind=" main" if outline.main else "", name=outline.name, d=_path(outline.rings))
+        ).format(
+            kind=" unit" if outline.at else " main" if outline.main else "",
+            name=outline.name,
+            d=_path(outline.rings),
+        )
         for outline in sorted(outlines, key=lambda outline: outline.main)
     )
     tags = Markup("").join(_tag(outline, width, height) for outline in outlines if outline.name)
@@ -106,6 +117,12 @@ def draw_outlines(
         path = Path.make_compound_path(
             *(Path(np.concatenate([ring, ring[:1]]) + offset, closed=True) for ring in outline.rings)
         )
+        if outline.at is not None:
+            axes.add_patch(PathPatch(path, fill=False, edgecolor="black", linewidth=1.6, alpha=0.6))
+            axes.add_patch(PathPatch(path, fill=False, edgecolor="white", linewidth=0.7))
+            if outline.roomy(size[0]):
+                _write_inside(axes, outline, offset)
+            continue
         # Under the dashes a dark line that has no gaps.
         axes.add_patch(PathPatch(path, fill=False, edgecolor="black", linewidth=3 if outline.main else 2.2))
         line = {"linewidth": 1.6} if outline.main else {"linewidth": 1.1, "linestyle": (0, (4, 2.5))}
@@ -128,12 +145,39 @@ def draw_outlines(
         text.set_path_effects([withStroke(linewidth=3, foreground="black")])
 
 
+def _write_inside(axes: Axes, outline: Outline, offset: tuple[float, float]) -> None:
+    from matplotlib.patheffects import withStroke
+
+    assert outline.at is not None
+    [(name, families)] = readable([outline.name])
+    text = axes.text(
+        outline.at[0] + offset[0],
+        outline.at[1] + offset[1],
+        name,
+        ha="center",
+        va="center",
+        color="white",
+        fontsize=6.5,
+        fontfamily=families,
+        parse_math=False,
+        clip_on=True,
+    )
+    text.set_path_effects([withStroke(linewidth=2, foreground="black")])
+
+
 def _path(rings: Sequence[np.ndarray]) -> str:
     return "".join("M" + "L".join(f"{x:.6g},{y:.6g}" for x, y in ring.tolist()) + "Z" for ring in rings)
 
 
 def _tag(outline: Outline, width: float, height: float) -> Markup:
     """Its name, where there is room."""
+    if outline.at is not None:
+        if not outline.roomy(width):
+            return Markup("")
+        x, y = (100 * place / whole for place, whole in zip(outline.at, (width, height), strict=True))
+        return Markup('<span class="tag unit" style="left:{:.3f}%;top:{:.3f}%">{}</span>').format(
+            x, y, outline.name
+        )
     left, top, right, _ = outline.edges
     inside, end = outline.crowded(width, height)
     across = f"right:{100 * (1 - right / width):.3f}%" if end else f"left:{100 * left / width:.3f}%"

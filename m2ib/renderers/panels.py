@@ -227,7 +227,9 @@ def heat_figure(
         ident=ident,
         kind=kind,
         panels=Markup("").join(shown),
-        key=outlines_key([(each.name, each.main) for panel in panels for each in panel.outlines]),
+        key=outlines_key(
+            [(each.name, each.main) for panel in panels for each in panel.outlines if each.at is None]
+        ),
         under=under,
         choice=_CHOICE if contrast else _SEEDS if "deviation" in maps else "",
         flat=note(flatness(attribution.grid, attribution.against)),

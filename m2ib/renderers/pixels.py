@@ -16,8 +16,9 @@ from m2ib.renderers.base import OutliningRenderer, check_places, check_region, c
 from m2ib.renderers.drawing import blended, draw_heat, grey, shown_grid
 from m2ib.renderers.interpolation import cell_weights, resample
 from m2ib.renderers.media import MOST_PIXELS, jpeg_url
-from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
+from m2ib.renderers.outlines import Outline, draw_outlines
 from m2ib.renderers.panels import Panel, Part, image_tag, sketch_tag
+from m2ib.renderers.units import outlines_over
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -100,7 +101,7 @@ class PixelRenderer(OutliningRenderer):
                 width=width,
                 height=height,
                 parts=[part],
-                outlines=self._outlines(view),
+                outlines=self._outlines(attribution),
             )
         ]
 
@@ -177,11 +178,19 @@ class PixelRenderer(OutliningRenderer):
         """The picture to those who do not see it."""
         return f"{self.label(view)} that is explained"
 
-    def _outlines(self, view: Any) -> list[Outline]:
+    def _outlines(self, attribution: Attribution) -> list[Outline]:
         """In pixels of the view."""
+        view = attribution.view
         across, down = view.scale
-        regions = self.shown_regions(view)
-        return outlines_of(regions, lambda rows: rows * down, lambda columns: columns * across)
+
+        high, wide = self.raster(attribution)[0]
+        return outlines_over(
+            attribution,
+            self.shown_regions(view),
+            (("row", 0, high), ("column", 0, wide)),
+            lambda rows: rows * down,
+            lambda columns: columns * across,
+        )
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The picture, grey under a contrast, and the heat over its ``region``."""
@@ -197,7 +206,7 @@ class PixelRenderer(OutliningRenderer):
         axes.set_xlim(-0.5, width - 0.5)
         axes.set_ylim(height - 0.5, -0.5)
         axes.set_axis_off()
-        draw_outlines(axes, self._outlines(view), (width, height), offset=(-0.5, -0.5))
+        draw_outlines(axes, self._outlines(attribution), (width, height), offset=(-0.5, -0.5))
 
     def coloured(self, attribution: Attribution) -> bool:
         """Whether a figure has the picture in its colours."""

@@ -118,7 +118,7 @@ class SoundRenderer(OutliningRenderer):
         draw_heat(axes, heat, attribution, aspect="auto")
         for clip in range(clips):
             offset = (clip * (frames + gap) - 0.5, -0.5)
-            draw_outlines(axes, clip_outlines(view, clip), (frames, bands), offset=offset)
+            draw_outlines(axes, clip_outlines(attribution, clip), (frames, bands), offset=offset)
         axes.set_xticks(places, texts, fontsize=8)
         for n, label in enumerate(axes.get_xticklabels()):  # each clip's start and end
             label.set_horizontalalignment("right" if n % 2 else "left")

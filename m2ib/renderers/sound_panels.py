@@ -16,6 +16,7 @@ from m2ib.renderers.media import envelope_path, hatch, png_url
 from m2ib.renderers.outlines import Outline, outlines_of
 from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, mapped
 from m2ib.renderers.sound_view import SoundView
+from m2ib.renderers.units import outlines_over
 
 if TYPE_CHECKING:
     from m2ib.contract.attribution import Attribution
@@ -87,12 +88,16 @@ def sound_panels(attribution: Attribution) -> list[Panel]:
     return [*found, _waveform_panel(attribution)] if view.envelope.shape[1] else found
 
 
-def clip_outlines(view: SoundView, clip: int) -> list[Outline]:
+def clip_outlines(attribution: Attribution, clip: int) -> list[Outline]:
     """Over a clip's spectrogram: in bands from the top and frames."""
+    view: SoundView = attribution.view
     _, bands, frames = view.spectrogram.shape
     start = view.clips[clip][0]
-    return outlines_of(
+
+    return outlines_over(
+        attribution,
         view.regions,
+        (("frequency", 0, 2 * float(view.hertz[-1])), ("time", start, start + frames * view.step)),
         lambda hertz: (bands - band_of(view, hertz)).clip(0, bands),
         lambda times: ((times - start) / view.step).clip(0, frames),
     )
@@ -135,7 +140,7 @@ def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
         xticks=[((moment - start) / view.step, moment_text(view, moment)) for moment in moments],
         yticks=pitches(view),
         caption=caption,
-        outlines=clip_outlines(view, clip),
+        outlines=clip_outlines(attribution, clip),
     )
 
 

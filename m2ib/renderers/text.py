@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from markupsafe import Markup, escape
 from m2ib.contract.layout import Axis
 from m2ib.contract.regions import Region, check_axes
 from m2ib.contract.schema import parsed, require
+from m2ib.contract.segments import REST
 from m2ib.errors import InputError
 from m2ib.renderers.base import heat_of, heat_range, scale
 from m2ib.renderers.fonts import readable
@@ -20,6 +22,7 @@ from m2ib.renderers.formatting import flatness, format_number, number_with
 from m2ib.renderers.outlines import outlines_key
 from m2ib.renderers.panels import note
 from m2ib.renderers.plotting import library
+from m2ib.renderers.units import unit_number
 from m2ib.renderers.view_storage import restore_regions, store_regions
 
 if TYPE_CHECKING:
@@ -53,6 +56,9 @@ class TextRenderer:
             len(attribution.tokens),
             f"{_TOKENS:,} at most",
         )
+        if attribution.segments is not None:
+            cut = attribution.segments.labels.shape
+            require(cut == (len(view["text"]),), f"{who}: its segments' labels", cut, "one a character")
         end, length = max(token.end for token in attribution.layout.tokens), len(view["text"])
         require(end <= length, f"{who}: the end of a token", end, f"{length} at most, as long as the text is")
 
@@ -99,7 +105,7 @@ class TextRenderer:
             "<table><thead><tr><th>token</th><th>{unit}</th></tr></thead><tbody>{rows}</tbody></table></details></figure>"
         ).format(
             ident=escape(ident),
-            sentence=_sentence(attribution, spans),
+            sentence=_sentence(attribution, spans, numbers=True),
             key=outlines_key([(region.name, region.main) for region in _regions(attribution)]),
             legend=_legend(attribution, words, unit),
             unit=attribution.unit or "value",
@@ -135,26 +141,28 @@ class TextRenderer:
         return Markup('<figure class="picture words">{}</figure>').format(_sentence(attribution, spans))
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
-        words = attribution.words
+        units = attribution.units
+        words = units or attribution.words
         places = np.arange(len(words))
         values = [value for _, value in words]
         bars = axes.barh(
             places,
             values,
-            xerr=attribution.word_deviations,
+            xerr=None if units else attribution.word_deviations,
             color=[_shade(value) for value in heat_of(attribution, np.array(values))],
         )
         labels = readable([word for word, _ in words])
         axes.set_yticks(places, [word for word, _ in labels], parse_math=False)
         for tick, (_, families) in zip(axes.get_yticklabels(), labels, strict=True):
             tick.set_fontfamily(families)
-        for bar, label, known in zip(bars, axes.get_yticklabels(), _known(attribution), strict=True):
+        regions = [[]] * len(units) if units else _known(attribution)
+        for bar, label, known in zip(bars, axes.get_yticklabels(), regions, strict=True):
             if known:
                 main = any(region.main for region in known)
                 bar.set(edgecolor=_EDGE, linewidth=1.8, linestyle="solid" if main else "dashed")
                 label.set(color=_EDGE, fontweight="bold" if main else "normal")
         axes.invert_yaxis()
-        axes.set_xlabel(f"{attribution.unit or attribution.method} per word")
+        axes.set_xlabel(f"{attribution.unit or attribution.method} per {'unit' if units else 'word'}")
         axes.spines[["top", "right"]].set_visible(False)
 
     def store(self, view: Mapping[str, Any], folder: Path, stem: str) -> Mapping[str, Any]:
@@ -183,15 +191,37 @@ def _known(attribution: Attribution) -> list[list[Region]]:
     return [[region for region in regions if region.touches(start, end)] for start, end in places]
 
 
-def _sentence(attribution: Attribution, spans: Sequence[Markup]) -> Markup:
-    """The text as it is, in its own direction, its words as ``spans``; what is in no word has no token."""
+def _sentence(attribution: Attribution, spans: Sequence[Markup], *, numbers: bool = False) -> Markup:
+    """The text as it is, in its own direction, its words as ``spans``; what is in no word has no token.
+
+    numbers  whether words of one unit in a row are underlined together, with the unit's value
+    """
     text, done = str(attribution.view["text"]), 0
     parts: list[Markup] = []
-    for (start, end, _), span in zip(attribution.placed_words, spans, strict=True):
-        parts += [_between(text[done:start]), span]
-        done = end
+    for unit, words in groupby(
+        zip(_units(attribution), attribution.placed_words, spans, strict=True), key=lambda word: word[0]
+    ):
+        inside: list[Markup] = []
+        for _, (start, end, _), span in words:
+            (inside if inside else parts).append(_between(text[done:start]))
+            inside.append(span)
+            done = end
+        group = Markup("").join(inside)
+        if unit and numbers:
+            number = unit_number(attribution.units[unit - 1][1])
+            group = Markup('<span class="phrase">{}<b>{}</b></span>').format(group, number)
+        parts.append(group)
     parts.append(_between(text[done:]))
     return Markup('<p class="sentence" dir="auto">{}</p>').format(Markup("").join(parts))
+
+
+def _units(attribution: Attribution) -> list[int]:
+    """For each word the unit that its middle is in, counted from 1; 0 for one in none, or in the rest."""
+    segments = attribution.segments
+    if segments is None:
+        return [0] * len(attribution.placed_words)
+    found = [int(segments.labels[(start + end) // 2]) for start, end, _ in attribution.placed_words]
+    return [0 if number and segments.names[number - 1] == REST else number for number in found]
 
 
 def _between(text: str) -> Markup:

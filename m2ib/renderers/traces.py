@@ -15,8 +15,9 @@ from m2ib.renderers.drawing import blended, draw_heat, shown_grid
 from m2ib.renderers.formatting import format_short, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, cell_weights
 from m2ib.renderers.media import png_url, polyline_points
-from m2ib.renderers.outlines import Outline, draw_outlines, outlines_of
+from m2ib.renderers.outlines import Outline, draw_outlines
 from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, mapped, maps_of, per_cent
+from m2ib.renderers.units import outlines_over
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -129,7 +130,7 @@ class TracesRenderer(OutliningRenderer):
                     for at, value in ((_TOP, high), (_BOTTOM, low))
                 ],
                 overlay=labels,
-                outlines=_outlines(view),
+                outlines=_outlines(attribution),
                 soft=maps if _width(attribution) > 1 else None,
                 caption=_smoothing(attribution),
             )
@@ -173,7 +174,7 @@ class TracesRenderer(OutliningRenderer):
         for n, drop in enumerate(_drops(view)):
             (line,) = axes.plot(view.times, n + drop, color="black", linewidth=0.8)
             line.set_path_effects([withStroke(linewidth=2.2, foreground="white")])
-        draw_outlines(axes, _outlines(view), (last - first, count), offset=(first, 0.0))
+        draw_outlines(axes, _outlines(attribution), (last - first, count), offset=(first, 0.0))
         for left, right in ((first, start), (end, last)):
             if right > left:  # the model does not see this
                 axes.axvspan(left, right, color="0.8")
@@ -190,12 +191,16 @@ def _ends(view: TracesView) -> tuple[float, float]:
     return min(float(view.times[0]), view.span[0]), max(float(view.times[-1]), view.span[1])
 
 
-def _outlines(view: TracesView) -> list[Outline]:
+def _outlines(attribution: Attribution) -> list[Outline]:
     """In lanes and seconds from the first moment shown."""
-    first, last = _ends(view)
-    return outlines_of(
+    view: TracesView = attribution.view
+    (first, last), count = _ends(view), len(view.names)
+
+    return outlines_over(
+        attribution,
         view.regions,
-        lambda traces: traces.clip(0, len(view.names)),
+        (("trace", 0, count), ("time", first, last)),
+        lambda traces: traces.clip(0, count),
         lambda times: times.clip(first, last) - first,
     )
 

@@ -14,9 +14,10 @@ import numpy as np
 from m2ib.contract.attribution import Attribution, AttributionPair, Renderer
 from m2ib.contract.curve import Curve
 from m2ib.contract.interactions import Interactions, Units
-from m2ib.contract.layout import Layout
+from m2ib.contract.layout import Axis, Layout
 from m2ib.contract.null import Null
 from m2ib.contract.schema import parsed, read_json
+from m2ib.contract.segments import Segments
 from m2ib.errors import M2IBError, PluginError, StorageError
 from m2ib.folders import read_whole
 from m2ib.paths import is_text
@@ -32,6 +33,15 @@ _LONGEST_MANIFEST = 2**23  # bytes
 class _Null:
     similarities: tuple[float, ...]
     similarity: float
+
+
+@dataclass(frozen=True)
+class StoredSegments:
+    """Segments without their arrays."""
+
+    names: tuple[str, ...]
+    axes: tuple[Axis, ...]
+    hidden: bool
 
 
 @dataclass(frozen=True)
@@ -51,6 +61,7 @@ class StoredAttribution:
     renderer: str
     view: Mapping[str, Any]
     null: _Null | None = None
+    units: StoredSegments | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +120,9 @@ def _read(place: Path, folder: Path) -> Parts:
             )
         manifest: _Manifest = parsed(_Manifest, content, "manifest")
         for number, row in enumerate(content["attributions"]):
-            if not is_text(json.dumps([row[name] for name in _DRAWN], ensure_ascii=False)):
+            if not is_text(
+                json.dumps([row[name] for name in _DRAWN] + [row.get("units")], ensure_ascii=False)
+            ):
                 raise ValueError(f"manifest.attributions[{number}] holds half a character (a lone surrogate)")
         parsed(Mapping[str, Usual], manifest.provenance.get("usual", {}), "manifest.provenance.usual")
         for name, digest in manifest.files.items():
@@ -160,6 +173,9 @@ def _attribution(
     if row.null is not None:
         mean, deviation = (_taken(arrays, f"{number}.null_{name}") for name in NULL_MAPS)
         more["null"] = Null(mean, deviation, row.null.similarities, row.null.similarity)
+    if (known := row.units) is not None:
+        labels, values = (_taken(arrays, f"{number}.{name}") for name in ("segments", "units"))
+        more["segments"] = Segments(known.names, labels, known.axes, values, known.hidden)
     return rebuilt(row, f"manifest.attributions[{number}]", grid, **more, folder=folder)
 
 
@@ -179,6 +195,7 @@ def rebuilt(
     against: np.ndarray | None = None,
     by_seed: np.ndarray | None = None,
     null: Null | None = None,
+    segments: Segments | None = None,
     folder: Path | None = None,
     view: Any = None,
 ) -> Attribution:
@@ -204,6 +221,7 @@ def rebuilt(
         against=against,
         by_seed=by_seed,
         null=null,
+        segments=segments,
         layout=row.layout,
         curve=row.curve,
         settings=row.settings,

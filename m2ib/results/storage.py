@@ -45,7 +45,13 @@ def write(explanation: AttributionPair, folder: Path) -> None:
             if attribution.null is not None:
                 for name in NULL_MAPS:
                     arrays[f"{number}.null_{name}"] = np.ascontiguousarray(getattr(attribution.null, name))
-            rows.append({**described(attribution), "view": stored_view(attribution, folder, str(number))})
+            row = {**described(attribution), "view": stored_view(attribution, folder, str(number))}
+            if (segments := attribution.segments) is not None and segments.values is not None:
+                arrays[f"{number}.segments"] = np.ascontiguousarray(segments.labels)
+                arrays[f"{number}.units"] = segments.values
+                axes = [asdict(axis) for axis in segments.axes]
+                row["units"] = {"names": list(segments.names), "axes": axes, "hidden": segments.hidden}
+            rows.append(row)
         interactions = explanation.interactions
         if interactions is not None:
             arrays["interactions"] = np.ascontiguousarray(interactions.matrix)
