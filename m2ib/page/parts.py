@@ -116,7 +116,7 @@ def units(attribution: Attribution) -> tuple[str, list[tuple[str, str]]]:
         else "each the mean"
     )
     made = attribution.origin.get("units", {}).get("from", "")
-    unit = f" in {attribution.unit}" if attribution.unit else ""
+    unit = f", in {attribution.unit}" if attribution.unit else ""
     return f"{len(named)} units ({made}), {how}{unit}", [
         (name, format_number(value)) for name, value in named
     ]

@@ -46,7 +46,7 @@ class Outline:
     def roomy(self, width: float) -> bool:
         """Whether a panel of this width has room for the name of what has a value."""
         left, _, right, _ = self.edges
-        return right - left > 0.06 * width
+        return right - left > 0.08 * width
 
     def crowded(self, width: float, height: float) -> tuple[bool, bool]:
         """Whether a panel of this size leaves no room for the name above it, and little to the right of its left edge."""
@@ -121,7 +121,7 @@ def draw_outlines(
             axes.add_patch(PathPatch(path, fill=False, edgecolor="black", linewidth=1.6, alpha=0.6))
             axes.add_patch(PathPatch(path, fill=False, edgecolor="white", linewidth=0.7))
             if outline.roomy(size[0]):
-                _write_inside(axes, outline, offset)
+                _write_inside(axes, outline, size[0], offset)
             continue
         # Under the dashes a dark line that has no gaps.
         axes.add_patch(PathPatch(path, fill=False, edgecolor="black", linewidth=3 if outline.main else 2.2))
@@ -145,7 +145,8 @@ def draw_outlines(
         text.set_path_effects([withStroke(linewidth=3, foreground="black")])
 
 
-def _write_inside(axes: Axes, outline: Outline, offset: tuple[float, float]) -> None:
+def _write_inside(axes: Axes, outline: Outline, width: float, offset: tuple[float, float]) -> None:
+    """Its name in its middle, and near an end of the panel before it."""
     from matplotlib.patheffects import withStroke
 
     assert outline.at is not None
@@ -154,7 +155,7 @@ def _write_inside(axes: Axes, outline: Outline, offset: tuple[float, float]) -> 
         outline.at[0] + offset[0],
         outline.at[1] + offset[1],
         name,
-        ha="center",
+        ha="left" if outline.at[0] < 0.1 * width else "right" if outline.at[0] > 0.9 * width else "center",
         va="center",
         color="white",
         fontsize=6.5,
@@ -175,7 +176,7 @@ def _tag(outline: Outline, width: float, height: float) -> Markup:
         if not outline.roomy(width):
             return Markup("")
         x, y = (100 * place / whole for place, whole in zip(outline.at, (width, height), strict=True))
-        return Markup('<span class="tag unit" style="left:{:.3f}%;top:{:.3f}%">{}</span>').format(
+        return Markup('<span class="tag unit" style="--x:{:.3f}%;top:{:.3f}%">{}</span>').format(
             x, y, outline.name
         )
     left, top, right, _ = outline.edges

@@ -209,7 +209,7 @@ def _sentence(attribution: Attribution, spans: Sequence[Markup], *, numbers: boo
         group = Markup("").join(inside)
         if unit and numbers:
             number = unit_number(attribution.units[unit - 1][1])
-            group = Markup('<span class="phrase">{}<b>{}</b></span>').format(group, number)
+            group = Markup('<span class="phrase">{}<b>\u2060{}</b></span>').format(group, number)
         parts.append(group)
     parts.append(_between(text[done:]))
     return Markup('<p class="sentence" dir="auto">{}</p>').format(Markup("").join(parts))

@@ -9,7 +9,7 @@ import numpy as np
 
 from m2ib.contract.layout import Axis, even_axis
 from m2ib.contract.regions import Region
-from m2ib.renderers.formatting import format_short
+from m2ib.renderers.formatting import format_number
 from m2ib.renderers.outlines import AlongAxis, Outline, outlines_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _FINEST = 512  # cells of an outline along the longer side
 
 def unit_number(value: float) -> str:
     """In two digits."""
-    return format_short(float(f"{value:.2g}"))
+    return format_number(float(f"{value:.2g}"))
 
 
 def unit_text(name: str, value: float) -> str:

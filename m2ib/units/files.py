@@ -63,14 +63,16 @@ def _of_coco(path: Path, source: str, who: str) -> dict[str, np.ndarray]:
     width, height = image.get("width"), image.get("height")
     if not isinstance(width, int) or not isinstance(height, int) or min(width, height) < 1:
         raise InputError(f"{who}: its image has no width and height but {width!r:.40} and {height!r:.40}")
-    masks = {}
+    masks: dict[str, np.ndarray] = {}
     for name, some in found.objects(named[0]).items():
         for number, each in enumerate(some, 1):
             called = f"{name} {number}" if len(some) > 1 else name
             masks[called] = mask_of([segmentation_of(each)], (height, width))
     if not masks:
         raise InputError(f"{who} has nothing on the image {_stem(source)!r:.80}")
-    return masks
+    return dict(
+        sorted(masks.items(), key=lambda each: -int(each[1].sum()))
+    )  # smaller ones lie over larger ones
 
 
 def _stem(name: Any) -> str:

@@ -434,6 +434,26 @@ def test_units_are_saved_and_loaded(tiny: m2ib.Model, tmp_path: Path) -> None:
         assert after.origin["units"] == before.origin["units"]
 
 
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"names": ["one"]}, "segments: labels is"),
+        ({"names": ["one", "two", "three"]}, "segments: values has the shape"),
+        ({"axes": [{"name": "row", "unit": "px", "spans": [[0, 1]]}]}, "segments: labels has the shape"),
+    ],
+)
+def test_segments_that_do_not_belong_together_are_damage(
+    toy64: m2ib.Model, tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    exp = m2ib.explain(toy64, image=PIXELS, text="two cats", units={"text": m2ib.words()})
+    manifest = exp.save(tmp_path / "kept") / "manifest.json"
+    content = json.loads(manifest.read_text(encoding="utf-8"))
+    content["attributions"][1]["units"].update(change)
+    manifest.write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(m2ib.StorageError, match=f"is damaged: .*{said}"):
+        m2ib.load_explanation(tmp_path / "kept")
+
+
 def test_the_page_and_the_figure_have_outlines_and_numbers(tiny: m2ib.Model) -> None:
     s = scene(seed=13)
     units = {"image": s.masks["image"], "text": ["a photo", "frog"]}
@@ -442,9 +462,9 @@ def test_the_page_and_the_figure_have_outlines_and_numbers(tiny: m2ib.Model) -> 
     assert page.count('class="region unit"') == len(s.masks["image"]) + 1
     assert page.count('class="tag unit"') >= 2
     for name, value in exp["text"].units[:2]:
-        assert f"<b>{float(f'{value:.2g}'):.3g}</b></span>" in page, name
-    assert "4 units (masks), each the sum in nats" in page
-    assert "3 units (phrases), each the sum in nats" in page
+        assert f"\u2060{float(f'{value:.2g}'):.3g}</b></span>" in page, name
+    assert "4 units (masks), each the sum, in nats" in page
+    assert "3 units (phrases), each the sum, in nats" in page
     written = {text.get_text() for axes in exp.figure().axes for text in axes.texts}
     name, value = exp["image"].units[0]
     assert f"{name} {float(f'{value:.2g}'):.3g}" in written
