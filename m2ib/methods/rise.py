@@ -140,11 +140,11 @@ class _Sums:
         masks = self._masks[part]  # (k, *shape)
         if not len(masks):
             return
-        shown = self.one.shown(masks) if self.one.segments is None else masks
-        places = (
-            shown if self.one.segments is None else self.one.by_player(masks.cpu().numpy())
-        )  # (k, *positions)
-        scores = self.one.similarities(places, target)  # (k,)
+        if self.one.segments is None:
+            shown = places = self.one.shown(masks)
+        else:
+            shown, places = masks, self.one.by_player(masks.cpu().numpy())
+        scores = self.one.similarities(places, target)  # (k,) of places (k, *positions)
         counts = torch.ones_like(scores) if self._weights is None else self._weights[part].to(scores)
         shown = shown.to(scores.dtype)
         self._weighed += torch.tensordot(scores * counts, shown, dims=1).cpu().double()  # (*shape)
