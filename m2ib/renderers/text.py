@@ -206,11 +206,11 @@ def _sentence(attribution: Attribution, spans: Sequence[Markup], *, numbers: boo
             (inside if inside else parts).append(_between(text[done:start]))
             inside.append(span)
             done = end
-        group = Markup("").join(inside)
         if unit and numbers:
             number = unit_number(attribution.units[unit - 1][1])
-            group = Markup('<span class="phrase">{}<b>\u2060{}</b></span>').format(group, number)
-        parts.append(group)
+            inside[-1] = Markup('<span class="ends">{}<b>{}</b></span>').format(inside[-1], number)
+            inside = [Markup('<span class="phrase">{}</span>').format(Markup("").join(inside))]
+        parts += inside
     parts.append(_between(text[done:]))
     return Markup('<p class="sentence" dir="auto">{}</p>').format(Markup("").join(parts))
 
