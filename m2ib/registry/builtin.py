@@ -151,6 +151,7 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
                     "where the line begins: what passes there of the input with everything hidden, the mean over reference inputs, or 0",
                     ("hidden", "usual", "zero"),
                 ),
+                *(each for each in SETTINGS if each.name == "shifts"),
             ),
             pairs=True,
         ),

@@ -37,7 +37,9 @@ DEFAULTS: dict[str, Defaults] = {
     "text": Defaults(-1),  # after block 0 the words have mixed
     "audio": Defaults(-1),  # and so have the moments
     "depth": Defaults(1, beta=1.0),
-    "thermal": Defaults(-1, beta=1.0),
+    "thermal": Defaults(
+        -1, beta=1.0, methods={"second-order": {"layer": 1, "baseline": "usual", "shifts": 4}}
+    ),
     "imu": Defaults(-1),
 }
 

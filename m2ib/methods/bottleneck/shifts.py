@@ -79,7 +79,10 @@ class Shifts:
 
         Its last axes have as many times the layout's cells as there are shifts along them.
         """
-        maps = np.stack([layout.to_grid(capacity) for capacity in capacities])  # (number, *cells)
+        return self.joined(np.stack([layout.to_grid(capacity) for capacity in capacities]))
+
+    def joined(self, maps: np.ndarray) -> np.ndarray:
+        """Maps (number, ..., *cells) of the shifted copies, in the order of ``apply``, as one of finer cells (..., *cells)."""
         if self.number == 1:
             return np.asarray(maps[0])
         axes = len(self.counts)

@@ -17,6 +17,8 @@ from m2ib.contract.interactions import Units
 from m2ib.contract.model import Model
 from m2ib.contract.words import word_groups
 from m2ib.methods.base import Batch, Settings
+from m2ib.methods.bottleneck.settings import shifts_by_axis
+from m2ib.methods.bottleneck.shifts import Shifts
 from m2ib.methods.hiding import Hidden
 
 
@@ -39,9 +41,19 @@ class Side:
         return self.batch.grids(self.settings.layer)[0]
 
     @cached_property
+    def shifts(self) -> Shifts:
+        """Of the input, by parts of a cell, where the settings ask for some."""
+        step, asked = self.batch.encoder.step(self.settings.layer), getattr(self.settings, "shifts", 1)
+        if step is None or asked == 1:
+            return Shifts()
+        return Shifts(shifts_by_axis(self.batch.modality, asked, step), step)
+
+    @cached_property
     def _shape(self) -> tuple[int, ...]:
-        """Of units that are cells: neighbours along the longest axes are one where there are more than the settings allow."""
+        """Of units that are cells: split by shifts; neighbours along the longest axes are one where there are more than the settings allow."""
         shape = list(self.grid)
+        for place, count in enumerate(reversed(self.shifts.counts), 1):
+            shape[-place] *= count
         while math.prod(shape) > getattr(self.settings, "units", math.inf):
             shape[shape.index(max(shape))] -= 1
         return tuple(shape)
@@ -64,7 +76,7 @@ class Side:
 
     @cached_property
     def cells(self) -> Tensor:
-        """(units, cells) float64: 1 where a cell, in flattened order, is in a unit."""
+        """(units, cells) float64: 1 where a cell, in flattened order, is in a unit; of cells that are not split."""
         if self._words is None:
             each = torch.eye(math.prod(self._shape), dtype=torch.float64)
             return fill_cells(each.view(-1, *self._shape), self.grid).flatten(1)
