@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple, fields
 from pathlib import Path
 
+from m2ib.benchmark.interactions import InteractionScores, WordScore
 from m2ib.benchmark.report import PER_MAP, outcome_text, tables, verdict
 from m2ib.benchmark.run import KIND, Benchmark
 from m2ib.folders import open_folder
@@ -45,6 +47,26 @@ def save(benchmark: Benchmark, folder: str | Path, *, force: bool = False) -> Pa
         },
     )
     return place.path / "index.html"
+
+
+def save_interactions(scores: InteractionScores, folder: str | Path, *, force: bool = False) -> Path:
+    """Write ``interactions.csv``, a row for each word of an object, way and control, ``apart.csv`` and ``settings.json``; the folder's path.
+
+    Raises :class:`StorageError`.
+    """
+    place = open_folder(local_path(folder), KIND, force=force)
+    heads = tuple(field.name for field in fields(WordScore))
+    words = [astuple(each) for each in scores.words]
+    apart = [(seed, modality, value) for (seed, modality), value in scores.apart.items()]
+    write_files(
+        place,
+        {
+            "settings.json": json.dumps(scores.settings, indent=2) + "\n",
+            "interactions.csv": csv_text([heads, *words]),
+            "apart.csv": csv_text([("seed", "modality", "auc"), *apart]),
+        },
+    )
+    return place.path
 
 
 def render_page(benchmark: Benchmark) -> str:

@@ -112,6 +112,19 @@ GATES: tuple[Gate, ...] = (
 )
 
 
+INTERACTIONS: tuple[Gate, ...] = (
+    *_gates(
+        "a word points into its object",
+        {"image": 0.90, "audio": 0.90, "imu": 0.90, "depth": 0.80, "thermal": 0.85},
+        "second-order",
+        "pointing",
+    ),
+    *_gates("a word points into another", _all(0.06), "second-order", "wrong", "at most"),
+    *_gates("AUC of captions told from other scenes'", {"image": 0.97}, "null", "auc"),
+)
+"""Of interactions, likewise."""
+
+
 def outcomes(figures: Mapping[Key, Aggregate]) -> list[GateOutcome]:
     """Of every gate."""
     return [gate.check(figures) for gate in GATES]

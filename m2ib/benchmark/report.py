@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from m2ib.benchmark.gates import MEANT_FOR, GateOutcome
+from m2ib.benchmark.interactions import InteractionScores
 from m2ib.benchmark.run import Benchmark
 from m2ib.benchmark.scores import HEALTH, METRICS, RATIOS, Control
 from m2ib.evaluation.report import Sheet, figure_text, number, show_sheet
@@ -98,17 +99,49 @@ def verdict(benchmark: Benchmark) -> str:
 
 def show(benchmark: Benchmark, console: Console) -> None:
     """Tables, the gates last."""
-    from rich.table import Table as Grid
-
     for table in tables(benchmark):
         show_sheet(table.sheet, console)
         console.print(f"{table.note}\n", highlight=False)
+    _show_gates(benchmark.outcomes, console)
+    console.print(verdict(benchmark), highlight=False)
+
+
+def interaction_sheets(scores: InteractionScores) -> list[Sheet]:
+    """Of each modality a row for every way and control; and how well captions are told apart."""
+    found = scores.figures
+    made = []
+    for modality in dict.fromkeys(key[0] for key in found):
+        lines = dict.fromkeys(key[1:3] for key in found if key[0] == modality and key[3] == "pointing")
+        rows = [
+            (
+                f"{way}: {control}" if control else way,
+                bool(control),
+                [figure_text(found.get((modality, way, control, score))) for score in ("pointing", "wrong")],
+            )
+            for way, control in lines
+        ]
+        auc = figure_text(found.get((modality, "null", "", "auc")))
+        made.append(
+            Sheet(f"{modality} (AUC of own captions {auc})", "interactions", ["pointing", "wrong"], rows)
+        )
+    return made
+
+
+def show_interactions(scores: InteractionScores, console: Console) -> None:
+    """Tables, the gates last."""
+    for each in interaction_sheets(scores):
+        show_sheet(each, console)
+    _show_gates(scores.outcomes, console)
+
+
+def _show_gates(outcomes: Sequence[GateOutcome], console: Console) -> None:
+    from rich.table import Table as Grid
+
     console.print("Gates", style="italic")
     grid = Grid("gate", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("value", "needed", ""):
         grid.add_column(name, justify="right" if name == "value" else "left")
-    for outcome in benchmark.outcomes:
+    for outcome in outcomes:
         colour = {True: "green", False: "bold red", None: "dim"}[outcome.passed]
         grid.add_row(outcome.gate.name, *outcome_text(outcome), f"[{colour}]{outcome.verdict}[/]")
     console.print(grid)
-    console.print(verdict(benchmark), highlight=False)

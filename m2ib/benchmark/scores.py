@@ -10,7 +10,7 @@ from typing import Literal
 from m2ib.evaluation.chunks import PER_MAP
 from m2ib.metrics import Aggregate, aggregate
 
-Control = Literal["", "absent object", "random weights"]
+Control = Literal["", "absent object", "random weights", "shuffled words", "uniform", "centre"]
 
 HEALTH = "model"  # stands for a method where the model itself is measured
 

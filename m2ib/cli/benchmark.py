@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from m2ib.cli.options import AS_WRITTEN, ModelConfig, adapter_options, add_command, path_of
@@ -13,6 +14,7 @@ _MORE = """options of the adapter are written as options.NAME=VALUE, before flag
 
   m2ib benchmark scenes --random-weights --out m2ib-benchmark
   m2ib benchmark scenes --scenes 32 --seeds 0 --methods m2ib sharp --modalities image audio
+  m2ib benchmark scenes --interactions --random-weights --out m2ib-interactions
 
 A benchmark that was cut off goes on where it was when the command is given again.
 """
@@ -37,6 +39,11 @@ def add_parser(commands: Any, name: str) -> None:
         "--scenes", type=int, default=256, metavar="N", help="for each seed; default: %(default)s"
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], metavar="N", help="default: 0 1 2")
+    parser.add_argument(
+        "--interactions",
+        action="store_true",
+        help="whether each object's word points into that object, instead of maps; --methods are ways to find them",
+    )
     parser.add_argument("--methods", nargs="+", metavar="NAME", help="default: all of them")
     parser.add_argument("--modalities", nargs="+", metavar="NAME", help="default: all that the model takes")
     parser.add_argument("--split", default="test", help="test, or tune for choosing settings")
@@ -69,6 +76,9 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     folder = path_of("out", parsed.out)
     names = ("index.html", "results.csv", "maps.csv", "settings.json")
     check_folder(folder, KIND, force=parsed.force, resume=True, names=names)
+    if parsed.interactions:
+        _interactions(parsed, options, folder)
+        return
     methods = parsed.methods or METHODS
     checked(parsed.scenes, parsed.seeds, methods, parsed.split, parsed.batch_size)  # before a model is loaded
     place = {"device": parsed.device, "dtype": parsed.dtype, **options}
@@ -93,6 +103,31 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     page = save(benchmark, folder, force=True)  # refused above already
     show(benchmark, console())
     say(page.resolve())
+
+
+def _interactions(parsed: argparse.Namespace, options: dict[str, Any], folder: Path) -> None:
+    from m2ib.benchmark.files import save_interactions
+    from m2ib.benchmark.interactions import WAYS, run_interactions
+    from m2ib.benchmark.report import show_interactions
+    from m2ib.loading import load_model
+    from m2ib.registry.pair_plan import pair_plan_of
+
+    ways = parsed.methods or WAYS
+    for way in ways:
+        pair_plan_of(way)  # before a model is loaded
+    place = {"device": parsed.device, "dtype": parsed.dtype, **options}
+    name = ModelConfig(parsed.model, parsed.checkpoint, options=options).name
+    found = run_interactions(
+        load_model(name, checkpoint=parsed.checkpoint, **place),
+        scenes=parsed.scenes,
+        seeds=parsed.seeds,
+        ways=ways,
+        modalities=parsed.modalities,
+        split=parsed.split,
+        random_weights=_random_weights(name, place) if parsed.random_weights else None,
+    )
+    show_interactions(found, console())
+    say(save_interactions(found, folder, force=parsed.force).resolve())
 
 
 def _random_weights(name: str, place: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,10 @@ from torch.nn.functional import cosine_similarity, normalize
 import m2ib
 from late import PATCH, WORD, late_model, white
 from m2ib.contract.encoder import Encoder
+from m2ib.contract.layout import Layout
+from m2ib.methods.base import Settings
 from m2ib.methods.bottleneck.shifts import Shifts
+from m2ib.methods.interactions.base import Side
 from naive import capacity
 from naive_interactions import activations, banzhaf, integrated
 from scene_model import MODALITIES, example, save_scene_model
@@ -332,3 +336,30 @@ def test_words_that_cannot_be_hidden_are_told() -> None:
     found = m2ib.explain(model, **pair, interactions={"method": "second-order", "baseline": {"text": "zero"}})
     assert found.interactions is not None
     assert START < END
+
+
+@pytest.mark.parametrize(
+    ("grid", "most", "expected"),
+    [
+        ((8, 8), 64, (8, 8)),
+        ((24, 24), 64, (6, 6)),
+        ((1, 4, 20), 64, (1, 4, 10)),
+        ((7, 7), 9, (7, 7)),
+        ((40,), 6, (5,)),
+    ],
+)
+def test_neighbours_are_one_unit_where_cells_are_many(
+    grid: tuple[int, ...], most: int, expected: tuple[int, ...]
+) -> None:
+    settings = Settings(layer=0, units=most)
+    batch: Any = SimpleNamespace(
+        modality="image",
+        grids=lambda layer: [grid],
+        encoder=SimpleNamespace(step=lambda layer: None),
+        items=[SimpleNamespace(layout=Layout(grid), view=None)],
+    )
+    side = Side(batch, settings)
+    assert side.units.shape == expected
+    assert side.cells.shape == (int(np.prod(expected)), int(np.prod(grid)))
+    assert side.cells.sum(0).tolist() == [1] * int(np.prod(grid))  # each cell is in one unit
+    assert len({*side.cells.sum(1).tolist()}) == 1  # as many in each

@@ -50,12 +50,16 @@ class Side:
 
     @cached_property
     def _shape(self) -> tuple[int, ...]:
-        """Of units that are cells: split by shifts; neighbours along the longest axes are one where there are more than the settings allow."""
+        """Of units that are cells: split by shifts; runs of neighbours along the longest axes are one where there are more than the
+        settings allow, as far as the axes can be divided evenly."""
         shape = list(self.grid)
         for place, count in enumerate(reversed(self.shifts.counts), 1):
             shape[-place] *= count
         while math.prod(shape) > getattr(self.settings, "units", math.inf):
-            shape[shape.index(max(shape))] -= 1
+            fewer = {length: _divided(length) for length in shape if _divided(length) > 1}
+            if not fewer:
+                break
+            shape[shape.index(max(fewer))] = fewer[max(fewer)]
         return tuple(shape)
 
     @cached_property
@@ -95,6 +99,11 @@ class Side:
         gone = (1 - kept.double()) @ self.cells  # (K, cells)
         keep = (1 - gone.clamp(0, 1)).view(len(kept), *self.grid).float().numpy()
         return self.hidden.embeddings(self.hidden.by_cell(keep[:, self.hidden.hideable]))
+
+
+def _divided(length: int) -> int:
+    """The largest number of equal runs of neighbours that an axis has, but for the cells themselves."""
+    return next(count for count in range(length // 2, 0, -1) if length % count == 0) if length > 1 else 1
 
 
 @dataclass(frozen=True)
