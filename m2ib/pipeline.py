@@ -337,6 +337,7 @@ def _attribution(
     settings = by_seed[0].to_dict() if by_seed else {}
     if by_seed:
         settings["target"] = named(plan.target_of(model, side.modality, modalities))
+        settings |= {"signed": True} if plan.signed else {}
     if len(by_seed) > 1:
         settings["seeds"] = len(by_seed)
     made = attribution_of(model, side.modality, side.item, plan, found, settings)

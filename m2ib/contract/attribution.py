@@ -17,7 +17,7 @@ from m2ib.contract.curve import Curve
 from m2ib.contract.interactions import Interactions
 from m2ib.contract.layout import Axis, Layout, axes_at
 from m2ib.contract.notebook import Side, framed
-from m2ib.contract.null import Null
+from m2ib.contract.null import SPECIFIC, Null
 from m2ib.contract.regions import Region
 from m2ib.contract.schema import LARGEST, bounded, check_array, require
 from m2ib.contract.segments import Segments
@@ -100,6 +100,17 @@ class Sketching(Protocol):
 
     def sketch(self, attribution: Attribution, longest: int) -> Markup:
         """The input with its map as HTML; pictures of so many pixels at most along their longer side."""
+        ...
+
+
+@runtime_checkable
+class Placing(Protocol):
+    """What a renderer does besides that knows where in its figure the cells of a map are."""
+
+    def places(self, attribution: Attribution) -> np.ndarray:
+        """(cells, 2): x and y of each cell of the grid, flattened, in the data coordinates of the axes that ``draw`` draws
+        on; of a text (words, 2), where lines to its words begin.
+        """
         ...
 
 
@@ -241,6 +252,21 @@ class Attribution:
         Special tokens of a text are left out of the scale and have the score 0; ``grid`` keeps them.
         """
         return self.renderer.scores(self.grid, self)
+
+    @property
+    def signed(self) -> bool:
+        """Whether what speaks against is told apart from what does nothing: by ``against``, or by values below 0.
+
+        Values below 0 speak against where they add up to a similarity, as those of ``kernelshap`` and
+        ``integrated-gradients`` do. Such a map has two colours, and zero in the middle of its scale.
+        """
+        adds_up = self.additive and self.full is None and self.unit != "nats"
+        return self.against is not None or (adds_up and bool((self.grid < 0).any()))
+
+    @property
+    def balance(self) -> np.ndarray:
+        """The grid, less ``against`` where there is one: what a signed map shows."""
+        return self.grid if self.against is None else np.asarray(self.grid - self.against)
 
     @property
     def axes(self) -> tuple[Axis, ...]:
@@ -396,6 +422,22 @@ class AttributionPair:
         """Likewise, in words."""
         return str(self.provenance.get("similarity", {}).get("title") or f"{self.similarity_name} similarity")
 
+    @property
+    def specificity(self) -> float | None:
+        """How far the pair's similarity stands above those to other inputs: the mean of its sides' ``null.score``, in
+        standard deviations. None where there is no null.
+        """
+        scores = [each.null.score for each in self if each.null is not None]
+        return sum(scores) / len(scores) if scores else None
+
+    @property
+    def unspecific(self) -> bool:
+        """Whether the two are known to be no closer than others usually are: a specificity below 1.645, above which one in
+        twenty unrelated pairs would lie. Their maps show what is there then, not why the two belong together.
+        """
+        found = self.specificity
+        return found is not None and found < SPECIFIC
+
     def __getitem__(self, key: int | str) -> Attribution:
         """By position, or by modality when the two differ."""
         if isinstance(key, Integral):
@@ -417,7 +459,10 @@ class AttributionPair:
 
     def _repr_html_(self) -> str:
         """Both maps, in a notebook."""
-        return framed(repr(self), [each._side(f"m{number}") for number, each in enumerate(self)])
+        return framed(repr(self), self._sides())
+
+    def _sides(self) -> list[Side]:
+        return [each._side(f"m{number}") for number, each in enumerate(self)]
 
     @property
     def modalities(self) -> tuple[str, str]:

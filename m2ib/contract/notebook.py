@@ -34,18 +34,25 @@ class Side:
         )
 
 
-def framed(title: str, sides: Sequence[Side]) -> str:
+def framed(
+    title: str, sides: Sequence[Side], *, over: str = "", under: str = "", script: str = "", kind: str = ""
+) -> str:
     """Maps beside each other as HTML: a line of text and an <iframe>.
 
-    title  in plain text, shown as well where frames are taken out (a notebook that is not trusted)
+    title        in plain text, shown as well where frames are taken out (a notebook that is not trusted)
+    over, under  HTML before and after the maps, with a script that it needs
+    kind         a class of the style sheet for all of it
     """
     style = files("m2ib.page").joinpath("page.css").read_text(encoding="utf-8")
-    scripts = dict.fromkeys([*(side.script for side in sides), FIT])
+    scripts = dict.fromkeys([*(side.script for side in sides), script, FIT])
     document = Markup(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
-        '<style>{style}</style></head><body><div class="sides">{sides}</div><script>{script}</script></body></html>'
+        '<style>{style}</style></head><body class="{kind}">{over}<div class="sides">{sides}</div>{under}<script>{script}</script></body></html>'
     ).format(
         style=Markup(style + _LOOKS),
+        kind=kind,
+        over=Markup(over),
+        under=Markup(under),
         sides=Markup("").join(side.html() for side in sides),
         script=Markup("\n".join(filter(None, scripts))),
     )

@@ -1,6 +1,7 @@
 // Heat over the panels of a figure: opacity grows with the value; a contour marks where it passes the
-// threshold, so that the map can be read without colour. Two maps (for, against) get two hues and two kinds
-// of contour. The deviation over seeds is shown on the scale of the mean. All panels of a figure share its knobs and its range of values.
+// threshold, so that the map can be read without colour. Signed maps (what speaks for less what speaks against, z-scores,
+// how the units of two inputs act together) get two hues around 0 and two kinds of contour. All panels of a figure share its
+// knobs and its range of values. `figure.heat` is for links.js: it shows maps of units in place of the figure's own.
 (() => {
   "use strict";
   const RAMP = [[20, 11, 54], [87, 16, 110], [148, 38, 103], [203, 65, 73], [242, 107, 34], [252, 165, 10], [246, 215, 70], [252, 255, 164]];
@@ -45,33 +46,50 @@
     return [low, (point - centres[low]) / (centres[high] - centres[low])];
   };
   const along = (values, [n, f]) => (f === 0 ? values[n] : values[n] * (1 - f) + values[n + 1] * f);
+  // The centres of `count` units, where the map has another number of cells along the same side.
+  const spread = (centres, count, low, high) => {
+    const n = centres.length;
+    return n === count ? centres : Array.from({ length: count }, (_, i) => {
+      const at = (i + 0.5) / count;
+      if (n === 1) return low + at * (high - low);
+      const place = at * n - 0.5, first = Math.min(Math.max(Math.floor(place), 0), n - 2);
+      return centres[first] + (place - first) * (centres[first + 1] - centres[first]);
+    });
+  };
+  const nearest = ([n, f]) => (f < 0.5 ? n : n + 1);
+  const greatest = (grid) => grid.flat(3).reduce((most, v) => Math.max(most, Math.abs(v)), 0);
   // Bilinear between the cells' centres, or the nearest cell.
   const sample = (rows, [r, fy], x, smooth) => {
-    if (!smooth) return rows[fy < 0.5 ? r : r + 1][x[1] < 0.5 ? x[0] : x[0] + 1];
+    if (!smooth) return rows[nearest([r, fy])][nearest(x)];
     return fy === 0 ? along(rows[r], x) : along(rows[r], x) * (1 - fy) + along(rows[r + 1], x) * fy;
   };
 
   const setUp = (figure) => {
     const data = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
-    const unit = data.unit && " " + data.unit;
     const find = (name) => figure.querySelector(name);
     const opacity = find(".opacity"), threshold = find(".threshold"), reading = find(".reading"), smooth = find(".smooth"), mode = find(".mode"), which = find(".which");
-    const contrast = figure.classList.contains("contrast");
-    const both = () => which && which.value === "both";
-    const deviates = () => which && which.value === "deviation";
-    const sides = () => (both() ? ["for", "against"] : [which ? which.value : "for"]);
-    const own = (maps) => Object.fromEntries(Object.entries(maps).map(([side, grid]) => [side, deep(grid)]));
+    if (figure.closest(".unspecific")) opacity.value = 25;
+    const contrast = "against" in data.maps;
+    let units = null; // of links.js: the shape of their grid as [maps, rows, columns], which are marked, and what is shown of them
+    const shownName = () => (units && units.shown ? "units" : which ? which.value : "for");
+    const signed = (name) => ["units", "both", "z"].includes(name) || (data.signed && ["for", "usual"].includes(name));
+    const unitOf = (name) => (name === "units" ? units.shown.measure : name === "z" ? " z" : data.unit && " " + data.unit);
+    const own = (maps) => {
+      const made = Object.fromEntries(Object.entries(maps).map(([name, grid]) => [name, deep(grid)]));
+      if (contrast) made.both = made.for.map((rows, m) => rows.map((row, r) => row.map((v, c) => v - made.against[m][r][c])));
+      return made;
+    };
     const common = own(data.maps);
     const stages = [...figure.querySelectorAll(".stage")];
+    const places = (count, length, from, to, centres) => Array.from({ length: count }, (_, i) => {
+      const at = (i + 0.5) / count * length;
+      return at < from || at >= to ? null : locate(centres, at);
+    });
     const panels = data.panels.map((panel, n) => {
       const stage = stages[n], canvas = stage.querySelector("canvas"), box = stage.getBoundingClientRect();
       const wide = box.width || 480, high = box.height || wide / panel.shape, fit = Math.min(1, 640 / Math.max(wide, high));
       const w = canvas.width = Math.max(1, Math.round(wide * fit)), h = canvas.height = Math.max(1, Math.round(high * fit));
       const contour = !stage.classList.contains("lines") && Math.min(w, h) >= 80;
-      const places = (count, length, from, to, centres) => Array.from({ length: count }, (_, i) => {
-        const at = (i + 0.5) / count * length;
-        return at < from || at >= to ? null : locate(centres, at);
-      });
       const parts = panel.parts.map((part) => {
         const [left, top, right, bottom] = part.region;
         return { ...part, columns: places(w, panel.width, left, right, part.x), lines: places(h, panel.height, top, bottom, part.y) };
@@ -80,91 +98,91 @@
       const full = panel.maps ? 0 : data.full;
       return { ...panel, full, stage, canvas, contour, parts, maps, soft: panel.soft ? own(panel.soft) : maps, probe: stage.querySelector(".probe"), regions: [...stage.querySelectorAll(".region")] };
     });
-    const shownMaps = (panel) => (smooth.checked ? panel.soft : panel.maps);
+    const shownMaps = (panel) => (units && units.shown ? panel.units : smooth.checked ? panel.soft : panel.maps);
 
     // The mean of the maps at a pixel of the canvas; null where the model does not look.
-    const value = (panel, side, column, line) => {
+    const value = (panel, name, column, line) => {
       let sum = 0, count = 0;
-      for (const part of panel.parts) if (part.columns[column] && part.lines[line]) {
-        sum += sample(shownMaps(panel)[side][part.map], part.lines[line], part.columns[column], smooth.checked);
+      for (const part of name === "units" ? panel.unitParts : panel.parts) if (part.columns[column] && part.lines[line]) {
+        sum += sample(shownMaps(panel)[name][part.map], part.lines[line], part.columns[column], smooth.checked);
         count += 1;
       }
       return count ? sum / count : null;
     };
-    const levels = (panel, side, [low, high]) => {
-      const { width: w, height: h } = panel.canvas, level = new Float32Array(w * h);
+    // One level for every pixel, in [0, 1], of a signed map in [-1, 1]; NaN where the model does not look.
+    const levels = (panel, name, [low, high]) => {
+      const { width: w, height: h } = panel.canvas, level = new Float32Array(w * h), zero = signed(name) ? 0 : low;
       for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) {
-        const v = value(panel, side, x, y);
-        level[y * w + x] = v === null ? -1 : (v - low) / (high - low);
+        const v = value(panel, name, x, y);
+        level[y * w + x] = v === null ? NaN : (v - zero) / (high - zero);
       }
       return level;
     };
-    // For every panel one level in [0, 1] per side and pixel, -1 where the model does not look.
-    // Of both sides: each one's lead over the other, the largest lead filling the scale.
-    const measured = (group, limits) => {
-      let shown = group.map((panel) => sides().map((side) => levels(panel, side, limits))), most = 1;
-      if (both()) {
-        most = 1e-9;
-        for (const [mine, other] of shown) mine.forEach((v, i) => { most = Math.max(most, Math.abs(v - other[i])); });
-        const lead = (mine, other) => mine.map((v, i) => (v < 0 ? -1 : Math.max(v - other[i], 0) / most));
-        shown = shown.map(([mine, other]) => [lead(mine, other), lead(other, mine)]);
+    const ramp = (name, t) => (signed(name) ? (t < 0 ? AGAINST : FOR) : !contrast || name === "usual" ? RAMP : name === "for" ? FOR : AGAINST);
+    // A line wherever `inside` changes, of pixels of these greys.
+    const trace = (picture, w, h, inside, { dashed, line = [255, 0] }) => {
+      for (let y = 1; y < h; y++) for (let x = 1; x < w; x++) {
+        const place = y * w + x, here = inside(place);
+        if (here === null || ![place - 1, place - w].some((other) => inside(other) !== null && inside(other) !== here)) continue;
+        if (dashed && ((x + y) >> 2) % 2) continue;
+        for (const [step, c] of line.entries()) {
+          const at = (place + step) * 4;
+          picture.data[at] = picture.data[at + 1] = picture.data[at + 2] = c; picture.data[at + 3] = 255;
+        }
       }
-      return [shown, most];
     };
-    const paint = (panel, shown, ramps, cut, strength) => {
+    const paint = (panel, level, name, cut, strength) => {
       const { width: w, height: h } = panel.canvas, context = panel.canvas.getContext("2d"), picture = context.createImageData(w, h);
       for (let place = 0; place < w * h; place++) {
-        const at = place * 4, best = both() && shown[1][place] > shown[0][place] ? 1 : 0, t = shown[best][place];
+        const at = place * 4, t = level[place], size = Math.abs(t);
         let colour = [127, 127, 127], alpha = 0;
-        if (t < 0) { alpha = 0.55; } // the model does not see this
-        else if (mode.value === "spotlight") { colour = [0, 0, 0]; alpha = t < cut ? 0.92 * strength : strength * (1 - t); }
-        else if (t >= cut) { colour = shade(ramps[best], t); alpha = strength * (both() ? Math.min(1, 1.4 * Math.pow(t, 0.7)) : Math.min(1, 0.12 + 0.95 * t)); }
+        if (Number.isNaN(t)) { alpha = 0.55; } // the model does not see this
+        else if (mode.value === "spotlight") { colour = [0, 0, 0]; alpha = size < cut ? 0.92 * strength : strength * (1 - size); }
+        else if (size >= cut) { colour = shade(ramp(name, t), size); alpha = strength * (signed(name) ? Math.min(1, 1.4 * Math.pow(size, 0.7)) : Math.min(1, 0.12 + 0.95 * size)); }
         picture.data[at] = colour[0]; picture.data[at + 1] = colour[1]; picture.data[at + 2] = colour[2]; picture.data[at + 3] = 255 * alpha;
       }
       const edge = cut > 0 ? cut : 0.5;
-      if (panel.contour) shown.forEach((level, n) => {
-        for (let y = 1; y < h; y++) for (let x = 1; x < w; x++) {
-          const place = y * w + x, passes = (other) => level[other] >= 0 && (level[place] >= edge) !== (level[other] >= edge);
-          if (level[place] < 0 || !(passes(place - 1) || passes(place - w))) continue;
-          if (n === 1 && ((x + y) >> 2) % 2) continue; // dashed: the other side
-          for (const [step, c] of [[0, 255], [1, 0]]) {
-            const at = (place + step) * 4;
-            picture.data[at] = picture.data[at + 1] = picture.data[at + 2] = c; picture.data[at + 3] = 255;
-          }
-        }
-      });
+      if (panel.contour) for (const sign of signed(name) ? [1, -1] : [1]) { // dashed: below 0
+        trace(picture, w, h, (place) => (Number.isNaN(level[place]) ? null : sign * level[place] >= edge), { dashed: sign < 0 });
+      }
+      if (units && units.marked.size) {
+        const marked = new Uint8Array(w * h);
+        for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) marked[y * w + x] = unitsAt(panel, x, y).some((unit) => units.marked.has(unit));
+        trace(picture, w, h, (place) => marked[place] === 1, { line: [0, 255, 255, 0] });
+      }
       context.putImageData(picture, 0, 0);
     };
-    const rangeOf = (maps, full) => {
-      if (!deviates()) return range(sides().map((side) => maps[side]), full);
+    const rangeOf = (maps, name, full) => {
+      if (name === "units") return [-maps.most, maps.most];
+      if (signed(name)) { const most = greatest(maps[name]) || 1; return [-most, most]; }
+      if (name !== "deviation") return range([maps[name]], full);
       const [low, high] = range([maps.for], full);
       return [0, high - low];
     };
     const draw = () => {
-      const cut = threshold.value / 100, strength = opacity.value / 100;
-      const ramps = contrast ? (both() ? [FOR, AGAINST] : [which.value === "for" ? FOR : AGAINST]) : [RAMP];
+      const cut = threshold.value / 100, strength = opacity.value / 100, name = shownName(), two = signed(name), unit = unitOf(name);
       figure.classList.toggle("spotlight", mode.value === "spotlight");
-      const first = shownMaps(panels[0]);
-      let unseen = false, [low, high] = rangeOf(first, panels[0].full), most = 1;
-      for (const maps of new Set(panels.map(shownMaps))) {
-        const group = panels.filter((panel) => shownMaps(panel) === maps), limits = rangeOf(maps, group[0].full);
-        const [shown, lead] = measured(group, limits);
-        if (maps === first) most = lead;
-        shown.forEach((levels, n) => { paint(group[n], levels, ramps, cut, strength); unseen = unseen || levels[0].includes(-1); });
+      figure.classList.toggle("signed", two || contrast);
+      figure.classList.toggle("around", two);
+      let unseen = false;
+      for (const panel of panels) {
+        const level = levels(panel, name, rangeOf(shownMaps(panel), name, panel.full));
+        paint(panel, level, name, cut, strength);
+        unseen = unseen || level.some(Number.isNaN);
       }
-      if (both()) [low, high] = [0, most * (high - low)]; // of the lead
+      const [low, high] = rangeOf(shownMaps(panels[0]), name, panels[0].full), end = (v) => (two ? (v < 0 ? "−" : "+") : "") + number(two ? Math.abs(v) : v) + unit;
+      const start = two ? 0 : low;
       find(".opacity + output").textContent = opacity.value + " %";
-      find(".threshold + output").textContent = number(low + cut * (high - low)) + unit;
-      find(".low").textContent = number(low) + unit; find(".high").textContent = number(high) + unit;
+      find(".threshold + output").textContent = (two ? "± " : "") + number(start + cut * (high - start)) + unit;
+      find(".low").textContent = end(low); find(".high").textContent = end(high);
       const stops = (ramp) => ramp.map((c) => `rgb(${c.join(",")})`);
-      find(".ramp").style.background = both()
+      find(".ramp").style.background = two
         ? `linear-gradient(to right, ${[...stops(AGAINST)].reverse().join(",")}, transparent, ${stops(FOR).join(",")})`
-        : `linear-gradient(to right, ${stops(ramps[0]).join(",")})`;
-      if (both()) { find(".low").textContent = `−${number(high)}${unit}`; find(".high").textContent = `+${number(high)}${unit}`; }
-      const level = number(low + (cut || 0.5) * (high - low)) + unit, what = cut ? "the threshold" : both() ? "half of the largest lead" : "halfway along the scale";
-      const notes = both() ? ["orange: more for this one, blue: more for the other"] : [];
-      if (panels.some((panel) => panel.contour)) notes.push(`${both() ? "line (dashed for the other)" : "line"}: ${level}, ${what}`);
-      if (deviates()) notes.push("standard deviation over the seeds, on the scale of the mean");
+        : `linear-gradient(to right, ${stops(ramp(name, 1)).join(",")})`;
+      const level = number(start + (cut || 0.5) * (high - start)) + unit, what = cut ? "the threshold" : two ? "half of the scale" : "halfway along the scale";
+      const notes = name === "units" ? [units.shown.note] : data.legends[name] ? [data.legends[name]] : [];
+      if (panels.some((panel) => panel.contour)) notes.push(`${two ? "line (dashed below 0)" : "line"}: ${two ? "± " : ""}${level}, ${what}`);
+      if (name === "deviation") notes.push("standard deviation over the seeds, on the scale of the mean");
       if (unseen) notes.push("grey: not seen by the model");
       reading.textContent = notes.join("; ");
     };
@@ -185,14 +203,14 @@
       }
       for (const region of panel.regions) if (region.dataset.name && region.firstElementChild.isPointInFill(new DOMPoint(x, y))) where.push(region.dataset.name);
       const column = Math.floor(u * panel.canvas.width), line = Math.floor(v * panel.canvas.height);
-      const found = sides().map((side) => value(panel, side, column, line));
-      const what = found[0] === null ? "not seen by the model"
-        : both() ? `${number(found[0])}${unit}${panel.measure} for, ${number(found[1])} against`
-        : panel.maps.deviation ? `${number(value(panel, "for", column, line))} ± ${Number(value(panel, "deviation", column, line).toPrecision(2))}${unit}${panel.measure}`
-        : `${number(found[0])}${unit}${panel.measure}`;
+      const name = shownName(), there = (name) => value(panel, name, column, line), unit = unitOf(name) + panel.measure;
+      const what = there(name) === null ? "not seen by the model"
+        : name === "both" ? `${number(there("for"))}${unit} for, ${number(there("against"))} against`
+        : panel.maps.deviation && name !== "units" && name !== "z" && name !== "usual" ? `${number(there("for"))} ± ${Number(there("deviation").toPrecision(2))}${unit}`
+        : `${number(there(name))}${unit}`;
       return where.length ? `${where.join(", ")}: ${what}` : what;
     };
-    panels.forEach((panel) => {
+    const pointed = panels.map((panel) => {
       const { stage, probe } = panel;
       let at = [0.5, 0.5];
       const inside = (share) => Math.min(Math.max(share, 0), 0.9999);
@@ -224,7 +242,51 @@
         else return;
         event.preventDefault();
       });
+      return point;
     });
+    // The units at a pixel of a panel's canvas. A panel with maps of its own, summed over the rows, has all rows there.
+    const unitsAt = (panel, column, line) => {
+      const [, rows, columns] = units.shape, part = panel.unitParts.find((part) => part.columns[column] && part.lines[line]);
+      if (!part) return [];
+      const at = (row) => (part.map * rows + row) * columns + nearest(part.columns[column]);
+      return panel.summed ? Array.from({ length: rows }, (_, row) => at(row)) : [at(nearest(part.lines[line]))];
+    };
+    figure.heat = {
+      stages,
+      divide: (shape) => {
+        const [maps, rows, columns] = [1, 1, ...shape].slice(-3);
+        units = { shape: [maps, rows, columns], marked: new Set(), shown: null };
+        for (const panel of panels) {
+          panel.summed = panel.maps !== common && rows > 1;
+          panel.unitParts = panel.parts.map((part) => {
+            const [left, top, right, bottom] = part.region, x = spread(part.x, columns, left, right), y = spread(part.y, panel.summed ? 1 : rows, top, bottom);
+            return { ...part, x, y, columns: places(panel.canvas.width, panel.width, left, right, x), lines: places(panel.canvas.height, panel.height, top, bottom, y) };
+          });
+        }
+      },
+      // Values (units,) in two hues around 0, up to `most` in either, with what they are; null: the figure's own map.
+      show: (values, most, note, measure) => {
+        units.shown = values && { note, measure };
+        const [maps, rows, columns] = units.shape, row = (at) => Array.from(values.slice(at * columns, (at + 1) * columns));
+        if (values) for (const panel of panels) {
+          let grid = Array.from({ length: maps }, (_, m) => Array.from({ length: rows }, (_, r) => row(m * rows + r)));
+          if (panel.summed) grid = grid.map((rows) => [rows[0].map((_, c) => rows.reduce((sum, row) => sum + row[c], 0))]);
+          panel.units = { units: grid, most: panel.summed ? Math.max(most, greatest(grid)) : most };
+        }
+        redraw();
+      },
+      point: (n, u, v) => pointed[n](u, v),
+      mark: (marked) => { units.marked = marked; redraw(); },
+      at: (n, u, v) => unitsAt(panels[n], Math.floor(u * panels[n].canvas.width), Math.floor(v * panels[n].canvas.height)),
+      // The centre of a unit in the first panel that has it, as [panel, share of the width, share of the height].
+      place: (unit) => {
+        const [, rows, columns] = units.shape, map = Math.floor(unit / rows / columns);
+        for (const [n, panel] of panels.entries()) for (const part of panel.unitParts) if (part.map === map && !panel.summed) {
+          return [n, part.x[unit % columns] / panel.width, part.y[Math.floor(unit / columns) % rows] / panel.height];
+        }
+        return null;
+      },
+    };
     for (const knob of figure.querySelectorAll(".knobs input, .knobs select")) knob.addEventListener("input", redraw);
     draw();
   };

@@ -12,6 +12,7 @@ from m2ib.contract.attribution import Attribution, Outlining
 from m2ib.errors import InputError
 from m2ib.page.templates import template
 from m2ib.registry.foreign import renderer_code
+from m2ib.renderers.base import heat_of
 from m2ib.renderers.drawing import heat_pixels
 from m2ib.renderers.media import png_url
 
@@ -65,10 +66,11 @@ def _picture(attribution: Attribution, ident: str) -> Markup:
 
 def thumbnail(attribution: Attribution) -> str:
     """The map as a small picture: pictures as they are, hertz rising upwards, texts and motion from left to right."""
-    scores = attribution.scores
+    signed = attribution.signed
+    scores = heat_of(attribution, attribution.balance) if signed else attribution.scores
     if attribution.layout.tokens:
         scores = scores[[not token.special for token in attribution.layout.tokens]]
     rising = tuple(place for place, axis in enumerate(attribution.axes) if axis.unit == "Hz")
     rows = np.flip(scores, rising).reshape(-1, scores.shape[-1])
     steps = [max(1, side // 48) for side in rows.shape]
-    return png_url(heat_pixels(np.ascontiguousarray(rows[:: steps[0], :: steps[1]])))
+    return png_url(heat_pixels(np.ascontiguousarray(rows[:: steps[0], :: steps[1]]), signed=signed))

@@ -82,15 +82,26 @@ def _beyond(cells: np.ndarray, length: int) -> np.ndarray:
 
 
 def heat_range(attribution: Attribution, values: np.ndarray) -> tuple[float, float]:
-    """Where the heat of ``values`` begins, and where it is full: see ``Attribution.full``."""
+    """Where the heat of ``values`` begins, and where it is full: see ``Attribution.full``; of a signed map alike on both sides of 0."""
     low, high = float(values.min()), float(values.max())
+    if attribution.signed:
+        return -max(-low, high), max(-low, high)
     return (low, high) if attribution.full is None else (min(low, 0.0), max(high, attribution.full))
 
 
 def heat_of(attribution: Attribution, values: np.ndarray) -> np.ndarray:
-    """``values`` as heat in [0, 1]; zeros where there is no range."""
+    """``values`` as heat in [0, 1], of a signed map with 0 at .5; alike where there is no range."""
     low, high = heat_range(attribution, values) if values.size else (0.0, 0.0)
-    return (values - low) / (high - low) if high > low else np.zeros(values.shape)
+    nothing = 0.5 if attribution.signed else 0.0
+    return (values - low) / (high - low) if high > low else np.full(values.shape, nothing)
+
+
+def shade_style(attribution: Attribution, shade: float) -> str:
+    """CSS of something shaded by its heat in [0, 1]; below the middle of a signed map in the other hue, and from the other end."""
+    if not attribution.signed:
+        return f"--value:{shade:.3f}"
+    value = 2 * shade - 1
+    return f"--value:{abs(value):.3f}" + (";--shade:var(--against);--way:left" if value < 0 else "")
 
 
 class HeatRenderer(ABC):

@@ -11,11 +11,11 @@ from markupsafe import Markup
 
 from m2ib.contract.schema import check_array, require
 from m2ib.renderers.base import HeatRenderer, check_places, check_region, check_seen
-from m2ib.renderers.drawing import annotate_below, blended, draw_heat, grey, shown_grid
+from m2ib.renderers.drawing import annotate_below, blended, draw_heat, grey
 from m2ib.renderers.formatting import format_time
 from m2ib.renderers.interpolation import cell_centres, resample
 from m2ib.renderers.media import jpeg_url
-from m2ib.renderers.panels import Panel, Part, Region, heat_figure, image_tag, maps_of, sketch_tag
+from m2ib.renderers.panels import Panel, Part, Region, heat_figure, image_tag, sketch_tag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -128,17 +128,16 @@ class FilmRenderer(HeatRenderer):
         view: FilmView = attribution.view
         moment = len(view.frames) // 2
         frame = view.frames[moment, 0]
-        maps = [_mean_map(attribution, each, moment) for each in maps_of(attribution).values()]
-        shown = grey(frame) if attribution.against is not None else frame
-        pixels = blended(attribution, shown, [np.nan_to_num(each) for each in maps], ~np.isnan(maps[0]))
+        heat = _mean_map(attribution, attribution.balance, moment)
+        shown = grey(frame) if attribution.signed else frame
+        pixels = blended(attribution, shown, np.nan_to_num(heat), ~np.isnan(heat))
         return sketch_tag(pixels, "the video", longest, stretched=False)
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The first frame of each moment (of at most six, from beginning to end), row by row."""
         view: FilmView = attribution.view
-        contrast = attribution.against is not None
         moments, _, height, width = view.frames.shape[:4]
-        chosen = np.unique(np.linspace(0, moments - 1, min(moments, 6)).round().astype(int))
+        chosen = _chosen(view)
         columns = min(3, len(chosen))
         gap = max(1, width // 40)
         whole = float(view.times.max())
@@ -147,11 +146,11 @@ class FilmRenderer(HeatRenderer):
         paper = np.full((*size, 3), 255, np.uint8)
         heat = np.full(size, np.nan)
         for n, moment in enumerate(chosen):
-            top, left = n // columns * (height + 4 * gap), n % columns * (width + gap)
+            top, left = _corner(view, n)
             frame = view.frames[moment, 0]
-            paper[top : top + height, left : left + width] = grey(frame) if contrast else frame
+            paper[top : top + height, left : left + width] = grey(frame) if attribution.signed else frame
             heat[top : top + height, left : left + width] = _mean_map(
-                attribution, shown_grid(attribution), int(moment)
+                attribution, attribution.balance, int(moment)
             )
             time = format_time(view.times[moment, 0], whole, 2)
             axes.text(left, top + height + gap, time, fontsize=8, va="top")
@@ -162,6 +161,30 @@ class FilmRenderer(HeatRenderer):
         axes.set_axis_off()
         first = "the first frame of each clip" if moments == len(chosen) else "the first frame of some clips"
         annotate_below(axes, first)
+
+    def places(self, attribution: Attribution) -> np.ndarray:
+        """In the shown frame that is nearest in time."""
+        view: FilmView = attribution.view
+        rows, columns = attribution.grid.shape[-2:]
+        found = []
+        for moment, (left, top, right, bottom) in view.parts:
+            down, across = _corner(view, int(np.abs(_chosen(view) - moment).argmin()))
+            x, y = across + cell_centres(columns, left, right), down + cell_centres(rows, top, bottom)
+            found.append(np.stack([*np.meshgrid(x, y)], -1).reshape(-1, 2))
+        return np.concatenate(found) - 0.5
+
+
+def _chosen(view: FilmView) -> np.ndarray:
+    """Which moments a figure shows: six at most, from beginning to end."""
+    moments = len(view.frames)
+    return np.unique(np.linspace(0, moments - 1, min(moments, 6)).round().astype(int))
+
+
+def _corner(view: FilmView, number: int) -> tuple[int, int]:
+    """Top and left of the frame that is shown as the n-th."""
+    height, width = view.frames.shape[2:4]
+    columns, gap = min(3, len(_chosen(view))), max(1, width // 40)
+    return number // columns * (height + 4 * gap), number % columns * (width + gap)
 
 
 def _sharing(view: FilmView) -> str:

@@ -27,8 +27,8 @@ def sound_parts(attribution: Attribution) -> Mapping[str, np.ndarray]:
     "kept"      x_kept = ISTFT(G STFT(x)) with the waveform x and the gain G(f, t) in [0, 1]: the heat of the map as a
                 page shows it, linear between the cells' centres, the mean where clips overlap. With G real the phase
                 stays. 0 in bands and at moments that the model does not hear
-    "against"   of a contrast alone: what speaks for the other side. The gains are then the lead of each map over the
-                other one, the largest lead having 1
+    "against"   of a signed map alone: what speaks against, of a contrast for the other side. The gains are then the map's
+                values above 0, of a contrast the lead of each map over the other one, and below 0; the largest has 1
     "left_out"  x less the others
 
     Raises :class:`InputError` for what is no sound, and for a sound of which only the spectrogram was given.
@@ -44,7 +44,7 @@ def sound_parts(attribution: Attribution) -> Mapping[str, np.ndarray]:
             f"sound_parts: of this {attribution.modality} there is a spectrogram alone, without the phase that a sound "
             "needs; explain the sound itself, a file or (waveform, rate)"
         )
-    signs = {"kept": 1} if attribution.against is None else {"kept": 1, "against": -1}
+    signs = {"kept": 1, "against": -1} if attribution.signed else {"kept": 1}
     found: dict[str, list[np.ndarray]] = {name: [] for name in signs}
     ends = np.cumsum([end - start for start, end in view.played])  # seconds of what is played
     waves = np.split(view.waveform, np.rint(ends[:-1] * view.rate).astype(int))
@@ -74,13 +74,11 @@ def _weighed(
 
 
 def _gain(attribution: Attribution, hertz: np.ndarray, moments: np.ndarray) -> np.ndarray:
-    """(hertz, moments) in [0, 1], moments in seconds of the sound; of a contrast in [-1, 1], below 0 for the other side."""
-    view, grid, against = attribution.view, attribution.grid, attribution.against
-    if against is None:
-        levels = heat_of(attribution, grid)
-    else:
-        lead = grid.astype(np.float64) - against
-        levels = lead / (np.abs(lead).max() or 1.0)
+    """(hertz, moments) in [0, 1], moments in seconds of the sound; of a signed map in [-1, 1], below 0 for what speaks against."""
+    view, grid = attribution.view, attribution.balance.astype(np.float64)
+    levels = heat_of(attribution, grid)
+    if attribution.signed:
+        levels = 2 * levels - 1
     bands = band_of(view, hertz)
     heard = (bands >= -1) & (
         bands <= len(view.hertz) + 1

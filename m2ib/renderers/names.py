@@ -36,6 +36,11 @@ def contrasted(attribution: Attribution) -> tuple[str, str] | None:
     return file_name(attribution) or "this one", ", ".join(Path(other).name for other in others)
 
 
+def is_contrast(attribution: Attribution) -> bool:
+    """Whether ``against`` is what speaks for the other side of a contrast, and not what speaks against the pair."""
+    return attribution.against is not None and not attribution.settings.get("signed")
+
+
 def several(attribution: Attribution) -> str | None:
     """What an ensemble or a contrast is called, all of it; None of a single input."""
     if found := contrasted(attribution):

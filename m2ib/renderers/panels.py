@@ -20,6 +20,7 @@ from m2ib.contract.attribution import deviation_of
 from m2ib.renderers.formatting import flatness, rounded
 from m2ib.renderers.interpolation import cell_centres
 from m2ib.renderers.media import jpeg_url
+from m2ib.renderers.names import is_contrast
 from m2ib.renderers.outlines import Outline, outlines_html, outlines_key
 
 if TYPE_CHECKING:
@@ -155,20 +156,63 @@ class Panel:
         return Markup('<div class="panel">{}{}</div>').format(stage, caption)
 
 
-def maps_of(attribution: Attribution) -> dict[str, np.ndarray]:
-    """The grid, and for a contrast the other side's, by the names that the page knows them by."""
-    maps = {"for": attribution.grid, "against": attribution.against}
-    return {side: grid for side, grid in maps.items() if grid is not None}
-
-
 def mapped(
     attribution: Attribution, change: Callable[[np.ndarray], np.ndarray] = lambda grid: grid
 ) -> dict[str, np.ndarray]:
-    """:func:`maps_of`, each changed, with their "deviation" over the seeds where the figure shows it: of what is no contrast."""
-    found = {side: change(grid) for side, grid in maps_of(attribution).items()}
-    if attribution.by_seed is not None and attribution.against is None:
-        found["deviation"] = deviation_of(np.stack([change(grid) for grid in attribution.by_seed]))
+    """What a figure can show, each changed, by the names that the page knows them by.
+
+    for, against  the grid, and what is taken off it
+    deviation     over the seeds, of what is no contrast
+    z, usual      against the maps for other inputs, and the mean of those
+    """
+    grid, null = attribution.grid, attribution.null
+    found = {"for": change(grid)}
+    if attribution.against is not None:
+        found["against"] = change(attribution.against)
+    elif attribution.by_seed is not None:
+        found["deviation"] = deviation_of(np.stack([change(each) for each in attribution.by_seed]))
+    if null is not None:
+        found |= {"z": change(null.scores(grid).astype(np.float32)), "usual": change(null.mean)}
     return found
+
+
+def _choices(attribution: Attribution) -> Markup:
+    """Which of the maps is shown, where there are several."""
+    null, seeds = attribution.null, attribution.by_seed is not None
+    if attribution.against is not None:
+        contrast = is_contrast(attribution)
+        both, other = ("both sides", "for the other") if contrast else ("for, less against", "against it")
+        title, offered = "Evidence", {"both": both, "for": "for this one", "against": other}
+    else:
+        title, offered = (
+            "Over the seeds" if null is None else "Map",
+            {"for": "mean" if seeds else "this pair's"},
+        )
+        offered |= {"deviation": "standard deviation"} if seeds else {}
+    if null is not None:
+        others = f"{len(null.similarities)} others"
+        offered |= {"z": f"z-scores against {others}", "usual": f"mean of {others}"}
+    if len(offered) == 1:
+        return Markup("")
+    option = Markup('<option value="{}">{}</option>')
+    options = Markup("").join(option.format(*each) for each in offered.items())
+    return Markup('<label>{} <select class="which">{}</select></label>').format(title, options)
+
+
+def hues(attribution: Attribution) -> str:
+    """What the two hues of a signed map mean."""
+    if is_contrast(attribution):
+        return "orange: more for this one, blue: more for the other"
+    return "orange: raises the similarity, blue: lowers it"
+
+
+def _legends(attribution: Attribution) -> dict[str, str]:
+    """Likewise for those that are signed among the maps."""
+    found = {"z": "orange: more than for others, blue: less, in standard deviations, however little that is"}
+    if not attribution.signed:
+        return found
+    own = ("for", "usual") if attribution.against is None else ("both",)
+    return found | dict.fromkeys(own, hues(attribution))
 
 
 def heat_script() -> str:
@@ -200,7 +244,9 @@ def heat_figure(
     data = {
         "unit": attribution.unit,
         "full": attribution.full,
-        "maps": {key: grid.tolist() for key, grid in maps.items()},
+        "signed": attribution.signed and not contrast,
+        "legends": _legends(attribution),
+        "maps": _listed(maps),
         "panels": [panel.data() for panel in panels],
     }
     if sound is not None:
@@ -213,7 +259,7 @@ def heat_figure(
         groups = [shown[n : n + together] for n in range(0, len(shown), together)]
         shown = [Markup('<div class="group">{}</div>').format(Markup("").join(group)) for group in groups]
     return Markup(
-        '<figure class="heat{contrast}" id="{ident}"><div class="panels {kind}">{panels}</div>{key}{under}'
+        '<figure class="heat" id="{ident}"><div class="panels {kind}">{panels}</div>{key}{under}'
         '<figcaption><div class="knobs">'
         '<label>Show <select class="mode"><option value="heat">heat</option>'
         '<option value="spotlight">spotlight</option></select></label>{choice}'
@@ -223,7 +269,6 @@ def heat_figure(
         '<div class="legend"><span class="low"></span><span class="ramp"></span><span class="high"></span>'
         '</div><p class="hint reading"></p>{flat}</figcaption><script type="application/json">{data}</script></figure>'
     ).format(
-        contrast=" contrast" if contrast else "",
         ident=ident,
         kind=kind,
         panels=Markup("").join(shown),
@@ -231,7 +276,7 @@ def heat_figure(
             [(each.name, each.main) for panel in panels for each in panel.outlines if each.at is None]
         ),
         under=under,
-        choice=_CHOICE if contrast else _SEEDS if "deviation" in maps else "",
+        choice=_choices(attribution),
         flat=note(flatness(attribution.grid, attribution.against)),
         data=Markup(json.dumps(data, allow_nan=False).replace("<", "\\u003c")),
     )
@@ -242,18 +287,6 @@ def picture_figure(panels: Sequence[Panel], *, kind: str, label: str, under: Mar
     return Markup('<figure class="picture"><div class="panels {}">{}</div>{}</figure>').format(
         kind, Markup("").join(panel.html(label, heat=False) for panel in panels), under
     )
-
-
-_CHOICE = Markup(
-    '<label>Evidence <select class="which"><option value="both">both sides</option>'
-    '<option value="for">for this one</option>'
-    '<option value="against">for the other</option></select></label>'
-)
-
-_SEEDS = Markup(
-    '<label>Over the seeds <select class="which"><option value="for">mean</option>'
-    '<option value="deviation">standard deviation</option></select></label>'
-)
 
 
 def note(text: str) -> Markup:

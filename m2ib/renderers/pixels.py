@@ -13,7 +13,7 @@ from m2ib.contract.layout import Axis, axes_at
 from m2ib.contract.regions import Region
 from m2ib.contract.schema import bounded, require
 from m2ib.renderers.base import OutliningRenderer, check_places, check_region, check_seen, seen_size
-from m2ib.renderers.drawing import blended, draw_heat, grey, shown_grid
+from m2ib.renderers.drawing import blended, draw_heat, grey
 from m2ib.renderers.interpolation import cell_weights, resample
 from m2ib.renderers.media import MOST_PIXELS, jpeg_url
 from m2ib.renderers.outlines import Outline, draw_outlines
@@ -160,11 +160,11 @@ class PixelRenderer(OutliningRenderer):
             (high >= top * down) & (high < bottom * down),
             (wide >= left * across) & (wide < right * across),
         )
-        grids = [each for each in (attribution.grid, attribution.against) if each is not None]
+        grid = attribution.balance
         for start in range(0, size[0], _STRIP):
             part = slice(start, start + _STRIP)
-            maps = [rows[part] @ each @ columns.T for each in grids]
-            shown[part] = blended(attribution, shown[part], maps, high_in[part, None] & wide_in)
+            heat = rows[part] @ grid @ columns.T
+            shown[part] = blended(attribution, shown[part], heat, high_in[part, None] & wide_in)
         return shown
 
     def sketch(self, attribution: Attribution, longest: int) -> Markup:
@@ -193,7 +193,7 @@ class PixelRenderer(OutliningRenderer):
         )
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
-        """The picture, grey under a contrast, and the heat over its ``region``."""
+        """The picture, grey under a signed map, and the heat over its ``region``."""
         view = attribution.view
         pixels = self.pixels(view)
         axes.imshow(pixels if self.coloured(attribution) else grey(pixels))
@@ -201,13 +201,17 @@ class PixelRenderer(OutliningRenderer):
         height, width = pixels.shape[:2]
         size = (round(bottom - top) or 1, round(right - left) or 1)
         y, x = (y - top) * size[0] / (bottom - top), (x - left) * size[1] / (right - left)
-        shown = resample(shown_grid(attribution), y, x, size)
+        shown = resample(attribution.balance, y, x, size)
         draw_heat(axes, shown, attribution, extent=(left - 0.5, right - 0.5, bottom - 0.5, top - 0.5))
         axes.set_xlim(-0.5, width - 0.5)
         axes.set_ylim(height - 0.5, -0.5)
         axes.set_axis_off()
         draw_outlines(axes, self._outlines(attribution), (width, height), offset=(-0.5, -0.5))
 
+    def places(self, attribution: Attribution) -> np.ndarray:
+        y, x, _ = self._placed(attribution)
+        return np.stack([*np.meshgrid(x, y)], -1).reshape(-1, 2) - 0.5
+
     def coloured(self, attribution: Attribution) -> bool:
         """Whether a figure has the picture in its colours."""
-        return attribution.against is None
+        return not attribution.signed

@@ -11,10 +11,10 @@ from markupsafe import Markup
 from m2ib.contract.regions import check_axes
 from m2ib.contract.schema import require
 from m2ib.renderers.base import OutliningRenderer, check_places, scale
-from m2ib.renderers.drawing import blended, draw_heat, shown_grid
+from m2ib.renderers.drawing import blended, draw_heat
 from m2ib.renderers.interpolation import resample
 from m2ib.renderers.outlines import draw_outlines
-from m2ib.renderers.panels import Panel, heat_figure, maps_of, sketch_tag
+from m2ib.renderers.panels import Panel, heat_figure, sketch_tag
 from m2ib.renderers.sound_panels import (
     bands_of,
     clip_outlines,
@@ -83,12 +83,12 @@ class SoundRenderer(OutliningRenderer):
         """The clips' spectrograms side by side, without the waveform."""
         view: SoundView = attribution.view
         y, x, size = bands_of(attribution), frames_of(attribution), view.spectrogram.shape[1:]
-        grids = [each.reshape(-1, *each.shape[-2:]) for each in maps_of(attribution).values()]
+        grids = attribution.balance.reshape(-1, *attribution.grid.shape[-2:])
         clips = []
         for clip, read in enumerate(view.frames):
-            maps = [resample(each[clip], y, x, size)[::-1] for each in grids]  # lowest band below
+            heat = resample(grids[clip], y, x, size)[::-1]  # lowest band below
             seen = np.broadcast_to(np.arange(size[1]) < read, size)
-            clips.append(blended(attribution, spectrogram_pixels(view, clip), maps, seen))
+            clips.append(blended(attribution, spectrogram_pixels(view, clip), heat, seen))
         return sketch_tag(np.concatenate(clips, 1), self.label(view), longest)
 
     def panels(self, attribution: Attribution, ident: str) -> list[Panel]:
@@ -97,6 +97,13 @@ class SoundRenderer(OutliningRenderer):
     def below(self, view: SoundView) -> Markup:
         return player(view) if view.waveform.size else Markup("")
 
+    def places(self, attribution: Attribution) -> np.ndarray:
+        clips, bands, frames = attribution.view.spectrogram.shape
+        x, y = frames_of(attribution), bands - bands_of(attribution)  # lowest band below
+        one = np.stack([*np.meshgrid(x, y)], -1).reshape(-1, 2) - 0.5
+        lefts = np.arange(clips)[:, None] * [frames + frames // 12, 0]  # (clips, 2)
+        return np.asarray(one + lefts[:, None]).reshape(-1, 2)
+
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The clips side by side, times of the source under them."""
         view: SoundView = attribution.view
@@ -104,7 +111,7 @@ class SoundRenderer(OutliningRenderer):
         gap = frames // 12
         pixels = np.full((bands, clips * (frames + gap) - gap, 3), 255, np.uint8)
         heat = np.full(pixels.shape[:2], np.nan)
-        grids = shown_grid(attribution)
+        grids = attribution.balance
         y, x = bands_of(attribution), frames_of(attribution)
         places: list[int] = []
         texts: list[str] = []

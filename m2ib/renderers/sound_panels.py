@@ -161,7 +161,7 @@ def moment_text(view: SoundView, moment: float) -> str:
 def _padded_share(attribution: Attribution, clip: int) -> str:
     """How much of a clip is padding, and how much of its map lies there; "" for next to nothing."""
     view: SoundView = attribution.view
-    grid = attribution.grid.reshape(-1, *attribution.grid.shape[-2:])[clip]
+    grid = np.abs(attribution.grid.reshape(-1, *attribution.grid.shape[-2:])[clip])
     filled = view.frames[clip]
     padding = 1 - filled / view.spectrogram.shape[2]
     if padding < 0.05:

@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from m2ib.renderers.masked_sound import sound_parts
 from m2ib.renderers.media import wav_url
+from m2ib.renderers.names import is_contrast
 from m2ib.renderers.panels import note
 from m2ib.renderers.sound_panels import span_text
 from m2ib.renderers.sound_view import SoundView
@@ -45,7 +46,8 @@ def player_with_parts(attribution: Attribution, ident: str, *, parts: bool) -> t
     if max(float(np.abs(part).max()) for part in found.values()) < _INAUDIBLE:
         return html + note("the map keeps nothing of this sound that can be heard"), told
     told["parts"] = {name: wav_url(part, view.rate) for name, part in found.items()}
-    names, explained = (_KEPT, _KEPT_SAID) if len(found) == 1 else (_SIDES, _SIDES_SAID)
+    names, explained = (_SIDES, _SIDES_SAID) if is_contrast(attribution) else (_SIGNS, _SIGNS_SAID)
+    names, explained = (_KEPT, _KEPT_SAID) if len(found) == 1 else (names, explained)
     choice = Markup("").join(
         Markup('<label><input type="radio" name="{}-part" value="{}"{}> {}</label>').format(
             ident, value, Markup(" checked") if value == "whole" else "", text
@@ -72,6 +74,18 @@ _SIDES = {
 _SIDES_SAID = (
     "what speaks for one: each frequency at each moment times its lead over the other there, {kept} of the sound's energy "
     "for this one and {against} for the other, made no louder; the rest has all that the model does not hear"
+)
+
+
+_SIGNS = {
+    "whole": "the whole",
+    "kept": "what raises the similarity",
+    "against": "what lowers it",
+    "left_out": "the rest",
+}
+_SIGNS_SAID = (
+    "what raises and what lowers it: each frequency at each moment times the value there, {kept} of the sound's energy above 0 "
+    "and {against} below, made no louder; the rest has all that the model does not hear"
 )
 
 

@@ -12,15 +12,18 @@ import numpy as np
 from markupsafe import Markup, escape
 
 from m2ib.contract.layout import Axis
+from m2ib.contract.null import Null
 from m2ib.contract.regions import Region, check_axes
 from m2ib.contract.schema import parsed, require
 from m2ib.contract.segments import REST
+from m2ib.contract.words import placed_words
 from m2ib.errors import InputError
-from m2ib.renderers.base import heat_of, heat_range, scale
+from m2ib.renderers.base import heat_of, heat_range, scale, shade_style
+from m2ib.renderers.drawing import both_ways, less
 from m2ib.renderers.fonts import readable
 from m2ib.renderers.formatting import flatness, format_number, number_with
 from m2ib.renderers.outlines import outlines_key
-from m2ib.renderers.panels import note
+from m2ib.renderers.panels import hues, note
 from m2ib.renderers.plotting import library
 from m2ib.renderers.units import unit_number
 from m2ib.renderers.view_storage import restore_regions, store_regions
@@ -71,25 +74,27 @@ class TextRenderer:
         return scores
 
     def fragment(self, attribution: Attribution, ident: str) -> str:
-        words = attribution.words
+        words = _values(attribution, attribution.balance)
         unit = f" {attribution.unit}" if attribution.unit else ""
-        over_seeds: Sequence[float | None] = attribution.word_deviations or [None] * len(words)
-        numbers = [number_with(value, apart) for (_, value), apart in zip(words, over_seeds, strict=True)]
-        shown = heat_of(attribution, np.array([value for _, value in words]))
+        shown = heat_of(attribution, words)
+        span = Markup('<span class="word{}" tabindex="0" style="{}">{}<span class="number">{}</span></span>')
         spans = [
-            Markup(
-                '<span class="word{kind}" tabindex="0" style="--value:{value:.3f}">{word}<span class="number">{number}</span></span>'
-            ).format(
-                kind=kind,
-                value=shade,
-                word=word,
-                number=", ".join([f"{number}{unit}", *(region.name for region in known)]),
+            span.format(
+                kind,
+                shade_style(attribution, shade),
+                word,
+                ", ".join([number, *(each.name for each in known)]),
             )
             for (word, _), number, shade, known, kind in zip(
-                words, numbers, shown, _known(attribution), _classes(attribution), strict=True
+                attribution.words,
+                _numbers(attribution, unit),
+                shown,
+                _known(attribution),
+                _classes(attribution),
+                strict=True,
             )
         ]
-        deviation = attribution.deviation
+        deviation = attribution.deviation if attribution.against is None else None
         of_tokens = [] if deviation is None else [deviation]
         rows = Markup("").join(
             Markup('<tr{mark}><td>{token}</td><td class="figure">{number}</td></tr>').format(
@@ -97,14 +102,15 @@ class TextRenderer:
                 token=_standing(token.text),
                 number=number_with(*values),
             )
-            for token, *values in zip(attribution.layout.tokens, attribution.grid, *of_tokens, strict=True)
+            for token, *values in zip(attribution.layout.tokens, attribution.balance, *of_tokens, strict=True)
         )
         return Markup(
-            '<figure class="words" id="{ident}">{sentence}{key}{legend}{notes}'
+            '<figure class="words{around}" id="{ident}">{sentence}{key}{legend}{notes}'
             "<details><summary>Tokens, special ones included</summary>"
             "<table><thead><tr><th>token</th><th>{unit}</th></tr></thead><tbody>{rows}</tbody></table></details></figure>"
         ).format(
             ident=escape(ident),
+            around=" around" if attribution.signed else "",
             sentence=_sentence(attribution, spans, numbers=True),
             key=outlines_key([(region.name, region.main) for region in _regions(attribution)]),
             legend=_legend(attribution, words, unit),
@@ -114,10 +120,11 @@ class TextRenderer:
         )
 
     def sketch(self, attribution: Attribution, longest: int) -> Markup:
-        shown = heat_of(attribution, np.array([value for _, value in attribution.words]))
-        span = Markup('<span class="word{}" style="--value:{:.3f}">{}</span>')
+        shown = heat_of(attribution, _values(attribution, attribution.balance))
+        span = Markup('<span class="word{}" style="{}">{}</span>')
         words = zip(_classes(attribution), shown, attribution.words, strict=True)
-        return _sentence(attribution, [span.format(kind, shade, word) for kind, shade, (word, _) in words])
+        spans = [span.format(kind, shade_style(attribution, shade), word) for kind, shade, (word, _) in words]
+        return _sentence(attribution, spans)
 
     def raster(self, attribution: Attribution) -> tuple[tuple[int, ...], tuple[Axis, ...]]:
         """The text's characters, and where its tokens lie, without special ones; each on one character at least."""
@@ -144,13 +151,18 @@ class TextRenderer:
         units = attribution.units
         words = units or attribution.words
         places = np.arange(len(words))
-        values = [value for _, value in words]
+        values = (
+            np.array([value for _, value in units]) if units else _values(attribution, attribution.balance)
+        )
+        colours = both_ways() if attribution.signed else _shade
         bars = axes.barh(
             places,
             values,
-            xerr=None if units else attribution.word_deviations,
-            color=[_shade(value) for value in heat_of(attribution, np.array(values))],
+            xerr=attribution.word_deviations if not units and attribution.against is None else None,
+            color=[colours(value) for value in heat_of(attribution, values)],
         )
+        if attribution.signed:
+            axes.axvline(0, color="black", linewidth=0.8)
         labels = readable([word for word, _ in words])
         axes.set_yticks(places, [word for word, _ in labels], parse_math=False)
         for tick, (_, families) in zip(axes.get_yticklabels(), labels, strict=True):
@@ -162,8 +174,15 @@ class TextRenderer:
                 bar.set(edgecolor=_EDGE, linewidth=1.8, linestyle="solid" if main else "dashed")
                 label.set(color=_EDGE, fontweight="bold" if main else "normal")
         axes.invert_yaxis()
-        axes.set_xlabel(f"{attribution.unit or attribution.method} per {'unit' if units else 'word'}")
+        axes.set_xlabel(
+            f"{attribution.unit or attribution.method} per {'unit' if units else f'word{less(attribution)}'}"
+        )
         axes.spines[["top", "right"]].set_visible(False)
+
+    def places(self, attribution: Attribution) -> np.ndarray:
+        """At the end of each word's bar."""
+        values = _values(attribution, attribution.balance)
+        return np.stack([values, np.arange(len(values))], 1)
 
     def store(self, view: Mapping[str, Any], folder: Path, stem: str) -> Mapping[str, Any]:
         regions = view.get("regions", ())
@@ -177,6 +196,36 @@ class TextRenderer:
 
 
 _EDGE = "#00707f"  # on white paper
+
+
+def _values(attribution: Attribution, grid: np.ndarray) -> np.ndarray:
+    """(words,): the values of words, of a map (tokens,) in place of the attribution's own."""
+    tokens, mean = attribution.layout.tokens, not attribution.additive
+    placed = placed_words(str(attribution.view["text"]), tokens, grid, mean=mean)
+    return np.array([value for *_, value in placed])
+
+
+def _numbers(attribution: Attribution, unit: str) -> list[str]:
+    """What is read at each word: of a signed map both sides, and how far it stands above the others' where there are such."""
+    against, null = attribution.against, attribution.null
+    words = _values(attribution, attribution.grid)
+    if against is not None:
+        pairs = zip(words, _values(attribution, against), strict=True)
+        said = [f"{format_number(this)}{unit} for, {format_number(other)} against" for this, other in pairs]
+    else:
+        apart: Sequence[float | None] = attribution.word_deviations or [None] * len(words)
+        said = [f"{number_with(*each)}{unit}" for each in zip(words, apart, strict=True)]
+    scores = [] if null is None else _word_scores(attribution, null)
+    return [f"{each}, z = {score:.1f}" for each, score in zip(said, scores, strict=True)] if scores else said
+
+
+def _word_scores(attribution: Attribution, null: Null) -> list[float]:
+    """How many standard deviations each word stands above its mean for other inputs, where its tokens' deviations add up:
+    as if they always rose together, so that a word of several tokens is at least so far above.
+    """
+    grids = attribution.grid, null.mean, null.deviation
+    own, mean, deviation = (_values(attribution, each) for each in grids)
+    return [float(score) for score in Null(mean, deviation, null.similarities, null.similarity).scores(own)]
 
 
 def _regions(attribution: Attribution) -> tuple[Region, ...]:
@@ -248,24 +297,45 @@ def _classes(attribution: Attribution) -> list[str]:
     return found
 
 
-def _legend(attribution: Attribution, words: list[tuple[str, float]], unit: str) -> Markup:
-    if not words:
+def _legend(attribution: Attribution, words: np.ndarray, unit: str) -> Markup:
+    if not words.size:
         return Markup("")
-    ends = map(format_number, heat_range(attribution, np.array([value for _, value in words])))
+    low, high = heat_range(attribution, words)
+    ends = (
+        (f"−{format_number(high)}", f"+{format_number(high)}")
+        if attribution.signed
+        else (format_number(low), format_number(high))
+    )
     legend = Markup(
-        '<div class="legend"><span>{0}{2}</span><span class="ramp"></span><span>{1}{2}</span></div>'
+        '<div class="legend"><span class="low">{0}{2}</span><span class="ramp"></span><span class="high">{1}{2}</span></div>'
     )
     return legend.format(*ends, unit)
 
 
 def _notes(attribution: Attribution) -> Markup:
     """What the shades do not show."""
-    flat = note(flatness(np.array([value for _, value in attribution.words])))
+    sides = [each for each in (attribution.grid, attribution.against) if each is not None]
+    flat = note(flatness(*(_values(attribution, each) for each in sides)))
+    flat += _opposed(attribution) if attribution.signed else ""
     special = np.array([token.special for token in attribution.layout.tokens], dtype=bool)
     share = attribution.grid[special].sum() / (attribution.grid.sum() or 1.0)
     if attribution.unit != "nats" or share <= 0.5:
         return flat
     return flat + note(f"{100 * share:.0f} % of the nats lie on special tokens, which are not shaded")
+
+
+def _opposed(attribution: Attribution) -> Markup:
+    """Of a signed map, what the hues are, and the words that they are blue for, to those who do not see them."""
+    text, values = str(attribution.view["text"]), _values(attribution, attribution.balance)
+    placed = zip(attribution.placed_words, values, strict=True)
+    blue = sorted((value, text[start:end]) for (start, end, _), value in placed if value < 0)
+    found = ", ".join(f"{word} (−{format_number(-value)})" for value, word in blue[:_MOST_NAMED])
+    more = f" and {len(blue) - _MOST_NAMED} more" if len(blue) > _MOST_NAMED else ""
+    named = f"blue, with a bar from the right: {found}{more}" if blue else "no word is blue"
+    return Markup('<p class="hint opposed">{}; {}</p>').format(hues(attribution), named)
+
+
+_MOST_NAMED = 12
 
 
 def _shade(value: float) -> tuple[float, ...]:

@@ -11,12 +11,12 @@ from markupsafe import Markup
 from m2ib.contract.regions import Region, check_axes
 from m2ib.contract.schema import MOST, check_array, require
 from m2ib.renderers.base import OutliningRenderer, check_places, scale
-from m2ib.renderers.drawing import blended, draw_heat, shown_grid
+from m2ib.renderers.drawing import blended, draw_heat
 from m2ib.renderers.formatting import format_short, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, cell_weights
 from m2ib.renderers.media import png_url, polyline_points
 from m2ib.renderers.outlines import Outline, draw_outlines
-from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, mapped, maps_of, per_cent
+from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, mapped, per_cent
 from m2ib.renderers.units import outlines_over
 
 if TYPE_CHECKING:
@@ -144,9 +144,9 @@ class TracesRenderer(OutliningRenderer):
         moments = first + (np.arange(longest) + 0.5) / longest * (last - first)
         centres = (_moments(attribution) - first) / (last - first) * longest
         weights = cell_weights(centres, longest)
-        maps = [(weights @ _soft(attribution, each))[None] for each in maps_of(attribution).values()]
+        row = (weights @ _soft(attribution, attribution.balance))[None]
         seen = ((moments >= start) & (moments < end))[None]
-        heat = blended(attribution, np.full((1, longest, 3), 16, np.uint8), maps, seen)
+        heat = blended(attribution, np.full((1, longest, 3), 16, np.uint8), row, seen)
         line = Markup('<polyline class="ink" vector-effect="non-scaling-stroke" points="{}"/>')
         points = [polyline_points(view.times - first, n + drop, 60) for n, drop in enumerate(_drops(view))]
         return Markup(
@@ -158,6 +158,10 @@ class TracesRenderer(OutliningRenderer):
             Markup("").join(map(line.format, points)),
         )
 
+    def places(self, attribution: Attribution) -> np.ndarray:
+        moments = _moments(attribution)
+        return np.stack([moments, np.full(len(moments), len(attribution.view.names) / 2)], 1)
+
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The traces one under the other, on the map as a background."""
         from matplotlib.patheffects import withStroke
@@ -168,7 +172,7 @@ class TracesRenderer(OutliningRenderer):
         start, end = view.span
         columns = 1000
         centres = (_moments(attribution) - start) / (end - start) * columns
-        row = cell_weights(centres, columns) @ _soft(attribution, shown_grid(attribution))
+        row = cell_weights(centres, columns) @ _soft(attribution, attribution.balance)
         place = (start, end, count, 0)
         draw_heat(axes, row[None], attribution, blank=True, aspect="auto", extent=place)
         for n, drop in enumerate(_drops(view)):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.renderers.base import heat_of, heat_range, scale
+from m2ib.renderers.base import heat_of, heat_range, scale, shade_style
+from m2ib.renderers.drawing import both_ways, less
 from m2ib.renderers.formatting import format_number, number_with
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class ValuesRenderer:
                 '<figure class="values" id="{}"><figcaption>a map without cells</figcaption></figure>'
             ).format(ident)
         small = rows.shape[1] > _READABLE
-        cell = Markup('<td class="figure cell" style="--value:{:.3f}" title="{}">{}</td>')
+        cell = Markup('<td class="figure cell" style="{}" title="{}">{}</td>')
         lines, fitting = [], max(1, _MOST_SHOWN // rows.shape[1])
         deviation = attribution.deviation
         over_seeds = [] if deviation is None else [deviation.reshape(rows.shape)]
@@ -52,7 +53,10 @@ class ValuesRenderer:
             strict=True,
         ):
             texts = [(shade, number_with(*values)) for shade, *values in zip(shades, *line, strict=True)]
-            cells = Markup("").join(cell.format(shade, text, "" if small else text) for shade, text in texts)
+            cells = Markup("").join(
+                cell.format(shade_style(attribution, shade), text, "" if small else text)
+                for shade, text in texts
+            )
             lines.append(Markup("<tr>{}</tr>").format(cells))
         left = f"; the first {fitting:,} of {len(rows):,} rows" if fitting < len(rows) else ""
         ends = Markup("<figcaption>{} to {} {}{}</figcaption>").format(
@@ -68,9 +72,14 @@ class ValuesRenderer:
             axes.set_axis_off()
             return
         low, high = heat_range(attribution, rows)
-        heat = axes.imshow(rows, cmap="inferno", aspect="auto", vmin=low, vmax=high)
+        colours: Any = both_ways() if attribution.signed else "inferno"
+        heat = axes.imshow(rows, cmap=colours, aspect="auto", vmin=low, vmax=high)
         unit = attribution.unit or attribution.method
-        axes.figure.colorbar(heat, ax=axes).set_label(f"{unit} per position")
+        axes.figure.colorbar(heat, ax=axes).set_label(f"{unit} per position{less(attribution)}")
+
+    def places(self, attribution: Attribution) -> np.ndarray:
+        rows = _rows(attribution)
+        return np.stack([*np.meshgrid(*map(np.arange, rows.shape[::-1]))], -1).reshape(-1, 2)
 
     def store(self, view: Any, folder: Path, stem: str) -> Mapping[str, Any]:
         try:
@@ -84,5 +93,5 @@ class ValuesRenderer:
 
 def _rows(attribution: Attribution) -> np.ndarray:
     """(rows, cells of the last axis)"""
-    grid = attribution.grid
+    grid = attribution.balance
     return grid.reshape(math.prod(grid.shape[:-1]), grid.shape[-1])

@@ -209,7 +209,7 @@ def test_fragments_are_whole_and_carry_the_grid(kind: str, sides: int) -> None:
     assert len(reader.all("canvas")) == len(data["panels"]) == len(reader.all("div", "stage"))
     assert all(stage["tabindex"] == "0" for stage in reader.all("div", "stage"))
     assert len(reader.all("select", "which")) == sides - 1
-    assert figure["class"] == ("heat contrast" if sides == 2 else "heat")
+    assert figure["class"] == "heat"
     if sides == 2:
         assert a.against is not None
         np.testing.assert_array_equal(data["maps"]["against"], a.against)

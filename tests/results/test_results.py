@@ -219,8 +219,8 @@ def test_the_page_tells_of_nats_on_special_tokens(explanation: m2ib.Explanation)
         text = dataclasses.replace(a, grid=np.array(grid, np.float32))
         page = render_page([m2ib.Explanation((explanation["image"], text), 0.5)])
         assert ("92 % of the nats lie on special tokens" in page) is said
-    assert "<span>0 nats</span>" in page
-    assert "<span>30 nats</span>" in page
+    assert '<span class="low">0 nats</span>' in page
+    assert '<span class="high">30 nats</span>' in page
 
 
 def test_a_map_that_holds_next_to_nothing_looks_so(explanation: m2ib.Explanation) -> None:
@@ -228,7 +228,7 @@ def test_a_map_that_holds_next_to_nothing_looks_so(explanation: m2ib.Explanation
     grid = np.array([0, 1, 2, 4, 0], np.float32)
     text = dataclasses.replace(explanation["text"], grid=grid)
     page = render_page([m2ib.Explanation((explanation["image"], text), 0.5)])
-    assert "<span>22.18 nats</span>" in page
+    assert '<span class="high">22.18 nats</span>' in page
     assert text.full == pytest.approx(32 * math.log(2))
     assert f'style="--value:{4 / text.full:.3f}"' in page
     (axes,) = (
