@@ -9,11 +9,13 @@ from typing import Any
 from markupsafe import Markup
 
 from m2ib.contract.attribution import AttributionPair
+from m2ib.contract.notebook import Side, framed
 from m2ib.errors import StorageError
 from m2ib.folders import write_whole
 from m2ib.page.comparison import render_comparison
-from m2ib.page.parts import attribution_values, introduction, table_rows, usual_words
-from m2ib.page.templates import joined_scripts, template
+from m2ib.page.links import links_values
+from m2ib.page.parts import attribution_values, introduction, specific_words, table_rows, usual_words
+from m2ib.page.templates import joined_scripts, own_script, template
 from m2ib.paths import is_url, local_path
 
 Remark = tuple[str, Sequence[tuple[bool, str]]]
@@ -42,21 +44,40 @@ def render_page(
             "similarity": f"{explanation.similarity:.4f}",
             "similarity_title": explanation.similarity_title,
             "usual": usual_words(explanation),
+            "specific": specific_words(explanation),
             "sides": [
                 attribution_values(each, f"e{number}-{n}", explanation.similarity_name)
                 for n, each in enumerate(explanation)
             ],
+            "links": links_values(explanation, [f"e{number}-{n}" for n in range(2)]),
             "provenance": table_rows(explanation.provenance),
         }
         for number, explanation in enumerate(explanations)
     ]
     sides = [side for card in cards for side in card["sides"]]
+    links = [own_script("links.js")] if any(card["links"] for card in cards) else []
     return template("page/explanation.html.jinja").render(
         title=title or "m2ib explanation",
         introduction=introduction(dict.fromkeys(side["method"] for side in sides)),
         cards=cards,
         overview=overview,
-        script=joined_scripts(side["script"] for side in sides),
+        script=joined_scripts([*(side["script"] for side in sides), *links]),
+    )
+
+
+def notebook_html(explanation: AttributionPair, sides: Sequence[Side]) -> str:
+    """The maps in the output cell of a notebook, with what the page says of interactions and of a null."""
+    links = links_values(explanation, [f"m{number}" for number in range(len(sides))])
+    macros: Any = template("page/links.html.jinja").module
+    said, caution = specific_words(explanation)
+    shown = Markup('<p class="{}">{}</p>').format("note" if caution else "hint", said) if said else ""
+    return framed(
+        repr(explanation),
+        sides,
+        over=shown + macros.line(links),
+        under=macros.table(links),
+        script=own_script("links.js") if links else "",
+        kind="unspecific" if caution else "",
     )
 
 

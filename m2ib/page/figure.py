@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from m2ib.contract.attribution import Placing
+from m2ib.page.links import strongest
 from m2ib.registry.foreign import renderer_code
 from m2ib.renderers.fonts import readable
+from m2ib.renderers.formatting import format_number
 from m2ib.renderers.names import contrasted, ensemble, shortened
 from m2ib.renderers.plotting import in_own_style
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from m2ib.contract.attribution import Attribution, AttributionPair
+    from m2ib.contract.interactions import Interactions, Units
 
 
 _TALLEST = 300  # inches; matplotlib draws 65,535 pixels at most
 
 
 @in_own_style
-def draw(explanation: AttributionPair) -> Figure:
-    """Both attributions side by side. Needs no display; show or save it as any figure."""
+def draw(explanation: AttributionPair, links: int = 0) -> Figure:
+    """Both attributions side by side, with so many of the strongest links between them where there are interactions.
+    Needs no display; show or save it as any figure.
+    """
     from matplotlib.figure import Figure
 
     words = max(len(attribution.words) for attribution in explanation)
     figure = Figure(figsize=(10, min(max(4.2, 1 + 0.2 * words), _TALLEST)), layout="constrained")
-    for axes, attribution in zip(figure.subplots(1, 2), explanation, strict=True):
+    both = figure.subplots(1, 2)
+    for axes, attribution in zip(both, explanation, strict=True):
         with renderer_code(attribution.renderer):
             attribution.renderer.draw(attribution, axes)
         [(title, families)] = readable([_title(attribution)])
@@ -34,7 +45,55 @@ def draw(explanation: AttributionPair) -> Figure:
     to = " to the mean" if any(map(ensemble, explanation)) else ""
     to = " to the difference" if any(map(contrasted, explanation)) else to
     figure.suptitle(f"{explanation.similarity_title} {explanation.similarity:.3f}{to}", fontsize=11)
+    if links and explanation.interactions is not None:
+        _draw_links(figure, both, explanation, explanation.interactions, links)
     return figure
+
+
+_RAISES, _LOWERS = "#eb8200", "#006ee6"  # as everywhere that a map is signed
+
+
+def _draw_links(
+    figure: Figure, both: Sequence[Axes], explanation: AttributionPair, found: Interactions, count: int
+) -> None:
+    """Lines between the units of both sides, as wide as they are strong; dashed below 0."""
+    from matplotlib.patches import ConnectionPatch
+    from matplotlib.patheffects import withStroke
+
+    places = [_unit_places(each, units) for each, units in zip(explanation, found.units, strict=True)]
+    shown = strongest(found, count)
+    if not shown or any(each is None for each in places):
+        return
+    if found.units[1].names and places[1] is not None:
+        both[1].yaxis.tick_right()  # words make room for lines, which end where bars begin
+        places[1][:, 0] = 0
+    most = abs(shown[0].value)
+    for link in reversed(shown):
+        share, below = abs(link.value) / most, link.value < 0
+        first, second = (each[unit] for each, unit in zip(places, link[:2], strict=True) if each is not None)
+        line = ConnectionPatch(first, second, coordsA="data", coordsB="data", axesA=both[0], axesB=both[1])
+        line.set(color=_LOWERS if below else _RAISES, linewidth=0.8 + 3.2 * share)
+        line.set(linestyle=(0, (3, 1.5)) if below else "solid", in_layout=False)
+        line.set_path_effects([withStroke(linewidth=2.4 + 3.2 * share, foreground="white")])
+        figure.add_artist(line)
+        for axes, end in zip(both, (first, second), strict=True):
+            (dot,) = axes.plot(*end, "o", scalex=False, scaley=False, clip_on=False)
+            dot.set(color=_LOWERS if below else _RAISES, markeredgecolor="white", markersize=5)
+    said = f"lines: what acts together, the {len(shown)} strongest, up to {format_number(most)} {found.unit}".strip()
+    figure.supxlabel(f"{said}; orange raises the similarity, dashed blue lowers it", fontsize=8)
+
+
+def _unit_places(attribution: Attribution, units: Units) -> np.ndarray | None:
+    """(units, 2) in the data of the attribution's axes; None where its renderer does not say."""
+    renderer = attribution.renderer
+    if not isinstance(renderer, Placing) or (units.names and attribution.units):  # bars are of those
+        return None
+    if not units.names:  # the map's grid may be finer or coarser
+        attribution = replace(
+            attribution, grid=np.zeros(units.shape), against=None, by_seed=None, null=None, segments=None
+        )
+    with renderer_code(renderer):
+        return renderer.places(attribution)
 
 
 @in_own_style

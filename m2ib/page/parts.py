@@ -33,6 +33,7 @@ def attribution_values(attribution: Attribution, ident: str, similarity: str) ->
         "total": total(attribution),
         "seeds": seeds(attribution),
         "units": units(attribution),
+        "null": null_words(attribution),
         "curves": _curves(attribution, similarity),
         "method": attribution.method,
         "summary": summary(attribution.method),
@@ -120,6 +121,48 @@ def units(attribution: Attribution) -> tuple[str, list[tuple[str, str]]]:
     return f"{len(named)} units ({made}), {how}{unit}", [
         (name, format_number(value)) for name, value in named
     ]
+
+
+def null_words(attribution: Attribution) -> str:
+    """How far an input, and its map, stand above those for others than its partner, in words; "" where that is unknown."""
+    null = attribution.null
+    if null is None:
+        return ""
+    count, above = len(null.similarities), null.score
+    closer = "closer to" if above >= 0 else "farther from"
+    return (
+        f"z = {above:.1f}: {abs(above):.1f} standard deviations {closer} its partner than to {count} others. {null.specific(attribution.grid):.0%} "
+        "of the map is this pair's own; the rest is in the mean map of the others too."
+    )
+
+
+def specific_words(explanation: AttributionPair) -> tuple[str, bool]:
+    """Whether the pair is closer than others are, in words, and whether that is a caution; "" where it is unknown."""
+    score, (first, second) = explanation.specificity, explanation
+    if score is None:
+        return "", False
+    # What an input is held against are others of its partner's kind.
+    held = {
+        other.modality: len(each.null.similarities)
+        for each, other in ((first, second), (second, first))
+        if each.null is not None
+    }
+    counts = [*dict.fromkeys(held.values())]
+    names = [_PLURALS.get(modality, f"inputs of {modality}") for modality in held]
+    others = (
+        f"{counts[0]} other {' and '.join(names)}"
+        if len(counts) == 1
+        else " and ".join(f"{count} other {name}" for count, name in zip(held.values(), names, strict=True))
+    )
+    if explanation.unspecific:
+        return (
+            f"This pair is no closer than {others} usually are (z = {score:.1f}): the maps below show what is there, not why the two belong together.",
+            True,
+        )
+    return f"This pair is closer than {others} usually are (z = {score:.1f}).", False
+
+
+_PLURALS = {"text": "texts", "image": "images", "video": "videos", "audio": "sounds"}
 
 
 def _included(attribution: Attribution) -> str:

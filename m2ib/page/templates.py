@@ -28,6 +28,11 @@ def template(name: str, **filters: Callable[..., Any]) -> Template:
     return environment.get_template(name)
 
 
+def own_script(name: str) -> str:
+    """A script of this room."""
+    return files("m2ib.page").joinpath(name).read_text(encoding="utf-8")
+
+
 def joined_scripts(scripts: Iterable[str]) -> Markup:
     """Each script once, in the order in which they come."""
     return Markup("\n".join(filter(None, dict.fromkeys(scripts))))

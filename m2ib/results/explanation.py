@@ -12,7 +12,7 @@ from m2ib.contract.layout import Axis
 from m2ib.contract.regions import regions_of
 from m2ib.data.boxes import boxes_of
 from m2ib.errors import InputError
-from m2ib.page.explanation import write_page
+from m2ib.page.explanation import notebook_html, write_page
 from m2ib.page.figure import draw
 from m2ib.paths import local_path
 from m2ib.renderers import ImageView
@@ -91,9 +91,16 @@ class Explanation(AttributionPair):
         """Write one self-contained page: maps to look at, the fit's curve, settings and provenance."""
         return write_page([self], path, title=title)
 
-    def figure(self) -> Figure:
-        """A matplotlib figure with both attributions side by side, for notebooks and papers."""
-        return draw(self)
+    def figure(self, *, links: int = 6) -> Figure:
+        """A matplotlib figure with both attributions side by side, for notebooks and papers.
+
+        links  where there are interactions, so many of the strongest are drawn as lines between the two, without those beside
+               a stronger one; 0 for none
+        """
+        return draw(self, links)
+
+    def _repr_html_(self) -> str:
+        return notebook_html(self, self._sides())
 
     def __repr__(self) -> str:
         return f"Explanation(similarity={self.similarity:.4f}, {self.attributions[0]!r}, {self.attributions[1]!r})"

@@ -1,0 +1,138 @@
+"""Which unit of one input acts together with which of the other, on a page and in a figure: what they are called, the strongest links."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from markupsafe import Markup
+
+from m2ib.contract.attribution import Attribution, AttributionPair
+from m2ib.contract.interactions import Interactions, Link, Units
+from m2ib.contract.layout import Axis, axes_at
+from m2ib.renderers.formatting import format_hertz, format_number
+
+_SHOWN = 8  # links of a page's table
+
+
+def links_values(explanation: AttributionPair, idents: Sequence[str]) -> dict[str, Any] | None:
+    """What the page shows of interactions, and ``links.js`` reads; None where there are none.
+
+    idents  of the figures of both inputs
+    """
+    found = explanation.interactions
+    if found is None:
+        return None
+    sides = [
+        {
+            "id": ident,
+            "modality": units.modality,
+            "shape": units.shape,
+            "unit": unit_noun(units),
+            "names": units.names or None,
+            "places": None if units.names else _places(attribution, units),
+        }
+        for ident, attribution, units in zip(idents, explanation, found.units, strict=True)
+    ]
+    data = {"unit": found.unit, "sides": sides, "matrix": _short(found.matrix)}
+    return {
+        "data": Markup(json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")),
+        "heads": [f"{side['unit']} of the {side['modality']}" for side in sides],
+        "rows": [
+            (*_named(explanation, found, link), signed_number(link.value))
+            for link in strongest(found, _SHOWN)
+        ],
+        "unit": found.unit,
+        "method": found.method,
+        "warnings": found.warnings,
+    }
+
+
+def _named(explanation: AttributionPair, found: Interactions, link: Link) -> tuple[str, ...]:
+    pairs = zip(explanation, found.units, link[:2], strict=True)
+    return tuple(unit_name(attribution, units, number) for attribution, units, number in pairs)
+
+
+def signed_number(value: float) -> str:
+    """+0.1234 or −0.1234."""
+    return f"{'−' if value < 0 else '+'}{format_number(abs(value))}"
+
+
+def unit_noun(units: Units) -> str:
+    """What one of them is: a word, a window of time, or a cell."""
+    return "word" if units.names else "window" if len(units.shape) == 1 else "cell"
+
+
+def unit_name(attribution: Attribution, units: Units, number: int) -> str:
+    """A word, or a place in the input's own units where these are times or frequencies, else counted from 1."""
+    if units.names:
+        return units.names[number]
+    places = zip(_places(attribution, units), units.place(number), strict=True)
+    return ", ".join(names[at] for names, at in places if names[at])
+
+
+def _places(attribution: Attribution, units: Units) -> list[list[str]]:
+    """For each axis of cells what each step along it is called; "" along one of a single step, unless that is all there is."""
+    lone = [size == 1 and units.number > 1 for size in units.shape]
+    return [
+        ["" if alone else name for name in names]
+        for names, alone in zip(_steps(attribution, units), lone, strict=True)
+    ]
+
+
+def _steps(attribution: Attribution, units: Units) -> list[list[str]]:
+    axes = axes_at(attribution.layout.axes, units.shape)
+    if tuple(len(axis.spans) for axis in axes) != units.shape:
+        plain = ("row", "column") if len(units.shape) == 2 else ("map", "row", "column")
+        named = plain if len(units.shape) in (2, 3) else ("cell", *[""] * 9)
+        return [
+            [f"{name} {n + 1}" for n in range(size)] for name, size in zip(named, units.shape, strict=False)
+        ]
+    return [[_step(axis, n) for n in range(len(axis.spans))] for axis in axes]
+
+
+def _step(axis: Axis, number: int) -> str:
+    start, end = axis.spans[number]
+    if axis.name != "clip" and axis.unit == "s":
+        return f"{start:.4g}–{end:.4g} s"
+    if axis.unit == "Hz":
+        return f"{format_hertz(start)}–{format_hertz(end)}"
+    return f"{axis.name} {number + 1}"
+
+
+def strongest(found: Interactions, count: int) -> list[Link]:
+    """The strongest links, whatever their sign, without those beside a stronger one of the same sign.
+
+    Beside it is a link whose units both lie within an eighth of their grids, one cell at least, of the stronger link's;
+    words are beside themselves alone.
+    """
+    reach = [
+        np.zeros(1) if units.names else np.maximum(1, np.array(units.shape) // 8) for units in found.units
+    ]
+    kept: list[Link] = []
+    places: list[tuple[np.ndarray, ...]] = []
+    for link in found.links(_LOOKED_AT):
+        at = tuple(np.array(units.place(number)) for units, number in zip(found.units, link[:2], strict=True))
+        beside = any(
+            (other.value < 0) == (link.value < 0)
+            and all(
+                (np.abs(here - there) <= far).all() for here, there, far in zip(at, place, reach, strict=True)
+            )
+            for other, place in zip(kept, places, strict=True)
+        )
+        if not beside and link.value:
+            kept.append(link)
+            places.append(at)
+            if len(kept) == count:
+                break
+    return kept
+
+
+_LOOKED_AT = 2000  # links, of which those beside each other are left out
+
+
+def _short(matrix: np.ndarray) -> list[list[float]]:
+    """With four digits."""
+    return [[float(f"{value:.4g}") for value in row] for row in matrix.tolist()]
