@@ -136,6 +136,13 @@ def draw_sound(model: m2ib.Model, made: Scene) -> Figure:
     return figure
 
 
+def draw_links(model: m2ib.Model, made: Scene) -> Figure:
+    explanation = m2ib.explain(
+        model, image=made.image, text=made.text, interactions=True, show_progress=False
+    )
+    return explanation.figure()
+
+
 FIGURES: dict[str, Callable[[m2ib.Model, Scene], Figure]] = {
     "scene.png": draw_scene,
     "beta.png": draw_beta,
@@ -144,6 +151,7 @@ FIGURES: dict[str, Callable[[m2ib.Model, Scene], Figure]] = {
     "sharp.png": draw_sharp,
     "methods.png": draw_methods,
     "sound.png": draw_sound,
+    "links.png": draw_links,
 }
 
 
