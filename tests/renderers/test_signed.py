@@ -14,10 +14,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from drawn import KINDS, attribution, explanations
+from drawn import KINDS, attribution, explanations, sound_view
 from m2ib.contract.attribution import Attribution, Sketching
 from m2ib.page.overview import thumbnail
-from m2ib.renderers import ValuesRenderer
+from m2ib.renderers import ValuesRenderer, sound_parts
 from m2ib.renderers.base import heat_of, heat_range
 
 
@@ -144,3 +144,15 @@ def test_plain_values_and_thumbnails() -> None:
     assert cool[2] > cool[0]
     assert np.ptp(none) < 8
     assert warm[0] > warm[2]
+
+
+def test_a_sound_keeps_nothing_where_the_map_is_zero() -> None:
+    a = signed("sound")
+    tone = np.sin(2 * np.pi * 300 * np.arange(2400) / 800).astype(np.float32)  # in the lowest row
+    grid = np.zeros_like(a.grid)
+    grid[0, 0] = -1.0
+    a = dataclasses.replace(a, grid=grid, view=sound_view(waveform=tone))
+    parts = sound_parts(a)
+    assert np.abs(parts["kept"]).max() < 1e-6
+    assert np.abs(parts["against"]).max() > 1e-3
+    assert "what raises the similarity" in a.renderer.fragment(a, "x")
