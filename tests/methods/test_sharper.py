@@ -483,6 +483,19 @@ def test_a_smooth_map_is_the_same_map_smoothed(
     assert smooth["text"].settings["smooth"] == 0.0
 
 
+def test_an_adapter_may_smooth_by_default_and_is_overruled() -> None:
+    model = toy_model(image=lambda e: replace(e, stride=(2, 2), defaults=m2ib.Defaults(layer=1, methods={"m2ib": {"smooth": 0.7}})))
+    pair: dict[str, Any] = {"image": EXAMPLES["image"][0], "text": "a dog", "steps": 2}
+    usual, given, rough = (
+        m2ib.explain(model, **pair, **options) for options in ({}, {"smooth": 0.7}, {"smooth": 0})
+    )
+    assert (usual["image"].settings["smooth"], rough["image"].settings["smooth"]) == (0.7, 0.0)
+    np.testing.assert_array_equal(usual["image"].grid, given["image"].grid)
+    assert error(rough["image"].grid, usual["image"].grid) > 1e-3
+    sharp = m2ib.explain(model, preset="sharp", **pair)
+    assert sharp["image"].settings["smooth"] == m2ib.PRESETS["sharp"]["smooth"]
+
+
 # All of them, batched.
 
 WAYS: list[dict[str, Any]] = [
