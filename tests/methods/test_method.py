@@ -227,7 +227,7 @@ def test_photo_image_equals_the_textbook_loop(
     module: Any = photo64.module
     image, text = pixels(64), "a cup of espresso"
     settings = {"beta": beta, "variance": variance, "steps": 4, "samples": 3}
-    exp = m2ib.explain(photo64, image=image, text=text, layer={"image": layer}, **settings)
+    exp = m2ib.explain(photo64, image=image, text=text, layer={"image": layer}, smooth=0, **settings)
     blocks = [block for stage in module.image.blocks for block in stage]
 
     def embed() -> Tensor:
@@ -252,7 +252,11 @@ def test_photo_image_equals_the_textbook_loop(
 def text_embedding(module: Any, ids: Tensor) -> Tensor:
     states = module.text(input_ids=ids).last_hidden_state  # one text, no padding
     sentence = torch.nn.functional.normalize(states.mean(1), dim=-1)
-    return sentence @ module.text_map.weight.T + module.text_map.bias
+    query = torch.nn.functional.normalize(sentence @ module.text_map.weight.T + module.text_map.bias, dim=-1)
+    classes = module.image.classifier.weight  # (1000, 1280)
+    rows = torch.nn.functional.normalize(classes - classes.mean(0), dim=-1)
+    near = (20 * query @ rows.T).exp()  # (1, 1000)
+    return (near / near.sum()) @ rows
 
 
 @pytest.mark.parametrize("layer", [-1, 0, 3, 5])

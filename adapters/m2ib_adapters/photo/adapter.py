@@ -1,7 +1,8 @@
 """The model behind ``photo``: images and sentences in the space of an ImageNet classifier's rows.
 
 An image's embedding is its pooled feature (1280). A sentence's is its MiniLM embedding sent through a linear
-map, fitted (``fit_text_map.py``) so that prompts about a class land on that class's centred row.
+map, fitted (``fit_text_map.py``) so that prompts about a class land on that class's centred row, and from there to the
+rows that it came closest to (:class:`TextMap`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.texts import check_words
 from m2ib_adapters.inputs.tokens import TokenizerCoder
 from m2ib_adapters.memory import described
-from m2ib_adapters.photo.networks import image_network, sentence_embedding, text_network
+from m2ib_adapters.photo.networks import TextMap, class_rows, image_network, sentence_embedding, text_network
 from m2ib_adapters.towers import hugging_face
 from m2ib_adapters.towers.attention import by_sdpa_of
 from m2ib_adapters.towers.images import image_encoder
@@ -65,7 +66,9 @@ def load(
         raise InputError(f"photo: size {size!r} is not a multiple of 32 from 64 on")
     SIDE.check("photo", size, f"size={size}")
     text, tokenizer = text_network()
-    parts = {"image": image_network(), "text": text, "text_map": _text_map()}
+    network, fitted = image_network(), load_file(TEXT_MAP)
+    text_map = TextMap(fitted["weight"], fitted["bias"], class_rows(network))
+    parts = {"image": network, "text": text, "text_map": text_map}
     module: Any = nn.ModuleDict(parts).to(device, dtype).eval().requires_grad_(False)
     module.image.to(memory_format=torch.channels_last)  # up to twice as fast on a processor
     encoders = {
@@ -77,15 +80,6 @@ def load(
         "architecture": f"photo, {size} px",
     }
     return Model(module, encoders, device, dtype, origin)
-
-
-def _text_map() -> nn.Linear:
-    tensors = load_file(TEXT_MAP)
-    linear = nn.Linear(*tensors["weight"].shape)  # (384, 1280)
-    with torch.no_grad():
-        linear.weight.copy_(tensors["weight"].float().T)
-        linear.bias.copy_(tensors["bias"].float())
-    return linear
 
 
 def _preparation(size: int) -> ImagePreparation:
@@ -113,7 +107,7 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
         preparation,
         Layout(),
         layers,
-        defaults=Defaults(layer=14),
+        defaults=Defaults(layer=14, smooth=1.0),  # the highest of single cells is ragged
         tail=tail,
         reference=partial(_photographs, preparation.size),
     )

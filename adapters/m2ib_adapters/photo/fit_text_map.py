@@ -8,7 +8,8 @@ class c are embedded by the text encoder, t (384,), and a ridge regression sends
     minimise  sum_i s_i |M^T (t_i - t0) + y0 - y_i|^2 + lam |M|^2       s_i sum to 1, t0 and y0 weighted means
     M = (T^T S T + lam I)^-1 T^T S Y                                    closed form, float64
 
-A text's embedding in the shared space is normalise(M^T t + bias), bias = y0 - M^T t0.
+A text's place in the shared space is normalise(M^T t + bias), bias = y0 - M^T t0; its embedding is what
+``networks.TextMap`` makes of it.
 
 ``python -m m2ib_adapters.photo.fit_text_map`` prints the held-out figures and writes ``text_map.safetensors``
 (weight (384, 1280) float16, bias (1280,) float16). Nothing is random but what a seeded generator draws.
@@ -25,7 +26,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from m2ib_adapters.photo.networks import image_network, sentence_embedding, text_network
+from m2ib_adapters.photo.networks import class_rows, image_network, sentence_embedding, text_network
 
 CLASSES, HELD_OUT, SPLITS, FOLDS = 1000, 200, 5, 5
 STRENGTHS = (3e-4, 1e-3, 2e-3, 4e-3, 1e-2)
@@ -126,9 +127,8 @@ def build_prompts(lemmas: list[list[str]], definitions: list[str], among: list[i
 
 
 def classifier_rows() -> Tensor:
-    """The classifier's rows, centred over the classes and scaled to unit length: (1000, 1280) float64."""
-    rows = image_network().get_parameter("classifier.weight").detach().double()
-    return F.normalize(rows - rows.mean(0), dim=1)
+    """What is aimed at: (1000, 1280) float64."""
+    return class_rows(image_network())
 
 
 def ridge(

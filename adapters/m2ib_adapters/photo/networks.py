@@ -57,6 +57,12 @@ def image_network() -> nn.Module:
     return network.eval()
 
 
+def class_rows(network: nn.Module) -> Tensor:
+    """The classifier's rows, centred over the classes and scaled to unit length: (1000, 1280) float64."""
+    rows = network.get_parameter("classifier.weight").detach().double()
+    return torch.nn.functional.normalize(rows - rows.mean(0), dim=1)
+
+
 def text_network() -> tuple[nn.Module, Any]:
     """all-MiniLM-L6-v2 (a BERT of 6 blocks, width 384; float32, evaluation mode) and its tokenizer."""
     from transformers import AutoModel, AutoTokenizer
@@ -66,6 +72,36 @@ def text_network() -> tuple[nn.Module, Any]:
         network = without_code(AutoModel.from_pretrained, path.parent, dtype=torch.float32)
         tokenizer = without_code(AutoTokenizer.from_pretrained, path.parent)
     return network.eval(), tokenizer
+
+
+class TextMap(nn.Linear):
+    """From sentence embeddings (N, 384) to embeddings of the shared space (N, 1280).
+
+    The linear map alone leads into a space of 384 dimensions of which no class's row is free of the others' rows. What
+    comes out of it is therefore cleaned, by one step of retrieval in a modern Hopfield network (Ramsauer et al., ICLR 2021,
+    Eq. 3) whose stored patterns are the rows::
+
+        q = normalise(M^T t + bias)         p = softmax(sharpness * rows q)         embedding = rows^T p
+    """
+
+    sharpness = 20.0
+    rows: Tensor
+
+    def __init__(self, weight: Tensor, bias: Tensor, rows: Tensor) -> None:
+        """weight  M (384, 1280)
+        bias    (1280,)
+        rows    (1000, 1280), unit length
+        """
+        super().__init__(*weight.shape)
+        with torch.no_grad():
+            self.weight.copy_(weight.T)
+            self.bias.copy_(bias)
+        self.register_buffer("rows", rows, persistent=False)
+
+    def forward(self, sentences: Tensor) -> Tensor:
+        """(N, 384) -> (N, 1280)."""
+        query = torch.nn.functional.normalize(super().forward(sentences), dim=-1)  # (N, 1280)
+        return torch.softmax(self.sharpness * query @ self.rows.T, -1) @ self.rows
 
 
 def sentence_embedding(network: nn.Module, ids: Tensor, padding: int) -> Tensor:

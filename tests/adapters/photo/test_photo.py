@@ -72,6 +72,19 @@ def test_class_names_land_on_their_rows(photo: m2ib.Model) -> None:
     assert (rank < 5).double().mean() > 0.9
 
 
+def test_a_text_is_cleaned_of_the_rows_that_it_is_not_about(photo: m2ib.Model) -> None:
+    lemmas, _ = class_names()
+    names = ["zebra", "airliner", "tabby"]
+    rows = classifier_rows()[[next(c for c, own in enumerate(lemmas) if name in own) for name in names]]
+    text_map: Any = photo.module.text_map
+    ids = photo.preprocess("text", [f"a {name}" for name in names])
+    assert isinstance(ids, torch.Tensor)
+    sentences = networks.sentence_embedding(photo.module.text, ids, 0)  # type: ignore[arg-type]
+    line = torch.nn.functional.normalize(sentences @ text_map.weight.T + text_map.bias, dim=1)
+    assert (line.double() * rows).sum(1).max() < 0.6
+    assert (photo.embed("text", ids).double() * rows).sum(1).min() > 0.95
+
+
 def test_ridge_is_the_minimiser() -> None:
     generator = torch.Generator().manual_seed(0)
     texts = torch.randn(40, 5, dtype=torch.float64, generator=generator)
