@@ -1,9 +1,18 @@
-"""Pointing game on scikit-image's photographs: is the map's maximum inside the hand-drawn box?
+"""Pointing on photographs: does the map's maximum lie in what the phrase names?
 
-    python tests/benchmarks/pointing.py [--model photo] [--layer N] [--beta B] [--verbose]
+    python tests/benchmarks/pointing.py [--model photo] [--layer N] [--beta B] [--masks 2048] [--verbose]
+    python tests/benchmarks/pointing.py --annotations instances.json --images images/ ...
 
-``examples/photographs.json`` lists (photo, phrase, box); phrases and boxes were fixed before any map was seen.
-Printed beside m2ib: a blob in the centre of every photo, and chance (the mean share that boxes take).
+Without annotations: ``examples/photographs.json``, (photo, phrase, box) over scikit-image's photographs; phrases and
+boxes were fixed before any map was seen. The maximum is to lie in the box.
+
+With COCO's annotations of instances: "a <category>" for at most two categories a photo, the largest ones that cover
+1 to 50 % of it, people and tables left out. The maximum is to lie in the category's mask, or at most 15 pixels from it
+(the pointing game's margin, Zhang et al. 2018); it is wrong in another category's mask.
+
+Printed for m2ib, its preset ``sharp``, Grad-CAM, with ``--masks`` RISE; a blob in the centre of every photo, and chance
+(the mean share of where the maximum is to lie). "mass over area": how much more of the map's mass than of the photo lies in
+the mask (the box). Standard errors are over phrases.
 """
 
 from __future__ import annotations
@@ -11,6 +20,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +30,33 @@ import numpy as np
 import skimage.data
 from rich.console import Console
 from rich.table import Table
+from scipy.ndimage import distance_transform_edt
 
 import m2ib
+from m2ib.data import Pair, open_pairs
+from m2ib.metrics.localisation import mass_over_area
 
 TRIPLES = Path(__file__).parents[2] / "examples" / "photographs.json"
+LEFT_OUT = ("person", "dining table")
+LEAST, MOST, PER_PHOTO = 0.01, 0.5, 2
+MARGIN = 15  # pixels
+
+
+@dataclass(frozen=True)
+class Case:
+    """A photo and a phrase.
+
+    mask    (rows, columns) bool: what the phrase names
+    near    likewise: where the maximum may lie
+    others  likewise: what else is there
+    """
+
+    name: str
+    image: Any
+    phrase: str
+    mask: np.ndarray
+    near: np.ndarray
+    others: np.ndarray
 
 
 def photograph(name: str) -> np.ndarray:
@@ -30,54 +65,107 @@ def photograph(name: str) -> np.ndarray:
     return np.asarray(photo[0] if isinstance(photo, tuple) else photo)
 
 
-def peak(attribution: m2ib.Attribution) -> tuple[float, float]:
-    """Where the map is highest: (x, y) as shares of the photo's width and height."""
-    scores, view = attribution.scores, attribution.view
-    row, column = np.unravel_index(scores.argmax(), scores.shape)
+def of_boxes() -> Iterator[Case]:
+    for row in json.loads(TRIPLES.read_text(encoding="utf-8")):
+        image = photograph(row["photo"])
+        box = np.zeros(image.shape[:2], bool)
+        left, top, right, bottom = row["box"]
+        box[top:bottom, left:right] = True
+        yield Case(row["photo"], image, row["phrase"], box, box, np.zeros_like(box))
+
+
+def of_coco(annotations: str, images: str) -> Iterator[Case]:
+    def category(pair: Pair) -> str:
+        return pair.regions[0].name
+
+    def share(pair: Pair) -> float:
+        return float(pair.regions[0].mask.mean())
+
+    pairs = [
+        pair for pair in open_pairs("coco", annotations=annotations, images=images) if isinstance(pair, Pair)
+    ]
+    for photo, every in groupby(pairs, key=lambda pair: pair.id.removesuffix(f"-{category(pair)}")):
+        asked = [pair for pair in every if category(pair) not in LEFT_OUT and LEAST <= share(pair) <= MOST]
+        for pair in sorted(asked, key=share, reverse=True)[:PER_PHOTO]:
+            mask, (image, text) = pair.regions[0].mask, (raw for _, raw in pair.inputs)
+            others = [region.mask for region in pair.others[0]]
+            elsewhere = np.any([np.zeros_like(mask), *others], axis=0)
+            yield Case(photo, image, text, mask, distance_transform_edt(~mask) <= MARGIN, elsewhere)
+
+
+def scores(case: Case, values: np.ndarray, row: int, column: int) -> tuple[bool, bool, float]:
+    """Of a map (rows, columns) of the photo and its maximum's place: hit, wrong object, mass over area."""
+    hit = bool(case.near[row, column])
+    return hit, not hit and bool(case.others[row, column]), mass_over_area(np.nan_to_num(values), case.mask)
+
+
+def of_map(case: Case, attribution: m2ib.Attribution) -> tuple[bool, bool, float]:
+    """The maximum is that of the map as it is looked at, between the cells' centres."""
+    shown, view = attribution.scores, attribution.view
+    height, width = case.mask.shape
+    row, column = np.unravel_index(shown.argmax(), shown.shape)
     left, top, right, bottom = view.region
-    x = left + (float(column) + 0.5) / scores.shape[1] * (right - left)
-    y = top + (float(row) + 0.5) / scores.shape[0] * (bottom - top)
-    return x / view.pixels.shape[1], y / view.pixels.shape[0]
+    x = (left + (float(column) + 0.5) / shown.shape[1] * (right - left)) / view.pixels.shape[1]
+    y = (top + (float(row) + 0.5) / shown.shape[0] * (bottom - top)) / view.pixels.shape[0]
+    return scores(case, attribution.at_input_size(), int(y * height), int(x * width))
+
+
+def of_centre(case: Case) -> tuple[bool, bool, float]:
+    height, width = case.mask.shape
+    return scores(case, np.ones((height, width)), height // 2, width // 2)
+
+
+def added(table: Table, name: str, found: Sequence[tuple[bool, bool, float]]) -> None:
+    columns = [np.array(column, float) for column in zip(*found, strict=True)]
+    cells = [f"{values.mean():.2f} ± {values.std() / math.sqrt(len(values)):.2f}" for values in columns]
+    table.add_row(name, *cells)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--annotations", help="COCO's JSON of instances; default: the 27 triples")
+    parser.add_argument("--images", help="the folder of its images")
     parser.add_argument("--model", default="photo")
     parser.add_argument("--checkpoint")
     parser.add_argument("--layer", type=int)
     parser.add_argument("--beta", type=float)
     parser.add_argument("--variance", type=float)
+    parser.add_argument("--masks", type=int, default=0, help="RISE's; 0: without RISE")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
-    console = Console()
-    triples = json.loads(TRIPLES.read_text(encoding="utf-8"))
+    if (options.annotations is None) != (options.images is None):
+        parser.error("give --annotations and --images, or none of them")
+    cases = list(of_boxes() if options.annotations is None else of_coco(options.annotations, options.images))
     model = m2ib.load_model(options.model, checkpoint=options.checkpoint)
-    settings: dict[str, Any] = {
+    given: dict[str, Any] = {
         name: {"image": value}
         for name in ("layer", "beta", "variance")
         if (value := getattr(options, name)) is not None
     }
-    pairs = [{"image": photograph(row["photo"]), "text": row["phrase"]} for row in triples]
-    hits, blob, shares = [], [], []
-    explanations = m2ib.explain_many(model, pairs, batch_size=4, seed=options.seed, **settings)
-    for row, pair, explanation in zip(triples, pairs, explanations, strict=True):
-        height, width = pair["image"].shape[:2]
-        left, top, right, bottom = row["box"]
-        x, y = peak(explanation["image"])
-        inside = left <= x * width < right and top <= y * height < bottom
-        hits.append(inside)
-        blob.append(left <= width / 2 < right and top <= height / 2 < bottom)
-        shares.append((right - left) * (bottom - top) / (width * height))
-        if options.verbose:
-            console.print(
-                f"{'hit ' if inside else 'miss'} {row['photo']}: {row['phrase']} ({x:.2f}, {y:.2f})"
-            )
-    table = Table(f"{len(triples)} triples", "maximum inside the box", "standard error")
-    for name, values in (("m2ib", hits), ("centred blob", blob)):
-        share = float(np.mean(values))
-        table.add_row(name, f"{share:.2f}", f"{math.sqrt(share * (1 - share) / len(values)):.2f}")
-    table.add_row("chance (mean box share)", f"{np.mean(shares):.2f}", "")
+    methods: dict[str, dict[str, Any]] = {
+        "m2ib": given,
+        "m2ib, sharp": {"preset": "sharp"} | given,
+        "gradcam": {"method": "gradcam"},
+    }
+    if options.masks:
+        methods[f"rise, {options.masks} masks"] = {"method": "rise", "masks": options.masks}
+    console = Console()
+    table = Table(f"{len(cases)} phrases", "pointing", "wrong object", "mass over area")
+    for name, settings in methods.items():
+        pairs = [{"image": case.image, "text": case.phrase} for case in cases]
+        explanations = m2ib.explain_many(model, pairs, batch_size=4, seed=options.seed, **settings)
+        found = []
+        for case, explanation in zip(cases, explanations, strict=True):
+            found.append(of_map(case, explanation["image"]))
+            if options.verbose:
+                hit, wrong, _ = found[-1]
+                console.print(
+                    f"{name}: {'hit ' if hit else 'wrong' if wrong else 'miss'} {case.name}: {case.phrase}"
+                )
+        added(table, name, found)
+    added(table, "centred blob", [of_centre(case) for case in cases])
+    table.add_row("chance", f"{np.mean([case.near.mean() for case in cases]):.2f}", "", "1.00")
     console.print(table)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import skimage.data
+from PIL import Image
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +67,7 @@ def test_imagebind_examples(name: str, line: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_pointing_game_prints_its_table(tmp_path: Path) -> None:
     out = run("tests/benchmarks/pointing.py", cwd=tmp_path)
-    for row in ("m2ib", "centred blob", "chance"):
+    for row in ("27 phrases", "m2ib", "m2ib, sharp", "gradcam", "centred blob", "chance"):
         assert row in out
 
 
@@ -73,6 +76,40 @@ def test_what_is_heard_of_a_sound_is_printed(tmp_path: Path) -> None:
     out = run("tests/benchmarks/hearing.py", "--scenes", "2", cwd=tmp_path)
     for row in ("5 sounds", "sharp", "rise", "random cells", "the whole"):
         assert row in out
+
+
+@pytest.mark.slow
+def test_the_pointing_game_on_coco_asks_by_its_rule(tmp_path: Path) -> None:
+    """Of the largest things a photo two, but no people, no tables, nothing that is tiny or fills the picture."""
+    Image.fromarray(skimage.data.cat()).save(tmp_path / "cat.png")  # 451 x 300 pixels
+    names = ["person", "dining table", "cat", "dog", "bird", "cow", "wall"]
+    boxes = [
+        (0, 0, 200, 200),
+        (0, 0, 200, 200),
+        (130, 80, 200, 200),
+        (0, 0, 100, 100),
+        (0, 0, 60, 60),
+        (0, 0, 9, 9),
+    ]
+    boxes.append((0, 0, 451, 290))
+    objects = [
+        {"id": n, "image_id": 1, "category_id": n, "bbox": [x, y, w, h], "area": w * h, "iscrowd": 0}
+        | {"segmentation": [[x, y, x + w, y, x + w, y + h, x, y + h]]}
+        for n, (x, y, w, h) in enumerate(boxes)
+    ]
+    content = {
+        "images": [{"id": 1, "file_name": "cat.png", "width": 451, "height": 300}],
+        "annotations": objects,
+        "categories": [{"id": n, "name": name} for n, name in enumerate(names)],
+    }
+    (tmp_path / "instances.json").write_text(json.dumps(content), encoding="utf-8")
+    files = ("--annotations", "instances.json", "--images", ".", "--masks", "4", "--verbose")
+    out = run("tests/benchmarks/pointing.py", *files, cwd=tmp_path)
+    assert "2 phrases" in out
+    assert "rise, 4 masks" in out
+    assert "m2ib: hit  1: a cat" in out
+    assert "a dog" in out
+    assert not any(f"a {name}" in out for name in ("bird", "cow", "wall", "person"))
 
 
 @pytest.mark.slow
