@@ -117,6 +117,7 @@ def test_every_setting_of_the_bottleneck_is_a_typed_keyword() -> None:
         plain = str if name == "preset" else types[name]
         assert typed[name] == PerModality[plain], name  # type: ignore[index]
     others = {"method", "seed", "seeds", "reference", "settings", "truncate", "fast", "units"}
+    others |= {"target", "null", "signed", "interactions"}
     assert set(typed) == {each.name for each in SETTINGS} | others
     for function in (m2ib.explain, m2ib.explain_many):
         assert set(typed) <= set(inspect.signature(function).parameters)

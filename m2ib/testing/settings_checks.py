@@ -9,10 +9,27 @@ from torch import Tensor
 
 from m2ib.activations.capture import Tail, record
 from m2ib.activations.reach import content_reached, nearest, reaching_layers
-from m2ib.contract.settings import resolve
+from m2ib.contract.encoder import Encoder
+from m2ib.contract.settings import TARGET, resolve
+from m2ib.errors import SettingError
 from m2ib.methods.bottleneck.settings import PRESETS, SETTINGS
+from m2ib.registry.discovery import default_registry
 from m2ib.testing.context import CheckContext
 from m2ib.testing.results import CheckFailed, require, shape_of
+
+
+def _check_of_methods(encoder: Encoder) -> None:
+    """What the defaults say of methods, and of what maps explain, can be had."""
+    modalities = (encoder.modality,)
+    try:
+        resolve((TARGET,), encoder, modalities, {})
+        for name, given in encoder.defaults.methods.items():
+            info = default_registry().methods.find(name)
+            for each in given:
+                require(each in info.spec.setting_names, f"the method {name!r} has no setting {each!r}")
+            resolve(info.declared(), encoder, modalities, given)
+    except SettingError as error:
+        raise CheckFailed(str(error)) from error
 
 
 def check_defaults(context: CheckContext) -> None:
@@ -21,6 +38,7 @@ def check_defaults(context: CheckContext) -> None:
     last = len(encoder.blocks) - 1
     require(-1 <= layer <= last, f"the default layer {layer} is not one of -1 to {last}")
     require(defaults.beta >= 0 and defaults.variance > 0, f"the defaults {defaults} are out of range")
+    _check_of_methods(encoder)
     item = context.items[0]
     recording = record(encoder, context.batch(item), layer)
     axis = encoder.layer(layer).channel_axis

@@ -85,7 +85,14 @@ def test_rise_of_a_picture_is_the_loop_over_its_masks(toy64: m2ib.Model) -> None
     np.testing.assert_allclose(exp["image"].grid, block_means(s, (4, 4)), rtol=0, atol=1e-6)
     assert exp["image"].unit == "cosine"
     assert not exp["image"].additive
-    assert exp["image"].settings == {"layer": 1, "masks": 100, "keep": 0.4, "cells": 3, "seed": 5}
+    assert exp["image"].settings == {
+        "layer": 1,
+        "masks": 100,
+        "keep": 0.4,
+        "cells": 3,
+        "seed": 5,
+        "target": "similarity",
+    }
 
 
 @pytest.mark.parametrize("modality", ["audio", "imu", "depth"])

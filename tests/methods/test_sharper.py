@@ -484,7 +484,11 @@ def test_a_smooth_map_is_the_same_map_smoothed(
 
 
 def test_an_adapter_may_smooth_by_default_and_is_overruled() -> None:
-    model = toy_model(image=lambda e: replace(e, stride=(2, 2), defaults=m2ib.Defaults(layer=1, methods={"m2ib": {"smooth": 0.7}})))
+    model = toy_model(
+        image=lambda e: replace(
+            e, stride=(2, 2), defaults=m2ib.Defaults(layer=1, methods={"m2ib": {"smooth": 0.7}})
+        )
+    )
     pair: dict[str, Any] = {"image": EXAMPLES["image"][0], "text": "a dog", "steps": 2}
     usual, given, rough = (
         m2ib.explain(model, **pair, **options) for options in ({}, {"smooth": 0.7}, {"smooth": 0})

@@ -103,14 +103,14 @@ def test_what_is_whole_loads_and_saves_again_alike(saved: Path, name: str, tmp_p
     [
         ("[" * 100_000, "its manifest has too many mappings and lists in each other"),
         (
-            '{"format": 2, "a": ' + "[" * 70 + "]" * 70 + "}",
+            '{"format": 3, "a": ' + "[" * 70 + "]" * 70 + "}",
             "more than 64 mappings and lists in each other",
         ),
-        ('{"format": 2, "similarity": NaN}', "NaN is no finite number"),
-        ('{"format": 2, "similarity": 1e999}', "1e999 is no finite number"),
-        ('{"format": 2, "format": 2}', "'format' stands twice in one mapping"),
-        ('{"format": 2}', "manifest lacks 'similarity'"),
-        ('{"format": 2, "a": ' + "9" * 5000 + "}", "Exceeds the limit"),
+        ('{"format": 3, "similarity": NaN}', "NaN is no finite number"),
+        ('{"format": 3, "similarity": 1e999}', "1e999 is no finite number"),
+        ('{"format": 3, "format": 3}', "'format' stands twice in one mapping"),
+        ('{"format": 3}', "manifest lacks 'similarity'"),
+        ('{"format": 3, "a": ' + "9" * 5000 + "}", "Exceeds the limit"),
     ],
 )
 def test_manifests_that_no_save_writes(copied: Callable[[str], Path], text: str, said: str) -> None:

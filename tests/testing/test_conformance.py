@@ -332,7 +332,22 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
     "default variance": (
         "image",
         lambda e: replace(e, defaults=Defaults(layer=1, variance=0.0)),
-        r"image: defaults: the defaults Defaults\(layer=1, beta=0.1, variance=0.0\) are out of range",
+        r"image: defaults: the defaults Defaults\(layer=1, beta=0.1, variance=0.0, .*\) are out of range",
+    ),
+    "default target": (
+        "image",
+        lambda e: replace(e, defaults=Defaults(layer=1, target="centered")),
+        r"image: defaults: target for image: 'centered' is unknown; did you mean 'centred'",
+    ),
+    "defaults of a method": (
+        "image",
+        lambda e: replace(e, defaults=Defaults(layer=1, methods={"second-order": {"step": 3}})),
+        r"image: defaults: the method 'second-order' has no setting 'step'",
+    ),
+    "a method's default": (
+        "image",
+        lambda e: replace(e, defaults=Defaults(layer=1, methods={"second-order": {"steps": 0}})),
+        r"image: defaults: steps for image: 0 is out of range",
     ),
     "sizes differ": (
         "text",

@@ -107,7 +107,9 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
         preparation,
         Layout(),
         layers,
-        defaults=Defaults(layer=14, smooth=1.0),  # the highest of single cells is ragged
+        defaults=Defaults(
+            layer=14, methods={"m2ib": {"smooth": 1.0}}
+        ),  # the highest of single cells is ragged
         tail=tail,
         reference=partial(_photographs, preparation.size),
     )
