@@ -333,9 +333,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, int, int]]:
     """(method, modality, seed, inputs) of each call that makes maps."""
     calls: list[tuple[str, str, int, int]] = []
 
-    def counting(model: Any, modality: Any, items: Any, inputs: Any, targets: Any, plan: Any) -> Any:
+    def counting(
+        model: Any, modality: Any, items: Any, inputs: Any, targets: Any, plan: Any, other: str
+    ) -> Any:
         calls.append((plan.name, modality, plan.given["seed"], len(items)))
-        return explain_side(model, modality, items, inputs, targets, plan)
+        return explain_side(model, modality, items, inputs, targets, plan, other)
 
     monkeypatch.setattr("m2ib.evaluation.chunks.explain_side", counting)
     return calls

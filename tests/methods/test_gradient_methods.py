@@ -274,7 +274,8 @@ def integral(
 ) -> Tensor:
     """(end - start) times the mean gradient along the way."""
     if rule == "right":
-        points = [((k + 1) / steps, 1 / steps) for k in range(steps)]
+        ends = torch.linspace(1 / steps, 1, steps, dtype=torch.float32)  # as Captum's are, to seven digits
+        points = [(end, 1 / steps) for end in ends.tolist()]
     elif rule == "trapezoid":
         points = [(k / (steps - 1), (0.5 if k in (0, steps - 1) else 1) / (steps - 1)) for k in range(steps)]
     else:
@@ -345,6 +346,7 @@ def test_the_nib_preset_is_ten_right_steps_at_the_input_of_the_block(case: Case)
         "rule": "right",
         "seed": 0,
         "preset": "nib",
+        "target": "similarity",
     }
 
 
@@ -450,23 +452,23 @@ def test_without_captum(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             "integrated-gradients",
             {"step": 3},
-            "settings: 'step' is unknown; did you mean 'steps'? There are at, layer, steps, rule, preset, those of the method "
+            "settings: 'step' is unknown; did you mean 'steps'? There are at, layer, steps, rule, preset, target, those of the method "
             "'integrated-gradients'",
         ),
         (
             "saliency",
             {"masks": 3},
-            "settings: 'masks' is unknown. There are layer, those of the method 'saliency'",
+            "settings: 'masks' is unknown. There are layer, target, those of the method 'saliency'",
         ),
         (
             "gradcam",
             {"beta": 1},
-            "settings: 'beta' is unknown. There are layer, those of the method 'gradcam'",
+            "settings: 'beta' is unknown. There are layer, target, those of the method 'gradcam'",
         ),
         (
             "saliency",
             {"preset": "nib"},
-            "settings: 'preset' is unknown. There are layer, those of the method 'saliency'",
+            "settings: 'preset' is unknown. There are layer, target, those of the method 'saliency'",
         ),
         (
             "gradcam",

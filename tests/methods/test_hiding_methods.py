@@ -413,23 +413,23 @@ def test_a_model_that_gives_nan_when_parts_are_hidden(name: str) -> None:
         (
             "rise",
             {"mask": 9},
-            "settings: 'mask' is unknown; did you mean 'masks'? There are layer, masks, keep, cells, those of the method "
+            "settings: 'mask' is unknown; did you mean 'masks'? There are layer, masks, keep, cells, target, those of the method "
             "'rise'",
         ),
         (
             "kernelshap",
             {"keep": 0.5},
-            "settings: 'keep' is unknown. There are layer, masks, those of the method 'kernelshap'",
+            "settings: 'keep' is unknown. There are layer, masks, target, those of the method 'kernelshap'",
         ),
         (
             "rise",
             {"preset": "sharp"},
-            "settings: 'preset' is unknown. There are layer, masks, keep, cells, those of the method 'rise'",
+            "settings: 'preset' is unknown. There are layer, masks, keep, cells, target, those of the method 'rise'",
         ),
         (
             "kernelshap",
             {"preset": "nib"},
-            "settings: 'preset' is unknown. There are layer, masks, those of the method 'kernelshap'",
+            "settings: 'preset' is unknown. There are layer, masks, target, those of the method 'kernelshap'",
         ),
     ],
 )

@@ -134,6 +134,7 @@ def test_maps_of_channels_first_equal_the_textbook_loop(photo64: m2ib.Model) -> 
         granularity="token",
         standardize=True,
         noise="antithetic",
+        smooth=0,
         reference={"image": reference},
         **FEW,
     )

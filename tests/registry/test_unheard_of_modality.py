@@ -120,6 +120,8 @@ def test_every_method_explains_them_or_says_why_not(model: m2ib.Model) -> None:
     reads_attention = []
     for info in m2ib.list_methods():
         pair = ("smiles", CHLORIDE), ("smiles", "CC[Cl]")
+        if info.spec.pairs:
+            continue
         if info.spec.attention:
             reads_attention.append(info.name)
             with pytest.raises(m2ib.SettingError) as caught:

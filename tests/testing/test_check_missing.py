@@ -137,7 +137,7 @@ def test_what_an_encoder_does_not_tell(bare: Encoder, told: Encoder, what: str, 
 
 
 def test_ways_to_hide_token_ids_and_named_tensors() -> None:
-    gain = "the methods kernelshap and rise, and the metrics drop, increase, deletion, insertion and roar: {} cannot fade"
+    gain = "the methods banzhaf, kernelshap and rise, and the metrics drop, increase, deletion, insertion and roar: {} cannot fade"
     assert lacks(text(degradation=None), "text")["degradation"] == gain.format("token ids")
     assert "degradation" not in lacks(text(), "text")
     assert "degradation" not in lacks(image())  # numbers fade
@@ -242,7 +242,7 @@ def test_methods_of_plugins_are_counted(install: Install) -> None:
     assert found["method picky"] == "is not defined for it: it takes sounds alone"
     assert "attention" not in lacks(image(attention=m2ib.Attention(None)))
     assert lacks(text(degradation=None), "text")["degradation"].startswith(
-        "the methods fog, kernelshap and rise, and the metrics "
+        "the methods banzhaf, fog, kernelshap and rise, and the metrics "
     )
 
 
