@@ -75,10 +75,13 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     options = adapter_options(rest, "benchmark")
     folder = path_of("out", parsed.out)
     names = ("index.html", "results.csv", "maps.csv", "settings.json")
-    check_folder(folder, KIND, force=parsed.force, resume=True, names=names)
     if parsed.interactions:
+        check_folder(
+            folder, KIND, force=parsed.force, names=("interactions.csv", "apart.csv", "settings.json")
+        )
         _interactions(parsed, options, folder)
         return
+    check_folder(folder, KIND, force=parsed.force, resume=True, names=names)
     methods = parsed.methods or METHODS
     checked(parsed.scenes, parsed.seeds, methods, parsed.split, parsed.batch_size)  # before a model is loaded
     place = {"device": parsed.device, "dtype": parsed.dtype, **options}
@@ -127,7 +130,7 @@ def _interactions(parsed: argparse.Namespace, options: dict[str, Any], folder: P
         random_weights=_random_weights(name, place) if parsed.random_weights else None,
     )
     show_interactions(found, console())
-    say(save_interactions(found, folder, force=parsed.force).resolve())
+    say(save_interactions(found, folder, force=True).resolve())  # refused above already
 
 
 def _random_weights(name: str, place: dict[str, Any]) -> Any:

@@ -8,16 +8,8 @@ from typing import Any
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.registry.discovery import default_registry
 
-_SHARED = (
-    "seed",
-    "seeds",
-    "truncate",
-    "fast",
-    "null",
-    "signed",
-    "interactions",
-    "units",
-)  # options that every method takes
+# Options that every method takes.
+_SHARED = ("seed", "seeds", "truncate", "fast", "null", "signed", "interactions", "units")
 
 
 def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

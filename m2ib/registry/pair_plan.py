@@ -14,13 +14,18 @@ from m2ib.contract.inputs import Item
 from m2ib.contract.interactions import Interactions
 from m2ib.contract.model import Model
 from m2ib.contract.settings import resolve
-from m2ib.contract.similarity import mean_maxsim
 from m2ib.errors import AdapterError, InputError, SettingError, did_you_mean
 from m2ib.execution.half_precision import or_in_float32
 from m2ib.methods.base import Batch
 from m2ib.methods.interactions.base import PairMethod, Side
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import MethodSpec
+
+_USUAL = (
+    "m2ib:maxsim",
+    "m2ib:second-order",
+    "m2ib:by-word",
+)  # of these the first that is defined for a model
 
 
 @dataclass(frozen=True)
@@ -34,13 +39,9 @@ class PairPlan:
 
     def found(self, model: Model) -> Registered[MethodSpec]:
         """Raises :class:`SettingError` for a setting that it has not."""
-        if self.name is not None:
-            name = self.name
-        elif model.similarity.of is mean_maxsim:
-            name = "m2ib:maxsim"
-        else:
-            name = "m2ib:second-order" if model.similarity.directions else "m2ib:by-word"
-        info = default_registry().methods.find(name)
+        names = _USUAL if self.name is None else (self.name,)
+        ways = [default_registry().methods.find(name) for name in names]
+        info = next((way for way in ways if way.load().refuse(model) is None), ways[-1])
         for each in self.given:
             if each not in (*info.spec.setting_names, "seed"):
                 known = info.spec.setting_names
@@ -50,17 +51,18 @@ class PairPlan:
                 )
         return info
 
-    def settings(self, model: Model, modalities: tuple[str, str]) -> tuple[PairMethod, list[Any]]:
-        """The method and each side's settings. Raises :class:`SettingError` where it is not defined."""
+    def settings(self, model: Model, modalities: tuple[str, str]) -> tuple[str, PairMethod, list[Any]]:
+        """Its name, the method and each side's settings. Raises :class:`SettingError` where it is not defined."""
         info = self.found(model)
         method: PairMethod = info.load()
         if (reason := method.refuse(model)) is not None:
             raise SettingError(f"interactions: {info.name!r} is not defined for this model: {reason}")
         declared = info.declared()
-        return method, [
+        each = [
             method.settings(**resolve(declared, model.encoder(modality), modalities, self.given, info.name))
             for modality in modalities
         ]
+        return default_registry().methods.called(info), method, each
 
     def find(
         self,
@@ -71,8 +73,7 @@ class PairPlan:
         fast: bool,
     ) -> Interactions:
         """Of a pair's two inputs. Raises :class:`InputError` for NaN."""
-        method, settings = self.settings(model, modalities)
-        name = default_registry().methods.called(self.found(model))
+        name, method, settings = self.settings(model, modalities)
         first, second = (
             Side(
                 Batch(model, modality, [item], model.collate(modality, [item]), references, fast),

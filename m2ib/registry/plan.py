@@ -59,11 +59,10 @@ class Plan:
         seeds = range(resolved["seed"], resolved["seed"] + self.seeds)
         found = [self.method.settings(**{**resolved, "seed": seed}) for seed in seeds]
         self.method.check(model, modality, found[0], self.references)
-        other = modalities[0] if modality == modalities[-1] else modalities[-1]
         if self.target_of(model, modality, modalities) == "centred":
-            self.references.check(model, other, "target='centred'")
+            self.references.check(model, _other(modality, modalities), "target='centred'")
         if self.null:
-            self.references.check(model, other, f"null={self.null}")
+            self.references.check(model, _other(modality, modalities), f"null={self.null}")
         if self.signed and self.method.signs == "none":
             raise SettingError(
                 f"signed: the method {self.name!r} does not tell what speaks against; kernelshap and integrated-gradients do by "
@@ -82,8 +81,7 @@ class Plan:
         """What a side is explained against, of what it is compared with."""
         target = self.target_of(model, modality, modalities)
         if target == "centred":
-            other = modalities[0] if modality == modalities[-1] else modalities[-1]
-            rows = self.references.embedded(model, other)
+            rows = self.references.embedded(model, _other(modality, modalities))
             return targets.less([model.unit(each)[0] for each in rows])
         return explained_by(target, targets, model.unit) if callable(target) else targets
 
@@ -103,6 +101,11 @@ class Plan:
             return [each.checked(who, layout) for each, layout in zip(found, batch.layouts, strict=True)]
 
         return replace(prepared, maps=maps)
+
+
+def _other(modality: str, modalities: tuple[str, ...]) -> str:
+    """The modality of a pair's other side."""
+    return modalities[0] if modality == modalities[-1] else modalities[-1]
 
 
 def _prepared(method: Method, batch: Batch, by_seed: Sequence[Any]) -> PreparedBatch:
@@ -157,10 +160,9 @@ def plan_of(
         raise SettingError(
             f"seeds: {seeds!r:.40} is not possible; give a whole number from 1 to {_MOST_SEEDS}"
         )
-    most = USUAL
-    if not isinstance(null, Integral) or isinstance(null, bool) or null == 1 or not 0 <= null <= most:
+    if not isinstance(null, Integral) or isinstance(null, bool) or null == 1 or not 0 <= null <= USUAL:
         raise SettingError(
-            f"null: {null!r:.40} is not possible; give how many other inputs, from 2 to {most}, or 0 for none"
+            f"null: {null!r:.40} is not possible; give how many other inputs, from 2 to {USUAL}, or 0 for none"
         )
     settings = {name: value for name, value in given.items() if name != "target"}
     return Plan(

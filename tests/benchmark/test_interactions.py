@@ -56,8 +56,7 @@ def test_the_files_hold_what_was_found(scores: InteractionScores, tmp_path: Path
         assert [row["modality"] for row in csv.DictReader(file)] == ["image", "imu"]
 
 
-def test_means_are_over_seeds_and_gates_are_held(scores: InteractionScores) -> None:
-    del scores
+def test_means_are_over_seeds_and_gates_are_held() -> None:
     words = [
         WordScore(seed, n, "image", "second-order", "", "dog", float(hit), 0.0)
         for seed, hits in ((0, (1, 1)), (1, (1, 0)), (1, (0, 0)))
@@ -89,6 +88,8 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     said = capsys.readouterr().out
     assert "a word points into its object: imu" in said
     assert (tmp_path / "out" / "interactions.csv").exists()
+    assert main([*command, "--out", str(tmp_path / "out")]) == 2  # and not after all has been computed
+    assert "--force" in capsys.readouterr().err
     assert main([*command, "--methods", "gradcam", "--out", str(tmp_path / "other")]) == 2
     assert "makes maps of one input; there is second-order" in capsys.readouterr().err
     with pytest.raises(m2ib.SettingError, match=r"interactions are of texts and .* not of taste"):
