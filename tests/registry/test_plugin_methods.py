@@ -82,7 +82,7 @@ def test_a_method_of_another_package(installed: Registry) -> None:
     exp = m2ib.explain(toy_model(), **inputs, method="centre", height=3)
     assert exp["image"].grid[2, 2] == exp["image"].grid.sum() == 3
     assert (exp["image"].method, exp["image"].unit, exp["image"].capacity) == ("centre", "stones", None)
-    assert exp["text"].settings == {"height": 3.0, "seed": 0}
+    assert exp["text"].settings == {"height": 3.0, "seed": 0, "target": "similarity"}
 
 
 def test_a_package_that_is_missing_is_named(installed: Registry) -> None:
