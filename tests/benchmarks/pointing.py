@@ -1,7 +1,7 @@
 """Pointing on photographs: does the map's maximum lie in what the phrase names?
 
     python tests/benchmarks/pointing.py [--model photo] [--layer N] [--beta B] [--masks 2048] [--verbose]
-    python tests/benchmarks/pointing.py --annotations instances.json --images images/ ...
+    python tests/benchmarks/pointing.py --annotations instances.json --images images/ [--kept scores.json] ...
 
 Without annotations: ``examples/photographs.json``, (photo, phrase, box) over scikit-image's photographs; phrases and
 boxes were fixed before any map was seen. The maximum is to lie in the box.
@@ -11,7 +11,8 @@ With COCO's annotations of instances: "a <category>" for at most two categories 
 (the pointing game's margin, Zhang et al. 2018); it is wrong in another category's mask.
 
 Printed for m2ib, its preset ``sharp``, Grad-CAM, with ``--masks`` RISE; a blob in the centre of every photo, and chance
-(the mean share of where the maximum is to lie). "mass over area": how much more of the map's mass than of the photo lies in
+(the mean share of where the maximum is to lie). RISE with 2,048 masks takes hours: with ``--kept`` each score is written down,
+and a run that was cut off goes on where it was. "mass over area": how much more of the map's mass than of the photo lies in
 the mask (the box). Standard errors are over phrases.
 """
 
@@ -131,6 +132,7 @@ def main() -> None:
     parser.add_argument("--beta", type=float)
     parser.add_argument("--variance", type=float)
     parser.add_argument("--masks", type=int, default=0, help="RISE's; 0: without RISE")
+    parser.add_argument("--kept", type=Path, help="a JSON of scores by method, that later runs go on with")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
@@ -152,12 +154,18 @@ def main() -> None:
         methods[f"rise, {options.masks} masks"] = {"method": "rise", "masks": options.masks}
     console = Console()
     table = Table(f"{len(cases)} phrases", "pointing", "wrong object", "mass over area")
+    kept: dict[str, list[Any]] = {}
+    if options.kept is not None and options.kept.is_file():
+        kept = json.loads(options.kept.read_text(encoding="utf-8"))
     for name, settings in methods.items():
-        pairs = [{"image": case.image, "text": case.phrase} for case in cases]
+        found = kept.setdefault(name, [])
+        left = cases[len(found) :]
+        pairs = [{"image": case.image, "text": case.phrase} for case in left]
         explanations = m2ib.explain_many(model, pairs, batch_size=4, seed=options.seed, **settings)
-        found = []
-        for case, explanation in zip(cases, explanations, strict=True):
+        for case, explanation in zip(left, explanations, strict=True):
             found.append(of_map(case, explanation["image"]))
+            if options.kept is not None:
+                options.kept.write_text(json.dumps(kept), encoding="utf-8")
             if options.verbose:
                 hit, wrong, _ = found[-1]
                 console.print(
