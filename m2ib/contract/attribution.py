@@ -1,24 +1,20 @@
-"""The numeric result for one input, the two of a pair, and what looks at them."""
+"""The numeric result for one input, and what it asks of the renderer that shows it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
-from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
-from markupsafe import Markup
 
 from m2ib.contract.arrays import at_size, data_array
 from m2ib.contract.curve import Curve
-from m2ib.contract.interactions import Interactions
 from m2ib.contract.layout import Axis, Layout, axes_at
 from m2ib.contract.notebook import Side, framed
-from m2ib.contract.null import SPECIFIC, Null
-from m2ib.contract.regions import Region
+from m2ib.contract.null import Null
 from m2ib.contract.schema import LARGEST, bounded, check_array, require
 from m2ib.contract.segments import Segments
 from m2ib.contract.words import merge_words, placed_words
@@ -27,9 +23,6 @@ from m2ib.errors import InputError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from xarray import DataArray
-
-
-_COSINE = 1.01  # rounded in half precision
 
 
 class Renderer(Protocol):
@@ -67,22 +60,6 @@ class Renderer(Protocol):
 
 
 @runtime_checkable
-class Outlining(Protocol):
-    """What a renderer that knows where things are in its input does besides."""
-
-    def outlined(self, view: Any, regions: Sequence[Region], modality: str) -> Any:
-        """The view with these regions in place of its own, drawn over every map of it.
-
-        Raises :class:`InputError` for axes that it cannot place.
-        """
-        ...
-
-    def picture(self, attribution: Attribution, ident: str) -> Markup:
-        """The input alone, without its map, as HTML; ``ident`` is unique on its page."""
-        ...
-
-
-@runtime_checkable
 class Rastered(Protocol):
     """What a renderer does besides whose raw inputs are divided evenly: into pixels, or characters."""
 
@@ -91,35 +68,6 @@ class Rastered(Protocol):
 
         Raises :class:`InputError` for an attribution that has none.
         """
-        ...
-
-
-@runtime_checkable
-class Sketching(Protocol):
-    """What a renderer does besides that can show a map in little, without numbers and knobs."""
-
-    def sketch(self, attribution: Attribution, longest: int) -> Markup:
-        """The input with its map as HTML; pictures of so many pixels at most along their longer side."""
-        ...
-
-
-@runtime_checkable
-class Placing(Protocol):
-    """What a renderer does besides that knows where in its figure the cells of a map are."""
-
-    def places(self, attribution: Attribution) -> np.ndarray:
-        """(cells, 2): x and y of each cell of the grid, flattened, in the data coordinates of the axes that ``draw`` draws
-        on; of a text (words, 2), where lines to its words begin.
-        """
-        ...
-
-
-@runtime_checkable
-class Condensing(Protocol):
-    """What a renderer does besides whose views can be kept by the thousand."""
-
-    def condensed(self) -> Renderer:
-        """One that stores less of a view, as much as a page shows; ``restore`` reads that too."""
         ...
 
 
@@ -386,86 +334,3 @@ class Attribution:
             f"Attribution({self.modality}, method={self.method!r}, grid={self.grid.shape}, "
             f"total={self.grid.sum():.4g}{self.unit and ' '}{self.unit}, layer={self.settings.get('layer')})"
         )
-
-
-@dataclass(frozen=True, eq=False)
-class AttributionPair:
-    """What was found for the two inputs of a pair.
-
-    attributions  one for each input, in the order given
-    similarity    cosine of the two embeddings, or the model's own :class:`m2ib.Similarity`; for an ensemble, of the mean, and for a contrast, of the difference, with the other side
-    provenance    versions, adapter, checkpoint, device, dtype; which reference inputs, if any; JSON-able
-    interactions  which unit of one input acts together with which of the other; None where that was not asked for
-    """
-
-    attributions: tuple[Attribution, Attribution]
-    similarity: float
-    provenance: Mapping[str, Any] = field(default_factory=dict)
-    interactions: Interactions | None = None
-
-    def __post_init__(self) -> None:
-        cosine = self.similarity_name == "cosine"
-        require(
-            bounded([self.similarity]) and (not cosine or abs(self.similarity) <= _COSINE),
-            "explanation: similarity",
-            self.similarity,
-            "a cosine, from -1 to 1" if cosine else "a finite number",
-        )
-
-    @property
-    def similarity_name(self) -> str:
-        """What the similarity is: "cosine", "maxsim", ..."""
-        return str(self.provenance.get("similarity", {}).get("name", "cosine"))
-
-    @property
-    def similarity_title(self) -> str:
-        """Likewise, in words."""
-        return str(self.provenance.get("similarity", {}).get("title") or f"{self.similarity_name} similarity")
-
-    @property
-    def specificity(self) -> float | None:
-        """How far the pair's similarity stands above those to other inputs: the mean of its sides' ``null.score``, in
-        standard deviations. None where there is no null.
-        """
-        scores = [each.null.score for each in self if each.null is not None]
-        return sum(scores) / len(scores) if scores else None
-
-    @property
-    def unspecific(self) -> bool:
-        """Whether the two are known to be no closer than others usually are: a specificity below 1.645, above which one in
-        twenty unrelated pairs would lie. Their maps show what is there then, not why the two belong together.
-        """
-        found = self.specificity
-        return found is not None and found < SPECIFIC
-
-    def __getitem__(self, key: int | str) -> Attribution:
-        """By position, or by modality when the two differ."""
-        if isinstance(key, Integral):
-            return self.attributions[int(key)]
-        found = [a for a in self.attributions if a.modality == key]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise InputError(f"explanation: both inputs are of modality {key!r}; index by position, 0 or 1")
-        raise InputError(
-            f"explanation: no input of modality {key!r}; there are {', '.join(map(repr, self.modalities))}"
-        )
-
-    def __iter__(self) -> Iterator[Attribution]:
-        return iter(self.attributions)
-
-    def __len__(self) -> int:
-        return len(self.attributions)
-
-    def _repr_html_(self) -> str:
-        """Both maps, in a notebook."""
-        return framed(repr(self), self._sides())
-
-    def _sides(self) -> list[Side]:
-        return [each._side(f"m{number}") for number, each in enumerate(self)]
-
-    @property
-    def modalities(self) -> tuple[str, str]:
-        """Of the two inputs, in the order given."""
-        first, second = self.attributions
-        return first.modality, second.modality

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.contract.attribution import Attribution, Outlining, Renderer
+from m2ib.contract.abilities import Outlining
+from m2ib.contract.attribution import Attribution, Renderer
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs

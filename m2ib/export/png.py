@@ -12,8 +12,9 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
+from m2ib.contract.abilities import Sketching
 from m2ib.contract.arrays import at_size
-from m2ib.contract.attribution import Attribution, Sketching
+from m2ib.contract.attribution import Attribution
 from m2ib.errors import InputError, one_line
 from m2ib.export.rows import Exported, Source, as_json, words_of, written_into
 from m2ib.registry.foreign import renderer_code

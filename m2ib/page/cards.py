@@ -9,8 +9,10 @@ from typing import Any
 
 from markupsafe import Markup
 
-from m2ib.contract.attribution import Attribution, AttributionPair, Sketching
+from m2ib.contract.abilities import Sketching
+from m2ib.contract.attribution import Attribution
 from m2ib.contract.notebook import FIT, Side
+from m2ib.contract.pair import AttributionPair
 from m2ib.page.explanation import write_html
 from m2ib.page.overview import thumbnail
 from m2ib.page.templates import joined_scripts, template

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from m2ib.contract.attribution import AttributionPair
+from m2ib.contract.pair import AttributionPair
 from m2ib.errors import InputError
 from m2ib.page.parts import attribution_values, table_rows
 from m2ib.page.templates import joined_scripts, template

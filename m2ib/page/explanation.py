@@ -8,8 +8,8 @@ from typing import Any
 
 from markupsafe import Markup
 
-from m2ib.contract.attribution import AttributionPair
 from m2ib.contract.notebook import Side, framed
+from m2ib.contract.pair import AttributionPair
 from m2ib.errors import StorageError
 from m2ib.folders import write_whole
 from m2ib.page.comparison import render_comparison

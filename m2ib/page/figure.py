@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from m2ib.contract.attribution import Placing
+from m2ib.contract.abilities import Placing
 from m2ib.page.links import strongest
 from m2ib.registry.foreign import renderer_code
 from m2ib.renderers.fonts import readable
@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from m2ib.contract.attribution import Attribution, AttributionPair
+    from m2ib.contract.attribution import Attribution
     from m2ib.contract.interactions import Interactions, Units
+    from m2ib.contract.pair import AttributionPair
 
 
 _TALLEST = 300  # inches; matplotlib draws 65,535 pixels at most

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.contract.attribution import Attribution, AttributionPair
+from m2ib.contract.attribution import Attribution
 from m2ib.contract.interactions import Interactions, Link, Units
 from m2ib.contract.layout import Axis, axes_at
+from m2ib.contract.pair import AttributionPair
 from m2ib.renderers.formatting import format_hertz, format_number
 
 _SHOWN = 8  # links of a page's table

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.contract.attribution import Attribution, Outlining
+from m2ib.contract.abilities import Outlining
+from m2ib.contract.attribution import Attribution
 from m2ib.errors import InputError
 from m2ib.page.templates import template
 from m2ib.registry.foreign import renderer_code

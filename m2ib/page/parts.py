@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.contract.attribution import Attribution, AttributionPair
+from m2ib.contract.attribution import Attribution
 from m2ib.contract.curve import Curve
+from m2ib.contract.pair import AttributionPair
 from m2ib.registry.discovery import list_methods
 from m2ib.registry.foreign import renderer_code
 from m2ib.renderers.formatting import format_number

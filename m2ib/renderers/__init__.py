@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from m2ib.contract.attribution import Outlining, Renderer
+from m2ib.contract.abilities import Outlining
+from m2ib.contract.attribution import Renderer
 from m2ib.contract.layout import Layout
 from m2ib.contract.regions import Box, Region
 from m2ib.errors import AdapterError, PluginError

@@ -7,8 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2ib.contract.attribution import Attribution, AttributionPair, Outlining
+from m2ib.contract.abilities import Outlining
+from m2ib.contract.attribution import Attribution
 from m2ib.contract.layout import Axis
+from m2ib.contract.pair import AttributionPair
 from m2ib.contract.regions import regions_of
 from m2ib.data.boxes import boxes_of
 from m2ib.errors import InputError

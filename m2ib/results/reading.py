@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from m2ib.contract.attribution import Attribution, AttributionPair, Renderer
+from m2ib.contract.attribution import Attribution, Renderer
 from m2ib.contract.curve import Curve
 from m2ib.contract.interactions import Interactions, Units
 from m2ib.contract.layout import Axis, Layout
 from m2ib.contract.null import Null
+from m2ib.contract.pair import AttributionPair
 from m2ib.contract.schema import parsed, read_json
 from m2ib.contract.segments import Segments
 from m2ib.errors import M2IBError, PluginError, StorageError

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from m2ib.contract.attribution import Attribution, AttributionPair, Rastered
+from m2ib.contract.attribution import Attribution, Rastered
 from m2ib.contract.layout import Axis, axes_at
+from m2ib.contract.pair import AttributionPair
 from m2ib.contract.schema import parsed, read_json
 from m2ib.contract.words import placed_words
 from m2ib.paths import is_text, local_path, printable

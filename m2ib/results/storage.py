@@ -13,7 +13,9 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from m2ib.contract.attribution import Attribution, AttributionPair, Condensing
+from m2ib.contract.abilities import Condensing
+from m2ib.contract.attribution import Attribution
+from m2ib.contract.pair import AttributionPair
 from m2ib.errors import PluginError, StorageError
 from m2ib.folders import open_folder
 from m2ib.registry.foreign import renderer_code

@@ -14,7 +14,8 @@ from matplotlib.patches import ConnectionPatch
 
 import m2ib
 from drawn import KINDS, contrast, explanations
-from m2ib.contract.attribution import Attribution, Placing
+from m2ib.contract.abilities import Placing
+from m2ib.contract.attribution import Attribution
 from m2ib.contract.interactions import Interactions, Units
 from m2ib.page.explanation import render_page
 from m2ib.page.links import strongest, unit_name

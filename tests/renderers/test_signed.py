@@ -15,7 +15,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from drawn import KINDS, attribution, explanations, sound_view
-from m2ib.contract.attribution import Attribution, Sketching
+from m2ib.contract.abilities import Sketching
+from m2ib.contract.attribution import Attribution
 from m2ib.page.overview import thumbnail
 from m2ib.renderers import ValuesRenderer, sound_parts
 from m2ib.renderers.base import heat_of, heat_range

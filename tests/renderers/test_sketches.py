@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 from drawn import KINDS, contrast
-from m2ib.contract.attribution import Attribution, Sketching
+from m2ib.contract.abilities import Sketching
+from m2ib.contract.attribution import Attribution
 
 
 def picture(shown: Attribution, longest: int = 48) -> np.ndarray:
