@@ -5,8 +5,8 @@ One pair walks it once; a batch walks it side by side. What happens between the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from m2ib.contract.attribution import Attribution, Renderer
+from m2ib.contract.attribution import Attribution
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
@@ -40,7 +40,8 @@ from m2ib.methods.null import nulls, others_than
 from m2ib.notices import collected_warnings, warn
 from m2ib.promises import leaves_nothing
 from m2ib.registry.plan import Plan
-from m2ib.renderers import EmbeddingView, renderer_for
+from m2ib.renderers import EmbeddingView
+from m2ib.results.attributions import paired_attribution, renderer_of
 from m2ib.results.explanation import Explanation
 from m2ib.results.resume import version_facts
 from m2ib.units.placing import units_for, with_units
@@ -97,7 +98,7 @@ def prepare(
         if (units := units_for(plan.units, number, modalities)) is not None:
             key = number, "units", id(shown)  # of what is kept in ``made``
             if key not in made:
-                made[key] = with_units(shown, units, _renderer(model, modality, shown), modality)
+                made[key] = with_units(shown, units, renderer_of(model, modality, shown), modality)
             shown = made[key]
         return PreparedInput(modality, (shown, *more), against)
 
@@ -134,91 +135,145 @@ def _group_key(model: Model, side: PreparedInput) -> Any:
 def _explain_group(
     model: Model, pairs: Sequence[PreparedInputs], plan: Plan, steps: Callable[[int], Callable[[], None]]
 ) -> list[Explanation]:
-    modalities = tuple(side.modality for side in pairs[0])
-    columns = [[pair[0] for pair in pairs], [pair[1] for pair in pairs]]
-    settings = [
-        plan.by_seed(model, side.modality, modalities) if side.vector is None else [] for side in pairs[0]
-    ]
-    batches: list[Batch | None] = []
-    prepared: list[PreparedBatch] = []
-    said: list[Sequence[str]] = []
-    for modality, column, by_seed in zip(modalities, columns, settings, strict=True):
-        if not by_seed:
-            batches.append(None)
-            prepared.append(_given(model, column))
-            said.append(())
-            continue
-        items = [side.item for side in column]
-        batch = Batch(model, modality, items, model.collate(modality, items), plan.references, plan.fast)
-        batches.append(batch)
-        with collected_warnings() as warned:
-            prepared.append(plan.prepare(batch, by_seed))
-        said.append(warned)
-    _check_sizes(modalities, prepared)
-    leads = model.similarity.leads(modalities, 0)
-
-    def aimed_at(n: int, targets: Targets) -> Targets:
-        """What a side is explained against; of a contrast, what is usual cancels out."""
-        explained = settings[n] and not columns[1 - n][0].others
-        return plan.aimed(model, modalities[n], modalities, targets) if explained else targets
-
-    targets = [  # of each side, for the other one
-        targets_of(model, columns[n], prepared[n].embedding, leads=leads == bool(n)) for n in (0, 1)
-    ]
-    aimed = [aimed_at(n, targets[1 - n]) for n in (0, 1)]
-    advance = steps(sum(plan.method.steps(by_seed[0]) for by_seed in settings if by_seed))
-    maps = [_with_warnings(prepared[n], aimed[n], advance, said[n]) for n in (0, 1)]
-    signed = plan.signed and plan.method.signs == "target"
-    against: list[Sequence[Map | None]] = [
-        prepared[n].maps(-aimed[n], lambda: None)
-        if columns[1 - n][0].others or (signed and settings[n])
-        else [None] * len(pairs)
-        for n in (0, 1)
-    ]
-    null: list[Sequence[Null | None]] = [[None] * len(pairs)] * 2
-    for n, asked in enumerate(batches):
-        if plan.null and asked is not None:
-            usual = [model.unit(each)[0] for each in plan.references.embedded(model, modalities[1 - n])]
-            partners = prepared[1 - n].embedding
-            others = others_than(model.unit(partners), usual, plan.null, modalities[1 - n])
-            instead = targets_of(model, columns[1 - n], partners, leads=leads == bool(1 - n), instead=others)
-            again = partial(plan.prepare, by_seed=settings[n])
-            null[n] = nulls(asked, again, aimed[n], aimed_at(n, instead))
+    """Pairs of equal modalities and shapes, side by side."""
+    first, second = sides = _side(model, plan, pairs, 0), _side(model, plan, pairs, 1)
+    _check_sizes(first, second)
+    targets = first.targets(), second.targets()  # of each side, for the other one
+    aimed = first.aimed(second, targets[1]), second.aimed(first, targets[0])
+    advance = steps(sum(plan.method.steps(side.by_seed[0]) for side in sides if side.by_seed))
+    maps = first.maps(aimed[0], advance), second.maps(aimed[1], advance)
+    against = first.against(second, aimed[0]), second.against(first, aimed[1])
+    null = first.null(second, aimed[0]), second.null(first, aimed[1])
+    attributions = (
+        first.attributions(maps[0], against[0], null[0]),
+        second.attributions(maps[1], against[1], null[1]),
+    )
     similarities = targets[1].closeness(targets[0]).tolist()
-    provenance = provenance_of(model)
-    measure = {"name": model.similarity.name, "title": model.similarity.title}
-    if model.similarity != COSINE:
-        provenance["similarity"] = measure
-    counts: list[int] = []  # of vectors, over which a pair's similarity is a mean
-    if model.similarity.mean and all(each.weights.shape[1] == 1 for each in targets):
-        counts = present(prepared[0 if leads else 1].embedding).sum(-1).tolist()
-    used = zip(modalities, (each.reference for each in prepared), strict=True)
-    references = {modality: dict(reference) for modality, reference in used if reference is not None}
-    if references:
-        provenance["reference"] = references
-    compared = _usual(model, plan, columns, targets)
-    explanations = []
-    for number, pair in enumerate(pairs):
-        first, second = (
-            replace(
-                _attribution(
-                    model, pair[n], plan, modalities, settings[n], maps[n][number], against[n][number]
-                ),
-                null=null[n][number],
-            )
-            for n in (0, 1)
+    told = _provenance(sides, targets, similarities)
+    items = [[side.item for side in pair] for pair in pairs]
+    interactions = [
+        plan.pairs.find(model, first.modalities, each, plan.references, plan.fast) if plan.pairs else None
+        for each in items
+    ]
+    found = zip(zip(*attributions, strict=True), similarities, told, interactions, strict=True)
+    return [Explanation(*each) for each in found]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One side of a group's pairs, ready: inputs, or vectors in their place, which have no settings and no batch.
+
+    place    in a pair: 0 or 1
+    by_seed  settings of each seed
+    said     what was warned of while the inputs were prepared
+    """
+
+    model: Model
+    plan: Plan
+    modalities: tuple[str, str]
+    place: int
+    inputs: Sequence[PreparedInput]
+    prepared: PreparedBatch
+    by_seed: Sequence[Any] = ()
+    batch: Batch | None = None
+    said: Sequence[str] = ()
+
+    @property
+    def modality(self) -> str:
+        return self.modalities[self.place]
+
+    @property
+    def contrasted(self) -> bool:
+        return len(self.inputs[0].others) > 0
+
+    def targets(self, instead: Sequence[Sequence[Tensor]] = ()) -> Targets:
+        """What the other side is explained against; ``instead`` of each input, other embeddings."""
+        leads = self.model.similarity.leads(self.modalities, 1 - self.place)
+        return targets_of(self.model, self.inputs, self.prepared.embedding, leads=leads, instead=instead)
+
+    def aimed(self, other: _Side, targets: Targets) -> Targets:
+        """What this side is explained against; of a contrast, what is usual cancels out."""
+        if self.batch is None or other.contrasted:
+            return targets
+        return self.plan.aimed(self.model, self.modality, self.modalities, targets)
+
+    def maps(self, aimed: Targets, advance: Callable[[], None]) -> list[Map]:
+        """Each with the warnings that are its own and those that were given for all; told, each kind once."""
+        with collected_warnings() as warned:
+            maps = self.prepared.maps(aimed, advance)
+        cautioned = [each.warnings[0] for each in maps if each.warnings]
+        if cautioned:
+            more = f" ({len(cautioned)} of {len(maps)} maps of this batch have such warnings)"
+            warn(cautioned[0] + (more if len(maps) > 1 else ""))
+        every = (*self.said, *warned)
+        return [replace(each, warnings=tuple(dict.fromkeys((*every, *each.warnings)))) for each in maps]
+
+    def against(self, other: _Side, aimed: Targets) -> Sequence[Map | None]:
+        """The maps for the opposite targets, of a contrast and where they are asked for."""
+        asked = self.plan.signed and self.plan.method.signs == "target" and self.batch is not None
+        if not other.contrasted and not asked:
+            return [None] * len(self.inputs)
+        return self.prepared.maps(-aimed, lambda: None)
+
+    def null(self, other: _Side, aimed: Targets) -> Sequence[Null | None]:
+        """The same maps against others than the other side's inputs, where they are asked for."""
+        if not self.plan.null or self.batch is None:
+            return [None] * len(self.inputs)
+        unit, references = self.model.unit, self.plan.references
+        usual = [unit(each)[0] for each in references.embedded(self.model, other.modality)]
+        others = others_than(unit(other.prepared.embedding), usual, self.plan.null, other.modality)
+        again = partial(self.plan.prepare, by_seed=self.by_seed)
+        return nulls(self.batch, again, aimed, self.aimed(other, other.targets(others)))
+
+    def attributions(
+        self, maps: Sequence[Map], against: Sequence[Map | None], null: Sequence[Null | None]
+    ) -> list[Attribution]:
+        found = zip(self.inputs, maps, against, null, strict=True)
+        return [paired_attribution(self.model, self.plan, self._settings(), *each) for each in found]
+
+    def _settings(self) -> dict[str, Any]:
+        if not self.by_seed:
+            return {}
+        told: dict[str, Any] = self.by_seed[0].to_dict()
+        told["target"] = named(self.plan.target_of(self.model, self.modality, self.modalities))
+        told |= {"signed": True} if self.plan.signed else {}
+        told |= {"seeds": len(self.by_seed)} if len(self.by_seed) > 1 else {}
+        return told
+
+
+def _side(model: Model, plan: Plan, pairs: Sequence[PreparedInputs], place: int) -> _Side:
+    modalities, inputs = (pairs[0][0].modality, pairs[0][1].modality), [pair[place] for pair in pairs]
+    if inputs[0].vector is not None:
+        return _Side(model, plan, modalities, place, inputs, _given(model, inputs))
+    modality, items = modalities[place], [each.item for each in inputs]
+    by_seed = plan.by_seed(model, modality, modalities)
+    batch = Batch(model, modality, items, model.collate(modality, items), plan.references, plan.fast)
+    with collected_warnings() as said:
+        prepared = plan.prepare(batch, by_seed)
+    return _Side(model, plan, modalities, place, inputs, prepared, by_seed, batch, said)
+
+
+def _given(model: Model, column: Sequence[PreparedInput]) -> PreparedBatch:
+    """Vectors in place of inputs: embeddings without a map."""
+    given = [side.vector for side in column if side.vector is not None]  # (D,) float64 each
+    vectors = torch.stack(given)  # (N, D)
+    if model.similarity.directions:
+        vectors = normalize(vectors / vectors.abs().amax(-1, keepdim=True), dim=-1)
+    precision = torch.promote_types(model.dtype, torch.float32)
+    nothing = [Map(np.zeros(0))] * len(column)
+    if model.similarity.sets:
+        vectors = vectors[:, None]  # (N, 1, D)
+    return PreparedBatch(vectors.to(model.device, precision), lambda targets, advance: nothing)
+
+
+def _check_sizes(first: _Side, second: _Side) -> None:
+    """Raises :class:`InputError` where the two sides' embeddings have different sizes: one of them is given then."""
+    one, other = (each.prepared.embedding.shape[-1] for each in (first, second))
+    if one != other:
+        raise InputError(
+            f"embedding: the embedding of {first.modality} has {one} numbers, that of {second.modality} {other}; give "
+            "one out of the model's own space"
         )
-        places = {place: _place(row[number], similarities[number]) for place, row in compared.items()}
-        known = {**provenance, "usual": places} if places else provenance
-        if counts:
-            summed = {"vectors": counts[number], "sum": counts[number] * similarities[number]}
-            known = {**known, "similarity": {**measure, **summed}}
-        found = None
-        if plan.pairs is not None:
-            items = [side.item for side in pair]
-            found = plan.pairs.find(model, (modalities[0], modalities[1]), items, plan.references, plan.fast)
-        explanations.append(Explanation((first, second), similarities[number], known, found))
-    return explanations
 
 
 def provenance_of(model: Model) -> dict[str, Any]:
@@ -227,18 +282,41 @@ def provenance_of(model: Model) -> dict[str, Any]:
     return {**version_facts(), **model.origin, **place}
 
 
-def _usual(
-    model: Model, plan: Plan, columns: Sequence[Sequence[PreparedInput]], targets: Sequence[Targets]
-) -> dict[str, Tensor]:
+def _provenance(
+    sides: tuple[_Side, _Side], targets: tuple[Targets, Targets], similarities: Sequence[float]
+) -> Iterator[dict[str, Any]]:
+    """Of each pair, with the reference inputs that had a part in it, and where its similarity stands among usual ones."""
+    model, similarity = sides[0].model, sides[0].model.similarity
+    told, measure = provenance_of(model), {"name": similarity.name, "title": similarity.title}
+    if similarity != COSINE:
+        told["similarity"] = measure
+    used = ((side.modality, side.prepared.reference) for side in sides)
+    if references := {modality: dict(each) for modality, each in used if each is not None}:
+        told["reference"] = references
+    counts: list[int] = []  # of vectors, over which a pair's similarity is a mean
+    if similarity.mean and all(each.weights.shape[1] == 1 for each in targets):
+        leading = sides[0 if similarity.leads(sides[0].modalities, 0) else 1]
+        counts = present(leading.prepared.embedding).sum(-1).tolist()
+    usual = _usual(sides, targets)
+    for number, found in enumerate(similarities):
+        places = {name: _place(row[number], found) for name, row in usual.items()}
+        known = {**told, "usual": places} if places else told
+        if counts:
+            summed = {"vectors": counts[number], "sum": counts[number] * found}
+            known = {**known, "similarity": {**measure, **summed}}
+        yield known
+
+
+def _usual(sides: tuple[_Side, _Side], targets: tuple[Targets, Targets]) -> dict[str, Tensor]:
     """For each side's modality, how close (N, K) what is usual there is to the other side; nothing for a contrast."""
-    if any(column[0].others for column in columns):
+    if any(side.contrasted for side in sides):
         return {}
+    alike = sides[0].modality == sides[1].modality
     found = {}
-    for n in (0, 1):
-        modality = columns[n][0].modality
-        similarities = plan.references.similarities(model, modality, targets[1 - n])
+    for side, others in zip(sides, targets[::-1], strict=True):
+        similarities = side.plan.references.similarities(side.model, side.modality, others)
         if similarities is not None:
-            found[modality if modality != columns[1 - n][0].modality else f"{modality} {n}"] = similarities
+            found[f"{side.modality} {side.place}" if alike else side.modality] = similarities
     return found
 
 
@@ -278,127 +356,3 @@ def explain_side(
     with memory_told(f"{modality}: {len(items)} at once"), model.running():
         aimed = plan.aimed(model, modality, modalities, Targets.of(model, targets))
         return plan.prepare(batch, by_seed).maps(aimed, lambda: None)
-
-
-def _given(model: Model, column: Sequence[PreparedInput]) -> PreparedBatch:
-    """Vectors in place of inputs: embeddings without a map."""
-    given = [side.vector for side in column if side.vector is not None]  # (D,) float64 each
-    vectors = torch.stack(given)  # (N, D)
-    if model.similarity.directions:
-        vectors = normalize(vectors / vectors.abs().amax(-1, keepdim=True), dim=-1)
-    precision = torch.promote_types(model.dtype, torch.float32)
-    nothing = [Map(np.zeros(0))] * len(column)
-    if model.similarity.sets:
-        vectors = vectors[:, None]  # (N, 1, D)
-    return PreparedBatch(vectors.to(model.device, precision), lambda targets, advance: nothing)
-
-
-def _check_sizes(modalities: Sequence[str], prepared: Sequence[PreparedBatch]) -> None:
-    """Raises :class:`InputError` where the two sides' embeddings have different sizes: one of them is given then."""
-    first, second = (each.embedding.shape[-1] for each in prepared)
-    if first != second:
-        raise InputError(
-            f"embedding: the embedding of {modalities[0]} has {first} numbers, that of {modalities[1]} {second}; give "
-            "one out of the model's own space"
-        )
-
-
-def _with_warnings(
-    prepared: PreparedBatch, targets: Targets, advance: Callable[[], None], said: Sequence[str]
-) -> list[Map]:
-    """The maps of a batch, each with the warnings that are its own and those that were given for all; told, each kind once.
-
-    said  what was warned of while the inputs were prepared
-    """
-    with collected_warnings() as warned:
-        maps = prepared.maps(targets, advance)
-    cautioned = [each.warnings[0] for each in maps if each.warnings]
-    if cautioned:
-        more = (
-            f" ({len(cautioned)} of {len(maps)} maps of this batch have such warnings)"
-            if len(maps) > 1
-            else ""
-        )
-        warn(cautioned[0] + more)
-    every = (*said, *warned)
-    return [replace(each, warnings=tuple(dict.fromkeys((*every, *each.warnings)))) for each in maps]
-
-
-def _attribution(
-    model: Model,
-    side: PreparedInput,
-    plan: Plan,
-    modalities: tuple[str, ...],
-    by_seed: Sequence[Any],
-    found: Map,
-    opposite: Map | None,
-) -> Attribution:
-    """Of one input of a pair, with what else makes the target."""
-    settings = by_seed[0].to_dict() if by_seed else {}
-    if by_seed:
-        settings["target"] = named(plan.target_of(model, side.modality, modalities))
-        settings |= {"signed": True} if plan.signed else {}
-    if len(by_seed) > 1:
-        settings["seeds"] = len(by_seed)
-    made = attribution_of(model, side.modality, side.item, plan, found, settings)
-    origin = dict(side.item.origin)
-    if len(side.items) > 1:
-        origin["ensemble"] = [label(item) for item in side.items]
-    if side.others:
-        origin["rather_than"] = [_label_of(items) for items in side.others]
-    every = [item.origin.get("warnings", ()) for items in (side.items, *side.others) for item in items]
-    warned = dict.fromkeys(message for messages in every for message in messages)
-    if warned:
-        origin["warnings"] = list(warned)
-    against = None if opposite is None else opposite.grid
-    warnings = tuple(dict.fromkeys((*warned, *found.warnings, *found.remarks)))
-    made = replace(made, origin=origin, against=against, warnings=warnings)
-    made.check()
-    return made
-
-
-def attribution_of(
-    model: Model, modality: str, item: Item, plan: Plan, found: Map, settings: Mapping[str, Any] | None = None
-) -> Attribution:
-    """A method's map of one input as something to look at."""
-    segments = None
-    if item.segments is not None:
-        segments = item.segments.valued(found.grid, found.segments, mean=not plan.method.additive)
-    return Attribution(
-        modality=modality,
-        method=plan.name,
-        grid=found.grid,
-        capacity=found.capacity,
-        layout=item.layout,
-        curve=found.curve,
-        settings=settings or {},
-        view=item.view,
-        renderer=_renderer(model, modality, item),
-        origin=item.origin,
-        unit=model.similarity.name if plan.method.unit == COSINE.name else plan.method.unit,
-        additive=plan.method.additive and found.segments is None,
-        full=found.full,
-        by_seed=found.by_seed,
-        segments=segments,
-        warnings=tuple(dict.fromkeys((*item.origin.get("warnings", ()), *found.warnings, *found.remarks))),
-    )
-
-
-def _renderer(model: Model, modality: str, item: Item) -> Renderer:
-    own = None if isinstance(item.view, EmbeddingView) else model.encoder(modality).renderer
-    return own or renderer_for(item.view, item.layout)
-
-
-def label(item: Item) -> str:
-    """How to name an input in one line."""
-    if item.layout.tokens:
-        return str(item.view["text"])
-    return str(item.origin.get("source", "input"))
-
-
-def _label_of(items: Sequence[Item]) -> str:
-    """Likewise of one input, or of an ensemble."""
-    if len(items) == 1:
-        return label(items[0])
-    names = [label(item) if item.layout.tokens else Path(label(item)).name for item in items]
-    return f"the mean of {', '.join(names)}"

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from m2ib.contract.abilities import Outlining
-from m2ib.contract.attribution import Attribution, Renderer
-from m2ib.contract.inputs import Item
+from m2ib.contract.attribution import Attribution
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs
 from m2ib.errors import InputError
@@ -22,9 +21,8 @@ from m2ib.evaluation.prepared import PreparedPair, prepared
 from m2ib.evaluation.results import Table
 from m2ib.evaluation.store import Store
 from m2ib.methods.base import Map
-from m2ib.pipeline import attribution_of, label
 from m2ib.registry.plan import Plan
-from m2ib.renderers import renderer_for
+from m2ib.results.attributions import attribution_of, label, renderer_of
 
 RANKED = ("drop", "iou", "insertion", "deletion")  # what a case can be worst by, the first two that are there
 CASES = 3  # by each
@@ -127,7 +125,7 @@ def outlined(
     """
     pair, item = each.pair, each.items[side]
     modality = pair.inputs[side][0]
-    renderer, view = _renderer(model, modality, item), item.view
+    renderer, view = renderer_of(model, modality, item), item.view
     if pair.boxes and hasattr(view, "with_boxes"):
         with suppress(InputError):  # of boxes beside the image nothing can be drawn
             view = view.with_boxes(pair.boxes)
@@ -138,16 +136,12 @@ def outlined(
     return replace(attribution_of(model, modality, item, plan, Map(grid)), view=view)
 
 
-def _renderer(model: Model, modality: str, item: Item) -> Renderer:
-    return model.encoder(modality).renderer or renderer_for(item.view, item.layout)
-
-
 def _other(model: Model, each: PreparedPair, side: int, ident: str) -> str:
     """What the other input is, as HTML."""
     from markupsafe import Markup
 
     item, modality = each.items[side], each.pair.inputs[side][0]
-    renderer = _renderer(model, modality, item)
+    renderer = renderer_of(model, modality, item)
     if item.layout.tokens or not isinstance(renderer, Outlining):
         return str(Markup("<q>{}</q>").format(label(item)))
     blank = Attribution(

@@ -31,8 +31,9 @@ from m2ib.contract.targets import Targets
 from m2ib.errors import InputError, SettingError
 from m2ib.evaluation.weights import parts, preserved, redraw
 from m2ib.metrics import Aggregate, RankCorrelation, aggregate
-from m2ib.pipeline import attribution_of, explain_side
+from m2ib.pipeline import explain_side
 from m2ib.registry.plan import Plan
+from m2ib.results.attributions import attribution_of
 
 IGNORES = 0.7
 """A method whose maps still correlate more than this with random weights throughout ignores the model."""
