@@ -45,7 +45,7 @@ from .page.explanation import write_page
 from .registry.discovery import Registry, list_adapters, list_methods, list_renderers
 from .registry.hookspecs import hookimpl
 from .registry.opening import Opening, who_opens
-from .registry.specs import AdapterSpec, MethodSpec, RendererSpec
+from .registry.specs import AdapterSpec, MethodSpec, PairMethodSpec, RendererSpec
 from .results.explanation import Explanation, load_explanation
 from .units.rules import onsets, superpixels, words
 
@@ -81,6 +81,7 @@ __all__ = [
     "Opening",
     "Options",
     "OutOfMemoryError",
+    "PairMethodSpec",
     "PluginError",
     "Region",
     "Registry",

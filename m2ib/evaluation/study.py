@@ -11,7 +11,7 @@ from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.evaluation.measures import MEASURES
 from m2ib.registry.discovery import Registered, Registry, default_registry
-from m2ib.registry.specs import AdapterSpec, MethodSpec
+from m2ib.registry.specs import AdapterSpec, MethodSpec, PairMethodSpec
 
 ALL = "all"
 CONTROLS = ("uniform", "random")
@@ -174,7 +174,7 @@ def _methods(study: Study, pairs: Pairs, registry: Registry) -> dict[str, Regist
     for name in varied:
         if name in (*listed.names, ORACLE):
             raise SettingError(f"evaluate: there is a method {name!r}; call the variant of it something else")
-    maps = [info.name for info in listed if not info.spec.pairs]
+    maps = [info.name for info in listed if not isinstance(info.spec, PairMethodSpec)]
     chosen = (*maps, *varied) if tuple(names) == (ALL,) else tuple(dict.fromkeys(names))
     if not chosen:
         raise SettingError(f"evaluate: give at least one method of {', '.join(listed.names)}")

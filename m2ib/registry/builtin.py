@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from m2ib.contract.settings import block, choice, count, layer, preset, share
 from m2ib.methods.bottleneck.settings import SETTINGS
 from m2ib.registry.hookspecs import hookimpl
-from m2ib.registry.specs import MethodSpec, RendererSpec
+from m2ib.registry.specs import MethodSpec, PairMethodSpec, RendererSpec
 
 if TYPE_CHECKING:
     from m2ib.contract.encoder import Encoder
@@ -139,7 +139,7 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
             "uniform", "control: 1 everywhere", "m2ib.methods.controls:uniform", (_GRID,), control=True
         ),
         MethodSpec("random", "control: noise", "m2ib.methods.controls:random", (_GRID,), control=True),
-        MethodSpec(
+        PairMethodSpec(
             "second-order",
             "interactions: integrated Jacobians of both inputs (Moeller et al. 2025)",
             "m2ib.methods.interactions.second_order:method",
@@ -153,16 +153,14 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
                 ),
                 *(each for each in SETTINGS if each.name == "shifts"),
             ),
-            pairs=True,
         ),
-        MethodSpec(
+        PairMethodSpec(
             "by-word",
             "interactions: the bottleneck of one input against what each word of the other brings",
             "m2ib.methods.interactions.by_word:method",
             SETTINGS,
-            pairs=True,
         ),
-        MethodSpec(
+        PairMethodSpec(
             "banzhaf",
             "interactions: what units do together when others are hidden (Grabisch and Roubens 1999)",
             "m2ib.methods.interactions.banzhaf:method",
@@ -174,14 +172,12 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
                 ),
             ),
             hides=True,
-            pairs=True,
         ),
-        MethodSpec(
+        PairMethodSpec(
             "maxsim",
             "interactions: which vectors are matched, of a model of late interaction (Khattab and Zaharia 2020)",
             "m2ib.methods.interactions.maxsim:method",
             (_GRID,),
-            pairs=True,
         ),
     ):
         register(spec)

@@ -20,9 +20,16 @@ import pluggy
 from m2ib.contract.settings import Setting
 from m2ib.errors import AdapterError, InputError, M2IBError, PluginError, one_line
 from m2ib.registry import hookspecs
-from m2ib.registry.foreign import guard, guarded_method, guarded_setting, plugin_code, warnings_are_no_errors
+from m2ib.registry.foreign import (
+    guard,
+    guarded_method,
+    guarded_pair_method,
+    guarded_setting,
+    plugin_code,
+    warnings_are_no_errors,
+)
 from m2ib.registry.installed import OWN, OWN_POINTS, installed, is_our_name, origin_of
-from m2ib.registry.specs import AdapterSpec, MethodSpec, RendererSpec, Spec
+from m2ib.registry.specs import AdapterSpec, MethodSpec, PairMethodSpec, RendererSpec, Spec
 
 log = logging.getLogger("m2ib")
 
@@ -69,8 +76,10 @@ class Registered(Generic[S]):
         """
         with self.its_code():
             found = self.spec.loaded(**options)
-        mine = self.origin == OWN or not isinstance(self.spec, MethodSpec)
-        return found if mine else guarded_method(found, self.who)
+        if self.origin == OWN or not isinstance(self.spec, MethodSpec):
+            return found
+        guarded = guarded_pair_method if isinstance(self.spec, PairMethodSpec) else guarded_method
+        return guarded(found, self.who)
 
     @contextmanager
     def its_code(self) -> Iterator[None]:

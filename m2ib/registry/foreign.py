@@ -17,6 +17,7 @@ from m2ib.errors import M2IBError, PluginError, one_line
 
 if TYPE_CHECKING:
     from m2ib.methods.base import Batch, Method, PreparedBatch
+    from m2ib.methods.interactions.base import PairMethod
 
 
 @contextmanager
@@ -123,4 +124,19 @@ def guarded_method(method: Any, who: str) -> Method:
         check=guarded(method.check),
         steps=guarded(method.steps),
         prepare_seeds=method.prepare_seeds and checked("prepare_seeds", method.prepare_seeds),
+    )
+
+
+def guarded_pair_method(method: Any, who: str) -> PairMethod:
+    """Likewise of a way to find interactions."""
+    from m2ib.methods.interactions.base import PairMethod
+
+    if not isinstance(method, PairMethod):
+        raise PluginError(f"{who}: load returned {type(method).__name__}, not a PairMethod")
+    guarded = guard(who)
+    return replace(
+        method,
+        find=guarded(method.find),
+        refuse=guarded(method.refuse),
+        settings=guarded(method.settings),
     )

@@ -29,7 +29,8 @@ def m2ib_register_adapters(register: Callable[[AdapterSpec], None]) -> None:
 
 @hookspec
 def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
-    """Call ``register(MethodSpec(...))`` once for each method this plugin brings.
+    """Call ``register(MethodSpec(...))`` once for each method this plugin brings, and with a :class:`m2ib.PairMethodSpec` once for
+    each way to find interactions.
 
     Import no heavy package here: that belongs in the spec's ``load``.
     """

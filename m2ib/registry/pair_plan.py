@@ -19,7 +19,7 @@ from m2ib.execution.half_precision import or_in_float32
 from m2ib.methods.base import Batch
 from m2ib.methods.interactions.base import PairMethod, Side
 from m2ib.registry.discovery import Registered, default_registry
-from m2ib.registry.specs import MethodSpec
+from m2ib.registry.specs import MethodSpec, PairMethodSpec
 
 _USUAL = (
     "m2ib:maxsim",
@@ -120,7 +120,8 @@ def pair_plan_of(given: Any, seed: Any = None) -> PairPlan | None:
             f"interactions: {given!r:.60} is not possible; give True, a name, or a dict, as in interactions={{'method': 'banzhaf', "
             "'masks': 1024}"
         )
-    if name is not None and not default_registry().methods.find(name).spec.pairs:
-        ways = ", ".join(info.name for info in default_registry().methods if info.spec.pairs)
+    methods = default_registry().methods
+    if name is not None and not isinstance(methods.find(name).spec, PairMethodSpec):
+        ways = ", ".join(info.name for info in methods if isinstance(info.spec, PairMethodSpec))
         raise SettingError(f"interactions: the method {name!r} makes maps of one input; there is {ways}")
     return PairPlan(name, settings if seed is None else {"seed": seed, **settings})

@@ -16,7 +16,7 @@ from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
 from m2ib.progress import every
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.pair_plan import PairPlan, pair_plan_of
-from m2ib.registry.specs import MethodSpec
+from m2ib.registry.specs import MethodSpec, PairMethodSpec
 
 _MOST_SEEDS = 1000
 
@@ -151,7 +151,7 @@ def plan_of(
                 f"settings: {name!r} is unknown{did_you_mean(name, known)} There are {', '.join(known) or 'none'}, "
                 f"those of the method {found.name!r}"
             )
-    if found.spec.pairs:
+    if isinstance(found.spec, PairMethodSpec):
         raise SettingError(
             f"method {found.name!r} finds interactions between two inputs, and makes no map of one; give interactions={found.name!r}"
         )

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from m2ib.contract.attribution import Renderer
     from m2ib.contract.model import Model
     from m2ib.methods.base import Method
+    from m2ib.methods.interactions.base import PairMethod
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]*")
 _MODALITY = re.compile(r"[a-z][a-z0-9_]*")
@@ -185,8 +186,6 @@ class MethodSpec(Spec):
     hides      whether it hides parts of an input
     control    whether it knows nothing of the model, and is there to be beaten
     extra      what to install when a package is missing
-    pairs      whether it finds interactions between the units of two inputs, and ``load`` gives a
-               :class:`m2ib.methods.interactions.base.PairMethod`, rather than a map of one
     """
 
     noun = asked_by = "method"
@@ -200,25 +199,39 @@ class MethodSpec(Spec):
     hides: bool = False
     control: bool = False
     extra: str = ""
-    pairs: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for each in self.settings:
             if not isinstance(each, Setting):
                 raise SettingError(
-                    f"MethodSpec {self.name!r}: settings holds {each!r}, which is no m2ib.Setting"
+                    f"{type(self).__name__} {self.name!r}: settings holds {each!r}, which is no m2ib.Setting"
                 )
 
     @property
     def listed(self) -> tuple[Setting, ...]:
         """Its settings, and what its maps explain; the seed is not among them."""
-        return self.settings if self.pairs else (*self.settings, TARGET)
+        return (*self.settings, TARGET)
 
     @property
     def setting_names(self) -> tuple[str, ...]:
         """Of the settings that are ``listed``."""
         return tuple(each.name for each in self.listed)
+
+
+@dataclass(frozen=True)
+class PairMethodSpec(MethodSpec):
+    """What a plugin registers, by the hook of methods, for one way to find interactions between the units of two inputs.
+
+    load  gives the :class:`m2ib.methods.interactions.base.PairMethod`; the other fields are those of :class:`m2ib.MethodSpec`
+    """
+
+    load: str | Callable[[], PairMethod]  # type: ignore[assignment]
+
+    @property
+    def listed(self) -> tuple[Setting, ...]:
+        """Its settings: there is no map that would explain a target."""
+        return self.settings
 
 
 @dataclass(frozen=True)

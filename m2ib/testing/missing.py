@@ -14,7 +14,7 @@ from m2ib.contract.encoder import Attention, Encoder
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
 from m2ib.registry.discovery import Registered, default_registry
-from m2ib.registry.specs import AdapterSpec, MethodSpec
+from m2ib.registry.specs import AdapterSpec, MethodSpec, PairMethodSpec
 from m2ib.renderers import ValuesRenderer, renderer_for
 
 ADAPTER = "adapter"  # in place of a modality, for what is said once
@@ -107,6 +107,8 @@ def _refusing_methods(encoder: Encoder, inputs: Inputs) -> list[tuple[str, str]]
     shown = encoder if encoder.attention is not None else replace(encoder, attention=Attention(None))
     attending, found = [], []
     for info in default_registry().methods:
+        if isinstance(info.spec, PairMethodSpec):  # defined for a model, not for an encoder
+            continue
         try:
             refuse = info.load().refuse
             reason, then = refuse(encoder), refuse(shown)

@@ -50,6 +50,22 @@ LACKING = """
     def m2ib_register_methods(register):
         register(m2ib.MethodSpec("lacking", "needs something", load, extra="cairn[all]"))
 """
+PAIRED = """
+    import numpy as np
+    import m2ib
+    from m2ib.methods import Method
+    from m2ib.methods.interactions.base import PairMethod
+
+    def find(first, second):
+        return np.ones((first.units.number, second.units.number)), ("all alike",)
+
+    @m2ib.hookimpl
+    def m2ib_register_methods(register):
+        layer = m2ib.Setting("layer", "whose cells", 0)
+        register(m2ib.PairMethodSpec("alike", "the same everywhere", lambda: PairMethod(find), (layer,)))
+        register(m2ib.PairMethodSpec("broken", "fails", lambda: PairMethod(lambda first, second: 1 / 0)))
+        register(m2ib.PairMethodSpec("single", "makes maps", lambda: Method(find)))
+"""
 JUNK = """
     import m2ib
 
@@ -83,6 +99,31 @@ def test_a_method_of_another_package(installed: Registry) -> None:
     assert exp["image"].grid[2, 2] == exp["image"].grid.sum() == 3
     assert (exp["image"].method, exp["image"].unit, exp["image"].capacity) == ("centre", "stones", None)
     assert exp["text"].settings == {"height": 3.0, "seed": 0, "target": "similarity"}
+
+
+def test_a_way_to_find_interactions_of_another_package(
+    plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plugins.add("cairn", PAIRED)
+    monkeypatch.setattr(m2ib.registry.discovery, "_default", Registry.discover())
+    inputs = {"image": EXAMPLES["image"][0], "text": "a dog"}
+    found = m2ib.explain(toy_model(), **inputs, interactions="alike").interactions
+    assert found is not None
+    assert (found.method, found.warnings, found.matrix.sum()) == ("alike", ("all alike",), 16 * 2)
+    for options, said in (
+        (
+            {"interactions": "broken"},
+            "method 'broken' of 'cairn' failed: ZeroDivisionError: division by zero",
+        ),
+        ({"interactions": "single"}, "method 'single' of 'cairn': load returned Method, not a PairMethod"),
+        (
+            {"method": "alike"},
+            "method 'alike' finds interactions between two inputs, and makes no map of one; give interactions='alike'",
+        ),
+    ):
+        with pytest.raises(m2ib.M2IBError) as caught:
+            m2ib.explain(toy_model(), **inputs, **options)
+        assert str(caught.value) == said
 
 
 def test_a_package_that_is_missing_is_named(installed: Registry) -> None:
