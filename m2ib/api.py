@@ -16,6 +16,7 @@ from m2ib.methods.bottleneck.settings import Granularity, Noise, Readout, ShiftC
 from m2ib.pipeline import explain_batch, prepare
 from m2ib.progress import progress
 from m2ib.promises import leaves_nothing, promise
+from m2ib.registry.calls import SHARED
 from m2ib.registry.discovery import check_model, default_registry
 from m2ib.registry.plan import Plan, plan_of
 from m2ib.results.explanation import Explanation
@@ -215,40 +216,18 @@ def explain(
     return explanation
 
 
-def plan_for(
-    *,
-    method: str = METHOD,
-    seeds: int = 1,
-    truncate: bool = False,
-    fast: bool = True,
-    reference: Any = None,
-    null: int = 0,
-    signed: bool = False,
-    interactions: Any = None,
-    settings: Any = None,
-    units: Any = None,
-    **given: Any,
-) -> Plan:
+def plan_for(*, method: str = METHOD, settings: Any = None, **given: Any) -> Plan:
+    """Of the keywords of :class:`m2ib.Options`."""
     if settings is not None and not isinstance(settings, Mapping):
         raise SettingError(
             f"settings: give a dict by name, as in settings={{'masks': 512}}, not {settings!r:.60}"
         )
+    shared = {name: given.pop(name) for name in SHARED if name in given}
     named = {name: value for name, value in given.items() if value is not None}
     twice = sorted(set(named) & set(settings or {}) - {"seed"})
     if twice:
         raise SettingError(f"settings: {twice[0]!r} is given twice, by itself and in settings")
-    return plan_of(
-        method,
-        {**named, **(settings or {})},
-        truncate=truncate,
-        fast=fast,
-        reference=reference,
-        seeds=seeds,
-        null=null,
-        signed=signed,
-        interactions=interactions,
-        units=units,
-    )
+    return plan_of(method, {**named, **(settings or {})}, **shared)
 
 
 def pair_of(items: Sequence[Any]) -> list[tuple[str, Any]]:

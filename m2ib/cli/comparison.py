@@ -7,17 +7,14 @@ from typing import Any
 
 from m2ib.cli.config import SETTING_HELP
 from m2ib.errors import SettingError
-from m2ib.registry.calls import calls_of
+from m2ib.registry.calls import SHARED, calls_of
 from m2ib.registry.discovery import default_registry
-
-_EVERY = ("method", "seed", "seeds", "reference", "truncate")
-_OF_PAIRS = ("null", "signed", "interactions", "units")  # of explain alone
 
 
 def options_of(config: Any) -> dict[str, Any]:
     """The keywords of ``m2ib.explain`` in a configuration; a setting as an option stands under one in ``settings``."""
     named = {name: value for name in SETTING_HELP if (value := getattr(config, name)) is not None}
-    asked = (name for name in (*_EVERY, *_OF_PAIRS) if hasattr(config, name))
+    asked = (name for name in ("method", "seed", *SHARED) if hasattr(config, name))
     return {**{name: getattr(config, name) for name in asked}, "settings": {**named, **config.settings}}
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.registry.discovery import default_registry
 
-# Options that every method takes.
-_SHARED = ("seed", "seeds", "truncate", "fast", "null", "signed", "interactions", "units")
+SHARED = ("seeds", "truncate", "fast", "null", "signed", "interactions", "units", "reference")
+"""Options that every method takes, besides the seed."""
 
 
 def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -19,14 +19,14 @@ def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
     Raises :class:`SettingError` for an unknown method or none, for a setting that none of them has, and for one that is given twice.
     """
-    methods, given = default_registry().methods, dict(options)
+    methods, given = default_registry().methods, {"reference": None, **options}
     named = given.pop("method")
     names = [each.strip() for each in named.split(",")] if isinstance(named, str) else [*(named or ())]
     found = {methods.called(each): each for each in (methods.find(name) for name in names if name)}
     if not found:
         raise SettingError("method: none is given; as in --method m2ib or --method m2ib,gradcam")
-    settings, reference = given.pop("settings", None) or {}, given.pop("reference", None)
-    shared = {name: given.pop(name) for name in _SHARED if name in given}
+    settings = given.pop("settings", None) or {}
+    shared = {name: given.pop(name) for name in ("seed", *SHARED) if name in given}
     given = {name: value for name, value in given.items() if value is not None}
     if twice := sorted({*given} & {*settings}):
         raise SettingError(f"settings: {twice[0]!r} is given twice, by itself and in settings")
@@ -43,7 +43,6 @@ def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             **shared,
             "method": info.qualified_name,
             "settings": {each: value for each, value in settings.items() if each in info.spec.setting_names},
-            "reference": reference,
         }
         for name, info in found.items()
     }

@@ -128,17 +128,16 @@ def plan_of(
     method: str,
     given: Mapping[str, Any],
     *,
-    truncate: bool = False,
-    fast: bool = True,
+    info: Registered[MethodSpec] | None = None,
     reference: Any = None,
     seeds: int = 1,
-    units: Any = None,
-    info: Registered[MethodSpec] | None = None,
     null: int = 0,
-    signed: bool = False,
     interactions: Any = None,
+    **shared: Any,
 ) -> Plan:
     """A method by name, with what the caller gave.
+
+    shared  fields of :class:`Plan`, as they are given: ``truncate``, ``fast``, ``signed``, ``units``
 
     Raises :class:`SettingError` for an unknown method, and for a setting that is none of those it names.
     """
@@ -164,19 +163,15 @@ def plan_of(
         raise SettingError(
             f"null: {null!r:.40} is not possible; give how many other inputs, from 2 to {USUAL}, or 0 for none"
         )
-    settings = {name: value for name, value in given.items() if name != "target"}
     return Plan(
         name,
         found.load(),
         found.declared(),
-        settings,
-        truncate,
-        fast,
-        references,
-        int(seeds),
-        given.get("target"),
-        int(null),
-        bool(signed),
-        pair_plan_of(interactions, given.get("seed")),
-        units,
+        {name: value for name, value in given.items() if name != "target"},
+        references=references,
+        seeds=int(seeds),
+        target=given.get("target"),
+        null=int(null),
+        pairs=pair_plan_of(interactions, given.get("seed")),
+        **shared,
     )
