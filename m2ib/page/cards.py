@@ -22,6 +22,8 @@ from m2ib.renderers.panels import image_tag
 
 _SMALL, _LARGE = 256, 384  # pixels of a picture along its longer side, on a card and when that is open
 _HEAVIEST = 2**18  # characters of what a card opens to
+_WHOLE_SOUND = SoundRenderer()
+_WHOLE_SOUND.parts = False  # a card is heavy enough with one sound
 
 
 @dataclass(frozen=True)
@@ -86,12 +88,6 @@ def _values(card: Card, number: int, scripts: list[str]) -> dict[str, Any]:
     }
 
 
-class _WholeSound(SoundRenderer):
-    """A card is heavy enough with one sound."""
-
-    parts = False
-
-
 def _sketch(side: Attribution) -> Markup:
     if isinstance(side.renderer, Sketching):
         with renderer_code(side.renderer):
@@ -106,7 +102,7 @@ def _large(side: Attribution, ident: str) -> Markup:
     if isinstance(side.view, ImageView):
         side = replace(side, view=side.view.reduced(_LARGE))
     if type(side.renderer) is SoundRenderer:
-        side = replace(side, renderer=_WholeSound())
+        side = replace(side, renderer=_WHOLE_SOUND)
     with renderer_code(side.renderer):
         fragment = side.renderer.fragment(side, ident)
     return Side(side.modality, side.method, side.warnings, fragment, side.renderer.script).html()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
@@ -42,7 +42,7 @@ class SoundRenderer(OutliningRenderer):
     name = kind = "sound"
     region_axes = (("frequency", "Hz"), ("time", "s"))
     view_type = SoundView
-    parts: ClassVar[bool] = True
+    parts: bool = True
 
     def check_attribution(self, attribution: Attribution) -> None:
         view: SoundView = attribution.view
