@@ -144,10 +144,8 @@ def _explain_group(
     maps = first.maps(aimed[0], advance), second.maps(aimed[1], advance)
     against = first.against(second, aimed[0]), second.against(first, aimed[1])
     null = first.null(second, aimed[0]), second.null(first, aimed[1])
-    attributions = (
-        first.attributions(maps[0], against[0], null[0]),
-        second.attributions(maps[1], against[1], null[1]),
-    )
+    found = zip(sides, zip(maps, against, null, strict=True), strict=True)
+    attributions = [side.attributions(*each) for side, each in found]
     similarities = targets[1].closeness(targets[0]).tolist()
     told = _provenance(sides, targets, similarities)
     items = [[side.item for side in pair] for pair in pairs]
@@ -155,8 +153,8 @@ def _explain_group(
         plan.pairs.find(model, first.modalities, each, plan.references, plan.fast) if plan.pairs else None
         for each in items
     ]
-    found = zip(zip(*attributions, strict=True), similarities, told, interactions, strict=True)
-    return [Explanation(*each) for each in found]
+    both = zip(*attributions, strict=True)
+    return [Explanation(*each) for each in zip(both, similarities, told, interactions, strict=True)]
 
 
 @dataclass(frozen=True)

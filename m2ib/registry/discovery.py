@@ -22,9 +22,9 @@ from m2ib.errors import AdapterError, InputError, M2IBError, PluginError, one_li
 from m2ib.registry import hookspecs
 from m2ib.registry.foreign import (
     guard,
+    guarded_fields,
     guarded_method,
     guarded_pair_method,
-    guarded_setting,
     plugin_code,
     warnings_are_no_errors,
 )
@@ -95,7 +95,7 @@ class Registered(Generic[S]):
         settings: tuple[Setting, ...] = self.spec.settings  # type: ignore[attr-defined]
         if self.origin == OWN:
             return settings
-        return tuple(guarded_setting(each, guard(self.who)) for each in settings)
+        return tuple(guarded_fields(each, guard(self.who)) for each in settings)
 
     def __getattr__(self, name: str) -> Any:  # modalities, models, ...
         if name == "spec":  # of one that is being made or copied

@@ -7,15 +7,16 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import wraps
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from m2ib.contract.settings import Setting
 from m2ib.errors import M2IBError, PluginError, one_line
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from m2ib.methods.base import Batch, Method, PreparedBatch
     from m2ib.methods.interactions.base import PairMethod
 
@@ -75,6 +76,7 @@ def warnings_are_no_errors() -> Iterator[None]:
         yield
 
 
+P = TypeVar("P", bound="DataclassInstance")
 Guard = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
@@ -92,9 +94,10 @@ def guard(who: str) -> Guard:
     return guarded
 
 
-def guarded_setting(setting: Setting, guarded: Guard) -> Setting:
-    default = guarded(setting.default) if callable(setting.default) else setting.default
-    return replace(setting, default=default, check=guarded(setting.check), refuse=guarded(setting.refuse))
+def guarded_fields(plain: P, guarded: Guard) -> P:
+    """A dataclass, a setting for instance, with every function that it holds guarded."""
+    held = {each.name: getattr(plain, each.name) for each in fields(plain)}
+    return replace(plain, **{name: guarded(value) for name, value in held.items() if callable(value)})
 
 
 def guarded_method(method: Any, who: str) -> Method:
@@ -104,10 +107,11 @@ def guarded_method(method: Any, who: str) -> Method:
     if not isinstance(method, Method):
         raise PluginError(f"{who}: load returned {type(method).__name__}, not an m2ib.methods.Method")
     guarded = guard(who)
+    found = guarded_fields(method, guarded)
 
     def checked(name: str, prepare: Callable[..., Any]) -> Callable[..., PreparedBatch]:
         def call(batch: Batch, settings: Any) -> PreparedBatch:
-            prepared = guarded(prepare)(batch, settings)
+            prepared = prepare(batch, settings)
             if not isinstance(prepared, PreparedBatch):
                 raise PluginError(
                     f"{who}: {name} returned {type(prepared).__name__}, not an m2ib.methods.PreparedBatch"
@@ -116,15 +120,8 @@ def guarded_method(method: Any, who: str) -> Method:
 
         return call
 
-    return replace(
-        method,
-        prepare=checked("prepare", method.prepare),
-        settings=guarded(method.settings),
-        refuse=guarded(method.refuse),
-        check=guarded(method.check),
-        steps=guarded(method.steps),
-        prepare_seeds=method.prepare_seeds and checked("prepare_seeds", method.prepare_seeds),
-    )
+    several = found.prepare_seeds and checked("prepare_seeds", found.prepare_seeds)
+    return replace(found, prepare=checked("prepare", found.prepare), prepare_seeds=several)
 
 
 def guarded_pair_method(method: Any, who: str) -> PairMethod:
@@ -133,10 +130,4 @@ def guarded_pair_method(method: Any, who: str) -> PairMethod:
 
     if not isinstance(method, PairMethod):
         raise PluginError(f"{who}: load returned {type(method).__name__}, not a PairMethod")
-    guarded = guard(who)
-    return replace(
-        method,
-        find=guarded(method.find),
-        refuse=guarded(method.refuse),
-        settings=guarded(method.settings),
-    )
+    return guarded_fields(method, guard(who))

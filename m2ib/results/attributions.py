@@ -55,19 +55,17 @@ def paired_attribution(
     null: Null | None,
 ) -> Attribution:
     """Of one input of a pair, with what else makes the target. Raises :class:`AdapterError` for what does not belong together."""
-    made = attribution_of(model, side.modality, side.item, plan, found, settings)
     origin = dict(side.item.origin)
     if len(side.items) > 1:
         origin["ensemble"] = [label(item) for item in side.items]
     if side.others:
         origin["rather_than"] = [_label_of(items) for items in side.others]
     every = [item.origin.get("warnings", ()) for items in (side.items, *side.others) for item in items]
-    warned = dict.fromkeys(message for messages in every for message in messages)
-    if warned:
+    if warned := dict.fromkeys(message for messages in every for message in messages):
         origin["warnings"] = list(warned)
-    warnings = tuple(dict.fromkeys((*warned, *found.warnings, *found.remarks)))
-    opposite = None if against is None else against.grid
-    made = replace(made, origin=origin, against=opposite, warnings=warnings, null=null)
+    item = replace(side.item, origin=origin)
+    made = attribution_of(model, side.modality, item, plan, found, settings)
+    made = replace(made, against=None if against is None else against.grid, null=null)
     made.check()
     return made
 
