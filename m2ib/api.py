@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from torch import Tensor
@@ -16,7 +17,7 @@ from m2ib.methods.bottleneck.settings import Granularity, Noise, Readout, ShiftC
 from m2ib.pipeline import explain_batch, prepare
 from m2ib.progress import progress
 from m2ib.promises import leaves_nothing, promise
-from m2ib.registry.calls import SHARED
+from m2ib.registry.calls import SHARED, settings_of
 from m2ib.registry.discovery import check_model, default_registry
 from m2ib.registry.plan import Plan, plan_of
 from m2ib.results.explanation import Explanation
@@ -153,15 +154,7 @@ def shows_options(function: F) -> F:
     last = [
         each.replace(name="inputs") for each in shown.parameters.values() if each.name.startswith("inputs")
     ]
-    defaults = {
-        "method": "m2ib",
-        "seed": 0,
-        "seeds": 1,
-        "truncate": False,
-        "fast": True,
-        "null": 0,
-        "signed": False,
-    }
+    defaults = {each.name: each.default for each in fields(Plan)} | {"method": "m2ib", "seed": 0}
     options = [
         inspect.Parameter(
             name, inspect.Parameter.KEYWORD_ONLY, default=defaults.get(name), annotation=kind.__forward_arg__
@@ -218,16 +211,8 @@ def explain(
 
 def plan_for(*, method: str = METHOD, settings: Any = None, **given: Any) -> Plan:
     """Of the keywords of :class:`m2ib.Options`."""
-    if settings is not None and not isinstance(settings, Mapping):
-        raise SettingError(
-            f"settings: give a dict by name, as in settings={{'masks': 512}}, not {settings!r:.60}"
-        )
     shared = {name: given.pop(name) for name in SHARED if name in given}
-    named = {name: value for name, value in given.items() if value is not None}
-    twice = sorted(set(named) & set(settings or {}) - {"seed"})
-    if twice:
-        raise SettingError(f"settings: {twice[0]!r} is given twice, by itself and in settings")
-    return plan_of(method, {**named, **(settings or {})}, **shared)
+    return plan_of(method, settings_of(given, settings), **shared)
 
 
 def pair_of(items: Sequence[Any]) -> list[tuple[str, Any]]:

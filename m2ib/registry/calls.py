@@ -12,6 +12,21 @@ SHARED = ("seeds", "truncate", "fast", "null", "signed", "interactions", "units"
 """Options that every method takes, besides the seed."""
 
 
+def settings_of(given: Mapping[str, Any], settings: Any) -> dict[str, Any]:
+    """Those that are given by themselves, where they are not None, and those in ``settings``, a dict or None.
+
+    Raises :class:`SettingError`.
+    """
+    if settings is not None and not isinstance(settings, Mapping):
+        raise SettingError(
+            f"settings: give a dict by name, as in settings={{'masks': 512}}, not {settings!r:.60}"
+        )
+    named, more = {name: value for name, value in given.items() if value is not None}, dict(settings or {})
+    if twice := sorted({*named} & {*more} - {"seed"}):
+        raise SettingError(f"settings: {twice[0]!r} is given twice, by itself and in settings")
+    return named | more
+
+
 def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """By method, what :func:`m2ib.explain` is to be given.
 
@@ -25,12 +40,9 @@ def calls_of(options: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     found = {methods.called(each): each for each in (methods.find(name) for name in names if name)}
     if not found:
         raise SettingError("method: none is given; as in --method m2ib or --method m2ib,gradcam")
-    settings = given.pop("settings", None) or {}
+    settings = given.pop("settings", None)
     shared = {name: given.pop(name) for name in ("seed", *SHARED) if name in given}
-    given = {name: value for name, value in given.items() if value is not None}
-    if twice := sorted({*given} & {*settings}):
-        raise SettingError(f"settings: {twice[0]!r} is given twice, by itself and in settings")
-    settings = {**given, **settings}
+    settings = settings_of(given, settings)
     known = {name for info in found.values() for name in info.spec.setting_names}
     for name in settings:
         if name not in known:
