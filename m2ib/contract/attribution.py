@@ -323,14 +323,16 @@ class Attribution:
 
     def _repr_html_(self) -> str:
         """The map, in a notebook."""
-        return framed(repr(self), [self._side("m0")])
-
-    def _side(self, ident: str) -> Side:
-        fragment = self.renderer.fragment(self, ident)
-        return Side(self.modality, self.method, self.warnings, fragment, self.renderer.script)
+        return framed(repr(self), [side_of(self, "m0")])
 
     def __repr__(self) -> str:
         return (
             f"Attribution({self.modality}, method={self.method!r}, grid={self.grid.shape}, "
             f"total={self.grid.sum():.4g}{self.unit and ' '}{self.unit}, layer={self.settings.get('layer')})"
         )
+
+
+def side_of(attribution: Attribution, ident: str) -> Side:
+    """As HTML; ``ident`` is unique on its page."""
+    renderer, told = attribution.renderer, (attribution.modality, attribution.method, attribution.warnings)
+    return Side(*told, renderer.fragment(attribution, ident), renderer.script)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from numbers import Integral
 from typing import Any
 
-from m2ib.contract.attribution import Attribution
+from m2ib.contract.attribution import Attribution, side_of
 from m2ib.contract.interactions import Interactions
 from m2ib.contract.notebook import Side, framed
 from m2ib.contract.null import SPECIFIC
@@ -91,7 +91,7 @@ class AttributionPair:
         return framed(repr(self), self._sides())
 
     def _sides(self) -> list[Side]:
-        return [each._side(f"m{number}") for number, each in enumerate(self)]
+        return [side_of(each, f"m{number}") for number, each in enumerate(self)]
 
     @property
     def modalities(self) -> tuple[str, str]:

@@ -10,8 +10,8 @@ from typing import Any
 from markupsafe import Markup
 
 from m2ib.contract.abilities import Sketching
-from m2ib.contract.attribution import Attribution
-from m2ib.contract.notebook import FIT, Side
+from m2ib.contract.attribution import Attribution, side_of
+from m2ib.contract.notebook import FIT
 from m2ib.contract.pair import AttributionPair
 from m2ib.page.explanation import write_html
 from m2ib.page.overview import thumbnail
@@ -104,5 +104,4 @@ def _large(side: Attribution, ident: str) -> Markup:
     if type(side.renderer) is SoundRenderer:
         side = replace(side, renderer=_WHOLE_SOUND)
     with renderer_code(side.renderer):
-        fragment = side.renderer.fragment(side, ident)
-    return Side(side.modality, side.method, side.warnings, fragment, side.renderer.script).html()
+        return side_of(side, ident).html()
