@@ -220,7 +220,8 @@ class _Side:
         unit, references = self.model.unit, self.plan.references
         usual = [unit(each)[0] for each in references.embedded(self.model, other.modality)]
         others = others_than(unit(other.prepared.embedding), usual, self.plan.null, other.modality)
-        again = partial(self.plan.prepare, by_seed=self.by_seed)
+        alone = self.plan.method.for_maps_alone
+        again = partial(self.plan.prepare, by_seed=[alone(each) for each in self.by_seed])
         return nulls(self.batch, again, aimed, self.aimed(other, other.targets(others)))
 
     def attributions(

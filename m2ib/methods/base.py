@@ -221,6 +221,7 @@ class Method:
     draws     whether the maps depend on the seed
     signs     how it tells what speaks against: by its map for the opposite "target", by the "values" below 0 of the one map,
               or "none": not at all
+    for_maps_alone  of settings those of the very same maps, for whoever looks at nothing beside their values
     prepare_seeds  (batch, settings that differ in their seed alone) -> as ``prepare``, with the maps that
               :meth:`Map.of_seeds` makes; None: one seed is prepared after the other
     """
@@ -234,6 +235,7 @@ class Method:
     additive: bool = True
     draws: bool = False
     signs: Literal["target", "values", "none"] = "target"
+    for_maps_alone: Callable[[Any], Any] = lambda settings: settings
     prepare_seeds: Callable[[Batch, Sequence[Any]], PreparedBatch] | None = None
 
 

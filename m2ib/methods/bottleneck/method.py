@@ -117,5 +117,6 @@ def method() -> Method:
         check=_check,
         steps=lambda settings: int(settings.steps),
         draws=True,
+        for_maps_alone=FitSettings.for_maps_alone,
         prepare_seeds=prepare_seeds,
     )

@@ -17,7 +17,9 @@ from m2ib.methods.bottleneck.settings import FitSettings
 BOUND = 64 * 2**20
 """Bytes of noise that are kept at most; of a fit that takes more, nothing is."""
 
-_kept: dict[tuple[object, ...], list[Tensor]] = {}  # all the draws of a fit; the one used last is the last
+_kept: dict[
+    tuple[object, ...], list[Tensor]
+] = {}  # the draws of a fit by step; the one used last is the last
 
 
 def noise_of(
@@ -57,12 +59,12 @@ def noise_of(
 def _drawn(
     seed: int, steps: int, size: tuple[int, ...], dtype: torch.dtype, *, pinned: bool
 ) -> Iterator[Tensor]:
-    """The draws of a fit, step by step. They are kept once all are there."""
-    key = seed, steps, size, dtype, pinned
-    known = _kept.pop(key, None)
-    if known is not None:
+    """The draws of a fit, step by step. They are kept once all are there, also for a fit of fewer steps."""
+    key = seed, size, dtype, pinned
+    known = _kept.pop(key, [])
+    if len(known) >= steps:
         _kept[key] = known  # as the last one used
-        yield from known
+        yield from known[:steps]
         return
     generator, draws = torch.Generator("cpu").manual_seed(seed), list[Tensor]()
     keep = steps * torch.Size(size).numel() * dtype.itemsize <= BOUND

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from m2ib.contract.settings import Setting, choice, count, integer, layer, number, preset, switch
@@ -122,6 +122,13 @@ class FitSettings:
         )
     )
     preset: str | None = _declared(preset(PRESETS, adapted=True))
+
+    def for_maps_alone(self) -> FitSettings:
+        """Settings of the very same maps, for whoever looks at nothing else: the last forward pass, after which nothing moves that
+        is read out, has its place in the curve alone."""
+        if self.readout == "final" or self.steps == 1:
+            return self
+        return replace(self, steps=self.steps - 1, readout="final")
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""

@@ -56,7 +56,7 @@ def _rows(few: Side, many: Side) -> np.ndarray:
         batch, items=[batch.items[0]] * len(differ), inputs=repeat_inputs(batch.inputs, len(differ))
     )
     with ignored_warnings():  # of fits that nobody looks at one by one
-        maps = prepare(several, many.settings).maps(signed, lambda: None)
+        maps = prepare(several, many.settings.for_maps_alone()).maps(signed, lambda: None)
     for unit, sign, each in zip(differ, signs.tolist(), maps, strict=True):
         grid = torch.from_numpy(np.asarray(each.grid, np.float64)).flatten()  # (cells,)
         found[unit] = sign * (many.cells @ grid).numpy()
