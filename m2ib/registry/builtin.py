@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from m2ib.contract.settings import block, choice, count, layer, preset, share
@@ -158,7 +159,7 @@ def m2ib_register_methods(register: Callable[[MethodSpec], None]) -> None:
             "by-word",
             "interactions: the bottleneck of one input against what each word of the other brings",
             "m2ib.methods.interactions.by_word:method",
-            SETTINGS,
+            tuple(replace(each, default=5) if each.name == "samples" else each for each in SETTINGS),
         ),
         PairMethodSpec(
             "banzhaf",

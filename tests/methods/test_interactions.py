@@ -212,18 +212,22 @@ def test_any_two_modalities_and_back_again(tiny: m2ib.Model, way: str, modality:
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_shifts_are_the_mean_over_shifted_inputs(tiny: m2ib.Model, turned: bool) -> None:
+@pytest.mark.parametrize("given", [{"method": "second-order"}, {"method": "by-word", "samples": 1}])
+def test_shifts_are_the_mean_over_shifted_inputs(
+    tiny: m2ib.Model, given: dict[str, Any], turned: bool
+) -> None:
     image, text = example("image", 1), example("text", 2)
     shifts = Shifts((2, 2), (14, 14))
 
     def matrix(x: Tensor, count: int) -> np.ndarray:
-        way = {"method": "second-order", "shifts": {"image": count}, "steps": 2}
+        way = {"shifts": {"image": count}, "steps": 2, **given}
         pair = ("image", x), ("text", text)
         found = m2ib.explain(
             tiny, *(pair[::-1] if turned else pair), interactions=way, steps=1, samples=1
         ).interactions
         assert found is not None
-        return found.matrix.T if not turned else found.matrix  # (words, cells)
+        words = found.matrix.T if not turned else found.matrix  # (words, cells)
+        return words if found.unit == "cosine" else np.abs(words)  # a bottleneck's sign is that of its word
 
     moved = shifts.apply(image[None])
     assert isinstance(moved, Tensor)

@@ -8,7 +8,8 @@ parts out. With e its embedding and e_w that without w, the other input x is exp
 
 C is the map of the bottleneck (Wang et al. 2023), in nats, and s the similarity. A unit without which the two would be closer
 has a row below 0, which shows what it is at odds with; one that makes no difference has 0. The encoder of x runs up to the
-layer once, and all fits are one batch.
+layer once, and all fits are one batch. Its settings are those of ``m2ib``, with half the samples by default: there is a fit
+for each word, and the regions that they find are no worse for it.
 """
 
 from __future__ import annotations
@@ -58,8 +59,8 @@ def _rows(few: Side, many: Side) -> np.ndarray:
     with ignored_warnings():  # of fits that nobody looks at one by one
         maps = prepare(several, many.settings.for_maps_alone()).maps(signed, lambda: None)
     for unit, sign, each in zip(differ, signs.tolist(), maps, strict=True):
-        grid = torch.from_numpy(np.asarray(each.grid, np.float64)).flatten()  # (cells,)
-        found[unit] = sign * (many.cells @ grid).numpy()
+        grid = np.asarray(each.grid, np.float64).ravel()  # (cells,); with shifts these are the units
+        found[unit] = sign * (grid if many.shifts.number > 1 else many.cells.numpy() @ grid)
     return found
 
 
