@@ -51,6 +51,7 @@ class EvaluateConfig(ModelConfig):
     controls: bool = True
     sanity_pairs: int = 8
     sanity_stages: int = 6
+    null: int | None = None
     roar: dict[str, Any] = field(default_factory=dict)
     workers: int = 1
     ray: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,13 @@ from m2ib.contract.schema import bounded, check_array, require
 
 SPECIFIC = 1.645  # standard deviations; one in twenty of a normal null stands higher
 _LEAST = 1e-9  # of the own map's greatest value: a deviation that is rounding
+
+
+def standard_score(similarity: float, others: Sequence[float]) -> float:
+    """How many standard deviations (n - 1 in the denominator) a similarity stands above two others or more; 0 where these are all alike."""
+    apart = float(np.std(others, ddof=1))
+    above = similarity - float(np.mean(others))
+    return above / apart if apart > _LEAST * max(1.0, abs(similarity)) else 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +48,7 @@ class Null:
     @property
     def score(self) -> float:
         """How many standard deviations the pair's similarity stands above those to the others; 0 where these are all alike."""
-        apart = float(np.std(self.similarities, ddof=1))
-        above = self.similarity - float(np.mean(self.similarities))
-        return above / apart if apart > _LEAST * max(1.0, abs(self.similarity)) else 0.0
+        return standard_score(self.similarity, self.similarities)
 
     def scores(self, grid: np.ndarray) -> np.ndarray:
         """Likewise for each value of the pair's own map; 0 where the others' are all alike."""

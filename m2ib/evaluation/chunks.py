@@ -5,19 +5,21 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from m2ib.activations.reference import References
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
-from m2ib.contract.similarity import joined
+from m2ib.contract.null import standard_score
+from m2ib.contract.similarity import joined, present
 from m2ib.contract.targets import Targets
-from m2ib.errors import M2IBError
+from m2ib.errors import InputError, M2IBError
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
-from m2ib.evaluation.measures import MEASURES
+from m2ib.evaluation.measures import ANOTHERS, MATCHED, MEASURES, MISMATCHED, SPECIFICITY
 from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings
 from m2ib.evaluation.resume import looked_at
 from m2ib.evaluation.scoring import scores_of
@@ -25,28 +27,33 @@ from m2ib.evaluation.store import MapOf, MapRecord
 from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy
 from m2ib.evaluation.tasks import ChunkFound, ChunkTask, Made
 from m2ib.methods.base import Map
+from m2ib.methods.null import others_than
 from m2ib.metrics import rank_correlation
 from m2ib.pipeline import explain_side
 from m2ib.registry.foreign import plugin_code
 from m2ib.registry.plan import Plan, plan_of
 
-MISMATCHED = "mismatched"
+_OTHERS = 16  # that a pair is compared with
 _SAME = 0.999  # similarity of embeddings that are no two partners
-PER_MAP = tuple(name for name in MEASURES if name not in ("rank-correlation", "sanity", "roar"))
+PER_MAP = tuple(name for name in MEASURES if name not in ("rank-correlation", MATCHED, "sanity", "roar"))
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Pairs that are worked on together, with the embeddings of both sides: (N, D) of length 1, or sets (N, K, D)."""
+    """Pairs that are worked on together, with the embeddings of both sides: (N, D) of length 1, or sets (N, K, D).
+
+    scores  by place and pair, those that are of the pair whatever the map
+    """
 
     pairs: Sequence[PreparedPair]
     embeddings: tuple[Tensor, Tensor]
+    scores: Mapping[tuple[int, str], Mapping[str, float]] = field(default_factory=dict)
 
     def known(self, place: int) -> Chunk:
         """Those of which it is known where the evidence is."""
         numbers = [number for number, each in enumerate(self.pairs) if each.truths[place] is not None]
         one, other = self.embeddings
-        return Chunk([self.pairs[number] for number in numbers], (one[numbers], other[numbers]))
+        return Chunk([self.pairs[number] for number in numbers], (one[numbers], other[numbers]), self.scores)
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,7 @@ class EvaluateChunks:
     """A job of the engine.
 
     modalities  of the pairs
-    others      for each side, embeddings of M other pairs' inputs there, for the metric "mismatched"
+    others      for each side, embeddings of M other pairs' inputs there, for what is said of mismatched pairs
     """
 
     model: Model
@@ -105,7 +112,47 @@ class EvaluateChunks:
         first, second = (
             (joined(side) for side in zip(*rows, strict=True)) if rows else (torch.zeros(0, 1),) * 2
         )
-        return Chunk(kept, (first, second))
+        chunk = Chunk(kept, (first, second))
+        asked = {SPECIFICITY, ANOTHERS} & {*self.checked.study.metrics}
+        return replace(chunk, scores=self._specificities(chunk)) if asked else chunk
+
+    def _specificities(self, chunk: Chunk) -> dict[tuple[int, str], dict[str, float]]:
+        """How far each input stands above those with others, with its own partner and with another pair's, in standard deviations.
+
+        The others are the model's reference inputs, or without these other pairs' partners; neither partner is among them.
+        """
+        assert self.others is not None
+        found: dict[tuple[int, str], dict[str, float]] = {}
+        for place in self.checked.places:
+            modality = self.modalities[1 - place]
+            rows = References().embedded(self.model, modality)
+            usual = [self.model.unit(row)[0] for row in rows] or [*map(_bare, self.others[1 - place])]
+            for number, each in enumerate(chunk.pairs):
+                partner = _bare(chunk.embeddings[1 - place][number])
+                another = self._anothers(place, each, partner)
+                partners = [partner] if another is None else [partner, _bare(another)]
+                others = usual
+                try:
+                    for one in partners:
+                        (others,) = others_than(one[None], others, len(others), modality)
+                except InputError:  # there are not two of them
+                    continue
+                others = others[: self.checked.study.null or _OTHERS]
+                targets = self._targets(place, joined([one[None] for one in (*partners, *others)]))
+                own = chunk.embeddings[place][number].to(targets.vectors)  # (D,) or (K, D)
+                close = targets(own.expand(len(targets), *own.shape)).tolist()
+                scores = [standard_score(one, close[len(partners) :]) for one in close[: len(partners)]]
+                found[place, each.pair.id] = dict(zip((SPECIFICITY, ANOTHERS), scores, strict=False))
+        return found
+
+    def _anothers(self, place: int, each: PreparedPair, partner: Tensor) -> Tensor | None:
+        """Another pair's partner (D,) or (K, D), the same in every run; None where there is none."""
+        assert self.others is not None
+        others = self.others[1 - place]  # (M, ...)
+        own = partner.to(others)
+        close = Targets.of(self.model, others)(own.expand(len(others), *own.shape)).tolist()
+        there = [row for row, similarity in enumerate(close) if similarity < _SAME]
+        return others[there[_stable(each.pair.id) % len(there)]] if there else None
 
     def _method(
         self,
@@ -146,6 +193,7 @@ class EvaluateChunks:
                 if number not in scored:
                     scored[number] = self._scores(each, map_of, grid, target, seconds, found)
                     scored[number] |= {MISMATCHED: stay[number]} if number in stay else {}
+                    scored[number] |= chunk.scores.get((place, each.pair.id), {})
                 records.append(_record(each, map_of, grid, scored[number], seconds))
                 if study.controls and not control:
                     map_of = (place, name + SHUFFLED, seed, each.pair.id)
@@ -163,16 +211,11 @@ class EvaluateChunks:
         found: ChunkFound,
     ) -> dict[int, float]:
         """How much of each map is the same, as a rank correlation, when the input is explained against another pair's partner."""
-        assert self.others is not None
-        others = self.others[1 - place]  # (M, ...)
         targets, stay = {}, dict.fromkeys(made, float("nan"))
-        partners = Targets.of(self.model, others)
         for number in made:
-            own = chunk.embeddings[1 - place][number].to(others)  # (D,) or (K, D)
-            close = partners(own.expand(len(others), *own.shape)).tolist()
-            there = [row for row, similarity in enumerate(close) if similarity < _SAME]
-            if there:
-                targets[number] = others[there[_stable(chunk.pairs[number].pair.id) % len(there)]]
+            another = self._anothers(place, chunk.pairs[number], chunk.embeddings[1 - place][number])
+            if another is not None:
+                targets[number] = another
         for members in by_shape(
             self.model.encoder(self.modalities[place]), [chunk.pairs[n].items[place] for n in targets]
         ):
@@ -277,6 +320,11 @@ def _record(
     each: PreparedPair, map_of: MapOf, grid: np.ndarray, scores: dict[str, float], seconds: float
 ) -> MapRecord:
     return MapRecord(*map_of, each.number, grid, scores, seconds)
+
+
+def _bare(embedding: Tensor) -> Tensor:
+    """A set (K, D) without the vectors that fill it up; a vector as it is."""
+    return embedding[present(embedding)] if embedding.ndim > 1 else embedding
 
 
 def _stable(name: str) -> int:

@@ -18,6 +18,7 @@ class Measure:
     better   "higher" or "lower"; "" where neither is a merit by itself
     located  whether it needs to be known where the evidence is
     extra    whether "all" leaves it out
+    needs    other metrics that it is made of
     """
 
     title: str
@@ -25,12 +26,16 @@ class Measure:
     better: str
     located: bool = False
     extra: bool = False
+    needs: tuple[str, ...] = ()
 
 
 def _of(name: str, title: str, **more: Any) -> Measure:
     known = OBJECTS[name]
     return Measure(title, known.unit, known.better, **more)
 
+
+MISMATCHED = "mismatched"
+SPECIFICITY, ANOTHERS, MATCHED = "specificity", "mismatched-specificity", "matched-auc"
 
 MEASURES: Mapping[str, Measure] = {
     "drop": _of("drop", "confidence drop"),
@@ -55,7 +60,10 @@ MEASURES: Mapping[str, Measure] = {
     "peak": Measure("highest value", "", "", extra=True),
     "seconds": Measure("seconds", "", "lower", extra=True),
     "rank-correlation": Measure("agreement of seeds", "", "higher"),
-    "mismatched": Measure("stays with another's partner", "", "lower", extra=True),
+    MISMATCHED: Measure("stays with another's partner", "", "lower", extra=True),
+    SPECIFICITY: Measure("z with its partner", "", "higher", extra=True),
+    ANOTHERS: Measure("z with another's partner", "", "lower", extra=True),
+    MATCHED: Measure("AUC of matched pairs", "", "higher", extra=True, needs=(SPECIFICITY, ANOTHERS)),
     "sanity": Measure("agreement with random weights", "", "lower"),
     "roar": _of("roar", "ROAR+", extra=True),
     "mass": Measure("mean mass", "", ""),

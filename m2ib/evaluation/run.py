@@ -27,11 +27,12 @@ from m2ib.corpus.engine import Backend, Failed, chunks_of, stream
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError, M2IBError, SettingError, StorageError
 from m2ib.evaluation.cases import find_cases, to_plain
-from m2ib.evaluation.chunks import MISMATCHED, PER_MAP, EvaluateChunks
+from m2ib.evaluation.chunks import PER_MAP, EvaluateChunks
+from m2ib.evaluation.measures import ANOTHERS, MATCHED, MISMATCHED, SPECIFICITY
 from m2ib.evaluation.prepared import PreparedPair, embeddings, prepared
 from m2ib.evaluation.results import read_tables
 from m2ib.evaluation.resume import PairCheck, check_same_study, looked_at
-from m2ib.evaluation.slow_measures import ROAR, agreement_of, roar_of, sanity_of
+from m2ib.evaluation.slow_measures import ROAR, agreement_of, matched_of, roar_of, sanity_of
 from m2ib.evaluation.store import FILES, KIND, UNEMBEDDED, Store
 from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy, Study, check
 from m2ib.evaluation.tasks import ChunkFound, ChunkTask, Made, Run
@@ -96,7 +97,8 @@ class _Evaluation:
 
     @cached_property
     def work(self) -> EvaluateChunks:
-        others = self._others() if MISMATCHED in self.checked.study.metrics else None
+        asked = {MISMATCHED, SPECIFICITY, ANOTHERS} & {*self.checked.study.metrics}
+        others = self._others() if asked else None
         return EvaluateChunks(self.model, self.pairs.modalities, self.checked, others)
 
     def _others(self) -> tuple[Tensor, Tensor]:
@@ -242,6 +244,8 @@ class _Evaluation:
         """What is about all maps of a method at once."""
         if "rank-correlation" in self.checked.study.metrics:
             agreement_of(self.store, runs)
+        if MATCHED in self.checked.study.metrics:
+            matched_of(self.store, runs)
         for place in self.checked.places:
             names = [
                 name

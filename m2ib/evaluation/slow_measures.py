@@ -1,4 +1,5 @@
-"""The measures of an evaluation that are about a method and not about one map: agreement of seeds, the sanity check and ROAR+."""
+"""The measures of an evaluation that are about a method and not about one map: agreement of seeds, AUC of matched pairs, the sanity
+check and ROAR+."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from m2ib.errors import M2IBError, StorageError
 from m2ib.evaluation.cases import outlined
 from m2ib.evaluation.checkpoint import PART
 from m2ib.evaluation.fine_tune import Training, TrainingOutcome
+from m2ib.evaluation.measures import ANOTHERS, MATCHED, SPECIFICITY
 from m2ib.evaluation.prepared import PreparedPair, by_shape, embeddings
 from m2ib.evaluation.roar import checkpoint_name, roar_plus, run_name, split
 from m2ib.evaluation.sanity import Cascade, cascade
@@ -25,7 +27,7 @@ from m2ib.evaluation.store import Score, Store
 from m2ib.evaluation.study import Study
 from m2ib.evaluation.tasks import Run
 from m2ib.folders import ResultFolder, open_folder
-from m2ib.metrics import rank_correlation
+from m2ib.metrics import placements, rank_correlation
 from m2ib.registry.foreign import plugin_code
 from m2ib.registry.plan import Plan
 from m2ib.renderers.plotting import write
@@ -57,6 +59,26 @@ def agreement_of(store: Store, runs: Sequence[Run]) -> None:
                     for pair, grid in grids[seed].items()
                     if pair in grids[following]
                 )
+
+
+def matched_of(store: Store, runs: Sequence[Run]) -> None:
+    """Of each input the share of all those with another pair's partner above which it stands with its own, written in one transaction."""
+    with store.whole():
+        for place, name, seed in runs:
+            found, numbers = store.scores_of(place, name, seed), store.numbers(place)
+            own, anothers = (
+                {
+                    pair: z
+                    for pair, scores in found.items()
+                    if not math.isnan(z := scores.get(metric, math.nan))
+                }
+                for metric in (SPECIFICITY, ANOTHERS)
+            )
+            shares = placements([*own.values()], [*anothers.values()])
+            store.add_scores(
+                Score(place, name, seed, pair, numbers[pair], MATCHED, float(share))
+                for pair, share in zip(own, shares, strict=True)
+            )
 
 
 def sanity_of(

@@ -194,7 +194,9 @@ class Store:
         for kind in ("warning", "failed"):
             maps = [(kind, json.dumps(each)) for each in self._by_map(kind) if each[3] in pairs]
             self._write("DELETE FROM notes WHERE kind = ? AND place = ?", *maps)
-        self._write("DELETE FROM scores WHERE metric IN ('rank-correlation', 'sanity', 'roar')", ())
+        self._write(
+            "DELETE FROM scores WHERE metric IN ('rank-correlation', 'matched-auc', 'sanity', 'roar')", ()
+        )
         for unit in (f"{number}/*", "sanity/*", "roar/*"):
             self._write("DELETE FROM done WHERE unit GLOB ?", (unit,))
         for fact in ("sanity *", "roar *"):

@@ -38,6 +38,7 @@ class Study:
     controls     whether what knows nothing is shown too: uniform, random, and each method's own values in other places
     sanity_pairs, sanity_stages
                  how many pairs, and how many stages of random weights at most
+    null         of specificity: how many other inputs each pair is compared with, of 32 at most; None: 16
     roar         fields of :class:`m2ib.evaluation.fine_tune.Training`
     """
 
@@ -52,6 +53,7 @@ class Study:
     controls: bool = True
     sanity_pairs: int = 8
     sanity_stages: int = 6
+    null: int | None = None
     roar: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -121,6 +123,7 @@ def check(
         ("sanity_pairs", 1),
         ("sanity_stages", 2),
         ("limit", 1),
+        ("null", 2),
     ):
         value = getattr(study, name)
         if value is not None and (
@@ -227,7 +230,8 @@ def _metrics(names: Sequence[str], pairs: Pairs) -> tuple[str, ...]:
                 f"evaluate: metric {name!r} needs to know where the evidence is, and the data {pairs.name!r} has no "
                 "boxes or regions; leave it out, or give pairs with boxes"
             )
-    return tuple(name for name in MEASURES if name in names or name == "mass")
+    asked = {"mass", *names, *(each for name in names for each in MEASURES[name].needs)}
+    return tuple(name for name in MEASURES if name in asked)
 
 
 def _names(option: str, given: Any) -> tuple[str, ...]:

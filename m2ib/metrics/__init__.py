@@ -31,7 +31,15 @@ from m2ib.metrics.localisation import (
 )
 from m2ib.metrics.mass import MeanMass, mean_mass, scaled
 from m2ib.metrics.perturbation import DeletionAUC, InsertionAUC, area
-from m2ib.metrics.ranks import RankCorrelation, above_median, order, rank_correlation, ranks, top
+from m2ib.metrics.ranks import (
+    RankCorrelation,
+    above_median,
+    order,
+    placements,
+    rank_correlation,
+    ranks,
+    top,
+)
 from m2ib.metrics.roar import RoarPlus, roar_plus
 
 METRICS: Mapping[str, type[Metric]] = {
@@ -99,6 +107,7 @@ __all__ = [
     "mean_over_seeds",
     "metric",
     "order",
+    "placements",
     "pointing",
     "rank_correlation",
     "ranks",

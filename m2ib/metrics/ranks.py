@@ -27,6 +27,20 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     return max(-1.0, min(1.0, float(one @ other) / norm)) if norm > 0 else math.nan
 
 
+def placements(values: ArrayLike, others: ArrayLike) -> np.ndarray:
+    """(N,): of each of ``values`` (N,), the share of ``others`` (M,) that it is above, equal ones counting half.
+
+    These are the placement values of Hanley and Hajian-Tilaki 1997; their mean is the AUC. NaN where there are no others.
+    Raises :class:`InputError` for NaN.
+    """
+    found, against = (floats("placements", *each) for each in (("values", values), ("others", others)))
+    if not against.size:
+        return np.full(found.shape, math.nan)
+    against = np.sort(against)
+    below = np.searchsorted(against, found, "left") + np.searchsorted(against, found, "right")
+    return np.asarray(below / (2 * len(against)))
+
+
 def order(values: ArrayLike, rng: np.random.Generator) -> np.ndarray:
     """(P,): the places of a map of P places, any shape, in C order, from the highest to the lowest.
 

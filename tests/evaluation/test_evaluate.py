@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 import m2ib
+from late import late_model
 from m2ib.data import Pair, Pairs, Row, open_pairs
 from m2ib.errors import InputError, SettingError, StorageError
 from m2ib.evaluation.files import save
@@ -295,6 +296,101 @@ def test_against_another_pairs_partner(toy: m2ib.Model, tmp_path: Path) -> None:
         toy, toy_pairs(1), study_of("saliency", seeds=(0,), metrics=("drop", "mismatched")), tmp_path / "1"
     )
     assert ("saliency", "mismatched") not in alone.tables[0].cells  # there is no other
+
+
+def told_apart(own: Mapping[str, float], anothers: Mapping[str, float]) -> dict[str, float]:
+    """Each pair against all mismatched ones, one by one."""
+    return {
+        pair: sum((z > other) + (z == other) / 2 for other in anothers.values()) / len(anothers)
+        for pair, z in own.items()
+    }
+
+
+def test_matched_pairs_against_mismatched_ones(tmp_path: Path) -> None:
+    """z-scores are those of explanations with a null, whatever the batches; the AUC is over all pairs of a matched and a mismatched one."""
+    random = np.random.default_rng(9)
+    usual = {
+        "image": [random.random((8, 8, 3)) for _ in range(6)],
+        "text": ["a red sofa", "two cats", "on", "a dog on a dog", "sofa sofa"],
+    }
+    toy = toy_model(
+        image=lambda encoder: replace(picky(encoder), reference=lambda: usual["image"]),
+        text=lambda encoder: replace(encoder, reference=lambda: usual["text"]),
+    )
+    study = study_of("uniform", metrics=("matched-auc",), null=4, controls=False)
+    found = run(toy, toy_pairs(6, bad=[4]), study, tmp_path / "2")
+    pairs = [pair for pair in toy_pairs(6, bad=[4]) if pair.id != "4"]
+    for place, table in enumerate(found.tables):
+        assert table.metrics == ("specificity", "mismatched-specificity", "matched-auc", "mass")
+        own, anothers, auc = (table.cells["uniform", name] for name in table.metrics[:3])
+        for pair in pairs:
+            z = {}
+            for other in pairs:
+                sides = [*pair.inputs]
+                sides[1 - place] = other.inputs[1 - place]
+                null = m2ib.explain(toy, *sides, method="uniform", null=4)[place].null
+                assert null
+                z[other.id] = null.score
+            assert own.samples[pair.id] == pytest.approx(z.pop(pair.id), abs=1e-4)
+            assert min(abs(anothers.samples[pair.id] - each) for each in z.values()) < 1e-4
+        assert auc.samples == pytest.approx(told_apart(own.samples, anothers.samples))
+        assert 0 < auc.found.mean < 1
+        assert auc.found.mean == pytest.approx(np.mean([*auc.samples.values()]))
+    again = run(toy, toy_pairs(6, bad=[4]), replace(study, batch_size=5), tmp_path / "5")
+    for one, other in zip(found.tables, again.tables, strict=True):
+        for metric in one.metrics[:2]:
+            mine, theirs = (each.cells["uniform", metric].samples for each in (one, other))
+            assert mine == pytest.approx(theirs, abs=1e-4)
+
+
+def late_pairs(count: int) -> Pairs:
+    """Sets of vectors, of one to four words."""
+    texts = ("small", "bird sits", "small bird sits", "sits", "bird sits bird small")[:count]
+    pictures = np.random.default_rng(1).random((count, 1, 16, 16))
+    pairs = [
+        Pair(str(number), (("image", torch.tensor(picture)), ("text", text)))
+        for number, (picture, text) in enumerate(zip(pictures, texts, strict=True))
+    ]
+    rows = [Row(f"line {pair.id}", lambda pair=pair: pair) for pair in pairs]  # type: ignore[misc]
+    return Pairs("late", ("image", "text"), lambda: iter(rows))
+
+
+@pytest.mark.parametrize(("model", "some"), [(toy_model, toy_pairs), (late_model, late_pairs)])
+def test_without_reference_inputs_other_pairs_partners_are_the_null(
+    model: Callable[[], m2ib.Model], some: Callable[[int], Pairs], tmp_path: Path
+) -> None:
+    toy, pairs = model(), [*some(5)]
+    study = study_of("uniform", seeds=(0,), metrics=("matched-auc",), sides=("image",), controls=False)
+    (table,) = run(toy, some(5), study, tmp_path / "5").tables
+    captions = {pair.id: pair.inputs[1][1] for pair in pairs}
+    for pair in pairs:
+        possible = []
+        for another in captions.keys() - {pair.id}:  # the null has neither partner
+            others = [other for other in pairs if other.id not in (pair.id, another)]
+            reference = {side: [dict(other.inputs)[side] for other in others] for side in ("image", "text")}
+            null = [
+                m2ib.explain(
+                    toy, pair.inputs[0], ("text", text), method="uniform", null=3, reference=reference
+                )
+                for text in (captions[pair.id], captions[another])
+            ]
+            possible.append([each["image"].null.score for each in null if each["image"].null])
+        cells = [table.cells["uniform", metric] for metric in ("specificity", "mismatched-specificity")]
+        scores = [cell.samples[pair.id] for cell in cells]
+        assert min(np.abs(np.subtract(scores, each)).max() for each in possible) < 1e-4
+    few = run(toy, some(3), study, tmp_path / "3")
+    assert few.tables[0].metrics == ("mass",)  # one other is left, which has no deviation
+
+
+def test_a_pair_that_has_changed_is_told_apart_anew(tmp_path: Path) -> None:
+    study = study_of("uniform", seeds=(0,), metrics=("matched-auc",), controls=False)
+    run(toy_model(image=picky), toy_pairs(6, bad=(2,)), study, tmp_path / "out")
+    with pytest.warns(m2ib.M2IBWarning, match="the pair '2' has changed since"):
+        later = run(toy_model(image=picky), toy_pairs(6), study, tmp_path / "out")
+    for table in later.tables:
+        own, anothers, auc = (table.cells["uniform", name].samples for name in table.metrics[:3])
+        assert set(auc) == set("012345")
+        assert auc == pytest.approx(told_apart(own, anothers))
 
 
 def test_one_side_alone(toy: m2ib.Model, tmp_path: Path) -> None:

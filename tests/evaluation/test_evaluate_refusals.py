@@ -298,6 +298,7 @@ def test_a_method_that_is_left_with_one_side_is_no_error() -> None:
         ({"settings": 3}, "evaluate: settings are a dict by name, as in {'masks': 512}, not 3"),
         ({"roar": 3}, "evaluate: roar is a dict by name, as in {'epochs': 3}, not 3"),
         ({"seeds": (True,)}, "evaluate: seed True is not a whole number >= 0"),
+        ({"null": 1}, "evaluate: null 1 is out of range; it must be >= 2"),
         ({"curve_steps": 2.5}, "evaluate: curve_steps 2.5 is out of range; it must be >= 1"),
     ],
 )

@@ -24,6 +24,7 @@ from m2ib.metrics import (
     RoarPlus,
     auc,
     metric,
+    placements,
     ranks,
 )
 
@@ -219,6 +220,12 @@ def test_auc_as_sklearn_has_it() -> None:
     for levels in (3, 1000):
         values, mask = random.integers(0, levels, 60), random.random(60) < 0.3
         assert auc(values, mask) == pytest.approx(sklearn.roc_auc_score(mask, values), abs=1e-12)
+        assert placements(values[mask], values[~mask]).mean() == pytest.approx(auc(values, mask), abs=1e-12)
+
+
+def test_a_placement_is_the_share_below_and_half_of_the_equal_ones() -> None:
+    assert placements([2.0, 0.0, 5.0], [3.0, 2.0, 1.0, 2.0]).tolist() == [0.5, 0, 1]
+    assert np.isnan(placements([2.0, 0.0], [])).all()
 
 
 # Ranks
