@@ -15,6 +15,7 @@ from m2ib.contract.notebook import FIT
 from m2ib.contract.pair import AttributionPair
 from m2ib.page.explanation import write_html
 from m2ib.page.overview import thumbnail
+from m2ib.page.parts import specific_line
 from m2ib.page.templates import joined_scripts, template
 from m2ib.registry.foreign import renderer_code
 from m2ib.renderers import ImageView, SoundRenderer
@@ -83,6 +84,9 @@ def _values(card: Card, number: int, scripts: list[str]) -> dict[str, Any]:
         scripts += [side.renderer.script for side in sides]
     return {
         "card": card,
+        "caution": specific_line(card.explanation)
+        if card.explanation and card.explanation.unspecific
+        else "",
         "sketches": [_sketch(side) for side in sides],
         "large": large if len(large) <= _HEAVIEST else "",
     }

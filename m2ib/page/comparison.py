@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from m2ib.contract.pair import AttributionPair
 from m2ib.errors import InputError
-from m2ib.page.parts import attribution_values, table_rows
+from m2ib.page.parts import attribution_values, specific_line, table_rows
 from m2ib.page.templates import joined_scripts, template
 
 
@@ -29,6 +29,8 @@ def render_comparison(explanations: Sequence[AttributionPair], *, title: str | N
         title=title or "m2ib: methods side by side",
         similarity=f"{first.similarity:.4f}",
         similarity_title=first.similarity_title,
+        specific=specific_line(first),
+        unspecific=first.unspecific,
         rows=rows,
         tables=[*tables, ("model", table_rows(first.provenance))],
         script=joined_scripts(side["script"] for row in rows for side in row),

@@ -14,7 +14,7 @@ from m2ib.errors import StorageError
 from m2ib.folders import write_whole
 from m2ib.page.comparison import render_comparison
 from m2ib.page.links import links_values
-from m2ib.page.parts import attribution_values, introduction, specific_words, table_rows, usual_words
+from m2ib.page.parts import attribution_values, introduction, specific_line, table_rows, usual_words
 from m2ib.page.templates import joined_scripts, own_script, template
 from m2ib.paths import is_url, local_path
 
@@ -44,7 +44,8 @@ def render_page(
             "similarity": f"{explanation.similarity:.4f}",
             "similarity_title": explanation.similarity_title,
             "usual": usual_words(explanation),
-            "specific": specific_words(explanation),
+            "specific": specific_line(explanation),
+            "unspecific": explanation.unspecific,
             "sides": [
                 attribution_values(each, f"e{number}-{n}", explanation.similarity_name)
                 for n, each in enumerate(explanation)
@@ -69,15 +70,13 @@ def notebook_html(explanation: AttributionPair, sides: Sequence[Side]) -> str:
     """The maps in the output cell of a notebook, with what the page says of interactions and of a null."""
     links = links_values(explanation, [f"m{number}" for number in range(len(sides))])
     macros: Any = template("page/links.html.jinja").module
-    said, caution = specific_words(explanation)
-    shown = Markup('<p class="{}">{}</p>').format("note" if caution else "hint", said) if said else ""
     return framed(
         repr(explanation),
         sides,
-        over=shown + macros.line(links),
+        over=specific_line(explanation) + macros.line(links),
         under=macros.table(links),
         script=own_script("links.js") if links else "",
-        kind="unspecific" if caution else "",
+        kind="unspecific" if explanation.unspecific else "",
     )
 
 

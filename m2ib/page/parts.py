@@ -137,11 +137,17 @@ def null_words(attribution: Attribution) -> str:
     )
 
 
-def specific_words(explanation: AttributionPair) -> tuple[str, bool]:
-    """Whether the pair is closer than others are, in words, and whether that is a caution; "" where it is unknown."""
+def specific_line(explanation: AttributionPair) -> Markup:
+    """Whether the pair is closer than others are, as a line over its maps, a caution where it is not; "" where it is unknown."""
+    said = _specific_words(explanation)
+    kind = "note" if explanation.unspecific else "hint"
+    return Markup('<p class="{}">{}</p>').format(kind, said) if said else Markup("")
+
+
+def _specific_words(explanation: AttributionPair) -> str:
     score, (first, second) = explanation.specificity, explanation
     if score is None:
-        return "", False
+        return ""
     # What an input is held against are others of its partner's kind.
     held = {
         other.modality: len(each.null.similarities)
@@ -156,11 +162,8 @@ def specific_words(explanation: AttributionPair) -> tuple[str, bool]:
         else " and ".join(f"{count} other {name}" for count, name in zip(held.values(), names, strict=True))
     )
     if explanation.unspecific:
-        return (
-            f"This pair is no closer than {others} usually are (z = {score:.1f}): the maps below show what is there, not why the two belong together.",
-            True,
-        )
-    return f"This pair is closer than {others} usually are (z = {score:.1f}).", False
+        return f"This pair is no closer than {others} usually are (z = {score:.1f}): the maps below show what is there, not why the two belong together."
+    return f"This pair is closer than {others} usually are (z = {score:.1f})."
 
 
 _PLURALS = {"text": "texts", "image": "images", "video": "videos", "audio": "sounds"}

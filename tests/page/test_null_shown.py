@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from html import unescape
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ import pytest
 import m2ib
 from drawn import explanations
 from m2ib.contract.null import Null
+from m2ib.page.cards import Card, write_cards
+from m2ib.page.comparison import render_comparison
 from m2ib.page.explanation import render_page
 
 
@@ -57,6 +60,40 @@ def test_a_pair_that_does_not_stand_out_is_cautioned_and_dimmed() -> None:
 def test_a_notebook_cautions_too() -> None:
     inside = unescape(with_null(1.5, 1.2)._repr_html_())
     assert '<body class="unspecific"><p class="note">This pair is no closer than' in inside
+
+
+def test_methods_side_by_side_are_cautioned_over_their_maps() -> None:
+    page = render_comparison([with_null(1.5, 1.2), explanations()["photo-text"]])
+    assert (
+        page.count('<main class="unspecific">\n<p class="note">This pair is no closer than 4 other texts')
+        == 1
+    )
+    assert page.count("of the map is this pair") == 2  # of each input, by the method that has a null
+    page = render_comparison([with_null(4.0, 5.0)])
+    assert '<p class="hint">This pair is closer than' in page
+    assert "<main>" in page
+
+
+def test_a_card_is_cautioned_and_so_are_the_maps_that_it_opens_to(tmp_path: Path) -> None:
+    pairs = {
+        "wrong": with_null(1.5, 1.2),
+        "right": with_null(4.0, 5.0),
+        "plain": explanations()["photo-text"],
+    }
+    cards = [
+        Card(name, "m2ib", exp.similarity, [("image", "a.png"), ("text", "a")], (), None, exp)
+        for name, exp in pairs.items()
+    ]
+    text = write_cards(cards, tmp_path / "cards.html", summary=(), total=3).read_text(encoding="utf-8")
+    wrong, right, plain = text.split("<article")[1:]
+    assert 'class="card unspecific"' in wrong
+    assert wrong.count('<p class="note">This pair is no closer than 4 other texts') == 1
+    assert '<template><div class="sides unspecific">' in wrong
+    assert '<small title="specificity">z = 0.3</small>' in wrong
+    assert "unspecific" not in right.split("</article>")[0]
+    assert "This pair is" not in right
+    assert '<small title="specificity">z = 3.0</small>' in right
+    assert "specificity" not in plain
 
 
 def test_one_that_does_is_not() -> None:
