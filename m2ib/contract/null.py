@@ -10,7 +10,7 @@ import numpy as np
 from m2ib.contract.schema import bounded, check_array, require
 
 SPECIFIC = 1.645  # standard deviations; one in twenty of a normal null stands higher
-_LEAST = 1e-9  # of the own map's greatest value: a deviation that is rounding
+_LEAST = 1e-6  # of the own value, or the own map's greatest: a deviation that is rounding of float32
 
 
 def standard_score(similarity: float, others: Sequence[float]) -> float:

@@ -79,6 +79,8 @@ def test_how_far_a_pair_stands_above_others() -> None:
     assert scores.tolist() == [0, pytest.approx(2 / np.sqrt(2)), 0]  # the others agree on two of them
     assert null.specific(maps.mean(0)) == 0
     assert null.specific(np.array([4.0, 0.0, 0.0])) == 1
-    assert Null.of(maps, (0.2, 0.2), 0.6).score == 0
+    alike = float(np.nextafter(np.float32(0.2), np.float32(1)))  # up to the last digit of a float32
+    assert Null.of(maps, (0.2, alike), 0.6).score == 0
+    assert Null.of(np.stack([maps[0], maps[0] + 1e-7]), (0.1, 0.3), 0.6).scores(maps[0]).tolist() == [0, 0, 0]
     with pytest.raises(AdapterError, match="null: its inputs is 1; it must be 2 or more"):
         Null.of(maps[:1].repeat(2, 0), (0.1,), 0.6)
