@@ -33,12 +33,12 @@ def with_settings(config: type[C]) -> type[C]:
     return config
 
 
-NULL_HELP = "the same maps against so many other inputs: what of them is of this pair alone"
-SIGNED_HELP = "also what speaks against"
-INTERACTIONS_HELP = (
-    "which unit of one input acts together with which of the other: true, or a way (second-order, by-word, banzhaf, maxsim), or "
-    "{method: banzhaf, masks: 1024}"
-)
+OF_PAIRS_HELP = {
+    "null": "the same maps against so many other inputs: what of them is of this pair alone",
+    "signed": "also what speaks against",
+    "interactions": "which unit of one input acts together with which of the other: true, or a way (second-order, by-word, banzhaf, "
+    "maxsim), or {method: banzhaf, masks: 1024}",
+}
 SEEDS_HELP = "so many seeds, --seed and those that follow: the maps' mean, and by how much they differ"
 
 
@@ -82,10 +82,8 @@ READER = Reader(
     hidden=("inputs", "options", "settings"),
     help={
         **SETTING_HELP,
+        **OF_PAIRS_HELP,
         "seeds": SEEDS_HELP,
-        "null": NULL_HELP,
-        "signed": SIGNED_HELP,
-        "interactions": INTERACTIONS_HELP,
     },
 )
 

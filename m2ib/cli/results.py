@@ -114,7 +114,8 @@ def _report(parsed: argparse.Namespace) -> None:
 def _rows(parsed: argparse.Namespace) -> None:
     table = _chosen(parsed, _ROWS)
     by = ["method"] if len(table.manifest["asked"]["methods"]) > 1 else []
-    usual = ["id", *by, "similarity", "input_1", "input_2", WORDS, "error"]
+    z = ["specificity"] if table.manifest["asked"]["options"].get("null") else []
+    usual = ["id", *by, "similarity", *z, "input_1", "input_2", WORDS, "error"]
     show_rows(
         table, usual if parsed.columns is None else [name.strip() for name in parsed.columns.split(",")]
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-from m2ib.cli.config import SEEDS_HELP, SETTING_HELP, with_settings
+from m2ib.cli.config import OF_PAIRS_HELP, SEEDS_HELP, SETTING_HELP, with_settings
 from m2ib.cli.evaluate import pairs_of
 from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values, path_of
 from m2ib.cli.output import say
@@ -45,6 +45,9 @@ class RunConfig(ModelConfig):
     settings: dict[str, Any] = field(default_factory=dict)
     seed: int = 0
     seeds: int = 1
+    null: int = 0
+    signed: bool = False
+    interactions: Any = None
     reference: Any = None
     truncate: bool = False
     batch_size: int | None = None
@@ -58,6 +61,7 @@ class RunConfig(ModelConfig):
 
 
 _HELP = {
+    **OF_PAIRS_HELP,
     "seeds": SEEDS_HELP,
     "limit": "the first so many rows of the data",
     "shard": "3/16: the third of sixteen runs that share the pairs",
@@ -72,8 +76,8 @@ _HELP = {
 
 READER = Reader(
     RunConfig,
-    free=(*SETTING_HELP, "reference"),
-    switches=("truncate", "retry_errors", "keep_inputs", "force"),
+    free=(*SETTING_HELP, "reference", "interactions"),
+    switches=("signed", "truncate", "retry_errors", "keep_inputs", "force"),
     hidden=("options", "settings"),
     named=("data",),
     help={**SETTING_HELP, **_HELP},

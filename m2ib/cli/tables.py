@@ -85,7 +85,9 @@ def show_rows(table: ResultTable, columns: Sequence[str]) -> None:
     wanted = [part for name in columns for part in (("words_1", "words_2") if name == WORDS else (name,))]
     shown = Table(box=None, pad_edge=False)
     for name in columns:
-        shown.add_column(name, justify="right" if name in ("similarity", "number", "seconds") else "left")
+        shown.add_column(
+            name, justify="right" if name in ("similarity", "specificity", "number", "seconds") else "left"
+        )
     for row in table.records(*dict.fromkeys(wanted)):
         cells = [words_of(row) if name == WORDS else _cell(row[name]) for name in columns]
         shown.add_row(*map(Text, cells))

@@ -86,6 +86,8 @@ class ExplainPairs:
             for plan in self.plans:
                 for modality in modalities:
                     plan.settings(self.model, modality, modalities)
+                if plan.pairs is not None:
+                    plan.pairs.settings(self.model, modalities)
         except SettingError as error:
             return error
         except M2IBError:  # of a kind that the model does not take

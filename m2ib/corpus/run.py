@@ -26,7 +26,7 @@ from m2ib.notices import ignored_warnings, warn
 from m2ib.paths import local_path, printable
 from m2ib.pipeline import provenance_of
 from m2ib.progress import Bar, progress
-from m2ib.registry.calls import calls_of
+from m2ib.registry.calls import OF_PAIRS, calls_of
 from m2ib.registry.discovery import check_model
 from m2ib.results.explanation import Explanation
 from m2ib.results.query import require_arrow
@@ -93,10 +93,6 @@ def run(
     work = ExplainPairs(model, list(calls.values()))
     _ = work.plans  # what is wrong with them shows now
     found = rows_of(pairs, "run")
-    if kind := next((name for name in ("null", "interactions") if options.get(name)), None):
-        raise SettingError(
-            f"run: {kind} is of single pairs and has no place in a table yet; m2ib.explain and m2ib.explain_many give it"
-        )
     total = found.total if limit is None or found.total is None else min(found.total, limit)
     rows = itertools.islice(found.rows, limit)
     ahead = list(itertools.islice(rows, size))
@@ -195,7 +191,11 @@ def asked_of(model: Model, calls: Mapping[str, Mapping[str, Any]]) -> dict[str, 
         name: {"settings": each.pop("settings"), "reference": told(each.pop("reference"))}
         for name, each in zip(calls, every, strict=True)
     }
-    shared = {name: value for name, value in every[0].items() if name != "method"}
+    shared = {
+        name: value
+        for name, value in every[0].items()
+        if name != "method" and (value or name not in OF_PAIRS)
+    }
     return {
         "model": model_facts(model),
         "methods": methods,

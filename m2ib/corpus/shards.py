@@ -146,9 +146,10 @@ class Written:
 class Shards:
     """A run's folder, open for one writer. Made by :func:`open_shards`."""
 
-    def __init__(self, folder: ResultFolder, part: Part) -> None:
+    def __init__(self, folder: ResultFolder, part: Part, options: Mapping[str, Any]) -> None:
         self._folder = folder
         self._part = part
+        self._schema = schema(options)
         parts = [
             path.relative_to(folder.path).as_posix() for path in regular(folder.path, f"{ROWS}/*.parquet")
         ]
@@ -207,7 +208,7 @@ class Shards:
                         row["arrays"] = f"{ARRAYS}/{name}.safetensors" if row.get("arrays") else None
                 write = {"compression": "zstd", "write_page_index": True}
                 pq.write_table(
-                    pa.Table.from_pylist(rows, schema()), place / f"{ROWS}/{name}.parquet", **write
+                    pa.Table.from_pylist(rows, self._schema), place / f"{ROWS}/{name}.parquet", **write
                 )
                 if views:
                     kept = [
@@ -274,7 +275,7 @@ def open_shards(
             content = {"format": FORMAT, "fingerprint": fingerprint(asked), "asked": asked, **about}
             with folder.replacing() as place:
                 (place / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
-        yield Shards(folder, part)
+        yield Shards(folder, part, asked["options"])
 
 
 def _claim(folder: ResultFolder, part: Part, stack: ExitStack, *, alone: bool) -> None:

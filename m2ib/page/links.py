@@ -42,8 +42,7 @@ def links_values(explanation: AttributionPair, idents: Sequence[str]) -> dict[st
         "data": Markup(json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")),
         "heads": [f"{side['unit']} of the {side['modality']}" for side in sides],
         "rows": [
-            (*_named(explanation, found, link), signed_number(link.value))
-            for link in strongest(found, _SHOWN)
+            (first, second, signed_number(value)) for first, second, value in named_links(explanation, _SHOWN)
         ],
         "unit": found.unit,
         "method": found.method,
@@ -51,9 +50,18 @@ def links_values(explanation: AttributionPair, idents: Sequence[str]) -> dict[st
     }
 
 
-def _named(explanation: AttributionPair, found: Interactions, link: Link) -> tuple[str, ...]:
-    pairs = zip(explanation, found.units, link[:2], strict=True)
-    return tuple(unit_name(attribution, units, number) for attribution, units, number in pairs)
+def named_links(explanation: AttributionPair, count: int) -> list[tuple[str, str, float]]:
+    """The :func:`strongest` with their units' names; none where there are no interactions."""
+    found = explanation.interactions
+    if found is None:
+        return []
+
+    def named(link: Link) -> tuple[str, str, float]:
+        units = zip(explanation, found.units, link[:2], strict=True)
+        first, second = (unit_name(attribution, each, number) for attribution, each, number in units)
+        return first, second, link.value
+
+    return [named(link) for link in strongest(found, count)]
 
 
 def signed_number(value: float) -> str:

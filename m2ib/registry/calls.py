@@ -8,7 +8,8 @@ from typing import Any
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.registry.discovery import default_registry
 
-SHARED = ("seeds", "truncate", "fast", "null", "signed", "interactions", "units", "reference")
+OF_PAIRS = ("null", "signed", "interactions", "units")  # options that ask for more than a map of each side
+SHARED = ("seeds", "truncate", "fast", *OF_PAIRS, "reference")
 """Options that every method takes, besides the seed."""
 
 

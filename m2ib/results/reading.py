@@ -66,7 +66,9 @@ class StoredAttribution:
 
 
 @dataclass(frozen=True)
-class _Interactions:
+class StoredInteractions:
+    """Interactions without their matrix."""
+
     units: tuple[Units, Units]
     method: str
     unit: str
@@ -81,7 +83,7 @@ class _Manifest:
     provenance: Mapping[str, Any]
     attributions: tuple[StoredAttribution, StoredAttribution]
     files: Mapping[str, str]
-    interactions: _Interactions | None
+    interactions: StoredInteractions | None
 
 
 @dataclass(frozen=True)

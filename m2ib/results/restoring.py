@@ -20,7 +20,7 @@ from m2ib.registry.foreign import plugin_code
 from m2ib.results.explanation import Explanation
 from m2ib.results.query import SHARD
 from m2ib.results.reading import Usual, said
-from m2ib.results.rows import ARRAYS, ROWS, Row, RowSide, attribution, side_of
+from m2ib.results.rows import ARRAYS, ROWS, Row, RowSide, attribution, interactions, side_of
 from m2ib.results.views import KeptViews
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ class Restoring:
             about = parsed(Mapping[str, Any], read_json((row["provenance"] or "{}").encode()), "provenance")
             known = {**self._manifest["provenance"], **about}
             parsed(Mapping[str, Usual], known.get("usual", {}), "provenance.usual")
-            return Explanation((shown[0], shown[1]), row["similarity"], known)
+            asked = row.get("interactions") is not None
+            found = interactions(row, self._arrays(row)) if asked else None
+            return Explanation((shown[0], shown[1]), row["similarity"], known, found)
 
     def sides(self, row: Row) -> tuple[RowSide, RowSide]:
         """Raises :class:`InputError` for a row that has an error, and :class:`StorageError` for a damaged one."""

@@ -21,16 +21,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from m2ib.contract.attribution import Attribution, Rastered
+from m2ib.contract.interactions import Interactions
 from m2ib.contract.layout import Axis, axes_at
+from m2ib.contract.null import Null
 from m2ib.contract.pair import AttributionPair
 from m2ib.contract.schema import parsed, read_json
 from m2ib.contract.words import placed_words
+from m2ib.page.links import named_links
 from m2ib.paths import is_text, local_path, printable
 from m2ib.registry.foreign import renderer_code
 from m2ib.renderers.names import several
 from m2ib.renderers.pixels import MOST_RAW
-from m2ib.results.reading import StoredAttribution, rebuilt
-from m2ib.results.storage import described, stored_view
+from m2ib.results.reading import StoredAttribution, StoredInteractions, rebuilt
+from m2ib.results.storage import NULL_MAPS, described, stored_view
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -39,7 +42,10 @@ Row = dict[str, Any]
 MANIFEST, ROWS, VIEWS, ARRAYS = "run.json", "rows", "views", "arrays"  # in a run's folder
 LARGE = 2**14  # cells of a map; a larger one lies beside
 _LEAST, _MOST = 2.0**-4, 60_000.0  # of a map's greatest value, for float16
+ASKED_FOR = ("null", "interactions")  # options that have columns of their own
 _SIDES = (1, 2)
+_NULL_MAPS = tuple(f"null_{name}" for name in NULL_MAPS)
+_LINKS = 8
 
 
 @dataclass(frozen=True)
@@ -57,10 +63,11 @@ class KeptView:
     files: tuple[tuple[str, bytes], ...]
 
 
-def schema() -> pa.Schema:
-    """Of the rows."""
+def schema(options: Mapping[str, Any] | None = None) -> pa.Schema:
+    """Of the rows of a run with these options: what ``null`` and ``interactions`` give has columns where they are asked for."""
     import pyarrow as pa
 
+    options = options or {}
     word = pa.struct([("word", pa.string()), ("value", pa.float32()), ("deviation", pa.float32())])
     fields = [
         ("id", pa.string()),
@@ -72,6 +79,18 @@ def schema() -> pa.Schema:
         ("similarity", pa.float64()),
         ("unit", pa.string()),
     ]
+    if options.get("null"):
+        fields += [("specificity", pa.float64()), ("unspecific", pa.bool_())]
+        for n in _SIDES:
+            maps = [(f"{name}_{n}", pa.list_(pa.float32())) for name in _NULL_MAPS]
+            fields += [(f"null_score_{n}", pa.float64()), *maps]
+    if options.get("interactions"):
+        link = pa.struct([("first", pa.string()), ("second", pa.string()), ("value", pa.float32())])
+        fields += [
+            ("links", pa.list_(link)),
+            ("matrix", pa.list_(pa.float32())),
+            ("interactions", pa.string()),
+        ]
     for n in _SIDES:
         fields += [
             (f"grid_{n}", pa.list_(pa.float16())),
@@ -130,9 +149,22 @@ def explained(
     }
     beside: dict[str, np.ndarray] = {}
     views: list[KeptView] = []
+    if explanation.specificity is not None:
+        row |= {"specificity": explanation.specificity, "unspecific": explanation.unspecific}
+    if (found := explanation.interactions) is not None:
+        matrix = np.ascontiguousarray(found.matrix, np.float32)
+        lying = beside if matrix.size > LARGE else row
+        lying["matrix"] = matrix if lying is beside else matrix.reshape(-1)
+        names = ("first", "second", "value")
+        row["links"] = [dict(zip(names, link, strict=True)) for link in named_links(explanation, _LINKS)]
+        row["interactions"] = _json({k: v for k, v in asdict(found).items() if k != "matrix"})
+        row["warnings"] = list(dict.fromkeys([*row["warnings"], *found.warnings]))
     for n, (side, raw) in enumerate(zip(explanation, raws, strict=True), 1):
         row[f"modality_{n}"], row[f"input_{n}"] = side.modality, name_of(raw, side)
         scale, more = 1.0, {"against": side.against, "by_seed": side.by_seed, "deviation": side.deviation}
+        if side.null is not None:
+            row[f"null_score_{n}"] = side.null.score
+            more |= dict(zip(_NULL_MAPS, (side.null.mean, side.null.deviation), strict=True))
         if side.grid.size > LARGE:
             maps = {"grid": side.grid, **more}
             beside |= {
@@ -221,7 +253,7 @@ class RowSide:
 
     stored   what it is described by; its ``view`` is {} where what is shown was not kept
     kept     whether it was
-    grid     ``against`` and ``by_seed`` (seeds, *grid), in float32
+    grid     ``against``, ``by_seed`` (seeds, *grid) and the maps of ``null``, in float32
     raster   (rows, columns) of the raw picture; () of what is none
     axes     where the grid's cells lie in the raw input; () where that is unknown
     input    its path, its text, or what kind of thing it was
@@ -237,6 +269,7 @@ class RowSide:
     axes: tuple[Axis, ...]
     input: str
     view: str | None
+    null: Null | None = None
 
     @property
     def text(self) -> str | None:
@@ -286,6 +319,11 @@ def side_of(row: Row, n: int, beside: Mapping[str, np.ndarray]) -> RowSide:
     if raster.size and (len(raster.size) != 2 or min(raster.size) < 1 or math.prod(raster.size) > MOST_RAW):
         raise ValueError(f"side_{n}.raster.size is {raster.size!s:.60}, not (rows, columns) of a picture")
     against, by_seed = (beside.get(name, row[name]) for name in (f"against_{n}", f"by_seed_{n}"))
+    null = None
+    if (known := stored.null) is not None:
+        maps = (beside.get(name, row.get(name)) for name in (f"{each}_{n}" for each in _NULL_MAPS))
+        mean, deviation = (np.asarray(each, np.float32).reshape(shape) for each in maps)
+        null = Null(mean, deviation, known.similarities, known.similarity)
     return RowSide(
         stored,
         "view" in content,
@@ -296,6 +334,7 @@ def side_of(row: Row, n: int, beside: Mapping[str, np.ndarray]) -> RowSide:
         raster.axes or axes_at(stored.layout.axes, shape),
         row[f"input_{n}"],
         row[f"view_{n}"],
+        null,
     )
 
 
@@ -308,9 +347,26 @@ def attribution(side: RowSide, n: int, view: Any, files: Mapping[str, bytes] | N
     Raises ValueError for what does not belong together, and OSError.
     """
     given = side.stored, f"side_{n}", side.grid
+    more: dict[str, Any] = {"against": side.against, "by_seed": side.by_seed, "null": side.null}
     if view is not None:
-        return rebuilt(*given, against=side.against, by_seed=side.by_seed, view=view)
+        return rebuilt(*given, **more, view=view)
     with TemporaryDirectory() as place:
         for name, data in (files or {}).items():
             (Path(place) / Path(name).name).write_bytes(data)
-        return rebuilt(*given, against=side.against, by_seed=side.by_seed, folder=Path(place))
+        return rebuilt(*given, **more, folder=Path(place))
+
+
+def interactions(row: Row, beside: Mapping[str, np.ndarray]) -> Interactions:
+    """Of a row that has them.
+
+    beside  by column, what is not in the row
+
+    Raises ValueError for what does not belong together.
+    """
+    content = read_json(row["interactions"].encode())
+    if not is_text(json.dumps(content, ensure_ascii=False)):
+        raise ValueError("interactions holds half a character (a lone surrogate)")
+    about: StoredInteractions = parsed(StoredInteractions, content, "interactions")
+    matrix = np.asarray(beside.get("matrix", row["matrix"]), np.float32)
+    first, second = (units.number for units in about.units)
+    return Interactions(matrix.reshape(first, second), **vars(about))

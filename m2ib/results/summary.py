@@ -17,6 +17,7 @@ class Summary:
     warned      rows with warnings
     similarity  (least, first quartile, median, third quartile, greatest); None without any
     seconds     (median, sum) of what a row took
+    unspecific  rows of pairs that are no closer than others usually are; None of a run without ``null``
     """
 
     rows: int
@@ -26,6 +27,7 @@ class Summary:
     warned: int
     similarity: tuple[float, float, float, float, float] | None
     seconds: tuple[float, float] | None
+    unspecific: int | None = None
 
     def lines(self) -> list[tuple[str, str]]:
         """In words: (what, how much)."""
@@ -40,6 +42,8 @@ class Summary:
             least, low, median, high, most = self.similarity
             span = f"{least:.3f} to {most:.3f}, median {median:.3f}, half of them in {low:.3f} to {high:.3f}"
             found.append(("similarity", span))
+        if self.unspecific is not None:
+            found.append(("unspecific", f"{self.unspecific:,}: no closer than others usually are"))
         if self.seconds is not None:
             median, whole = self.seconds
             found.append(("seconds", f"{median:.3g} a row (median), {whole:,.0f} in all"))

@@ -21,7 +21,7 @@ from m2ib.page.cards import Card, write_cards
 from m2ib.paths import local_path
 from m2ib.renderers.view_storage import stored_bytes
 from m2ib.results.explanation import Explanation
-from m2ib.results.query import SHARD, ask, asking, batches, check_sql, no_column, require_arrow
+from m2ib.results.query import SHARD, Source, ask, asking, batches, check_sql, no_column, require_arrow
 from m2ib.results.restoring import Restoring
 from m2ib.results.rows import MANIFEST, Row, RowSide, schema
 from m2ib.results.summary import Summary
@@ -105,20 +105,21 @@ class ResultTable:
 
     def records(self, *columns: str) -> Iterator[Row]:
         """Some columns of each row, or all of them and the shard that it lies in. Raises :class:`SettingError`."""
-        _check_columns(columns)
-        with asking(self.folder, self._said):
-            for batch in batches(self.folder, columns, self._condition, self._order, self.most):
+        self._check_columns(columns)
+        with asking(self._source, self._said):
+            for batch in batches(self._source, columns, self._condition, self._order, self.most):
                 yield from batch.to_pylist()
 
     def to_arrow(self, *columns: str) -> pa.Table:
         """Some columns, or all of them, as a table of pyarrow. Raises :class:`SettingError`."""
         import pyarrow as pa
 
-        _check_columns(columns)
-        names = list(columns or schema().names)
-        with asking(self.folder, self._said):
-            found = [*batches(self.folder, names, self._condition, self._order, self.most)]
-        return pa.Table.from_batches(found, None if found else pa.schema([schema().field(n) for n in names]))
+        self._check_columns(columns)
+        known = self._source.schema
+        names = list(columns or known.names)
+        with asking(self._source, self._said):
+            found = [*batches(self._source, names, self._condition, self._order, self.most)]
+        return pa.Table.from_batches(found, None if found else pa.schema([known.field(n) for n in names]))
 
     def kinds(self) -> list[Row]:
         """Each pair of modalities that was explained, and how many axes their maps have, as modality_1, axes_1, ...."""
@@ -137,8 +138,8 @@ class ResultTable:
     def _row(self, id: str, method: str | None) -> Row:
         values = [id] + ([method] if method is not None else [])
         condition = f"{self._condition} and id = ?" + ("" if method is None else " and method = ?")
-        with asking(self.folder, self._said):
-            asked = ask(self.folder, "* exclude (file_row_number)", condition, values=values)
+        with asking(self._source, self._said):
+            asked = ask(self._source, "* exclude (file_row_number)", condition, values=values)
             found: list[Row] = asked.to_arrow_table().to_pylist()
         if not found:
             raise InputError(f"results: there is no pair {id!r:.80}" + (f" by {method!r}" if method else ""))
@@ -225,7 +226,8 @@ class ResultTable:
         """Counts, errors by kind, similarities and seconds."""
         quantiles = "quantile_cont(similarity, [0, .25, .5, .75, 1])"
         counts = "count(*), count(*) filter (error is null), count(*) filter (len(warnings) > 0)"
-        (one,) = self._fetch(f"{counts}, {quantiles}, median(seconds), sum(seconds)")
+        unspecific = "count(*) filter (unspecific)" if "unspecific" in self._source.schema.names else "null"
+        (one,) = self._fetch(f"{counts}, {quantiles}, median(seconds), sum(seconds), {unspecific}")
         errors = self._fetch(
             "error_kind, count(*), arg_min(error, number)",
             "group by 1 order by 2 desc, 1",
@@ -241,7 +243,18 @@ class ResultTable:
             warned=one[2],
             similarity=None if not one[3] or one[3][0] is None else tuple(one[3]),
             seconds=None if one[4] is None else (float(one[4]), float(one[5] or 0)),
+            unspecific=one[6],
         )
+
+    @cached_property
+    def _source(self) -> Source:
+        return Source(self.folder, schema(self.manifest["asked"]["options"]))
+
+    def _check_columns(self, names: Sequence[str]) -> None:
+        known = self._source.schema.names
+        for name in names:
+            if name not in known:
+                raise SettingError(f"results: {no_column(name, known)}")
 
     @property
     def _condition(self) -> str:
@@ -258,15 +271,9 @@ class ResultTable:
         return " sorted by ".join(f"{each!r:.120}" for each in asked if each) or "the table"
 
     def _fetch(self, select: str, end: str = "", also: str = "true") -> list[tuple[Any, ...]]:
-        with asking(self.folder, self._said):
-            found = ask(self.folder, select, f"{self._condition} and {also}", end).fetchall()
+        with asking(self._source, self._said):
+            found = ask(self._source, select, f"{self._condition} and {also}", end).fetchall()
         return [tuple(each) for each in found]
-
-
-def _check_columns(names: Sequence[str]) -> None:
-    for name in names:
-        if name not in schema().names:
-            raise SettingError(f"results: {no_column(name)}")
 
 
 def open(folder: str | Path) -> ResultTable:

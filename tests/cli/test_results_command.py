@@ -75,6 +75,23 @@ def test_a_table_of_rows(results: Results, folder: Path) -> None:
     assert results(folder, "--where", "false", "--columns", "id") == ["id"]
 
 
+def test_a_run_that_asks_whether_pairs_belong_together(results: Results, tmp_path: Path) -> None:
+    asked = ["--null", "2", "--interactions", "true", "--signed", "--steps", "2", "--samples", "2"]
+    data = ["--data", "scenes", "data.modality=image", "data.count=2"]
+    assert main(["run", *data, "--model", "imagebind-tiny", *asked, "--out", "asked"]) == 0
+    assert [line.split()[0] for line in results("asked")] == ["rows", "explained", "similarity", "unspecific", "seconds"]  # fmt: skip
+    head, *lines = results("asked", "--sort", "specificity")
+    assert head.split()[:4] == ["id", "similarity", "specificity", "input_1"]
+    found = m2ib.results.open("asked").sort("specificity")
+    for line, row in zip(lines, found, strict=True):
+        assert f"{row['specificity']:.4g}" in line
+    results("asked", "--id", row["id"], "--out", "report")
+    explanation = m2ib.load_explanation(tmp_path / "report")
+    assert explanation.specificity == row["specificity"]
+    assert explanation.interactions is not None
+    assert explanation["image"].against is not None
+
+
 def test_a_pair_as_explain_writes_it(results: Results, folder: Path, tmp_path: Path) -> None:
     similarity, page = results(folder, "--id", "wide", "--method", "m2ib", "--out", "report")
     explanation = m2ib.load_explanation(tmp_path / "report")

@@ -15,6 +15,7 @@ import torch
 from PIL import Image
 
 import m2ib
+from m2ib.results import rows
 from toy import toy_model
 from toy_pairs import FEW, WORDS, model, pairs, pictures, table
 
@@ -70,6 +71,87 @@ def test_rows_hold_what_explain_gives(tmp_path: Path) -> None:
         assert back.to_html(tmp_path / "page.html").stat().st_size > 1000
 
 
+USUAL = {"image": pictures(4)[1:], "text": ["the roof", "of a shed"]}
+PAIRWISE: Any = {**FEW, "null": 2, "interactions": True, "reference": USUAL}
+
+
+@pytest.mark.parametrize("large", [rows.LARGE, 2])
+def test_rows_hold_whether_a_pair_stands_out_and_what_acts_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: int
+) -> None:
+    monkeypatch.setattr(rows, "LARGE", large)
+    given = [*pairs(6), {"id": "x", "image": "gone.png", "text": "rain"}]
+    found = m2ib.run(model(), given, tmp_path / "r", batch_size=4, **PAIRWISE)
+    assert found.summary().errors
+    by_z = [row["id"] for row in found.where("error is null").sort("specificity desc")]
+    values, few = {}, 0
+    for pair in given[:6]:
+        alone = m2ib.explain(model(), image=pair["image"], text=pair["text"], **PAIRWISE)
+        row, back = found.row(pair["id"]), found.explanation(pair["id"])
+        assert row["specificity"] == back.specificity == pytest.approx(alone.specificity, abs=1e-4)
+        assert row["unspecific"] is back.unspecific is alone.unspecific
+        values[pair["id"]], few = back.specificity, few + back.unspecific
+        for n, (mine, theirs) in enumerate(zip(back, alone, strict=True), 1):
+            assert mine.null is not None
+            assert theirs.null is not None
+            assert row[f"null_score_{n}"] == mine.null.score
+            assert mine.null.similarities == pytest.approx(theirs.null.similarities, abs=1e-6)
+            most = np.abs(theirs.grid).max()
+            np.testing.assert_allclose(mine.null.mean, theirs.null.mean, rtol=1e-3, atol=1e-3 * most)
+            np.testing.assert_allclose(
+                mine.null.deviation, theirs.null.deviation, rtol=0.02, atol=1e-3 * most
+            )
+        assert back.interactions is not None
+        assert alone.interactions is not None
+        wanted = alone.interactions
+        np.testing.assert_allclose(back.interactions.matrix, wanted.matrix, rtol=1e-3, atol=1e-5)
+        assert (back.interactions.units, back.interactions.unit) == (wanted.units, wanted.unit)
+        assert (back.interactions.method, back.interactions.settings) == (wanted.method, wanted.settings)
+        strongest = back.interactions.links(1)[0]
+        assert row["links"][0]["second"] == wanted.units[1].name(strongest.second)
+        assert row["links"][0]["first"] == "row {}, column {}".format(
+            *(1 + at for at in wanted.units[0].place(strongest.first))
+        )
+        assert row["links"][0]["value"] == pytest.approx(strongest.value)
+        page = back.to_html(tmp_path / "page.html").read_text(encoding="utf-8")
+        assert ("This pair is no closer than 2 other" in page) == back.unspecific
+        assert "The strongest links, by second-order" in page
+    assert by_z == sorted(values, key=lambda name: -values[name])
+    assert 0 < few < 6
+    assert found.summary().unspecific == len(found.where("unspecific")) == few
+    assert ("unspecific", f"{few}: no closer than others usually are") in found.summary().lines()
+    cards = found.overview(tmp_path / "cards.html").read_text(encoding="utf-8")
+    assert cards.count('<p class="note">This pair is no closer') == few
+
+
+def test_a_run_without_them_is_as_it_was(tmp_path: Path) -> None:
+    """Its columns, and its fingerprint; and it is said where those columns come from."""
+    given = pairs(2)
+    assert explained(tmp_path / "r", given) == 2
+    assert explained(tmp_path / "r", given, null=0, signed=False, interactions=None, units=None) == 0
+    found = m2ib.results.open(tmp_path / "r")
+    assert set(found.row("p0")) == set(rows.schema().names)
+    assert found.summary().unspecific is None
+    for name, option in (("specificity", "null"), ("links", "interactions")):
+        for ask in (lambda name=name: found.where(f"{name} is null"), lambda name=name: found.to_arrow(name)):
+            with pytest.raises(
+                m2ib.SettingError, match=rf"no column '{name}': it is of a run with {option}= \(--{option}\)"
+            ):
+                ask()
+    with pytest.raises(m2ib.StorageError, match=r"options null \(None, now 2\)"):
+        explained(tmp_path / "r", given, null=2, reference=USUAL)
+
+
+def test_what_is_wrong_with_all_pairs_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    for options, said in (
+        ({"null": 2}, "null=2 for text: this model brings no reference inputs"),
+        ({"interactions": "maxsim"}, "interactions: 'maxsim' is not defined for this model"),
+    ):
+        with pytest.raises(m2ib.SettingError, match=said):
+            m2ib.run(model(), pairs(2), tmp_path / "r", **FEW, **options)
+        assert not (tmp_path / "r").exists()
+
+
 def test_the_same_from_one_worker_or_two_and_any_way_there(tmp_path: Path) -> None:
     given, one = pairs(11), torch.get_num_threads()
     torch.set_num_threads(2)
@@ -90,6 +172,19 @@ def test_the_same_from_one_worker_or_two_and_any_way_there(tmp_path: Path) -> No
         table(tmp_path / "grown"), wanted, strict=True
     ):  # chunks were others where it grew
         np.testing.assert_allclose(mine["grid_1"], theirs["grid_1"], rtol=2e-3)
+
+
+def test_what_is_of_pairs_is_the_same_from_workers_and_when_it_goes_on(tmp_path: Path) -> None:
+    given, threads = pairs(4), torch.get_num_threads()
+    torch.set_num_threads(1)  # as many as each worker has
+    m2ib.run(model(), given, tmp_path / "one", batch_size=2, **PAIRWISE)
+    m2ib.run(model(), given, tmp_path / "two", batch_size=2, workers=2, **PAIRWISE)
+    for count in (2, 4):
+        m2ib.run(model(), given[:count], tmp_path / "grown", batch_size=2, **PAIRWISE)
+    torch.set_num_threads(threads)
+    wanted = table(tmp_path / "one")
+    assert all(row["links"] and row["null_mean_1"] and row["matrix"] for row in wanted)
+    assert table(tmp_path / "two") == table(tmp_path / "grown") == wanted
 
 
 def test_what_is_done_is_not_done_again(tmp_path: Path) -> None:

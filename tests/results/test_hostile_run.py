@@ -18,10 +18,12 @@ from m2ib.export import to_png
 from m2ib.results import rows
 from many_pairs import run
 
+ASKED: dict[str, Any] = {"null": 2, "interactions": True}
+
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run(tmp_path_factory.mktemp("run"), keep_inputs=True).folder
+    return run(tmp_path_factory.mktemp("run"), keep_inputs=True, **ASKED).folder
 
 
 @pytest.fixture
@@ -84,10 +86,19 @@ def within(value: Any, path: str, new: Any) -> str:
         ),
         (lambda row: {"side_1": within(row["side_1"], "unit", "\ud800")}, "side_1 holds half a character"),
         (lambda row: {"side_1": within(row["side_1"], "renderer", "gone")}, "gone"),
+        (lambda row: {"null_mean_1": row["null_mean_1"][1:]}, "rows' is damaged: cannot reshape"),
+        (lambda row: {"null_deviation_2": None}, "rows' is damaged: cannot reshape|holds nan"),
+        (lambda row: {"side_1": within(row["side_1"], "null.similarities", [0.5])}, "null: its inputs is 1"),
+        (lambda row: {"matrix": row["matrix"][1:]}, "rows' is damaged: cannot reshape"),
+        (lambda row: {"interactions": "[]"}, "interactions is .*not a mapping"),
+        (
+            lambda row: {"interactions": within(row["interactions"], "method", "\ud800")},
+            "interactions holds half a character",
+        ),
     ],
 )
 def test_rows_that_no_run_writes(copied: Path, change: Callable[[Any], Any], said: str) -> None:
-    rewritten(copied / "rows" / "part-000000.parquet", rows.schema(), change)
+    rewritten(copied / "rows" / "part-000000.parquet", rows.schema(ASKED), change)
     with pytest.raises(m2ib.StorageError, match=said):
         use(copied)
 
