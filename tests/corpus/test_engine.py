@@ -176,7 +176,7 @@ class Deadly:
         return [2 * row for row in rows]
 
 
-@pytest.mark.parametrize("name", ["processes", "ray"])
+@pytest.mark.parametrize("name", ["processes", pytest.param("ray", marks=pytest.mark.slow)])
 def test_a_worker_that_dies_takes_one_row_with_it(name: str, tmp_path: Path) -> None:
     found = dict(results(range(12), Deadly(tmp_path), backend(name)))
     assert found.pop(4) == Failed(

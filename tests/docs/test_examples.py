@@ -50,11 +50,11 @@ def test_your_own_clip(tmp_path: Path) -> None:
     ("name", "line"),
     [
         ("audio_image", "3 clips of 12 x 19 cells"),
-        ("text_depth", "of the depth map"),
         ("imu_text", " s\n"),
-        ("thermal_image", "thermal: (14, 14)"),
-        ("image_image", "image 1: (16, 16)"),
         ("video_text", "4.0 to 6.0 s:"),
+        pytest.param("text_depth", "of the depth map", marks=pytest.mark.slow),
+        pytest.param("thermal_image", "thermal: (14, 14)", marks=pytest.mark.slow),
+        pytest.param("image_image", "image 1: (16, 16)", marks=pytest.mark.slow),
     ],
 )
 def test_imagebind_examples(name: str, line: str, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def units(folder: Path) -> int:
     return found
 
 
-def test_killed_twenty_times(tmp_path: Path) -> None:
+def test_killed_ten_times(tmp_path: Path) -> None:
     runs = subprocess.Popen(
         [sys.executable, "-c", RUNS, "evaluate", *WORDS, "--out"],
         cwd=tmp_path,
@@ -80,9 +80,9 @@ def test_killed_twenty_times(tmp_path: Path) -> None:
         next_line("ready")
         total = units(tmp_path / "whole")
         moments, cut, killed_at = random.Random(0), tmp_path / "cut", []
-        for number in range(20):
+        for number in range(10):
             child = start()
-            goal = 0 if number == 0 else units(cut) + moments.randint(1, total // 28)
+            goal = 0 if number == 0 else units(cut) + moments.randint(1, total // 14)
             until = time.monotonic() + 30
             while units(cut) < goal and time.monotonic() < until:
                 time.sleep(0.005)
@@ -91,7 +91,7 @@ def test_killed_twenty_times(tmp_path: Path) -> None:
             assert next_line("ended") == f"ended {signal.SIGKILL.value}"
             killed_at.append(units(cut))
         assert killed_at[-1] < total
-        assert len(set(killed_at)) > 10
+        assert len(set(killed_at)) > 5
         start()
         assert next_line("ended") == "ended 0"
         runs.stdin.close()

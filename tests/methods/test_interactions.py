@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -140,8 +139,9 @@ def test_a_word_that_makes_no_difference_has_no_region(toy: m2ib.Model) -> None:
 def test_banzhaf_is_the_mean_over_all_that_else_may_be_there(toy: m2ib.Model, masks: int) -> None:
     net: Any = toy.module
 
+    @cache
     @torch.no_grad()
-    def value(left: Sequence[int], right: Sequence[int]) -> float:
+    def value(left: tuple[int, ...], right: tuple[int, ...]) -> float:
         keep = (
             torch.tensor(left, dtype=torch.float64).view(2, 2).repeat_interleave(4, 0).repeat_interleave(4, 1)
         )

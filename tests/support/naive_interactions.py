@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -47,7 +47,9 @@ def activations(
     return first, second
 
 
-def banzhaf(value: Callable[[Sequence[int], Sequence[int]], float], first: int, second: int) -> np.ndarray:
+def banzhaf(
+    value: Callable[[tuple[int, ...], tuple[int, ...]], float], first: int, second: int
+) -> np.ndarray:
     """(first, second) by the definition: the mean over all that else may be there, of so many units of two inputs."""
     found = np.zeros((first, second))
     for i, j in product(range(first), range(second)):
@@ -56,8 +58,7 @@ def banzhaf(value: Callable[[Sequence[int], Sequence[int]], float], first: int, 
             for right in product((0, 1), repeat=second):
                 if left[i] or right[j]:
                     continue
-                with_i, with_j = list(left), list(right)
-                with_i[i] = with_j[j] = 1
+                with_i, with_j = (*left[:i], 1, *left[i + 1 :]), (*right[:j], 1, *right[j + 1 :])
                 gains.append(
                     value(with_i, with_j) - value(with_i, right) - value(left, with_j) + value(left, right)
                 )
