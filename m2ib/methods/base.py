@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from operator import itemgetter
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from m2ib.activations.reference import References
 from m2ib.contract.curve import Curve
 from m2ib.contract.degradation import Degradation, Fading
 from m2ib.contract.encoder import Encoder
-from m2ib.contract.inputs import Inputs, Item, row
+from m2ib.contract.inputs import Inputs, Item, each_tensor, row
 from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.contract.targets import Targets as Targets  # for methods of plugins
@@ -71,9 +72,12 @@ class Batch:
             yield replace(self, items=[item], inputs=row(self.inputs, number))
 
     def embed(self) -> Tensor:
-        """(N, D), unnormalised, without gradient."""
+        """(N, D), unnormalised, without gradient; an input that is the same object at several places is embedded once."""
+        first, numbers = distinct(self.items)
         with torch.no_grad():
-            return self.encoder.embed(self.inputs)
+            if len(first) == len(self):
+                return self.encoder.embed(self.inputs)
+            return self.encoder.embed(each_tensor(self.inputs, itemgetter(first)))[numbers]
 
     def grids(self, layer: int) -> list[tuple[int, ...]]:
         """The shape of each input's map; ``layer`` decides where the layout leaves it to the activation."""
@@ -83,6 +87,16 @@ class Batch:
         axis = self.encoder.layer(layer).channel_axis % activation.ndim
         positions = tuple(length for place, length in enumerate(activation.shape) if place not in (0, axis))
         return [layout.to_grid(np.empty(positions)).shape for layout in self.layouts]
+
+
+def distinct(items: Sequence[Item]) -> tuple[list[int], list[int]]:
+    """Where each of N inputs is first, one that is the same object at several places counting once, and which of those is at
+    each place."""
+    first: dict[int, int] = {}
+    for place, item in enumerate(items):
+        first.setdefault(id(item), place)
+    order = {identity: number for number, identity in enumerate(first)}
+    return [*first.values()], [order[id(item)] for item in items]
 
 
 @dataclass(frozen=True)

@@ -120,7 +120,13 @@
       const rows = [...units];
       return Array.from({ length: product(data.sides[1 - n].shape) }, (_, other) => rows.reduce((sum, unit) => sum + (n ? data.matrix[other][unit] : data.matrix[unit][other]), 0));
     };
-    const show = () => {
+    // What is said is now longer, now shorter. Nothing that comes after it moves under the pointer for that: a height that was needed
+    // once is kept.
+    const kept = [line, figures[0]].filter(Boolean);
+    const settle = () => kept.forEach((each) => { each.style.minHeight = `${Math.max(parseFloat(each.style.minHeight) || 0, each.getBoundingClientRect().height)}px`; });
+    window.addEventListener("resize", () => kept.forEach((each) => { each.style.minHeight = ""; }));
+    const show = () => { put(); settle(); };
+    const put = () => {
       const found = looked || held;
       sides.forEach((side, n) => { if (side) side.mark(found && found.n === n ? found.units : new Set(), held === found); });
       if (!found) {
@@ -158,6 +164,7 @@
       const figure = figures[n];
       return figure && (figure.heat ? heatSide : elementSide)(figure, side, chooser(n));
     });
+    for (const n of [0, 1, null]) { looked = n === null ? null : { n, units: new Set([0]) }; show(); }
     document.addEventListener("keydown", (event) => { if (event.key === "Escape") { held = looked = null; show(); } });
   }
 })();

@@ -384,6 +384,20 @@ def test_null_is_the_same_map_against_others(clip64: m2ib.Model) -> None:
     assert len(exp["text"].null.similarities) == 3
 
 
+def test_an_input_is_embedded_once_whatever_the_number_of_others(clip64: m2ib.Model) -> None:
+    rows: list[int] = []
+    reference = {"text": IDS, "image": [pixels(2), pixels(3), pixels(4)]}
+    vision: Any = clip64.module.get_submodule("vision_model")
+    seen = vision.register_forward_hook(lambda module, given, out: rows.append(len(out[0])))
+    found = []
+    for others in (2, 3):
+        rows.clear()
+        m2ib.explain(clip64, image=pixels(), text=IDS[0], method="uniform", reference=reference, null=others)
+        found.append(sum(rows))
+    seen.remove()
+    assert found[0] == found[1] > 0
+
+
 def test_null_is_the_same_alone_and_in_a_batch(clip64: m2ib.Model) -> None:
     options: Any = {
         "layer": 1,

@@ -8,7 +8,7 @@ from operator import itemgetter
 
 from m2ib.activations.capture import Recording, record
 from m2ib.contract.inputs import Item, each_tensor
-from m2ib.methods.base import Batch
+from m2ib.methods.base import Batch, distinct
 from m2ib.methods.bottleneck.fit import Common
 from m2ib.methods.bottleneck.shifts import Shifts
 
@@ -38,18 +38,14 @@ def parts_of(batch: Batch, shifts: Shifts, layer: int) -> list[Part]:
     """The batch in parts of about one length. A part has its own padding, which costs as much as what is read."""
     parts = []
     for places in _by_length(batch.items):
-        first: dict[int, int] = {}  # where each object is first
-        for place in places:
-            first.setdefault(id(batch.items[place]), place)
-        distinct = list(first.values())
+        found, numbers = distinct([batch.items[place] for place in places])
+        first = [places[number] for number in found]
         if len(places) < len(batch):
-            inputs = batch.model.collate(batch.modality, [batch.items[place] for place in distinct])
-        elif len(distinct) < len(places):
-            inputs = each_tensor(batch.inputs, itemgetter(distinct))
+            inputs = batch.model.collate(batch.modality, [batch.items[place] for place in first])
+        elif len(first) < len(places):
+            inputs = each_tensor(batch.inputs, itemgetter(first))
         else:
             inputs = batch.inputs
-        order = {identity: number for number, identity in enumerate(first)}
-        numbers = [order[id(batch.items[place])] for place in places]
         parts.append(Part(places, numbers, record(batch.encoder, shifts.apply(inputs), layer)))
     return parts
 
