@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from m2ib.errors import M2IBError, PluginError, one_line
 
 if TYPE_CHECKING:
+    import numpy as np
     from _typeshed import DataclassInstance
 
     from m2ib.methods.base import Batch, Method, PreparedBatch
-    from m2ib.methods.interactions.base import PairMethod
+    from m2ib.methods.interactions.base import PairMethod, Side
 
 
 @contextmanager
@@ -126,8 +127,25 @@ def guarded_method(method: Any, who: str) -> Method:
 
 def guarded_pair_method(method: Any, who: str) -> PairMethod:
     """Likewise of a way to find interactions."""
+    import numpy as np
+
     from m2ib.methods.interactions.base import PairMethod
 
     if not isinstance(method, PairMethod):
         raise PluginError(f"{who}: load returned {type(method).__name__}, not a PairMethod")
-    return guarded_fields(method, guard(who))
+    found = guarded_fields(method, guard(who))
+
+    def find(first: Side, second: Side) -> tuple[np.ndarray, tuple[str, ...]]:
+        given = found.find(first, second)
+        try:
+            matrix, warnings = given
+            matrix = np.asarray(matrix, np.float64)
+        except (TypeError, ValueError):
+            warnings = None
+        if not (isinstance(warnings, (tuple, list)) and all(isinstance(each, str) for each in warnings)):
+            raise PluginError(
+                f"{who}: find returned {type(given).__name__}, not a matrix and a tuple of warnings"
+            )
+        return matrix, tuple(warnings)
+
+    return replace(found, find=find)

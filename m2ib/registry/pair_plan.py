@@ -84,7 +84,6 @@ class PairPlan:
         )
         with torch.inference_mode(False):
             matrix, warnings = method.find(first, second)
-        matrix = np.asarray(matrix, np.float64)
         wanted = first.units.number, second.units.number
         if matrix.shape != wanted:
             raise AdapterError(

@@ -65,6 +65,8 @@ PAIRED = """
         register(m2ib.PairMethodSpec("alike", "the same everywhere", lambda: PairMethod(find), (layer,)))
         register(m2ib.PairMethodSpec("broken", "fails", lambda: PairMethod(lambda first, second: 1 / 0)))
         register(m2ib.PairMethodSpec("single", "makes maps", lambda: Method(find)))
+        for name, given in (("bare", np.ones((16, 2))), ("wordy", (["?"], ())), ("nothing", None)):
+            register(m2ib.PairMethodSpec(name, "gives less", lambda given=given: PairMethod(lambda first, second: given)))
 """
 JUNK = """
     import m2ib
@@ -116,6 +118,18 @@ def test_a_way_to_find_interactions_of_another_package(
             "method 'broken' of 'cairn' failed: ZeroDivisionError: division by zero",
         ),
         ({"interactions": "single"}, "method 'single' of 'cairn': load returned Method, not a PairMethod"),
+        (
+            {"interactions": "bare"},
+            "method 'bare' of 'cairn': find returned ndarray, not a matrix and a tuple of warnings",
+        ),
+        (
+            {"interactions": "wordy"},
+            "method 'wordy' of 'cairn': find returned tuple, not a matrix and a tuple of warnings",
+        ),
+        (
+            {"interactions": "nothing"},
+            "method 'nothing' of 'cairn': find returned NoneType, not a matrix and a tuple of warnings",
+        ),
         (
             {"method": "alike"},
             "method 'alike' finds interactions between two inputs, and makes no map of one; give interactions='alike'",
