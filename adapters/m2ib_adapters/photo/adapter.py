@@ -37,6 +37,7 @@ from m2ib_adapters.towers.text import TextTower, text_encoder
 
 TEXT_MAP = Path(__file__).with_name("text_map.safetensors")
 SIZE = 384
+SMOOTH = 1.0  # cells: the highest of single ones is ragged
 LONGEST_TEXT = 256  # tokens, what the sentence encoder was trained with
 
 
@@ -107,9 +108,8 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
         preparation,
         Layout(),
         layers,
-        defaults=Defaults(
-            layer=14, methods={"m2ib": {"smooth": 1.0}}
-        ),  # the highest of single cells is ragged
+        defaults=Defaults(layer=14, methods={"m2ib": {"smooth": SMOOTH}}),
+        presets={"sharp": {"granularity": "element", "smooth": SMOOTH}},
         tail=tail,
         reference=partial(_photographs, preparation.size),
     )
