@@ -140,7 +140,7 @@ def guarded_pair_method(method: Any, who: str) -> PairMethod:
         try:
             matrix, warnings = given
             matrix = np.asarray(matrix, np.float64)
-        except (TypeError, ValueError):
+        except Exception:  # whatever it gives may have code of its own
             warnings = None
         if not (isinstance(warnings, (tuple, list)) and all(isinstance(each, str) for each in warnings)):
             raise PluginError(

@@ -52,6 +52,7 @@ LACKING = """
 """
 PAIRED = """
     import numpy as np
+    import torch
     import m2ib
     from m2ib.methods import Method
     from m2ib.methods.interactions.base import PairMethod
@@ -65,7 +66,8 @@ PAIRED = """
         register(m2ib.PairMethodSpec("alike", "the same everywhere", lambda: PairMethod(find), (layer,)))
         register(m2ib.PairMethodSpec("broken", "fails", lambda: PairMethod(lambda first, second: 1 / 0)))
         register(m2ib.PairMethodSpec("single", "makes maps", lambda: Method(find)))
-        for name, given in (("bare", np.ones((16, 2))), ("wordy", (["?"], ())), ("nothing", None)):
+        attached = torch.ones(16, 2, requires_grad=True)
+        for name, given in (("bare", np.ones((16, 2))), ("attached", (attached, ())), ("nothing", None)):
             register(m2ib.PairMethodSpec(name, "gives less", lambda given=given: PairMethod(lambda first, second: given)))
 """
 JUNK = """
@@ -123,8 +125,8 @@ def test_a_way_to_find_interactions_of_another_package(
             "method 'bare' of 'cairn': find returned ndarray, not a matrix and a tuple of warnings",
         ),
         (
-            {"interactions": "wordy"},
-            "method 'wordy' of 'cairn': find returned tuple, not a matrix and a tuple of warnings",
+            {"interactions": "attached"},
+            "method 'attached' of 'cairn': find returned tuple, not a matrix and a tuple of warnings",
         ),
         (
             {"interactions": "nothing"},
