@@ -13,6 +13,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from m2ib.errors import M2IBError, PluginError, one_line
+from m2ib.registry.specs import are_texts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -142,7 +143,7 @@ def guarded_pair_method(method: Any, who: str) -> PairMethod:
             matrix = np.asarray(matrix, np.float64)
         except Exception:  # whatever it gives may have code of its own
             warnings = None
-        if not (isinstance(warnings, (tuple, list)) and all(isinstance(each, str) for each in warnings)):
+        if not are_texts(warnings):
             raise PluginError(
                 f"{who}: find returned {type(given).__name__}, not a matrix and a tuple of warnings"
             )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeGuard
 
 from m2ib.contract.settings import TARGET, Setting
 from m2ib.errors import AdapterError, M2IBError, SettingError, did_you_mean
@@ -26,9 +26,8 @@ AUTO = "auto"
 """In place of an adapter's name: whichever opens the checkpoint."""
 
 
-def _are_texts(value: Any, kind: Any) -> bool:
-    if value is None:
-        return "None" in str(kind)
+def are_texts(value: Any) -> TypeGuard[Sequence[str]]:
+    """Whether it is a tuple or list of texts."""
     return isinstance(value, (tuple, list)) and all(isinstance(each, str) for each in value)
 
 
@@ -53,7 +52,8 @@ class Spec:
             value = getattr(self, each.name)
             if each.type == "str" and not isinstance(value, str):
                 raise self.error(f"{who} {self.name!r}: {each.name} {value!r:.60} is no text")
-            if str(each.type).startswith("tuple[str") and not _are_texts(value, each.type):
+            kind, untold = str(each.type), value is None and "None" in str(each.type)
+            if kind.startswith("tuple[str") and not (untold or are_texts(value)):
                 raise self.error(f"{who} {self.name!r}: {each.name} {value!r:.60} is no tuple of texts")
         self._check_lazy("load", self.load)
 
