@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from graphlib import CycleError, TopologicalSorter
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import get_type_hints
 
 import pytest
+import yaml
 
 import m2ib
 from m2ib.api import Options, PerModality
@@ -128,3 +130,12 @@ def test_every_declared_setting_says_what_it_is() -> None:
         for each in row.spec.settings:
             assert each.help, (row.name, each.name)
             assert each.kind, (row.name, each.name)
+
+
+def test_what_is_to_be_cited_is_this_version_and_the_paper() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+    (paper,) = cited["references"]
+    assert paper["identifiers"][0]["value"] == "arXiv:2312.17174"
+    assert paper["url"] in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -6,19 +6,27 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import csv
+import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from m2ib.cli.options import add_command, path_of, refuse_more
 from m2ib.cli.output import say
+from m2ib.errors import AdapterError
 
 KIND = "demo"
 
 
+PHOTOGRAPHS = ("cat", "coffee", "rocket", "camera", "astronaut")
+"""Of ``skimage.data``, all CC0 or in the public domain."""
+
+
 @dataclass(frozen=True)
 class PhotoCaption:
-    """A photograph of ``skimage.data`` and a caption; ``against`` makes it a contrast."""
+    """One of :data:`PHOTOGRAPHS` and a caption; ``against`` makes it a contrast."""
 
     photo: str
     caption: str
@@ -80,10 +88,37 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     _photos(parsed)
 
 
+def photographs() -> dict[str, bytes]:
+    """The contents of JPEG files by :data:`PHOTOGRAPHS`. Raises :class:`AdapterError` without scikit-image."""
+    from PIL import Image
+
+    try:
+        import skimage.data
+    except ImportError as error:
+        raise AdapterError(
+            "demo: needs scikit-image for its photographs: pip install 'm2ib[photo]'"
+        ) from error
+    files = {}
+    for name in PHOTOGRAPHS:
+        file = io.BytesIO()
+        Image.fromarray(getattr(skimage.data, name)()).save(file, "JPEG", quality=92)
+        files[name] = file.getvalue()
+    return files
+
+
+def write_pairs(folder: Path, files: Mapping[str, bytes]) -> None:
+    """The photographs, and ``pairs.csv`` with their captions, for the reader's own trials."""
+    for name, content in files.items():
+        (folder / f"{name}.jpg").write_bytes(content)
+    with (folder / "pairs.csv").open("w", encoding="utf-8", newline="") as table:
+        rows = csv.writer(table, lineterminator="\n")
+        rows.writerow(("image", "text"))
+        rows.writerows((f"{pair.photo}.jpg", pair.caption) for pair in PAIRS if pair.against is None)
+
+
 def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.api import contrast
     from m2ib.corpus.explain import explain_many
-    from m2ib.errors import AdapterError
     from m2ib.folders import check_folder, open_folder
     from m2ib.loading import load_model
     from m2ib.page.explanation import write_page
@@ -92,17 +127,17 @@ def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.results.storage import write
 
     folder = path_of("out", parsed.out)
-    check_folder(folder, KIND, force=parsed.force, names=("index.html",))
-    try:
-        import skimage.data
-    except ImportError as error:
-        raise AdapterError(
-            "demo: needs scikit-image for its photographs: pip install 'm2ib[photo]'"
-        ) from error
+    check_folder(
+        folder,
+        KIND,
+        force=parsed.force,
+        names=("index.html", "pairs.csv", *(f"{name}.jpg" for name in PHOTOGRAPHS)),
+    )
+    files = photographs()
     model = load_model("m2ib:photo", device=parsed.device)
     texts = [contrast(pair.caption, pair.against) if pair.against else pair.caption for pair in PAIRS]
-    photos = [getattr(skimage.data, pair.photo)() for pair in PAIRS]
-    inputs = [{"image": photo, "text": text} for photo, text in zip(photos, texts, strict=True)]
+    photos = {name: _named(f"{name}.jpg", content) for name, content in files.items()}
+    inputs = [{"image": photos[pair.photo], "text": text} for pair, text in zip(PAIRS, texts, strict=True)]
     explanations: list[Explanation] = []
     with open_folder(folder, KIND, force=parsed.force).replacing(all=True) as place:
         for number, explanation in enumerate(explain_many(model, inputs, batch_size=4, seed=parsed.seed)):
@@ -111,6 +146,14 @@ def _photos(parsed: argparse.Namespace) -> None:
             write(explanation, inside)
             write_picture(explanation.figure(), inside / "figure.png", 150)
             explanations.append(explanation)
+        write_pairs(place, files)
         notes = [pair.note for pair in PAIRS]
         write_page(explanations, place / "index.html", title="What m2ib sees", notes=notes)
     say((folder / "index.html").resolve())
+
+
+def _named(name: str, content: bytes) -> io.BytesIO:
+    """As an open file, so that the page says the name."""
+    file = io.BytesIO(content)
+    file.name = name
+    return file

@@ -37,19 +37,12 @@ def working_folder(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Cal
 
 
 def pictures(folder: Path) -> None:
-    import skimage.data
-
+    """Those of the demo, as it leaves them, and some that no reader has."""
+    from m2ib.cli.demo import photographs, write_pairs
     from m2ib.scenes import scene
 
-    cat, espresso = Image.fromarray(skimage.data.cat()), Image.fromarray(skimage.data.coffee())
-    cat.save(folder / "cat.jpg")
-    espresso.save(folder / "espresso.jpg")
-    pets = Image.new("RGB", (600, 300))
-    pets.paste(cat.resize((300, 300)), (0, 0))
-    pets.paste(espresso.resize((300, 300)), (300, 0))
-    for name in ("pets", "dog", "a"):
-        pets.save(folder / f"{name}.jpg")
-    (folder / "pairs.csv").write_text("image,text\ncat.jpg,a tabby cat\nespresso.jpg,a cup of coffee\n")
+    write_pairs(folder, photographs())
+    shutil.copy(folder / "astronaut.jpg", folder / "dog.jpg")
     drawn = scene(seed=13)
     Image.fromarray(drawn.image).save(folder / "scene.png")
     pages = [Image.fromarray(np.asarray(drawn.image).mean(-1).astype(np.uint16) * 16) for _ in range(3)]
