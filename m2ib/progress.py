@@ -1,11 +1,13 @@
-"""A progress bar for what takes longer than a second, on a terminal only."""
+"""How far a long task is: a bar on a terminal; elsewhere a line on standard error now and then."""
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import timedelta
 from itertools import count
 from typing import TYPE_CHECKING
@@ -14,20 +16,26 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 PATIENCE = 1.0  # seconds before a bar appears
-LOG_EVERY = 30.0  # seconds
+SILENCE = 10.0  # seconds before the first line, where there is no terminal
+LOG_EVERY = 30.0  # seconds between lines
+
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
 
 
 class Bar:
-    """Counts; shows itself once ``PATIENCE`` has passed, if it may.
+    """Counts, and tells how far it is from a thread of its own: a step may take minutes, as a download does.
 
-    told  how far it is in numbers too, where there is no terminal in a line now and then
+    waiting  whether nothing is done, because nobody has asked for more: no line is due meanwhile
     """
 
-    def __init__(self, title: str, total: int | None, visible: bool, told: bool = False) -> None:
-        self._title, self._total, self._visible, self._told = title, total, visible, told
+    def __init__(self, title: str, total: int | None) -> None:
+        self.waiting = False
+        self._title, self._total = title, total
         self._done = self._failed = self._skipped = 0
-        self._started = self._logged = time.monotonic()
+        self._started = time.monotonic()
         self._live: Progress | None = None
+        self._closed = threading.Event()
+        self._teller: threading.Thread | None = None
 
     def steps(self, total: int) -> Callable[[], None]:
         """Expect ``total`` more steps; what is returned counts one."""
@@ -39,57 +47,92 @@ class Bar:
         self._done += 1
         self._failed += failed
         self._skipped += skipped
-        if not self._visible or time.monotonic() - self._started < PATIENCE:
-            return
-        if self._live is None:
-            self._live = self._open()
-        shown = f"{self._title} {self.said}" if self._told else self._title
-        self._live.update(self._live.task_ids[0], completed=self._done, total=self._total, description=shown)
-
-    def log(self) -> None:
-        """A line on standard error, where there is no terminal, and the last one is half a minute old."""
-        now = time.monotonic()
-        if self._told and not self._visible and now - self._logged > LOG_EVERY:
-            self._logged = now
-            print(f"m2ib: {self._title}: {self.said}", file=sys.stderr, flush=True)
+        if self._live is not None:
+            self._live.update(self._live.task_ids[0], **self._shown)
 
     @property
     def said(self) -> str:
-        """How far it is, how fast, and how long it will take."""
+        """How far it is, how fast, and how long it will take; of what has no steps, how long it takes already."""
         seconds = time.monotonic() - self._started
         rate = (self._done - self._skipped) / max(seconds, 1e-9)
-        parts = [f"{self._done:,}" + ("" if self._total is None else f" of {self._total:,}")]
+        total = self._total if self._total and self._total >= self._done else None
+        parts = (
+            [f"{self._done:,}" + ("" if total is None else f" of {total:,}")] if total or self._done else []
+        )
         parts += [f"{self._failed:,} errors"] if self._failed else []
         parts += [f"{rate:.3g} a second"] if rate else []
-        if self._total is not None and rate:
-            left = timedelta(seconds=round(max(0, self._total - self._done) / rate))
-            parts.append(f"{left} left")
+        if total is not None and rate:
+            parts.append(f"{timedelta(seconds=round((total - self._done) / rate))} left")
+        else:
+            parts.append(f"{timedelta(seconds=round(seconds))} so far")
         return ", ".join(parts)
 
+    def open(self) -> None:
+        """Begin to tell."""
+        tell = self._show if sys.stderr.isatty() else self._log
+        teller = threading.Thread(target=tell, name=f"m2ib: {self._title}", daemon=True)
+        teller.start()
+        self._teller = teller  # one that an interrupt kept from starting cannot be joined
+
     def close(self) -> None:
-        """Take the bar off the screen."""
+        """Tell no more, and take the bar off the screen."""
+        self._closed.set()
+        if self._teller is not None:
+            self._teller.join()
         if self._live is not None:
             self._live.stop()
             self._live = None
 
-    def _open(self) -> Progress:
-        from rich.console import Console
-        from rich.progress import Progress
+    @property
+    def _shown(self) -> dict[str, object]:
+        return {
+            "completed": self._done,
+            "total": self._total or None,
+            "description": f"{self._title}: {self.said}",
+        }
 
-        live = Progress(console=Console(stderr=True), transient=True)
-        live.add_task(self._title, total=self._total)
+    def _show(self) -> None:
+        if self._closed.wait(PATIENCE):
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        columns = TextColumn("{task.description}", markup=False), BarColumn()
+        live = Progress(*columns, console=Console(stderr=True), transient=True)
+        live.add_task(**self._shown)  # type: ignore[arg-type]
         live.start()
-        return live
+        self._live = live
+
+    def _log(self) -> None:
+        wait = SILENCE
+        while not self._closed.wait(wait):
+            if not self.waiting:
+                with suppress(OSError, ValueError):  # nobody is left to be told
+                    sys.stderr.write(f"m2ib: {self._title}: {self.said}\n")
+                    sys.stderr.flush()
+            wait = LOG_EVERY
 
 
 @contextmanager
-def progress(title: str, *, total: int | None = None, show: bool = True, told: bool = False) -> Iterator[Bar]:
+def progress(title: str, *, total: int | None = None, show: bool = True) -> Iterator[Bar]:
     """A :class:`Bar` that is gone at the end, also when something raises."""
-    bar = Bar(title, total, show and sys.stderr.isatty(), told)
+    bar = Bar(title, total)
     try:
+        if show and not _silent.get():
+            bar.open()
         yield bar
     finally:
         bar.close()
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Inside, nothing tells how far it is."""
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
 
 
 def every(calls: int, advance: Callable[[], None]) -> Callable[[], None]:

@@ -189,7 +189,9 @@ def _explanations(
             if isinstance(found, Failed) and errors == "raise":
                 raise found.raised(row.name)
             bar.advance()
+            bar.waiting = True
             yield found
+            bar.waiting = False
 
 
 def check_errors(given: Any) -> None:

@@ -101,7 +101,7 @@ def run(
     opened = open_shards(local_path(folder), asked_of(model, calls), about, part, force=force)
     with ExitStack() as stack:
         shards = stack.enter_context(opened)
-        bar = stack.enter_context(progress("run", total=total, show=show_progress, told=show_progress))
+        bar = stack.enter_context(progress("run", total=total, show=show_progress))
         chunks = chunks_of(itertools.chain(ahead, rows), size)
         left = _todo(chunks, shards, part, retry_errors or errors == "raise", bar)
         job = WriteRows(work, tuple(calls), provenance_of(model), keep_inputs)
@@ -119,7 +119,6 @@ def run(
                 shards.add(made)
                 for each in made:
                     bar.advance(failed=any(row["error"] is not None for row in each.rows))
-                bar.log()
                 shards.flush_if_due()
         finally:
             shards.flush()

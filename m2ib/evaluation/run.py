@@ -120,15 +120,20 @@ class _Evaluation:
         first, second = (joined(side) if side else torch.zeros(0, 1) for side in found)
         return first, second
 
+    @property
+    def _expected(self) -> int:
+        """How many pairs; 0 where only reading them would tell."""
+        total, limit = self.pairs.total(), self.checked.study.limit
+        return min(limit or total or 0, total or limit or 0)
+
     def run(self) -> None:
-        study = self.checked.study
         runs = self._runs()
         if not runs:
             raise SettingError(
                 "evaluate: none of the methods is defined for these sides of the pairs: "
                 + "; ".join(why for _, why in self.store.notes("undefined"))
             )
-        advance = self.bar.steps(len(runs) * (study.limit or 0))
+        self.bar.steps(len(runs) * self._expected)
         looks = PairCheck(self.store, partial(self.folder.discard, f"{ROAR}/"))
         alike = None
         while (
@@ -138,8 +143,8 @@ class _Evaluation:
             chunks = ([task] for task in self._tasks(runs, looks, sizes))
             for ((task, found),) in stream(chunks, self.work, self.backend):
                 self._keep(task, found, looks)
-                for _ in range(len(runs) * len(task.rows)):
-                    advance()
+                for run, _ in itertools.product(runs, task.rows):
+                    self.bar.advance(skipped=run not in task.todo)
         looks.known(len(sizes), [])
         self.store.set_fact(f"pairs {len(sizes)}", [])  # there are no more of them
         with self.store.whole():

@@ -72,7 +72,7 @@ def tune(
         trials.fail_unfinished()
         advance = bar.steps(most + 2)
         for _ in trials.done(points, most):
-            advance()
+            bar.advance(skipped=True)
         while (point := trials.next(points, search.sampler, most)) is not None:
             with trials.running(point, points) as found:
                 results = evaluated(parts.tuning, point, "tuning")
