@@ -184,7 +184,7 @@ def explain(
               An input is raw (path, PIL image, array, string, ...), one preprocessed ``torch.Tensor``
               without batch axis, or a :func:`contrast` or :func:`ensemble` of such; one of the two may be an
               :func:`embedding`. A batch of one is taken as the one
-    show_progress  tell how far it is: by a bar on a terminal, elsewhere by a line on standard error now and then
+    show_progress  a bar on a terminal, elsewhere a line on standard error now and then, for what takes long
 
     The method, the seed, the settings and the other keywords are those of :class:`m2ib.Options`.
 

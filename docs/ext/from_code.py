@@ -17,7 +17,6 @@ from typing import Any
 from house_docstrings import entries, to_markdown, without_entries
 from listings import (
     adapter_as_markdown,
-    config_of,
     formats_as_markdown,
     help_of,
     methods_as_markdown,
@@ -163,7 +162,6 @@ _KINDS: dict[str, Callable[[str], str]] = {
     "fields": class_as_markdown,
     "signature": hook_as_markdown,
     "help": help_of,
-    "config": config_of,
     "adapter": adapter_as_markdown,
     "options": preparation_as_markdown,
     "methods": methods_as_markdown,

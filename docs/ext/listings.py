@@ -1,12 +1,10 @@
-"""What pages list out of the code: commands' help and options, adapters, kinds of raw input, methods, formats of pairs."""
+"""What pages list out of the code: commands' help, adapters, kinds of raw input, methods, formats of pairs."""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import importlib
 import io
-import json
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,14 +12,6 @@ from unittest.mock import patch
 
 from house_docstrings import entries, inline
 from public_names import identifier
-
-# What the options are that no docstring needs to tell of.
-_EVERYWHERE = {
-    "model": "the adapter's name",
-    "out": "the folder that is written",
-    "force": "write into a folder that holds something",
-    "title": "of the page",
-}
 
 
 def help_of(command: str) -> str:
@@ -34,41 +24,6 @@ def help_of(command: str) -> str:
     with narrow, contextlib.redirect_stdout(printed):
         main([*words, "--help"])
     return f"```{{ .text .no-copy }}\n{printed.getvalue().rstrip()}\n```"
-
-
-def config_of(command: str) -> str:
-    """The options of a command that a YAML file may hold, with their defaults, in the words of whoever takes them."""
-    from m2ib.api import Options
-    from m2ib.corpus.explain import explain_many
-    from m2ib.corpus.run import run
-    from m2ib.evaluation.study import Study
-    from m2ib.loading import load_model
-    from m2ib.tuning.search import Search
-
-    name = command.split()[1]
-    module = importlib.import_module("m2ib.cli.config" if name == "explain" else f"m2ib.cli.{name}")
-    config = module.READER.config
-    takers = {
-        "explain": (Options,),
-        "run": (run, explain_many, Options),
-        "evaluate": (Study,),
-        "tune": (Search, Study),
-        "check": (),
-    }[name]
-    said = dict(_EVERYWHERE)
-    for taker in (load_model, *reversed(takers), config):
-        said |= entries(taker.__doc__ or "")
-    said |= getattr(module, "SETTING_HELP", {})
-    rows = []
-    for field in dataclasses.fields(config):
-        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        if field.name not in said:
-            raise ValueError(f"docs: nothing says what the option {field.name!r} of {command!r} is")
-        shown = "" if default is None or default in ({}, []) else f"`{json.dumps(default)}`"
-        rows.append(
-            f"| `{field.name}` | {shown} | {inline(said[field.name], identifier).replace('|', chr(92) + '|')} |"
-        )
-    return "\n".join(["| key | default | what it is |", "|---|---|---|", *rows])
 
 
 def adapter_as_markdown(name: str) -> str:

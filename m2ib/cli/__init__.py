@@ -11,7 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from importlib.metadata import version
 from typing import Any, NoReturn
 
@@ -29,8 +29,10 @@ from m2ib.cli import (
     tune,
 )
 from m2ib.cli import results as results_command
+from m2ib.cli.help import HelpFormatter
 from m2ib.cli.output import results, say
 from m2ib.errors import M2IBError, M2IBWarning, SettingError, one_line, shortened
+from m2ib.progress import silence
 
 _LONGEST = 2000  # characters of a line
 
@@ -86,21 +88,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
 
 
-def _run(arguments: Sequence[str] | None) -> int | None:
-    parser = _Parser(
+def parser() -> argparse.ArgumentParser:
+    """Of all commands."""
+    whole = _Parser(
         prog="m2ib",
         description="Why does a shared-embedding model put two things close together?",
+        epilog="""`m2ib COMMAND --help` tells what each option does. To begin with:
+
+  m2ib demo
+  m2ib explain --image dog.jpg --text "a dog"
+""",
         allow_abbrev=False,
+        formatter_class=HelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"m2ib {version('m2ib')}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    whole.add_argument("--version", action="version", version=f"m2ib {version('m2ib')}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in _COMMANDS.items():
         command.add_parser(commands, name)
+    return whole
+
+
+def _run(arguments: Sequence[str] | None) -> int | None:
     try:
-        parsed, rest = parser.parse_known_args(arguments)
+        parsed, rest = parser().parse_known_args(arguments)
     except SystemExit:  # --help or --version was all
         return 0
-    code: int | None = _COMMANDS[parsed.command].run(parsed, rest)
+    quiet = getattr(parsed, "quiet", False)
+    if quiet:
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")  # of downloads
+    with silence() if quiet else nullcontext():
+        code: int | None = _COMMANDS[parsed.command].run(parsed, rest)
     return code
 
 

@@ -6,19 +6,32 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from m2ib.cli.options import adapter_options, add_command, path_of, print_listing, refuse_more
+from m2ib.cli.help import Group, add_command, add_row, group_of
+from m2ib.cli.options import OPTIONS, adapter_options, path_of, print_listing, refuse_more
 from m2ib.cli.output import say
 
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    help = "list the installed adapters, or say which of them opens a checkpoint"
-    parser = add_command(commands, name, help)
-    parser.add_argument(
+    parser = add_command(
+        commands,
+        name,
+        "list the installed adapters, or say which of them opens a checkpoint",
+        "[--can CHECKPOINT [options.NAME=VALUE ...]]",
+        "Lists the installed adapters: the kinds of input that each takes, what it opens, the package that it comes from, and what "
+        "could not be loaded. Or says which of them opens a checkpoint; the exit code is 1 where none does.",
+        """examples:
+
+  m2ib adapters
+  m2ib adapters --can openai/clip-vit-base-patch32
+""",
+    )
+    group_of(parser, Group.MODEL).add_argument(
         "--can",
         metavar="CHECKPOINT",
-        help="a hub id, folder or file: which adapter opens it, and why the others do not; options.NAME=VALUE may follow",
+        help="a hub id, folder or file: which adapter opens it, and why the others do not; nothing is loaded",
     )
+    add_row(parser, Group.MODEL, "options.NAME=VALUE", OPTIONS)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:

@@ -6,25 +6,22 @@ import argparse
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m2ib.cli.options import AS_WRITTEN, Reader, add_command, as_yaml, flag_of, path_of
+from m2ib.cli.help import KEYS, Group, add_command, add_quiet, add_row, option, taken_modalities
+from m2ib.cli.options import CHECKPOINT, DEVICE, DTYPE, OPTIONS, Reader, as_yaml, flag_of, path_of
 from m2ib.cli.output import console, say
 from m2ib.cli.values import with_options
 from m2ib.errors import M2IBError, SettingError, StorageError, did_you_mean
 from m2ib.folders import write_whole
 
-_MORE = """the adapter's name comes first. Two examples or more of a modality, different ones and of different lengths, are
-given as --text "a dog" --text "a longer text"; without them the encoder's own are used, or made-up scenes. Options of
-the adapter are written options.NAME=VALUE.
+_EXAMPLES = """examples:
 
   m2ib check photo
   m2ib check clip --checkpoint folder --image a.png --image b.png
   m2ib check my-adapter --audio bark.wav --audio bell.wav --json report.json
-
-The exit code is 1 where a check failed, and 2 for what is no fault of the adapter.
 """
 _REPORT = "m2ib check"  # in the file, to know it again
 _MOST = 1 << 24  # bytes of one
@@ -32,21 +29,24 @@ _MOST = 1 << 24  # bytes of one
 
 @dataclass
 class CheckConfig:
-    """All options of ``m2ib check``.
+    """All options of ``m2ib check``; ``examples`` are by modality, as in ``{audio: [bark.wav, bell.wav]}``."""
 
-    tolerance  relative error between two ways of computing the same embedding
-    examples   by modality, ``{audio: [bark.wav, bell.wav]}``; flags stand over them
-    json       a file for the report
-    options    the adapter's own
-    """
-
-    checkpoint: str | None = None
-    device: str = "cpu"
-    dtype: str = "float32"
-    tolerance: float = 1e-4
-    examples: dict[str, Any] = field(default_factory=dict)
-    json: str | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    checkpoint: str | None = option(None, Group.MODEL, "PATH", CHECKPOINT)
+    device: str = option("cpu", Group.MODEL, "NAME", DEVICE)
+    dtype: str = option("float32", Group.MODEL, "NAME", DTYPE)
+    tolerance: float = option(
+        1e-4, Group.SCORES, "SHARE", "relative error that two ways of computing the same embedding may have"
+    )
+    examples: dict[str, Any] = option(
+        {},
+        Group.INPUTS,
+        "",
+        'an example, by its kind; give two or more of a kind, different ones and of different lengths, as in --text "a dog" --text '
+        '"a longer text". Without them the encoder\'s own are used, or made-up scenes. In a YAML file examples: {text: [a dog, a '
+        "longer text]}. The installed adapters take",
+    )
+    json: str | None = option(None, Group.OUTPUT, "FILE", "write the report there too, as JSON")
+    options: dict[str, Any] = option({}, Group.MODEL, "options.NAME=VALUE", OPTIONS)
 
 
 READER = Reader(CheckConfig, hidden=("examples", "options"))
@@ -58,13 +58,18 @@ def add_parser(commands: Any, name: str) -> None:
         commands,
         name,
         "check an adapter against the contract",
-        "Checks an installed adapter against the contract; says what it does not tell, and how long a step of a "
-        "fit takes.",
-        epilog=_MORE,
-        formatter_class=AS_WRITTEN,
+        "NAME [options] [key=value ...]",
+        "Checks an installed adapter against the contract; says what it does not tell, and how long a step of a fit takes. The exit "
+        f"code is 1 where a check failed, and 2 for what is no fault of the adapter. {KEYS}",
+        _EXAMPLES,
     )
+    parser.add_argument(
+        "adapter", metavar="NAME", help="the adapter, which comes first (`m2ib adapters` lists them)"
+    )
+    kind = CheckConfig.__dataclass_fields__["examples"].metadata["help"]
+    add_row(parser, Group.INPUTS, "--MODALITY VALUE", lambda: f"{kind} {taken_modalities()}")
     READER.add_options(parser)
-    parser.add_argument("adapter", metavar="NAME", help="of the adapter; `m2ib adapters` lists them")
+    add_quiet(parser)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:

@@ -6,9 +6,10 @@ import argparse
 import difflib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from m2ib.cli.help import FORCE, OUT, Group, option
 from m2ib.cli.options import ModelConfig, Reader, flag_of
 from m2ib.cli.values import with_options
 from m2ib.contract.settings import TARGET
@@ -19,7 +20,9 @@ ALSO, AGAINST = "also", "against"  # beside an input
 C = TypeVar("C")
 
 
-SETTING_HELP = {each.name: f"{each.help}: {each.kind}" for each in (*SETTINGS, TARGET)}
+SETTING_HELP = {
+    each.name: f"{each.help}: {each.kind}; default: {each.default_text}" for each in (*SETTINGS, TARGET)
+}
 """What is said of the settings of m2ib, each of which is an option of its own; other methods' are in ``settings``."""
 
 
@@ -28,51 +31,89 @@ def with_settings(config: type[C]) -> type[C]:
     fields = list(config.__annotations__.items())
     at = [name for name, _ in fields].index("reference")
     config.__annotations__ = dict([*fields[:at], *((name, Any) for name in SETTING_HELP), *fields[at:]])
-    for name in SETTING_HELP:
-        setattr(config, name, None)
+    for name, help in SETTING_HELP.items():
+        setattr(config, name, option(None, Group.SETTINGS, "VALUE", help))
     return config
-
-
-OF_PAIRS_HELP = {
-    "null": "the same maps against so many other inputs: what of them is of this pair alone",
-    "signed": "also what speaks against",
-    "interactions": "which unit of one input acts together with which of the other: true, or a way (second-order, by-word, banzhaf, "
-    "maxsim), or {method: banzhaf, masks: 1024}",
-}
-SEEDS_HELP = "so many seeds, --seed and those that follow: the maps' mean, and by how much they differ"
 
 
 @dataclass
 @with_settings
-class ExplainConfig(ModelConfig):
-    """All options of ``m2ib explain``. A setting that is null comes from the preset, the adapter or the method.
+class MapConfig(ModelConfig):
+    """What decides a map. A setting that is null comes from the preset, the adapter or the method."""
 
-    inputs   two of them: ``{image: dog.jpg, text: a dog}``, or for two of one modality a list
-             ``[{text: a dog}, {text: a hound}]``; ``also`` beside an input makes it an ensemble, ``against`` a contrast
-    options  the adapter's own, e.g. ``{architecture: ViT-B-32}``
-    method   one, or several with commas between: their maps side by side on one page
-    settings of methods, by name, e.g. ``{masks: 512}``; of several methods each takes those it has
-    reference  what is usual, for ``standardize``, ``target: centred`` and ``null``: lists of inputs by modality: ``{image: [a.png, b.png]}``
-    units    segments of inputs that stand for one each, by modality: ``{image: "slic:50", text: [a tabby cat]}``; ``onsets`` of a
-             sound, ``words``, or the file of a mask
-    boxes    drawn over the image: a file, COCO JSON or MS-CXR's CSV, or a list of [x, y, width, height, label]
-    """
+    method: str = option(
+        "m2ib:m2ib",
+        Group.METHOD,
+        "NAME[,NAME...]",
+        "what makes the maps, or several with commas between, to compare them (`m2ib methods` lists them)",
+    )
+    settings: dict[str, Any] = option(
+        {},
+        Group.METHOD,
+        "settings.NAME=VALUE",
+        "a setting of the method, as in settings.masks=512 (`m2ib methods NAME` lists them); of several methods each takes "
+        "those it has",
+    )
+    seed: int = option(0, Group.METHOD, "N", "of the random numbers")
+    seeds: int = option(
+        1,
+        Group.METHOD,
+        "N",
+        "make each map with so many seeds, --seed and those that follow: their mean, and by how much they differ",
+    )
+    null: int = option(
+        0,
+        Group.METHOD,
+        "N",
+        "make the same maps against so many other inputs than the pair's own: what of them is of this pair alone",
+    )
+    signed: bool = option(False, Group.METHOD, "", "also show what speaks against the similarity")
+    interactions: Any = option(
+        None,
+        Group.METHOD,
+        "WAY",
+        "also find which unit of one input acts together with which of the other: true, or a way (second-order, by-word, "
+        "banzhaf, maxsim), or {method: banzhaf, masks: 1024}",
+    )
+    reference: Any = option(
+        None,
+        Group.METHOD,
+        "LISTS",
+        "what is usual, for --standardize, --target centred and --null: lists of inputs by modality, as in '{image: [a.png, "
+        "b.png]}'; left out: the adapter's",
+    )
+    truncate: bool = option(
+        False, Group.INPUTS, "", "cut an input that is longer than the model takes, instead of refusing it"
+    )
 
-    inputs: Any = None
-    boxes: Any = None
-    method: str = "m2ib:m2ib"
-    settings: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    seeds: int = 1
-    null: int = 0
-    signed: bool = False
-    interactions: Any = None
-    units: Any = None
-    reference: Any = None
-    truncate: bool = False
-    out: str = "m2ib-report"
-    force: bool = False
-    title: str | None = None
+
+@dataclass
+class ExplainConfig(MapConfig):
+    """All options of ``m2ib explain``."""
+
+    inputs: Any = option(
+        None,
+        Group.INPUTS,
+        "",
+        "one of the two inputs, by its kind: a file, or the words of a text; twice the same for two of one kind. In a YAML file "
+        "inputs: {image: dog.jpg, text: a dog}, or a list of such. The installed adapters take",
+    )
+    boxes: Any = option(
+        None,
+        Group.INPUTS,
+        "BOXES",
+        "draw known places over the image: a file, COCO JSON or MS-CXR's CSV, or a list of [x, y, width, height, label]",
+    )
+    units: Any = option(
+        None,
+        Group.INPUTS,
+        "UNITS",
+        "segments of the inputs that get one value each, by modality: '{image: \"slic:50\", text: [a tabby cat]}'; onsets of a "
+        "sound, words of a text, or the file of a mask",
+    )
+    out: str = option("m2ib-report", Group.OUTPUT, "FOLDER", f"where to: {OUT}")
+    force: bool = option(False, Group.OUTPUT, "", FORCE)
+    title: str | None = option(None, Group.OUTPUT, "WORDS", "of the page; left out: the two inputs")
 
 
 READER = Reader(
@@ -80,11 +121,6 @@ READER = Reader(
     free=(*SETTING_HELP, "reference", "interactions", "units"),
     switches=("truncate", "force", "signed"),
     hidden=("inputs", "options", "settings"),
-    help={
-        **SETTING_HELP,
-        **OF_PAIRS_HELP,
-        "seeds": SEEDS_HELP,
-    },
 )
 
 

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m2ib.cli.options import add_command, path_of, refuse_more
+from m2ib.cli.help import FORCE, OUT, Group, add_command, add_quiet, group_of
+from m2ib.cli.options import DEVICE, ModelConfig, path_of, refuse_more
 from m2ib.cli.output import say
 from m2ib.errors import AdapterError
+from m2ib.progress import progress
 
 KIND = "demo"
 
@@ -58,18 +60,53 @@ def add_parser(commands: Any, name: str) -> None:
         commands,
         name,
         "explain photo-caption pairs, or a scene in six modalities, with the embedded models",
-        "Explains photo-caption pairs on scikit-image's photographs; with --modalities every pair of the "
-        "six modalities of a made-up scene. Needs no download.",
+        "[options]",
+        "Explains photo-caption pairs on scikit-image's photographs; with --modalities every pair of the six kinds of input of a "
+        "made-up scene. Writes a page (index.html), and of photographs the numbers, the figures, the files and their captions (pairs.csv); prints the path of the page. Needs no "
+        "download. Takes minutes.",
+        """examples:
+
+  m2ib demo --out m2ib-demo
+  m2ib demo --modalities --preset sharp --out scene
+""",
     )
-    parser.add_argument("--out", default="m2ib-demo", metavar="FOLDER", help="default: %(default)s")
-    parser.add_argument("--force", action="store_true", help="write into a folder that exists")
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise, and of the scene")
-    scene = parser.add_argument_group("with --modalities")
-    scene.add_argument("--modalities", action="store_true", help="a scene in six modalities, every pair")
-    scene.add_argument("--model", metavar="NAME", help="a model that takes the six; default: imagebind-tiny")
-    scene.add_argument("--checkpoint", metavar="FILE", help="its weights, in place of its own; or random")
-    scene.add_argument("--preset", metavar="NAME", help="settings of the method, e.g. sharp")
+    add_quiet(parser)
+    group_of(parser, Group.MODEL).add_argument(
+        "--device", default="auto", metavar="NAME", help=f"{DEVICE}; default: %(default)s"
+    )
+    group_of(parser, Group.METHOD).add_argument(
+        "--seed",
+        type=int,
+        default=0,
+        metavar="N",
+        help="of the noise, and of the scene; default: %(default)s",
+    )
+    output = group_of(parser, Group.OUTPUT)
+    output.add_argument(
+        "--out", default="m2ib-demo", metavar="FOLDER", help=f"where to: {OUT}; default: %(default)s"
+    )
+    output.add_argument("--force", action="store_true", help=FORCE)
+    scene = parser.add_argument_group("a made-up scene")
+    scene.add_argument(
+        "--modalities",
+        action="store_true",
+        help="explain one scene in six kinds of input, every pair of them",
+    )
+    scene.add_argument(
+        "--model",
+        metavar="NAME",
+        help="with --modalities: the adapter of a model that takes the six; default: imagebind-tiny",
+    )
+    scene.add_argument(
+        "--checkpoint",
+        metavar="PATH",
+        help="with --modalities: its weights, in place of its own; random: without its training",
+    )
+    scene.add_argument(
+        "--preset",
+        metavar="NAME",
+        help="with --modalities: settings of the method that go together, e.g. sharp; left out: the adapter's own",
+    )
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -120,7 +157,6 @@ def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.api import contrast
     from m2ib.corpus.explain import explain_many
     from m2ib.folders import check_folder, open_folder
-    from m2ib.loading import load_model
     from m2ib.page.explanation import write_page
     from m2ib.renderers.plotting import write as write_picture
     from m2ib.results.explanation import Explanation
@@ -134,7 +170,7 @@ def _photos(parsed: argparse.Namespace) -> None:
         names=("index.html", "pairs.csv", *(f"{name}.jpg" for name in PHOTOGRAPHS)),
     )
     files = photographs()
-    model = load_model("m2ib:photo", device=parsed.device)
+    model = ModelConfig(device=parsed.device).load()
     texts = [contrast(pair.caption, pair.against) if pair.against else pair.caption for pair in PAIRS]
     photos = {name: _named(f"{name}.jpg", content) for name, content in files.items()}
     inputs = [{"image": photos[pair.photo], "text": text} for pair, text in zip(PAIRS, texts, strict=True)]
@@ -148,7 +184,8 @@ def _photos(parsed: argparse.Namespace) -> None:
             explanations.append(explanation)
         write_pairs(place, files)
         notes = [pair.note for pair in PAIRS]
-        write_page(explanations, place / "index.html", title="What m2ib sees", notes=notes)
+        with progress("write the page"):
+            write_page(explanations, place / "index.html", title="What m2ib sees", notes=notes)
     say((folder / "index.html").resolve())
 
 

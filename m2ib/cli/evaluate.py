@@ -4,60 +4,101 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values, path_of
+from m2ib.cli.help import (
+    ANEW,
+    BATCH,
+    CURVE,
+    DATA,
+    GO_ON,
+    KEYS,
+    METHODS,
+    RAY,
+    ROAR,
+    WORKERS,
+    Group,
+    add_command,
+    add_quiet,
+    option,
+)
+from m2ib.cli.options import ModelConfig, Reader, key_values, path_of
 from m2ib.cli.output import console, say
 from m2ib.errors import SettingError, did_you_mean
+from m2ib.progress import progress
 
 if TYPE_CHECKING:
     from m2ib.data import Pairs
     from m2ib.evaluation.study import Study
 
-_EXAMPLES = """every option may also stand in a YAML file (--config) or be written as key=value:
+_EXAMPLES = """examples:
 
-  m2ib evaluate --model photo --data pairs.jsonl --methods m2ib gradcam rise --metrics drop increase
-  m2ib evaluate --model imagebind-tiny --data scenes data.modality=audio data.count=50 --methods all
-  m2ib evaluate --config examples/reproduce_table1.yaml data.captions=Validation.tsv data.images=images
-
-An evaluation that was cut off goes on where it was when the command is given again.
+  m2ib evaluate --model photo --data pairs.jsonl --methods m2ib gradcam rise \\
+      --metrics drop increase
+  m2ib evaluate --model imagebind-tiny --data scenes data.modality=audio \\
+      data.count=50 --methods all
+  m2ib evaluate --config examples/reproduce_table1.yaml \\
+      data.captions=Validation.tsv data.images=images
 """
 
 
 @dataclass
 class EvaluateConfig(ModelConfig):
-    """All options of ``m2ib evaluate``.
+    """All options of ``m2ib evaluate``; what they do is told by :class:`m2ib.evaluation.study.Study`."""
 
-    data     a .csv, .jsonl, .parquet or .tar file; or {format: NAME, ...} with the format's options
-    options  the adapter's own
-    settings of the methods, by name or by method
-    paper    whose figures stand beside: conceptual-captions or ms-cxr
-    roar     of the fine-tuning, for the metric roar
-    workers, ray
-             processes of this machine, or actors of a Ray cluster, that make maps and scores
-    The others are those of :class:`m2ib.evaluation.study.Study`.
-    """
-
-    data: Any = None
-    limit: int | None = None
-    methods: Any = "all"
-    metrics: Any = "all"
-    seeds: Any = field(default_factory=lambda: [0, 1, 2])
-    sides: Any = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    batch_size: int = 8
-    curve_steps: int = 20
-    controls: bool = True
-    sanity_pairs: int = 8
-    sanity_stages: int = 6
-    null: int | None = None
-    roar: dict[str, Any] = field(default_factory=dict)
-    workers: int = 1
-    ray: str | None = None
-    paper: str | None = None
-    out: str = "m2ib-evaluation"
-    force: bool = False
+    data: Any = option(None, Group.INPUTS, "DATA", DATA)
+    limit: int | None = option(None, Group.INPUTS, "N", "the first so many pairs; left out: all")
+    methods: Any = option("all", Group.METHOD, "NAME", METHODS)
+    metrics: Any = option(
+        "all",
+        Group.SCORES,
+        "NAME",
+        "names with spaces or commas between, or all that these pairs allow: drop, increase, deletion, insertion, iou, pointing, "
+        'mass, specificity, matched-auc, sanity, roar, ...: the documentation, "Is the map true?", says what each of them is',
+    )
+    seeds: Any = option(
+        [0, 1, 2], Group.SCORES, "N", "of whatever is drawn; means are over pairs, standard errors over seeds"
+    )
+    sides: Any = option(
+        None,
+        Group.INPUTS,
+        "MODALITY",
+        "whose maps are evaluated, as in --sides image; left out: those of both inputs",
+    )
+    settings: dict[str, Any] = option(
+        {},
+        Group.METHOD,
+        "settings.NAME=VALUE",
+        "of all methods that have it, as in settings.masks=512, or of one: settings.rise.masks=512; a variant of a method has a "
+        "name of its own: settings.mine='{method: m2ib, preset: sharp}'",
+    )
+    batch_size: int = option(8, Group.WORK, "N", BATCH)
+    curve_steps: int = option(20, Group.SCORES, "N", CURVE)
+    controls: bool = option(
+        True,
+        Group.METHOD,
+        "TRUTH",
+        "whether maps that know nothing are shown too (uniform, random, each method's own values in other places): true or false",
+    )
+    sanity_pairs: int = option(8, Group.SCORES, "N", "of the metric sanity: on how many pairs")
+    sanity_stages: int = option(
+        6, Group.SCORES, "N", "of the metric sanity: how many stages of random weights at most"
+    )
+    null: int | None = option(
+        None,
+        Group.SCORES,
+        "N",
+        "of the metrics of specificity: how many other inputs each pair is compared with, of 32 at most; left out: 16",
+    )
+    roar: dict[str, Any] = option({}, Group.SCORES, "roar.NAME=VALUE", ROAR)
+    workers: int = option(1, Group.WORK, "N", WORKERS)
+    ray: str | None = option(None, Group.WORK, "ADDRESS", RAY)
+    paper: str | None = option(
+        None, Group.OUTPUT, "NAME", "show the paper's own figures beside: conceptual-captions or ms-cxr"
+    )
+    out: str = option("m2ib-evaluation", Group.OUTPUT, "FOLDER", GO_ON)
+    force: bool = option(False, Group.OUTPUT, "", ANEW)
 
 
 _LISTS = ("methods", "metrics", "seeds", "sides")
@@ -75,8 +116,18 @@ READER = Reader(
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    help = "compare methods by metrics on many pairs"
-    READER.add_options(add_command(commands, name, help, _EXAMPLES, formatter_class=AS_WRITTEN))
+    parser = add_command(
+        commands,
+        name,
+        "compare methods by metrics on many pairs",
+        "--data DATA [options] [key=value ...]",
+        "Compares the maps of several methods by metrics, on many pairs. Writes tables and a page; prints the tables and the path of "
+        "the page. An evaluation that was cut off goes on where it was when the command is given again. "
+        + KEYS,
+        _EXAMPLES,
+    )
+    READER.add_options(parser)
+    add_quiet(parser)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -106,7 +157,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         opened.discard()
     evaluate(model, pairs, study, folder, workers=config.workers, ray=config.ray)
     results = read_results(folder, paper=config.paper)
-    page = save(results)
+    with progress("write the report"):
+        page = save(results)
     show(results, console())
     say(page.resolve())
 

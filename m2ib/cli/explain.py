@@ -7,29 +7,46 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from m2ib.cli.config import READER, read_config, read_inputs
-from m2ib.cli.options import AS_WRITTEN, add_command, as_yaml, path_of
+from m2ib.cli.config import AGAINST, ALSO, READER, ExplainConfig, read_config, read_inputs
+from m2ib.cli.help import KEYS, Group, add_command, add_quiet, add_row, taken_modalities
+from m2ib.cli.options import as_yaml, path_of
 from m2ib.cli.output import say
 from m2ib.errors import PluginError, SettingError
 from m2ib.paths import is_text
+from m2ib.progress import progress
 
 if TYPE_CHECKING:
     from m2ib.results.explanation import Explanation
 
-_EXAMPLES = """inputs are given by modality: --image FILE --text WORDS (what the model takes: `m2ib adapters`).
---also VALUE after an input makes both one target, the mean of their embeddings; --against VALUE asks why this one rather
-than that one.
-every option may also stand in a YAML file (--config) or be written as key=value:
+_EXAMPLES = """examples:
 
   m2ib explain --image dog.jpg --text "a dog" --model clip --out report/
-  m2ib explain --image dog.jpg --text "a dog" --method m2ib,gradcam,rise settings.masks=512
-  m2ib explain --image pets.jpg --text "a cat" --against "a dog" beta=0.05 layer.image=7
+  m2ib explain --image dog.jpg --text "a dog" --method m2ib,gradcam,rise \\
+      settings.masks=512
+  m2ib explain --image pets.jpg --text "a cat" --against "a dog" \\
+      beta=0.05 layer.image=7
 """
 
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    READER.add_options(add_command(commands, name, "explain one pair", _EXAMPLES, formatter_class=AS_WRITTEN))
+    parser = add_command(
+        commands,
+        name,
+        "explain one pair",
+        "--image FILE --text WORDS [options] [key=value ...]",
+        "Shows which parts of two inputs carry what a model needs to put them close together, or apart. Writes a page "
+        f"(index.html), a figure and the numbers; prints the similarity and the path of the page. {KEYS}",
+        _EXAMPLES,
+    )
+    kind = ExplainConfig.__dataclass_fields__["inputs"].metadata["help"]
+    add_row(parser, Group.INPUTS, "--MODALITY VALUE", lambda: f"{kind} {taken_modalities()}")
+    also = "another input that belongs to the one before it: the two are one target, the mean of their embeddings"
+    add_row(parser, Group.INPUTS, f"--{ALSO} VALUE", also)
+    against = "after an input: why that one rather than this one? What speaks for each is shown"
+    add_row(parser, Group.INPUTS, f"--{AGAINST} VALUE", against)
+    READER.add_options(parser)
+    add_quiet(parser)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -56,7 +73,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     explanations = [explain(model, *pair, **options) for options in calls.values()]
     if config.boxes is not None:
         explanations = [explanation.with_boxes(config.boxes) for explanation in explanations]
-    page = write_report(explanations, folder, config.title, force=config.force)
+    with progress("write the report"):
+        page = write_report(explanations, folder, config.title, force=config.force)
     say(f"{explanations[0].similarity_title} {explanations[0].similarity:.4f}")
     say(page.resolve())
 

@@ -6,21 +6,25 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from m2ib.cli.options import AS_WRITTEN, add_command, path_of, refuse_more
+from m2ib.cli.help import FORCE, OUT, Group, add_command, group_of
+from m2ib.cli.options import path_of, refuse_more
 from m2ib.cli.output import say
 from m2ib.cli.tables import add_choice, chosen, model_of
 from m2ib.errors import SettingError
 
-_EXAMPLES = """results of m2ib run in the format of another program:
+_EXAMPLES = """formats:
 
-  coco          boxes and masks of hot regions, for pycocotools and all that read COCO
+  coco          boxes and masks of hot regions, for what reads COCO
   fiftyone      a FiftyOne dataset: heatmaps over pictures, words, similarities
   huggingface   a data set for datasets.load_from_disk: pictures, maps, words
   label-studio  tasks with boxes and spans to be corrected by people
   png           a folder of pictures for each pair
 
+examples:
+
   m2ib export results/ --to coco --threshold .7 --out coco/
-  m2ib export results/ --to png --where "similarity < .2" --limit 50 --out pictures/
+  m2ib export results/ --to png --where "similarity < .2" --limit 50 \\
+      --out pictures/
 """
 _OPTIONS = {
     "threshold": ("coco", "label-studio"),
@@ -33,29 +37,50 @@ _OPTIONS = {
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    help = "write results for another program"
-    parser = add_command(commands, name, help, _EXAMPLES, formatter_class=AS_WRITTEN)
+    parser = add_command(
+        commands,
+        name,
+        "write results for another program",
+        "FOLDER --to FORMAT --out FOLDER [options]",
+        "Writes results of m2ib run in the format of another program; prints what there is, what was left out and why, and the folder.",
+        _EXAMPLES,
+    )
     add_choice(parser)
+    output = group_of(parser, Group.OUTPUT)
     formats = ("coco", "fiftyone", "huggingface", "label-studio", "png")
-    parser.add_argument("--to", required=True, choices=formats, metavar="FORMAT", help=", ".join(formats))
-    parser.add_argument("--out", required=True, metavar="FOLDER")
-    parser.add_argument(
+    output.add_argument(
+        "--to", required=True, choices=formats, metavar="FORMAT", help=f"{', '.join(formats)}: see below"
+    )
+    output.add_argument("--out", required=True, metavar="FOLDER", help=f"where to: {OUT}")
+    output.add_argument("--force", action="store_true", help=FORCE)
+    output.add_argument(
         "--threshold",
         type=float,
         metavar="SHARE",
-        help="of regions: so much of the way from where heat begins to where it is full; default: .5",
+        help="of coco and label-studio: a region begins so much of the way from where heat begins to where it is full; default: .5",
     )
-    parser.add_argument(
-        "--percentile", type=float, metavar="P", help="of regions, in place of it: of each map's own cells"
+    output.add_argument(
+        "--percentile",
+        type=float,
+        metavar="P",
+        help="of coco and label-studio, in place of it: a region begins at this percentile of each map's own cells",
     )
-    parser.add_argument("--root", metavar="FOLDER", help="files of pictures are told from this folder on")
-    parser.add_argument(
-        "--prefix", help="of Label Studio: before the names of pictures; default: of its local storage"
+    output.add_argument(
+        "--root",
+        metavar="FOLDER",
+        help="of coco and label-studio: the folder from which on files of pictures are named; left out: as they were given",
     )
-    parser.add_argument(
-        "--embed-files", action="store_true", default=None, help="pictures' files in the data set too"
+    output.add_argument(
+        "--prefix",
+        metavar="TEXT",
+        help="of label-studio: what stands before the names of pictures; default: that of its local storage",
     )
-    parser.add_argument("--force", action="store_true", help="write into a folder that holds something")
+    output.add_argument(
+        "--embed-files",
+        action="store_true",
+        default=None,
+        help="of huggingface: put the files of pictures into the data set too",
+    )
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:

@@ -6,14 +6,27 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from m2ib.cli.options import add_command, print_listing, refuse_more
+from m2ib.cli.help import add_command
+from m2ib.cli.options import print_listing, refuse_more
 from m2ib.cli.output import say
 
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    parser = add_command(commands, name, "list the installed methods, or the settings of one")
-    parser.add_argument("method", nargs="?", metavar="NAME", help="whose settings are listed")
+    parser = add_command(
+        commands,
+        name,
+        "list the installed methods, or the settings of one",
+        "[NAME]",
+        "Lists the installed methods: what each is, its settings, and the package that it comes from. Or the settings of one, with "
+        "their values and defaults.",
+        """examples:
+
+  m2ib methods
+  m2ib methods rise
+""",
+    )
+    parser.add_argument("method", nargs="?", metavar="NAME", help="the method whose settings are listed")
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:

@@ -18,6 +18,7 @@ from m2ib.evaluation.raster import lay
 from m2ib.folders import check_folder, open_folder
 from m2ib.page.explanation import Remark, write_page
 from m2ib.page.overview import PairedMap, render_overview
+from m2ib.progress import progress
 from m2ib.results.explanation import Explanation
 from m2ib.scenes import KINDS, Scene, captions, query, scene
 from m2ib.scenes.scene import MODALITIES
@@ -161,7 +162,8 @@ def run(parsed: argparse.Namespace) -> None:
             several = len(mine.scene.kinds) > 1
             paired = PairedMap(number, mine.kind, explanation[place], right, several, said)
             maps[mine.modality, pair[1 - place].modality] = paired
-    with open_folder(folder, KIND, force=parsed.force).replacing(all=True) as written:
+    replaced = open_folder(folder, KIND, force=parsed.force).replacing(all=True)
+    with progress("write the page"), replaced as written:
         write_page(
             explanations,
             written / "index.html",

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from m2ib.cli.options import add_command, path_of, refuse_more
+from m2ib.cli.help import FORCE, OUT, Group, add_command, group_of
+from m2ib.cli.options import path_of, refuse_more
 from m2ib.cli.output import say
 
 
@@ -16,12 +17,18 @@ def add_parser(commands: Any, name: str) -> None:
         commands,
         name,
         "write a package with an adapter to start from",
-        "Writes a distribution m2ib-NAME with an adapter NAME that works as it is and passes its own tests; four TODOs "
-        "are left for its author.",
+        "NAME [options]",
+        "Writes a distribution m2ib-NAME with an adapter NAME that works as it is and passes its own tests; four TODOs are left "
+        "for its author. Prints what to do next, and the folder.",
+        """examples:
+
+  m2ib new-plugin my-model --out m2ib-my-model
+""",
     )
     parser.add_argument("name", metavar="NAME", help="of the adapter, e.g. my-model")
-    parser.add_argument("--out", metavar="FOLDER", help="default: m2ib-NAME")
-    parser.add_argument("--force", action="store_true", help="write into a folder that exists")
+    output = group_of(parser, Group.OUTPUT)
+    output.add_argument("--out", metavar="FOLDER", help=f"where to: {OUT}; default: m2ib-NAME")
+    output.add_argument("--force", action="store_true", help=FORCE)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:

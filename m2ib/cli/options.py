@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from m2ib.cli.help import Group, add_row, group_of, option
 from m2ib.cli.output import console, say
 from m2ib.cli.values import escaped, parsed_value, parsed_word, parsed_words, read_file
 from m2ib.errors import SettingError, did_you_mean, one_line, shortened
 from m2ib.paths import is_name, local_path
+from m2ib.progress import progress
 from m2ib.registry.specs import AUTO
 
 if TYPE_CHECKING:
@@ -25,22 +27,12 @@ if TYPE_CHECKING:
     from m2ib.registry.discovery import Listing, Registered
     from m2ib.registry.specs import AdapterSpec
 
-AS_WRITTEN = argparse.RawDescriptionHelpFormatter
 RESERVED = ("name", "checkpoint", "device", "dtype", "registry")  # of load_model, so none of an adapter's own
-
-
-_HELP = {"model": "an adapter's name, or auto for the one that opens the checkpoint"}
+CHECKPOINT = "its weights, as the adapter takes them: a hub id, a folder or a file; left out: the adapter's own default"
+DEVICE = "where it runs: cpu, cuda, cuda:1, mps; auto: a GPU where there is one"
+DTYPE = "the precision it runs in: float32, bfloat16, float16 or float64"
+OPTIONS = "an option of the adapter's own, as in options.size=160; its page in the documentation lists them"
 _KEY_VALUE = re.compile(r"[a-z_]+(\.[\w-]+)*=")
-
-
-def add_command(
-    commands: Any, name: str, help: str, description: str | None = None, **more: Any
-) -> argparse.ArgumentParser:
-    """A command among argparse's sub-commands; ``more`` is argparse's own."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=help, description=description, allow_abbrev=False, **more
-    )
-    return parser
 
 
 def refuse_more(rest: Sequence[str], command: str) -> None:
@@ -73,11 +65,16 @@ def print_listing(found: Listing[Any], heads: Sequence[str], rows: Sequence[Sequ
 class ModelConfig:
     """Which model; ``options`` are the adapter's own."""
 
-    model: str = "m2ib:photo"
-    checkpoint: str | None = None
-    device: str = "auto"
-    dtype: str = "float32"
-    options: dict[str, Any] = field(default_factory=dict)
+    model: str = option(
+        "m2ib:photo",
+        Group.MODEL,
+        "NAME",
+        "the adapter that opens it (`m2ib adapters` lists them), or auto for the one that opens the checkpoint",
+    )
+    checkpoint: str | None = option(None, Group.MODEL, "PATH", CHECKPOINT)
+    device: str = option("auto", Group.MODEL, "NAME", DEVICE)
+    dtype: str = option("float32", Group.MODEL, "NAME", DTYPE)
+    options: dict[str, Any] = option({}, Group.MODEL, "options.NAME=VALUE", OPTIONS)
 
     @cached_property
     def adapter(self) -> Registered[AdapterSpec]:
@@ -93,11 +90,12 @@ class ModelConfig:
 
     def load(self) -> Model:
         """Raises what :func:`m2ib.load_model` raises."""
-        from m2ib.loading import load_model
+        with progress(f"load the model {self.model!r}"):
+            from m2ib.loading import load_model
 
-        return load_model(
-            self.name, checkpoint=self.checkpoint, device=self.device, dtype=self.dtype, **self.options
-        )
+            return load_model(
+                self.name, checkpoint=self.checkpoint, device=self.device, dtype=self.dtype, **self.options
+            )
 
 
 def adapter_options(rest: Sequence[str], command: str) -> dict[str, Any]:
@@ -136,7 +134,6 @@ class Reader:
     hidden    those without a flag
     named     those that are a mapping, of which a word alone is the ``format``
     hint      what to say of an unknown name, in place of the closest one; "" for nothing
-    help      a line about an option, by name
     """
 
     config: type
@@ -146,7 +143,6 @@ class Reader:
     hidden: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     hint: Callable[[str], str] = elsewhere
-    help: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -159,15 +155,33 @@ class Reader:
         return tuple(name for name in self.known if name not in (*self.hidden, *self.switches))
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
-        """The flags, ``--config`` and ``--print-config``."""
+        """The flags, ``--config`` and ``--print-config``, and what is said of each option."""
         parser.add_argument("--config", metavar="FILE", help="a YAML file with any of these options")
-        parser.add_argument("--print-config", action="store_true", help="show the resolved options and stop")
-        for name in self.flags:
-            more: dict[str, Any] = {"nargs": "+"} if name in self.words else {}
-            more["help"] = self.help.get(name, _HELP.get(name, "")).replace("%", "%%") or None
-            parser.add_argument(f"--{name.replace('_', '-')}", dest=name, metavar=name.upper(), **more)
-        for name in self.switches:
-            parser.add_argument(f"--{name.replace('_', '-')}", dest=name, action="store_true", default=None)
+        parser.add_argument(
+            "--print-config",
+            action="store_true",
+            help="show the options as they would be taken, as YAML, and stop",
+        )
+        for each in sorted(
+            dataclasses.fields(self.config), key=lambda each: [*Group].index(each.metadata["group"])
+        ):
+            self._add(parser, each)
+
+    def _add(self, parser: argparse.ArgumentParser, each: dataclasses.Field[Any]) -> None:
+        told = each.metadata
+        flag, form, default = f"--{each.name.replace('_', '-')}", told["form"], _default(each)
+        help = (told["help"] + (f"; default: {default}" if default else "")).replace("%", "%%")
+        if each.name in self.switches:
+            group_of(parser, told["group"]).add_argument(
+                flag, dest=each.name, action="store_true", default=None, help=help
+            )
+        elif each.name not in self.hidden:
+            nargs = "+" if each.name in self.words else None
+            group_of(parser, told["group"]).add_argument(
+                flag, dest=each.name, metavar=form, nargs=nargs, help=help
+            )
+        elif form:
+            add_row(parser, told["group"], form, told["help"])
 
     def config_of(self, parsed: argparse.Namespace, overrides: Sequence[str]) -> Any:
         """What :meth:`read` gives, as a configuration; None where it was only to be shown, and was."""
@@ -235,6 +249,17 @@ class Reader:
             raise SettingError(
                 f"{where}: {', '.join(map(repr, new)):.80} cannot be used: {one_line(error)}"
             ) from error
+
+
+def _default(each: dataclasses.Field[Any]) -> str:
+    """The default of an option in words; "" where nothing is one."""
+    value = each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
+    words = value if isinstance(value, list) else [value]
+    return (
+        ""
+        if value is None or value is False or value == {}
+        else " ".join(str(word).lower() if word is True else str(word) for word in words)
+    )
 
 
 def as_yaml(config: Any) -> str:

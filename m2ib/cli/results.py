@@ -7,22 +7,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from m2ib.cli.options import AS_WRITTEN, add_command, path_of, refuse_more
+from m2ib.cli.help import FORCE, OUT, Group, add_command, group_of
+from m2ib.cli.options import path_of, refuse_more
 from m2ib.cli.output import say
 from m2ib.cli.tables import WORDS, add_choice, chosen, model_of, show_rows, show_summary
 from m2ib.errors import SettingError, did_you_mean
+from m2ib.progress import progress
 
 if TYPE_CHECKING:
     from m2ib.results.table import ResultTable
 
-_EXAMPLES = """what there is in a folder of m2ib run, in a few numbers, as a table, as a page; or one of its pairs.
+_EXAMPLES = """examples:
 
   m2ib results results/
-  m2ib results results/ --where "similarity < .2" --sort similarity --columns id,similarity,words
+  m2ib results results/ --where "similarity < .2" --sort similarity \\
+      --columns id,similarity,words
   m2ib results results/ --sort "similarity desc" --limit 50 --overview best.html
   m2ib results results/ --id 17 --out report/
-
-conditions and orders are SQL (DuckDB's); the columns are those of the table, and words: the words with the highest values.
 """
 _ROWS = 20  # of a table
 _OUT = "m2ib-report"
@@ -41,26 +42,34 @@ _OPTIONS = {  # those that are not for everything
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    help = "look at the results of m2ib run"
-    parser = add_command(commands, name, help, _EXAMPLES, formatter_class=AS_WRITTEN)
+    parser = add_command(
+        commands,
+        name,
+        "look at the results of m2ib run",
+        "FOLDER [options]",
+        "Shows what there is in a folder of m2ib run: in a few numbers, as a table of the rows that are asked for, as a page of cards "
+        "(--overview), or one of its pairs as a report (--id). Conditions and orders are SQL (DuckDB's) over the columns of the table.",
+        _EXAMPLES,
+    )
     add_choice(parser)
     parser.set_defaults(device=None)
-    parser.add_argument("--columns", metavar="NAMES", help="of the table, with commas between")
-    parser.add_argument(
+    rows = group_of(parser, Group.ROWS)
+    rows.add_argument("--method", metavar="NAME", help="those of one method, where there are several")
+    rows.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="which columns of them, with commas between; words: the words with the highest values",
+    )
+    output = group_of(parser, Group.OUTPUT)
+    output.add_argument(
         "--overview",
         metavar="FILE",
         help="write a page with a card for each row, 100 unless --limit says how many",
     )
-    parser.add_argument("--id", metavar="ID", help="write the report of one pair, as m2ib explain does")
-    parser.add_argument("--method", metavar="NAME", help="rows of it alone, where there are several")
-    parser.add_argument("--out", metavar="FOLDER", help=f"of the report; default: {_OUT}")
-    parser.add_argument("--title", help="of the page")
-    parser.add_argument(
-        "--force",
-        action="store_true",
-        default=None,
-        help="write the report into a folder that holds something",
-    )
+    output.add_argument("--id", metavar="ID", help="write the report of one pair, as m2ib explain does")
+    output.add_argument("--out", metavar="FOLDER", help=f"with --id: where to: {OUT}; default: {_OUT}")
+    output.add_argument("--title", metavar="WORDS", help="of the page, with --overview or --id")
+    output.add_argument("--force", action="store_true", default=None, help=f"with --id: {FORCE}")
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -78,7 +87,9 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         _report(parsed)
     elif parsed.overview is not None:
         place, table = path_of("overview", parsed.overview), _chosen(parsed)
-        say(table.overview(place, model=model_of(table, parsed.device), title=parsed.title).resolve())
+        with progress("write the page"):
+            page = table.overview(place, model=model_of(table, parsed.device), title=parsed.title)
+        say(page.resolve())
     elif all(getattr(parsed, each) is None for each in ("where", "sort", "limit", "columns", "method")):
         show_summary(chosen(parsed))
     else:

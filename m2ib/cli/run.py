@@ -5,74 +5,66 @@ from __future__ import annotations
 import argparse
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from m2ib.cli.config import OF_PAIRS_HELP, SEEDS_HELP, SETTING_HELP, with_settings
+from m2ib.cli.config import SETTING_HELP, MapConfig
 from m2ib.cli.evaluate import pairs_of
-from m2ib.cli.options import AS_WRITTEN, ModelConfig, Reader, add_command, key_values, path_of
+from m2ib.cli.help import DATA, KEYS, OUT, RAY, WORKERS, Group, add_command, add_quiet, option
+from m2ib.cli.options import Reader, key_values, path_of
 from m2ib.cli.output import say
 from m2ib.cli.tables import show_summary
 from m2ib.errors import InputError
 
-_EXAMPLES = """every option may also stand in a YAML file (--config) or be written as key=value:
+_EXAMPLES = """examples:
 
   m2ib run --data pairs.csv --model clip --out results/
-  m2ib run --data webdataset data.path='shards/{000..099}.tar' --model clip --method m2ib,gradcam --workers 2
+  m2ib run --data webdataset data.path='shards/{000..099}.tar' \\
+      --model clip --method m2ib,gradcam --workers 2
   m2ib run --data pairs.parquet --model clip --out results/ --shard 3/16
-
-A run that was cut off goes on where it was when the command is given again; `m2ib results results/` shows what there is.
+  m2ib results results/
 """
 
 
 @dataclass
-@with_settings
-class RunConfig(ModelConfig):
-    """All options of ``m2ib run``. A setting that is null comes from the preset, the adapter or the method.
+class RunConfig(MapConfig):
+    """All options of ``m2ib run``; what they do is told by :func:`m2ib.run`."""
 
-    data     a file of pairs; or {format: NAME, ...} with the format's options
-    options  the adapter's own
-    method   one, or several with commas between
-    settings of methods, by name; of several methods each takes those it has
-    The others are those of :func:`m2ib.run`.
-    """
+    data: Any = option(None, Group.INPUTS, "DATA", DATA)
+    limit: int | None = option(None, Group.INPUTS, "N", "the first so many rows of the data; left out: all")
+    shard: str | None = option(
+        None,
+        Group.INPUTS,
+        "I/N",
+        "3/16: the third of sixteen runs that share the pairs, and may share the folder",
+    )
+    batch_size: int | None = option(
+        None,
+        Group.WORK,
+        "N",
+        "pairs worked on together; fewer where memory does not suffice; left out: 16, on a GPU 64",
+    )
+    workers: int = option(1, Group.WORK, "N", WORKERS)
+    ray: str | None = option(None, Group.WORK, "ADDRESS", RAY)
+    errors: str = option(
+        "keep",
+        Group.WORK,
+        "WHAT",
+        "keep: a pair that cannot be explained is a row with an error; raise: it ends the run",
+    )
+    retry_errors: bool = option(False, Group.WORK, "", "try pairs again whose row has an error")
+    keep_inputs: bool = option(
+        False,
+        Group.OUTPUT,
+        "",
+        "keep what is shown of files too, so that pages need neither them nor the model",
+    )
+    out: str = option(
+        "m2ib-results", Group.OUTPUT, "FOLDER", f"where to: {OUT}, or one of this run, which goes on"
+    )
+    force: bool = option(False, Group.OUTPUT, "", "begin anew over the results of another run")
 
-    data: Any = None
-    limit: int | None = None
-    shard: str | None = None
-    method: str = "m2ib:m2ib"
-    settings: dict[str, Any] = field(default_factory=dict)
-    seed: int = 0
-    seeds: int = 1
-    null: int = 0
-    signed: bool = False
-    interactions: Any = None
-    reference: Any = None
-    truncate: bool = False
-    batch_size: int | None = None
-    workers: int = 1
-    ray: str | None = None
-    errors: str = "keep"
-    retry_errors: bool = False
-    keep_inputs: bool = False
-    out: str = "m2ib-results"
-    force: bool = False
-
-
-_HELP = {
-    **OF_PAIRS_HELP,
-    "seeds": SEEDS_HELP,
-    "limit": "the first so many rows of the data",
-    "shard": "3/16: the third of sixteen runs that share the pairs",
-    "workers": "processes of this machine, or actors of a Ray cluster",
-    "ray": "the address of a Ray cluster, auto for the one that is here, local to begin one",
-    "batch_size": "pairs worked on together; fewer where memory does not suffice",
-    "errors": "keep: a row with an error; raise: it ends the run",
-    "retry_errors": "try pairs again whose row has an error",
-    "keep_inputs": "keep what is shown of files too, so that pages need neither them nor the model",
-    "force": "begin anew over the results of another run",
-}
 
 READER = Reader(
     RunConfig,
@@ -80,14 +72,22 @@ READER = Reader(
     switches=("signed", "truncate", "retry_errors", "keep_inputs", "force"),
     hidden=("options", "settings"),
     named=("data",),
-    help={**SETTING_HELP, **_HELP},
 )
 
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    help = "explain many pairs into a folder of tables"
-    READER.add_options(add_command(commands, name, help, _EXAMPLES, formatter_class=AS_WRITTEN))
+    parser = add_command(
+        commands,
+        name,
+        "explain many pairs into a folder of tables",
+        "--data DATA [options] [key=value ...]",
+        "Explains many pairs into a folder of tables, which `m2ib results` shows. A run that was cut off goes on where it was when "
+        f"the command is given again. {KEYS}",
+        _EXAMPLES,
+    )
+    READER.add_options(parser)
+    add_quiet(parser)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:

@@ -6,8 +6,11 @@ import argparse
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from m2ib.cli.help import Group, add_quiet, group_of
+from m2ib.cli.options import DEVICE
 from m2ib.cli.output import console
 from m2ib.errors import SettingError
+from m2ib.progress import progress
 
 if TYPE_CHECKING:
     from m2ib.contract.model import Model
@@ -20,13 +23,26 @@ WORDS = "words"  # a column of the two columns of words
 
 def add_choice(parser: argparse.ArgumentParser) -> None:
     """The folder, which rows of it, and the device of the model that reads inputs again."""
-    parser.add_argument("folder", metavar="FOLDER", help="of m2ib run")
-    parser.add_argument("--where", metavar="SQL", help='rows of which this holds: --where "similarity < .2"')
-    parser.add_argument("--sort", metavar="SQL", help='by columns: --sort "similarity desc"')
-    parser.add_argument("--limit", type=int, metavar="N", help="the first so many rows")
-    parser.add_argument(
-        "--device", default="auto", help="of the model, where inputs that were not kept are read again"
+    parser.add_argument("folder", metavar="FOLDER", help="the results of m2ib run")
+    rows = group_of(parser, Group.ROWS)
+    rows.add_argument(
+        "--where",
+        metavar="SQL",
+        help='those of which a condition holds, as in --where "similarity < .2"; left out: all',
     )
+    rows.add_argument(
+        "--sort",
+        metavar="SQL",
+        help='in the order of columns, as in --sort "similarity desc"; left out: as they were given',
+    )
+    rows.add_argument("--limit", type=int, metavar="N", help="the first so many of them")
+    group_of(parser, Group.MODEL).add_argument(
+        "--device",
+        default="auto",
+        metavar="NAME",
+        help=f"{DEVICE}. The model is loaded only where inputs that were not kept have to be read again; default: auto",
+    )
+    add_quiet(parser)
 
 
 def chosen(parsed: argparse.Namespace, most: int | None = None) -> ResultTable:
@@ -61,7 +77,8 @@ def model_of(table: ResultTable, device: str) -> Callable[[], Model]:
                     "results: what is shown of inputs was not kept, and the model that reads them again was not loaded by name; "
                     "run with --keep-inputs, or use Python, as in m2ib.results.open(folder).overview(path, model=model)"
                 )
-            found.append(load_model(**{**recipe, "device": device}))
+            with progress(f"load the model {recipe['name']!r}"):
+                found.append(load_model(**{**recipe, "device": device}))
         return found[0]
 
     return load

@@ -5,76 +5,108 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.evaluate import check_paper, pairs_of
-from m2ib.cli.options import (
-    AS_WRITTEN,
-    ModelConfig,
-    Reader,
+from m2ib.cli.help import (
+    ANEW,
+    BATCH,
+    CURVE,
+    DATA,
+    GO_ON,
+    KEYS,
+    RAY,
+    ROAR,
+    WORKERS,
+    Group,
     add_command,
-    as_yaml,
-    elsewhere,
-    key_values,
-    path_of,
+    add_quiet,
+    option,
 )
+from m2ib.cli.options import ModelConfig, Reader, as_yaml, elsewhere, key_values, path_of
 from m2ib.cli.output import console, say
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.paths import local_path
+from m2ib.progress import progress
 
 if TYPE_CHECKING:
     from m2ib.data import Pairs
     from m2ib.tuning.results import Tuned
     from m2ib.tuning.search import Search
 
-_EXAMPLES = """finds the layer, beta and variance whose maps score best, side by side if there are two:
+_EXAMPLES = """examples:
 
-  m2ib tune --model photo --data pairs.jsonl --side image --metric insertion --out m2ib-tuning
-  m2ib tune --model imagebind-tiny --data scenes data.split=tune --side image --metric iou settings.steps=20
-  m2ib tune --data pairs.csv --sampler tpe --trials 15 grid.layer=[10,12,14] grid.beta.image=[1,0.3,0.1]
+  m2ib tune --model photo --data pairs.jsonl --side image --metric insertion
+  m2ib tune --model imagebind-tiny --data scenes data.split=tune --side image \\
+      --metric iou settings.steps=20
+  m2ib tune --data pairs.csv --sampler tpe --trials 15 \\
+      grid.layer=[10,12,14] grid.beta.image=[1,0.3,0.1]
   m2ib explain --config m2ib-tuning/settings.yaml --image dog.jpg --text "a dog"
-
-Every option may also stand in a YAML file (--config) or be written as key=value. The first pairs are for the search,
-those that follow are held out to judge what it found. A search that was cut off goes on where it was when the command
-is given again; --force begins anew.
 """
 
 
 @dataclass
 class TuneConfig(ModelConfig):
-    """All options of ``m2ib tune``.
+    """All options of ``m2ib tune``; what they do is told by :class:`m2ib.tuning.search.Search`."""
 
-    data     a .csv, .jsonl, .parquet or .tar file; or {format: NAME, ...} with the format's options
-    side     the modality to tune, or both of them with a comma between; null: both
-    options  the adapter's own
-    grid     {layer: [...], beta: [...], variance: [...]}, each a list or a dict of lists by modality
-    settings of the method, the same in all trials
-    workers, ray
-             processes of this machine, or actors of a Ray cluster, that make maps and scores
-    paper    whose Table 2 stands beside, with the metric roar: conceptual-captions or ms-cxr
-    The others are those of :class:`m2ib.tuning.search.Search`.
-    """
-
-    data: Any = None
-    side: Any = None
-    metric: str = "insertion"
-    grid: dict[str, Any] = field(default_factory=dict)
-    sampler: str = "grid"
-    trials: int | None = None
-    seeds: Any = field(default_factory=lambda: [0])
-    pairs: int = 100
-    held_out: int = 100
-    method: str = "m2ib:m2ib"
-    settings: dict[str, Any] = field(default_factory=dict)
-    batch_size: int = 8
-    curve_steps: int = 20
-    roar: dict[str, Any] = field(default_factory=dict)
-    workers: int = 1
-    ray: str | None = None
-    paper: str | None = None
-    out: str = "m2ib-tuning"
-    force: bool = False
+    data: Any = option(None, Group.INPUTS, "DATA", DATA)
+    side: Any = option(
+        None,
+        Group.INPUTS,
+        "MODALITY",
+        "whose maps are tuned, or both with a comma between; left out: both, one search after the other",
+    )
+    metric: str = option(
+        "insertion",
+        Group.SEARCH,
+        "NAME",
+        "what the best setting is chosen by: drop, increase, deletion, insertion, roar, and for pairs whose true places are "
+        "known iou, pointing, mass-in-region",
+    )
+    grid: dict[str, Any] = option(
+        {},
+        Group.SEARCH,
+        "grid.NAME=[...]",
+        "the values of layer, beta and variance that are tried, as in grid.beta=[1,0.1], or of one side: grid.beta.image=[1]; left "
+        "out: the paper's, and three layers up to the adapter's own",
+    )
+    sampler: str = option(
+        "grid",
+        Group.SEARCH,
+        "NAME",
+        "grid: every point is tried; tpe: so many as --trials says, those that look promising (Bergstra et al. 2011)",
+    )
+    trials: int | None = option(
+        None, Group.SEARCH, "N", "of tpe: how many points are tried, the adapter's own settings among them"
+    )
+    seeds: Any = option([0], Group.SEARCH, "N", "of the noise; a score is the mean over them")
+    pairs: int = option(
+        100, Group.INPUTS, "N", "how many pairs settings are chosen on: the first usable ones"
+    )
+    held_out: int = option(
+        100,
+        Group.INPUTS,
+        "N",
+        "how many pairs the best setting is compared with the adapter's own on: those that follow, seen by no trial",
+    )
+    method: str = option("m2ib:m2ib", Group.METHOD, "NAME", "one with the settings layer, beta and variance")
+    settings: dict[str, Any] = option(
+        {}, Group.METHOD, "settings.NAME=VALUE", "another setting of the method, the same in all trials"
+    )
+    batch_size: int = option(8, Group.WORK, "N", BATCH)
+    curve_steps: int = option(20, Group.SEARCH, "N", CURVE)
+    roar: dict[str, Any] = option({}, Group.SEARCH, "roar.NAME=VALUE", ROAR)
+    workers: int = option(1, Group.WORK, "N", WORKERS)
+    ray: str | None = option(None, Group.WORK, "ADDRESS", RAY)
+    paper: str | None = option(
+        None,
+        Group.OUTPUT,
+        "NAME",
+        "with --metric roar: show the paper's Table 2 beside: conceptual-captions or ms-cxr",
+    )
+    out: str = option("m2ib-tuning", Group.OUTPUT, "FOLDER", GO_ON)
+    force: bool = option(False, Group.OUTPUT, "", ANEW)
 
 
 def _hint(key: str) -> str:
@@ -96,8 +128,18 @@ READER = Reader(
 
 def add_parser(commands: Any, name: str) -> None:
     """Add the command to argparse's sub-commands."""
-    help = "find a method's best settings on your own pairs"
-    READER.add_options(add_command(commands, name, help, _EXAMPLES, formatter_class=AS_WRITTEN))
+    parser = add_command(
+        commands,
+        name,
+        "find a method's best settings on your own pairs",
+        "--data DATA [options] [key=value ...]",
+        "Finds the layer, beta and variance whose maps score best on the first pairs, and judges them on those that follow. Writes "
+        "tables, pictures and settings.yaml for `m2ib explain --config`. A search that was cut off goes on where it was when the "
+        "command is given again. " + KEYS,
+        _EXAMPLES,
+    )
+    READER.add_options(parser)
+    add_quiet(parser)
 
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
@@ -127,7 +169,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         opened.discard()
     for search in searches:
         tuned = tune(model, pairs, search, folder, workers=config.workers, ray=config.ray)
-        settings = save(tuned, settings_yaml(tuned, config.name, config.checkpoint, config.options))
+        with progress("write the report"):
+            settings = save(tuned, settings_yaml(tuned, config.name, config.checkpoint, config.options))
         show(tuned, console(), paper=config.paper)
     say(settings.resolve())
 

@@ -117,6 +117,22 @@ def test_a_warning_is_one_line_and_no_error(run: Run, here: Path) -> None:
     assert out.splitlines()[-1] == str(here / "m2ib-report" / "index.html")
 
 
+def test_each_step_of_the_work_is_told_where_there_is_no_terminal(
+    run: Run, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("m2ib.progress.SILENCE", 0.0)
+    Image.new("RGB", (10_000, 50), (90, 20, 20)).save("strip.png")
+    words = ("--image", "strip.png", "--text", "a cat")
+    code, out, err = run(*words)
+    told = dict.fromkeys(line.split(": ")[1] for line in err.splitlines())
+    assert (code, list(told)) == (0, ["load the model 'clip'", "warning", "explain", "write the report"])
+    assert len(out.splitlines()) == 2
+    code, out, err = run(*words, "--quiet", "--force")
+    assert (code, err.count("\n")) == (0, 1)
+    assert err.startswith("m2ib: warning: image of 10000x50 pixels")
+    assert len(out.splitlines()) == 2
+
+
 # Refusals.
 
 
@@ -483,7 +499,7 @@ def test_any_key_value_is_read_or_refused(words: list[str]) -> None:
 
 
 def test_nothing_but_the_answer_is_printed(clip: Path, here: Path) -> None:
-    """In a process of its own: no bars and no log lines of other libraries."""
+    """In a process of its own: no bars and no log lines of other libraries; a slow machine's own are quiet."""
     command = [
         sys.executable,
         "-m",
@@ -493,6 +509,7 @@ def test_nothing_but_the_answer_is_printed(clip: Path, here: Path) -> None:
         "clip",
         "--checkpoint",
         str(clip),
+        "--quiet",
         *PAIR,
         *FAST,
     ]

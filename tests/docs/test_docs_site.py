@@ -138,7 +138,7 @@ def test_the_command_line_has_every_command() -> None:
     text = filled(source)
     for name in _COMMANDS:
         assert f"\n## m2ib {name}\n" in text
-        assert f"\nusage: m2ib {name} [-h]" in text
+        assert f"\nusage: m2ib {name} " in text
     for flag in ("--granularity", "--sanity-pairs", "--held-out", "--random-weights", "--tolerance"):
         assert flag in text
 

@@ -67,12 +67,23 @@ class FitSettings:
 
     layer: int = _declared(layer("the block whose output carries the bottleneck; -1 is the embedding output"))
     beta: float = _declared(
-        number("beta", "weight of the compression term", lambda encoder: encoder.defaults.beta, least=0), 0.1
+        number(
+            "beta",
+            "weight of the compression term: the higher, the less of the input is kept",
+            lambda encoder: encoder.defaults.beta,
+            least=0,
+        ),
+        0.1,
     )
     variance: float = _declared(
-        number("variance", "sigma^2 of the noise", lambda encoder: encoder.defaults.variance), 1.0
+        number(
+            "variance",
+            "variance of the noise that the bottleneck adds, sigma^2",
+            lambda encoder: encoder.defaults.variance,
+        ),
+        1.0,
     )
-    steps: int = _declared(count("steps", "Adam steps", 10))
+    steps: int = _declared(count("steps", "steps of Adam that a fit takes", 10))
     samples: int = _declared(count("samples", "noise draws in each step", 10))
     lr: float = _declared(number("lr", "Adam's learning rate", 1.0))
     seed: int = 0
