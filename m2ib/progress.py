@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -84,7 +84,7 @@ class Bar:
             self._live = None
 
     @property
-    def _shown(self) -> dict[str, object]:
+    def _shown(self) -> dict[str, Any]:
         return {
             "completed": self._done,
             "total": self._total or None,
@@ -99,7 +99,7 @@ class Bar:
 
         columns = TextColumn("{task.description}", markup=False), BarColumn()
         live = Progress(*columns, console=Console(stderr=True), transient=True)
-        live.add_task(**self._shown)  # type: ignore[arg-type]
+        live.add_task(**self._shown)
         live.start()
         self._live = live
 
