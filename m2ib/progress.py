@@ -60,7 +60,7 @@ class Bar:
             [f"{self._done:,}" + ("" if total is None else f" of {total:,}")] if total or self._done else []
         )
         parts += [f"{self._failed:,} errors"] if self._failed else []
-        parts += [f"{rate:.3g} a second"] if rate else []
+        parts += [f"{rate:.3g} a second" if rate >= 1 else f"{1 / rate:.3g} s each"] if rate else []
         if total is not None and rate:
             parts.append(f"{timedelta(seconds=round((total - self._done) / rate))} left")
         else:

@@ -45,7 +45,9 @@ def add_parser(commands: Any, name: str) -> None:
         _EXAMPLES,
     )
     add_quiet(parser)
-    parser.add_argument("suite", choices=("scenes",), help="what to score them on: scenes, made-up ones")
+    parser.add_argument(
+        "suite", choices=("scenes",), metavar="scenes", help="what to score them on: scenes, made-up ones"
+    )
     asked = group_of(parser, Group.INPUTS)
     asked.add_argument(
         "--scenes", type=int, default=256, metavar="N", help="how many for each seed; default: %(default)s"

@@ -200,7 +200,16 @@ def read_inputs(config: ExplainConfig) -> list[tuple[str, Any]]:
     for row in rows:
         for name in (name for name in row if name not in (ALSO, AGAINST)):
             if name not in takes:
-                known = [*takes, *READER.flags, *READER.switches, ALSO, AGAINST, "config", "print-config"]
+                known = [
+                    *takes,
+                    *READER.flags,
+                    *READER.switches,
+                    ALSO,
+                    AGAINST,
+                    "config",
+                    "print-config",
+                    "quiet",
+                ]
                 close = difflib.get_close_matches(str(name), known, n=1)
                 hint = f"; did you mean --{close[0]}?" if close else "."
                 raise SettingError(

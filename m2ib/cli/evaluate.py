@@ -179,7 +179,7 @@ def pairs_of(data: Any, command: str) -> Pairs:
         data = {"format": data}
     if not isinstance(data, dict) or not data:
         raise SettingError(
-            f"{command}: data is a .csv, .jsonl, .parquet or .tar file, or a format with its options, as in data.format=ms-cxr; "
+            f"{command}: {'--data is missing; it' if data is None else 'data'} is a .csv, .jsonl, .parquet or .tar file, or a format with its options, as in data.format=ms-cxr; "
             f"the formats are {', '.join(FORMATS)}"
         )
     options = {str(key): value for key, value in data.items()}

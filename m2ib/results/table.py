@@ -285,7 +285,10 @@ def open(folder: str | Path) -> ResultTable:
     place = local_path(folder)
     path = place / MANIFEST
     if not path.is_file():
-        raise StorageError(f"{str(folder)!r} holds no results of a run: {MANIFEST} is missing")
+        why = f"{MANIFEST} is missing" if place.is_dir() else "there is no such folder"
+        raise StorageError(
+            f"{str(folder)!r} holds no results of a run: {why}; give the folder that m2ib run wrote"
+        )
     with sound(path):
         manifest = read_json(stored_bytes(place, MANIFEST, _LONGEST_MANIFEST))
         parsed(_Manifest, manifest, "the manifest")

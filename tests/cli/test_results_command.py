@@ -178,7 +178,10 @@ def test_refusals(results: Results, folder: Path, words: list[str], said: str) -
 
 
 def test_a_folder_of_something_else(results: Results, tmp_path: Path) -> None:
-    assert results.refused(tmp_path) == f"{str(tmp_path)!r} holds no results of a run: run.json is missing"
+    said = "holds no results of a run: {}; give the folder that m2ib run wrote"
+    assert results.refused(tmp_path) == f"{str(tmp_path)!r} {said.format('run.json is missing')}"
+    gone = tmp_path / "gone"
+    assert results.refused(gone) == f"{str(gone)!r} {said.format('there is no such folder')}"
 
 
 def test_to_look_loads_no_torch(folder: Path, tmp_path: Path) -> None:

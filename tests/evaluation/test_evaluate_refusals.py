@@ -104,7 +104,7 @@ EVALUATE = {
     ),
     "no data": (
         ("--model", "photo"),
-        "evaluate: data is a .csv, .jsonl, .parquet or .tar file, or a format with its options, as",
+        "evaluate: --data is missing; it is a .csv, .jsonl, .parquet or .tar file, or a format with its options, as",
     ),
     "data without format": (
         ("--model", "photo", "data.count=3"),
