@@ -10,12 +10,10 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import timedelta
 from itertools import count
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from typing import Any
 
 PATIENCE = 1.0  # seconds before a bar appears
+REFRESH = 0.25  # seconds between its looks
 SILENCE = 10.0  # seconds before the first line, where there is no terminal
 LOG_EVERY = 30.0  # seconds between lines
 
@@ -33,7 +31,6 @@ class Bar:
         self._title, self._total = title, total
         self._done = self._failed = self._skipped = 0
         self._started = time.monotonic()
-        self._live: Progress | None = None
         self._closed = threading.Event()
         self._teller: threading.Thread | None = None
 
@@ -47,8 +44,6 @@ class Bar:
         self._done += 1
         self._failed += failed
         self._skipped += skipped
-        if self._live is not None:
-            self._live.update(self._live.task_ids[0], **self._shown)
 
     @property
     def said(self) -> str:
@@ -59,7 +54,7 @@ class Bar:
         parts = (
             [f"{self._done:,}" + ("" if total is None else f" of {total:,}")] if total or self._done else []
         )
-        parts += [f"{self._failed:,} errors"] if self._failed else []
+        parts += [f"{self._failed:,} failed"] if self._failed else []
         parts += [f"{rate:.3g} a second" if rate >= 1 else f"{1 / rate:.3g} s each"] if rate else []
         if total is not None and rate:
             parts.append(f"{timedelta(seconds=round((total - self._done) / rate))} left")
@@ -79,9 +74,6 @@ class Bar:
         self._closed.set()
         if self._teller is not None:
             self._teller.join()
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
 
     @property
     def _shown(self) -> dict[str, Any]:
@@ -98,10 +90,10 @@ class Bar:
         from rich.progress import BarColumn, Progress, TextColumn
 
         columns = TextColumn("{task.description}", markup=False), BarColumn()
-        live = Progress(*columns, console=Console(stderr=True), transient=True)
-        live.add_task(**self._shown)
-        live.start()
-        self._live = live
+        with Progress(*columns, console=Console(stderr=True), transient=True) as live:
+            task = live.add_task(**self._shown)
+            while not self._closed.wait(REFRESH):
+                live.update(task, **self._shown)
 
     def _log(self) -> None:
         wait = SILENCE
