@@ -313,7 +313,9 @@ def test_command(tiny: SceneModel, tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_command_refuses(tmp_path: Path, clip_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = ("--out", str(tmp_path / "out"))
-    assert refused(capsys, "photos", *out).startswith("argument suite: invalid choice: 'photos' (choose from")
+    assert refused(capsys, "photos", *out).startswith(
+        "argument scenes: invalid choice: 'photos' (choose from"
+    )
     assert refused(capsys, "scenes", "--model", "nope", *out).startswith(
         "load_model: no adapter is called 'nope'"
     )

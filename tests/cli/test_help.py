@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -92,6 +93,13 @@ def test_what_may_take_long_can_be_quiet(capsys: pytest.CaptureFixture[str]) -> 
         assert any("--quiet" in each.option_strings for each in options(command)) == (name in LONG), name
     assert main(["--quiet", "run"]) == 2
     assert capsys.readouterr().err.startswith("m2ib: error: run: '--quiet' is neither an option nor")
+
+
+def test_quiet_is_of_downloads_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    surroundings = {name: value for name, value in os.environ.items() if not name.startswith("HF_HUB")}
+    monkeypatch.setattr(os, "environ", surroundings)
+    assert main(["results", "nowhere"]) == main(["results", "nowhere", "--quiet"]) == 2
+    assert surroundings["HF_HUB_DISABLE_PROGRESS_BARS"] == "1"
 
 
 def test_help_waits_for_no_library_of_weight() -> None:
