@@ -14,12 +14,14 @@ from m2ib.contract.attribution import Attribution, side_of
 from m2ib.contract.notebook import FIT
 from m2ib.contract.pair import AttributionPair
 from m2ib.page.explanation import write_html
+from m2ib.page.guide import guide
 from m2ib.page.overview import thumbnail
 from m2ib.page.parts import specific_line
 from m2ib.page.templates import joined_scripts, template
 from m2ib.registry.foreign import renderer_code
 from m2ib.renderers import ImageView, SoundRenderer
-from m2ib.renderers.panels import image_tag
+from m2ib.renderers.media import image_tag
+from m2ib.renderers.names import described
 
 _SMALL, _LARGE = 256, 384  # pixels of a picture along its longer side, on a card and when that is open
 _HEAVIEST = 2**18  # characters of what a card opens to
@@ -63,11 +65,13 @@ def write_cards(
     total    how many pairs there are, of which cards may be some
     """
     scripts: list[str] = []
+    cards = list(cards)
     shown = [_values(card, number, scripts) for number, card in enumerate(cards)]
     methods = len({card["card"].method for card in shown})
     text = template("page/cards.html.jinja").render(
         title=title or "m2ib results",
         summary=summary,
+        guide=guide([card.explanation for card in cards if card.explanation is not None]),
         cards=shown,
         total=total,
         methods=methods,
@@ -98,7 +102,7 @@ def _sketch(side: Attribution) -> Markup:
             return side.renderer.sketch(side, _SMALL)
     if not side.grid.size:
         return Markup("")
-    alone = image_tag(thumbnail(side), f"map of the {side.modality}", 1, 1)
+    alone = image_tag(thumbnail(side), f"map: {described(side)}", 1, 1)
     return Markup('<div class="alone">{}</div>').format(alone)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from m2ib.contract.pair import AttributionPair
 from m2ib.errors import InputError
+from m2ib.page.guide import guide, made_by, pair_name
 from m2ib.page.parts import attribution_values, specific_line, table_rows
 from m2ib.page.templates import joined_scripts, template
 
@@ -24,9 +25,14 @@ def render_comparison(explanations: Sequence[AttributionPair], *, title: str | N
         ]
         for place in range(len(first))
     ]
+    for row in rows:
+        for side, made in zip(row, made_by(explanations), strict=True):
+            side["method"] = made
     tables = [(attribution.modality, table_rows(attribution.origin)) for attribution in first]
     return template("page/comparison.html.jinja").render(
         title=title or "m2ib: methods side by side",
+        name=pair_name(first),
+        guide=guide(explanations),
         similarity=f"{first.similarity:.4f}",
         similarity_title=first.similarity_title,
         specific=specific_line(first),

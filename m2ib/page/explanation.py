@@ -13,8 +13,9 @@ from m2ib.contract.pair import AttributionPair
 from m2ib.errors import StorageError
 from m2ib.folders import write_whole
 from m2ib.page.comparison import render_comparison
+from m2ib.page.guide import guide, made_by, pair_name
 from m2ib.page.links import links_values
-from m2ib.page.parts import attribution_values, introduction, specific_line, table_rows, usual_words
+from m2ib.page.parts import attribution_values, specific_line, table_rows, usual_words
 from m2ib.page.templates import joined_scripts, own_script, template
 from m2ib.paths import is_url, local_path
 
@@ -32,14 +33,16 @@ def render_page(
     """The page as HTML.
 
     title     of the page; by default what is explained
-    notes     one line shown over each explanation, in order; may be shorter
+    notes     headings of the explanations, in order; may be shorter. Others are called by their inputs. Each has its method beside it
     remarks   shown under it: a line, and what was found out, each with whether that is right; may be shorter
     overview  HTML in place of the list of explanations; those have the ids e0, e1, ...
     """
+    explanations = list(explanations)
     cards: list[dict[str, Any]] = [
         {
             "number": number,
-            "note": notes[number] if number < len(notes) else "",
+            "heading": (notes[number] if number < len(notes) else "") or pair_name(explanation),
+            "made_by": made,
             "remark": remarks[number] if number < len(remarks) else ("", ()),
             "similarity": f"{explanation.similarity:.4f}",
             "similarity_title": explanation.similarity_title,
@@ -53,14 +56,15 @@ def render_page(
             "links": links_values(explanation, [f"e{number}-{n}" for n in range(2)]),
             "provenance": table_rows(explanation.provenance),
         }
-        for number, explanation in enumerate(explanations)
+        for number, (explanation, made) in enumerate(zip(explanations, made_by(explanations), strict=True))
     ]
     sides = [side for card in cards for side in card["sides"]]
     links = [own_script("links.js")] if any(card["links"] for card in cards) else []
     return template("page/explanation.html.jinja").render(
         title=title or "m2ib explanation",
-        introduction=introduction(dict.fromkeys(side["method"] for side in sides)),
+        guide=guide(explanations),
         cards=cards,
+        methods=len({card["made_by"] for card in cards}),
         overview=overview,
         script=joined_scripts([*(side["script"] for side in sides), *links]),
     )

@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from m2ib.contract.attribution import Attribution
 from m2ib.contract.interactions import Interactions, Link, Units
-from m2ib.contract.layout import Axis, axes_at
 from m2ib.contract.pair import AttributionPair
-from m2ib.renderers.formatting import format_hertz, format_number
+from m2ib.renderers.formatting import format_number
+from m2ib.renderers.names import step_names
 
 _SHOWN = 8  # links of a page's table
 
@@ -87,28 +87,8 @@ def _places(attribution: Attribution, units: Units) -> list[list[str]]:
     lone = [size == 1 and units.number > 1 for size in units.shape]
     return [
         ["" if alone else name for name in names]
-        for names, alone in zip(_steps(attribution, units), lone, strict=True)
+        for names, alone in zip(step_names(attribution, units.shape), lone, strict=True)
     ]
-
-
-def _steps(attribution: Attribution, units: Units) -> list[list[str]]:
-    axes = axes_at(attribution.layout.axes, units.shape)
-    if tuple(len(axis.spans) for axis in axes) != units.shape:
-        plain = ("row", "column") if len(units.shape) == 2 else ("map", "row", "column")
-        named = plain if len(units.shape) in (2, 3) else ("cell", *[""] * 9)
-        return [
-            [f"{name} {n + 1}" for n in range(size)] for name, size in zip(named, units.shape, strict=False)
-        ]
-    return [[_step(axis, n) for n in range(len(axis.spans))] for axis in axes]
-
-
-def _step(axis: Axis, number: int) -> str:
-    start, end = axis.spans[number]
-    if axis.name != "clip" and axis.unit == "s":
-        return f"{start:.4g}–{end:.4g} s"
-    if axis.unit == "Hz":
-        return f"{format_hertz(start)}–{format_hertz(end)}"
-    return f"{axis.name} {number + 1}"
 
 
 def strongest(found: Interactions, count: int) -> list[Link]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from m2ib.contract.curve import Curve
 from m2ib.contract.pair import AttributionPair
 from m2ib.registry.discovery import list_methods
 from m2ib.registry.foreign import renderer_code
-from m2ib.renderers.formatting import format_number
+from m2ib.renderers.formatting import format_number, format_short
 from m2ib.renderers.names import contrasted, ensemble, file_name
 
 
@@ -57,17 +57,6 @@ def usual_words(explanation: AttributionPair) -> tuple[str, bool]:
     return f"{caution}More similar to the other side than {' and than '.join(found)}.", unrelated
 
 
-def introduction(methods: Iterable[str]) -> str:
-    """What the values of a page are."""
-    return " ".join(_NATS if name == "m2ib" else f"{name}: {summary(name)}." for name in methods)
-
-
-_NATS = (
-    "Values are nats (multi-modal information bottleneck, Wang et al. 2023): the more information a position has to "
-    "keep, the higher."
-)
-
-
 def summary(name: str) -> str:
     """A method in one line."""
     try:
@@ -87,7 +76,16 @@ def total(attribution: Attribution) -> str:
     if not attribution.additive:
         return f"{values.size:,} {place}{tokens}"
     unit = f" {attribution.unit}" if attribution.unit else ""
-    return f"{format_number(values.sum())}{unit} over {values.size:,} {place}{tokens}"
+    return f"{format_number(values.sum())}{unit} over {values.size:,} {place}{tokens}{_lead(values)}"
+
+
+def _lead(values: np.ndarray) -> str:
+    """Of values that add up, how far the highest stands above an even share; "" where some are below 0, or all are."""
+    whole = float(values.sum())
+    if values.min() < 0 or not whole > 0:
+        return ""
+    share = float(values.max()) / whole
+    return f"; the highest has {100 * share:.2g}\u00a0%, {share * values.size:.2g} times an even share"
 
 
 def seeds(attribution: Attribution) -> str:
@@ -221,9 +219,17 @@ def _kept(curve: Curve, similarity: str) -> str:
             f"There was no similarity to keep: at the start the mean {similarity} is {first}, and noise alone has {noise}. Heat shows "
             "what would bring the two closer, not what they have in common."
         )
+    if curve.kept > _RAISED:
+        return (
+            f"The fit raised the similarity to {format_short(curve.kept)} times what there was: the mean {similarity} went from {first} to {last}; "
+            f"noise alone has {noise}. Heat shows what would bring the two closer, more than what they have in common."
+        )
     if curve.kept >= 1:
         return f"The fit kept the similarity: the mean {similarity} went from {first} to {last}; noise alone has {noise}."
     return f"The fit kept {max(0.0, curve.kept):.0%} of the similarity: the mean {similarity} went from {first} to {last}; noise alone has {noise}."
+
+
+_RAISED = 3.0  # of the similarity: of what was kept, most was not there before
 
 
 def _chart(label: str, values: Sequence[float]) -> Markup:

@@ -9,11 +9,13 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from m2ib.renderers.panels import scrollable
+
 
 def template(name: str, **filters: Callable[..., Any]) -> Template:
     """The template ``name``, a path in m2ib's folder: escapes what it shows, refuses what it is not given.
 
-    It knows ``style``, the style sheet of all pages, and these filters.
+    It knows ``style``, the style sheet of all pages, and these filters, with ``scrollable`` for tables.
     """
     environment = Environment(
         loader=PackageLoader("m2ib", ""),
@@ -24,7 +26,7 @@ def template(name: str, **filters: Callable[..., Any]) -> Template:
     )
     style = files("m2ib.page").joinpath("page.css").read_text(encoding="utf-8")
     environment.globals["style"] = Markup(style)
-    environment.filters.update(filters)
+    environment.filters.update(scrollable=scrollable, **filters)
     return environment.get_template(name)
 
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from m2ib.contract.regions import Region, check_axes
 from m2ib.contract.schema import MOST, bounded, require
 from m2ib.renderers.interpolation import even_spans, resample
+from m2ib.renderers.names import input_name
 from m2ib.renderers.panels import Panel, heat_figure, heat_script, picture_figure
 from m2ib.renderers.view_storage import restore_view, store_view
 
@@ -192,7 +193,8 @@ class OutliningRenderer(HeatRenderer):
 
     def picture(self, attribution: Attribution, ident: str) -> Markup:
         view, panels = attribution.view, self.panels(attribution, ident)
-        return picture_figure(panels, kind=self.kind, label=self.label(view), under=self.below(view))
+        label = f"{input_name(attribution)}: {self.label(view)}"
+        return picture_figure(panels, kind=self.kind, label=label, under=self.below(view))
 
     def outlined(self, view: Any, regions: Sequence[Region], modality: str) -> Any:
         return replace(view, regions=check_axes(regions, self.region_axes, modality))

@@ -14,8 +14,9 @@ from m2ib.renderers.base import HeatRenderer, check_places, check_region, check_
 from m2ib.renderers.drawing import annotate_below, blended, draw_heat, grey
 from m2ib.renderers.formatting import format_time
 from m2ib.renderers.interpolation import cell_centres, resample
-from m2ib.renderers.media import jpeg_url
-from m2ib.renderers.panels import Panel, Part, Region, heat_figure, image_tag, sketch_tag
+from m2ib.renderers.media import image_tag, jpeg_url
+from m2ib.renderers.names import input_name
+from m2ib.renderers.panels import Panel, Part, Region, heat_figure, sketch_tag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -105,7 +106,9 @@ class FilmRenderer(HeatRenderer):
                 source = jpeg_url(view.frames[moment, frame])
                 panels.append(
                     Panel(
-                        picture=image_tag(source, f"the video at {time}", width, height),
+                        picture=image_tag(
+                            source, f"{input_name(attribution)}: the video at {time}", width, height
+                        ),
                         width=width,
                         height=height,
                         parts=parts,
@@ -131,7 +134,7 @@ class FilmRenderer(HeatRenderer):
         heat = _mean_map(attribution, attribution.balance, moment)
         shown = grey(frame) if attribution.signed else frame
         pixels = blended(attribution, shown, np.nan_to_num(heat), ~np.isnan(heat))
-        return sketch_tag(pixels, "the video", longest, stretched=False)
+        return sketch_tag(attribution, pixels, longest, stretched=False)
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         """The first frame of each moment (of at most six, from beginning to end), row by row."""

@@ -8,6 +8,7 @@ import wave
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -94,3 +95,8 @@ def envelope_path(envelope: np.ndarray) -> str:
     there = [f"{x:g},{1 - y:.3g}" for x, y in zip(places, np.maximum(high, low + 0.01), strict=True)]
     back = [f"{x:g},{1 - y:.3g}" for x, y in zip(places[::-1], low[::-1], strict=True)]
     return "M" + "L".join(there + back) + "Z"
+
+
+def image_tag(source: str, alt: str, width: int, height: int) -> Markup:
+    """An <img> of a data URL."""
+    return Markup('<img alt="{}" src="{}" width="{}" height="{}">').format(alt, source, width, height)

@@ -19,8 +19,8 @@ from PIL import Image
 from m2ib.contract.attribution import deviation_of
 from m2ib.renderers.formatting import flatness, rounded
 from m2ib.renderers.interpolation import cell_centres
-from m2ib.renderers.media import jpeg_url
-from m2ib.renderers.names import is_contrast
+from m2ib.renderers.media import image_tag, jpeg_url
+from m2ib.renderers.names import described, is_contrast
 from m2ib.renderers.outlines import Outline, outlines_html, outlines_key
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def heat_figure(
     """The figure as HTML.
 
     kind   of figure: a class for the style sheet
-    label  names a panel to those who do not see it, e.g. "heatmap over the image"
+    label  what the heat lies over, e.g. "heatmap over the image": names a panel to those who do not see it
     together  so many panels in a row are never parted
     under  HTML between panels and knobs
     sound  for ``player.js``
@@ -251,8 +251,9 @@ def heat_figure(
     }
     if sound is not None:
         data["sound"] = dict(sound)
+    said = f"{label}: {described(attribution)}"
     shown = [
-        panel.html(label if len(panels) == 1 else f"{label}, {n} of {len(panels)}")
+        panel.html(said if len(panels) == 1 else f"{said}; picture {n} of {len(panels)}")
         for n, panel in enumerate(panels, 1)
     ]
     if together > 1:
@@ -294,20 +295,24 @@ def note(text: str) -> Markup:
     return Markup('<p class="note">{}</p>').format(text) if text else Markup("")
 
 
-def image_tag(source: str, alt: str, width: int, height: int) -> Markup:
-    """An <img> of a data URL."""
-    return Markup('<img alt="{}" src="{}" width="{}" height="{}">').format(alt, source, width, height)
+def scrollable(table: str, label: str) -> Markup:
+    """A table that scrolls within itself where it is wider than its place, by keys too; ``label`` says what is in it."""
+    return Markup('<div class="scroll" role="region" tabindex="0" aria-label="{}">{}</div>').format(
+        label, Markup(table)
+    )
 
 
-def sketch_tag(pixels: np.ndarray, label: str, longest: int, *, stretched: bool = True) -> Markup:
-    """A picture (height, width, 3) uint8 with its heat, for a card: of so many pixels at most along its longer side.
+def sketch_tag(
+    attribution: Attribution, pixels: np.ndarray, longest: int, *, stretched: bool = True
+) -> Markup:
+    """An attribution as a picture (height, width, 3) uint8 with its heat, for a card: of so many pixels at most along its longer side.
 
     stretched  whether its sides may be shown as long as there is room
     """
     share = min(1.0, longest / max(pixels.shape))
     size = tuple(max(1, round(side * share)) for side in pixels.shape[1::-1])
     shown = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BOX))
-    tag = image_tag(jpeg_url(shown, 80), f"heatmap over {label}", *size)
+    tag = image_tag(jpeg_url(shown, 80), f"heatmap: {described(attribution)}", *size)
     return Markup('<div class="alone">{}</div>').format(tag) if stretched else tag
 
 

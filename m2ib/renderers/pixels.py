@@ -15,9 +15,10 @@ from m2ib.contract.schema import bounded, require
 from m2ib.renderers.base import OutliningRenderer, check_places, check_region, check_seen, seen_size
 from m2ib.renderers.drawing import blended, draw_heat, grey
 from m2ib.renderers.interpolation import cell_weights, resample
-from m2ib.renderers.media import MOST_PIXELS, jpeg_url
+from m2ib.renderers.media import MOST_PIXELS, image_tag, jpeg_url
+from m2ib.renderers.names import input_name
 from m2ib.renderers.outlines import Outline, draw_outlines
-from m2ib.renderers.panels import Panel, Part, image_tag, sketch_tag
+from m2ib.renderers.panels import Panel, Part, sketch_tag
 from m2ib.renderers.units import outlines_over
 
 if TYPE_CHECKING:
@@ -97,7 +98,9 @@ class PixelRenderer(OutliningRenderer):
         part = Part(0, region, y, x)
         return [
             Panel(
-                picture=image_tag(jpeg_url(pixels), self.alt(view), width, height),
+                picture=image_tag(
+                    jpeg_url(pixels), f"{input_name(attribution)}: {self.alt(view)}", width, height
+                ),
                 width=width,
                 height=height,
                 parts=[part],
@@ -171,8 +174,7 @@ class PixelRenderer(OutliningRenderer):
         height, width = self.pixels(attribution.view).shape[:2]
         share = min(1.0, longest / max(height, width))
         rows, columns = max(1, round(height * share)), max(1, round(width * share))
-        label = self.label(attribution.view)
-        return sketch_tag(self.overlay(attribution, (rows, columns)), label, longest, stretched=False)
+        return sketch_tag(attribution, self.overlay(attribution, (rows, columns)), longest, stretched=False)
 
     def alt(self, view: Any) -> str:
         """The picture to those who do not see it."""

@@ -89,7 +89,7 @@ class SoundRenderer(OutliningRenderer):
             heat = resample(grids[clip], y, x, size)[::-1]  # lowest band below
             seen = np.broadcast_to(np.arange(size[1]) < read, size)
             clips.append(blended(attribution, spectrogram_pixels(view, clip), heat, seen))
-        return sketch_tag(np.concatenate(clips, 1), self.label(view), longest)
+        return sketch_tag(attribution, np.concatenate(clips, 1), longest)
 
     def panels(self, attribution: Attribution, ident: str) -> list[Panel]:
         return sound_panels(attribution)

@@ -12,9 +12,10 @@ from m2ib.contract.layout import Axis
 from m2ib.contract.regions import Region
 from m2ib.renderers.formatting import format_hertz, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, interpolate
-from m2ib.renderers.media import envelope_path, hatch, png_url
+from m2ib.renderers.media import envelope_path, hatch, image_tag, png_url
+from m2ib.renderers.names import input_name
 from m2ib.renderers.outlines import Outline, outlines_of
-from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, mapped
+from m2ib.renderers.panels import Panel, Part, Ruler, mapped
 from m2ib.renderers.sound_view import SoundView
 from m2ib.renderers.units import outlines_over
 
@@ -129,7 +130,12 @@ def _spectrogram_panel(attribution: Attribution, clip: int) -> Panel:
         caption += "; striped: padding, no sound" + _padded_share(attribution, clip)
     moments = time_ticks(start, start + heard, max(1, round(5 * view.frames[clip] / frames)))
     return Panel(
-        picture=image_tag(png_url(spectrogram_pixels(view, clip)), f"spectrogram, {caption}", frames, bands),
+        picture=image_tag(
+            png_url(spectrogram_pixels(view, clip)),
+            f"{input_name(attribution)}: spectrogram, {caption}",
+            frames,
+            bands,
+        ),
         width=frames,
         height=bands,
         shape=2.6,
@@ -190,9 +196,9 @@ def _waveform_panel(attribution: Attribution) -> Panel:
     several = f"{view.shown}; the numbered bars are the clips that the model hears, {shaded}{mean}"
     return Panel(
         picture=Markup(
-            '<svg viewBox="0 0 {} 2" preserveAspectRatio="none" role="img" aria-label="waveform of {}">'
+            '<svg viewBox="0 0 {} 2" preserveAspectRatio="none" role="img" aria-label="{}: waveform of {}">'
             '<path d="{}"/></svg>'
-        ).format(columns, view.shown, envelope_path(view.envelope)),
+        ).format(columns, input_name(attribution), view.shown, envelope_path(view.envelope)),
         width=view.length,
         height=1,
         shape=6,

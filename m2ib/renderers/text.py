@@ -22,8 +22,9 @@ from m2ib.renderers.base import heat_of, heat_range, scale, shade_style
 from m2ib.renderers.drawing import both_ways, less
 from m2ib.renderers.fonts import readable
 from m2ib.renderers.formatting import flatness, format_number, number_with
+from m2ib.renderers.names import input_name
 from m2ib.renderers.outlines import outlines_key
-from m2ib.renderers.panels import hues, note
+from m2ib.renderers.panels import hues, note, scrollable
 from m2ib.renderers.plotting import library
 from m2ib.renderers.units import unit_number
 from m2ib.renderers.view_storage import restore_regions, store_regions
@@ -104,19 +105,23 @@ class TextRenderer:
             )
             for token, *values in zip(attribution.layout.tokens, attribution.balance, *of_tokens, strict=True)
         )
+        table = Markup(
+            '<table><thead><tr><th scope="col">token</th><th scope="col">{}</th></tr></thead><tbody>{}</tbody></table>'
+        )
         return Markup(
             '<figure class="words{around}" id="{ident}">{sentence}{key}{legend}{notes}'
             "<details><summary>Tokens, special ones included</summary>"
-            "<table><thead><tr><th>token</th><th>{unit}</th></tr></thead><tbody>{rows}</tbody></table></details></figure>"
+            "{table}</details></figure>"
         ).format(
             ident=escape(ident),
             around=" around" if attribution.signed else "",
             sentence=_sentence(attribution, spans, numbers=True),
             key=outlines_key([(region.name, region.main) for region in _regions(attribution)]),
             legend=_legend(attribution, words, unit),
-            unit=attribution.unit or "value",
+            table=scrollable(
+                table.format(attribution.unit or "value", rows), f"tokens of {input_name(attribution)}"
+            ),
             notes=_notes(attribution),
-            rows=rows,
         )
 
     def sketch(self, attribution: Attribution, longest: int) -> Markup:

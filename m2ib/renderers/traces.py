@@ -14,9 +14,10 @@ from m2ib.renderers.base import OutliningRenderer, check_places, scale
 from m2ib.renderers.drawing import blended, draw_heat
 from m2ib.renderers.formatting import format_short, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, cell_weights
-from m2ib.renderers.media import png_url, polyline_points
+from m2ib.renderers.media import image_tag, png_url, polyline_points
+from m2ib.renderers.names import described, input_name
 from m2ib.renderers.outlines import Outline, draw_outlines
-from m2ib.renderers.panels import Panel, Part, Ruler, image_tag, mapped, per_cent
+from m2ib.renderers.panels import Panel, Part, Ruler, mapped, per_cent
 from m2ib.renderers.units import outlines_over
 
 if TYPE_CHECKING:
@@ -115,8 +116,8 @@ class TracesRenderer(OutliningRenderer):
             Panel(
                 picture=Markup(
                     '<svg viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
-                    'aria-label="the traces that are explained">{}</svg>'
-                ).format(f"{last - first:.6g}", count, shapes),
+                    'aria-label="{}: the traces that are explained">{}</svg>'
+                ).format(f"{last - first:.6g}", count, input_name(attribution), shapes),
                 width=last - first,
                 height=count,
                 shape=7.5 / count,
@@ -150,9 +151,9 @@ class TracesRenderer(OutliningRenderer):
         line = Markup('<polyline class="ink" vector-effect="non-scaling-stroke" points="{}"/>')
         points = [polyline_points(view.times - first, n + drop, 60) for n, drop in enumerate(_drops(view))]
         return Markup(
-            '<div class="alone stage lines">{}<svg viewBox="0 0 {:.6g} {}" preserveAspectRatio="none">{}</svg></div>'
+            '<div class="alone stage lines">{}<svg viewBox="0 0 {:.6g} {}" preserveAspectRatio="none" aria-hidden="true">{}</svg></div>'
         ).format(
-            image_tag(png_url(heat), "heat over the traces", longest, 1),
+            image_tag(png_url(heat), f"heat over the traces: {described(attribution)}", longest, 1),
             last - first,
             len(view.names),
             Markup("").join(map(line.format, points)),

@@ -14,6 +14,8 @@ from markupsafe import Markup
 from m2ib.renderers.base import heat_of, heat_range, scale, shade_style
 from m2ib.renderers.drawing import both_ways, less
 from m2ib.renderers.formatting import format_number, number_with
+from m2ib.renderers.names import described
+from m2ib.renderers.panels import scrollable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,8 +64,12 @@ class ValuesRenderer:
         ends = Markup("<figcaption>{} to {} {}{}</figcaption>").format(
             format_number(rows.min()), format_number(rows.max()), attribution.unit, left
         )
-        return Markup('<figure class="values{}" id="{}"><table><tbody>{}</tbody></table>{}</figure>').format(
-            " small" if small else "", ident, Markup("").join(lines), ends if small or left else ""
+        table = Markup("<table><tbody>{}</tbody></table>").format(Markup("").join(lines))
+        return Markup('<figure class="values{}" id="{}">{}{}</figure>').format(
+            " small" if small else "",
+            ident,
+            scrollable(table, f"values: {described(attribution)}"),
+            ends if small or left else "",
         )
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
