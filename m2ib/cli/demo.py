@@ -11,13 +11,17 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from m2ib.cli.help import FORCE, OUT, Group, add_command, add_quiet, group_of
 from m2ib.cli.options import DEVICE, ModelConfig, path_of, refuse_more
 from m2ib.cli.output import say
 from m2ib.errors import AdapterError
 from m2ib.progress import progress
+
+if TYPE_CHECKING:
+    from m2ib.page.explanation import Remark
+    from m2ib.results.explanation import Explanation
 
 KIND = "demo"
 
@@ -28,12 +32,16 @@ PHOTOGRAPHS = ("cat", "coffee", "rocket", "camera", "astronaut")
 
 @dataclass(frozen=True)
 class PhotoCaption:
-    """One of :data:`PHOTOGRAPHS` and a caption; ``against`` makes it a contrast."""
+    """One of :data:`PHOTOGRAPHS` and a caption; ``against`` makes it a contrast.
+
+    named  where in the photograph the thing lies that the caption names, and what it is: (x, y, width, height, name)
+    """
 
     photo: str
     caption: str
     note: str
     against: str | None = None
+    named: tuple[int, int, int, int, str] | None = None
 
 
 PAIRS = (
@@ -41,8 +49,18 @@ PAIRS = (
     PhotoCaption("coffee", "a cup of espresso on a wooden table", "A cup of espresso"),
     PhotoCaption("rocket", "a rocket standing on the launch pad at night", "A rocket"),
     PhotoCaption("camera", "a man filming with a camera on a tripod", "A man with a camera"),
-    PhotoCaption("astronaut", "a space shuttle ready for launch", "One photograph, first caption"),
-    PhotoCaption("astronaut", "a woman in an orange space suit", "The same photograph, second caption"),
+    PhotoCaption(
+        "astronaut",
+        "a space shuttle ready for launch",
+        "One photograph, first caption",
+        named=(362, 0, 100, 280, "shuttle"),
+    ),
+    PhotoCaption(
+        "astronaut",
+        "a woman in an orange space suit",
+        "The same photograph, second caption",
+        named=(25, 230, 340, 282, "suit"),
+    ),
     PhotoCaption(
         "coffee",
         "my grandmother told me that espresso tastes better on sunday mornings",
@@ -125,6 +143,36 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     _photos(parsed)
 
 
+def remark(pair: PhotoCaption, explanation: Explanation) -> Remark:
+    """Whether the map is where the thing is that the caption names; where the model hardly connects the two, or fails, how one sees it."""
+    said, verdicts, right = "", [], True
+    if pair.named is not None:
+        x, y, width, height, name = pair.named
+        there = explanation["image"].at_input_size(density=True)
+        inside = there[y : y + height, x : x + width]
+        right = bool(inside.max() == there.max())
+        shares = f"{inside.sum() / there.sum():.0%} of the map, {inside.size / there.size:.0%} of the picture"
+        verdicts = [(right, f"highest {'on' if right else 'not on'} the {name}, which has {shares}")]
+    if closer := _closer(explanation):
+        said = f"The similarity is low: in its place {closer} are closer to the other side. "
+        said += "The model hardly connects the two." if right else _FAILS
+    return said, verdicts
+
+
+_FAILS = "The model fails here, and the map shows it: heat lies where the two could be brought together, and not on what the caption names."
+
+
+def _closer(explanation: Explanation) -> str:
+    """How many reference inputs of each kind are closer to the other side than this pair is, in words; "" where of one kind none is."""
+    places = explanation.provenance.get("usual", {})
+    if not places or any(explanation.similarity >= place["greatest"] for place in places.values()):
+        return ""
+    counted = {modality: round((1 - place["below"]) * place["inputs"]) for modality, place in places.items()}
+    return " and ".join(
+        f"{count} of {places[kind]['inputs']} usual {kind}s" for kind, count in counted.items()
+    )
+
+
 def photographs() -> dict[str, bytes]:
     """The contents of JPEG files by :data:`PHOTOGRAPHS`. Raises :class:`AdapterError` without scikit-image."""
     from PIL import Image
@@ -159,7 +207,6 @@ def _photos(parsed: argparse.Namespace) -> None:
     from m2ib.folders import check_folder, open_folder
     from m2ib.page.explanation import write_page
     from m2ib.renderers.plotting import write as write_picture
-    from m2ib.results.explanation import Explanation
     from m2ib.results.storage import write
 
     folder = path_of("out", parsed.out)
@@ -176,16 +223,22 @@ def _photos(parsed: argparse.Namespace) -> None:
     inputs = [{"image": photos[pair.photo], "text": text} for pair, text in zip(PAIRS, texts, strict=True)]
     explanations: list[Explanation] = []
     with open_folder(folder, KIND, force=parsed.force).replacing(all=True) as place:
-        for number, explanation in enumerate(explain_many(model, inputs, batch_size=4, seed=parsed.seed)):
-            inside = place / f"{number + 1:02d}-{PAIRS[number].photo}"
+        found = explain_many(model, inputs, batch_size=4, seed=parsed.seed)
+        for number, (pair, explanation) in enumerate(zip(PAIRS, found, strict=True)):
+            if pair.named is not None:
+                explanation = explanation.with_boxes([pair.named])
+            inside = place / f"{number + 1:02d}-{pair.photo}"
             inside.mkdir()
             write(explanation, inside)
             write_picture(explanation.figure(), inside / "figure.png", 150)
             explanations.append(explanation)
         write_pairs(place, files)
         notes = [pair.note for pair in PAIRS]
+        remarks = [remark(*each) for each in zip(PAIRS, explanations, strict=True)]
         with progress("write the page"):
-            write_page(explanations, place / "index.html", title="What m2ib sees", notes=notes)
+            write_page(
+                explanations, place / "index.html", title="What m2ib sees", notes=notes, remarks=remarks
+            )
     say((folder / "index.html").resolve())
 
 

@@ -95,7 +95,7 @@ def _similarity(explanations: Sequence[AttributionPair]) -> list[str]:
     said = ["From −1 to 1."] if explanations[0].similarity_name == "cosine" else []
     usual = [places for each in explanations if (places := each.provenance.get("usual"))]
     if usual:
-        said.append(f"What has nothing to do with each other usually has {_medians(usual)}, in this model.")
+        said.append(f"With this model's usual inputs it is in the median {_medians(usual)}.")
     elif any(contrasted(side) is None for each in explanations for side in each):
         said.append(_UNKNOWN)
     return [" ".join(said)]
@@ -114,5 +114,5 @@ def _medians(usual: Sequence[Mapping[str, Any]]) -> str:
         known = [places[modality] for places in usual if modality in places]
         values = [place["median"] for place in known]
         ends = dict.fromkeys(f"{value:.2f}".replace("-", "−") for value in (min(values), max(values)))
-        found.append(f"{' to '.join(ends)} (median of {known[0]['inputs']} reference inputs, {modality})")
-    return " or ".join(found)
+        found.append(f"{' to '.join(ends)} ({known[0]['inputs']} in place of the {modality})")
+    return ", ".join(found)
