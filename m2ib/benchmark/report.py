@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 SHOWN = ("pointing", "wrong", "mass", "iou", "auc", "above_filler", *RATIOS, "seconds")
-CONTROLS = ("cosine", "total", "objects", "pointing", "wrong", "iou")
+CONTROLS = ("pointing", "wrong", "iou", "objects", "cosine", "total")
 PER_MAP = tuple(metric for metric in METRICS if metric not in RATIOS)
 
 

@@ -7,12 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from m2ib.contract.abilities import Outlining
 from m2ib.contract.attribution import Attribution
+from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.data.pairs import Pairs
 from m2ib.errors import InputError
@@ -22,9 +24,10 @@ from m2ib.evaluation.results import Table
 from m2ib.evaluation.store import Store
 from m2ib.methods.base import Map
 from m2ib.registry.plan import Plan
+from m2ib.renderers.names import shortened
 from m2ib.results.attributions import attribution_of, label, renderer_of
 
-RANKED = ("drop", "iou", "insertion", "deletion")  # what a case can be worst by, the first two that are there
+RANKED = ("iou", "drop", "insertion", "deletion")  # what a case can be worst by, the first two that are there
 CASES = 3  # by each
 
 
@@ -42,12 +45,14 @@ class CaseMap:
 class Case:
     """A pair that one method does worst on, beside the method that does best on it.
 
+    name   of the pair: both inputs' words or files
     other  what the map is explained against: its words, or HTML
     """
 
     side: int
     metric: str
     pair: str
+    name: str
     other: str
     shown: Sequence[CaseMap]
 
@@ -107,7 +112,8 @@ def find_cases(
             html = str(attribution.renderer.fragment(attribution, ident))
             shown.append(CaseMap(method, score, html, attribution.renderer.script))
         other = _other(model, each, 1 - table.side, f"case{number}-other")
-        cases.append(Case(table.side, metric, pair, other, shown))
+        name = " and ".join(_named(item) for item in each.items)
+        cases.append(Case(table.side, metric, pair, name, other, shown))
     return cases
 
 
@@ -134,6 +140,11 @@ def outlined(
     if known and isinstance(renderer, Outlining):
         view = renderer.outlined(view, known, modality)
     return replace(attribution_of(model, modality, item, plan, Map(grid)), view=view)
+
+
+def _named(item: Item) -> str:
+    """An input's words, or its file."""
+    return f"“{shortened(label(item), 80)}”" if item.layout.tokens else Path(label(item)).name
 
 
 def _other(model: Model, each: PreparedPair, side: int, ident: str) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from markupsafe import Markup
 
 from m2ib.evaluation.measures import MEASURES
-from m2ib.evaluation.report import explained, head, number, remarks, sheet
+from m2ib.evaluation.report import definitions, explained, head, number, remarks, sheet
 from m2ib.evaluation.results import Results, Table
 from m2ib.page.templates import joined_scripts, template
 
@@ -25,6 +25,7 @@ def render_page(results: Results) -> str:
     return template("evaluation/page.html.jinja").render(
         title=f"{asked['model'].get('adapter', 'A model')} on {asked['data']['name']}",
         explained=explained(results),
+        definitions=definitions(results),
         remarks=remarks(results),
         tables=[_table(results, table) for table in results.tables],
         settings=_settings(results),
@@ -38,7 +39,7 @@ def _table(results: Results, table: Table) -> dict[str, Any]:
         "sheet": sheet(table),
         "strips": [(head(metric), _strip(table, metric)) for metric in table.metrics],
         "cases": [_case(case) for case in results.cases if case["side"] == table.side],
-        "curve": _curves(curves) if curves else "",
+        "curve": _curves(curves, table.modality) if curves else "",
         "picture": _picture(results, table),
         "worst": next((name for name, control in table.rows if not control), ""),
     }
@@ -46,6 +47,7 @@ def _table(results: Results, table: Table) -> dict[str, Any]:
 
 def _case(case: Mapping[str, Any]) -> dict[str, Any]:
     return {
+        "name": case["name"],
         "pair": case["pair"],
         "metric": MEASURES[case["metric"]].title,
         "other": Markup(case["other"]),
@@ -102,7 +104,7 @@ def _strip(table: Table, metric: str) -> Markup:
     )
     return Markup(
         '<div class="strip"><ol>{}</ol><div><svg viewBox="0 0 {} {}" width="{}" height="{}" role="img" '
-        'aria-label="{} by pair">{}</svg><p class="ends"><span>{}</span><span>{}</span></p></div></div>'
+        'aria-label="{} of each pair\'s map of {}, with the means {}">{}</svg><p class="ends"><span>{}</span><span>{}</span></p></div></div>'
     ).format(
         names,
         _WIDTH,
@@ -110,6 +112,8 @@ def _strip(table: Table, metric: str) -> Markup:
         _WIDTH,
         len(rows) * _ROW,
         MEASURES[metric].title,
+        table.modality,
+        ", ".join(f"{method}: {number(cell.found.mean, metric)}" for method, _, cell in rows),
         Markup("").join(shown),
         number(low, metric),
         number(high, metric),
@@ -122,7 +126,7 @@ _COLOURS = (
 )  # fmt: skip
 
 
-def _curves(curves: Mapping[str, Any]) -> Markup:
+def _curves(curves: Mapping[str, Any], modality: str) -> Markup:
     """The sanity check: agreement with the intact map as more and more weights are random."""
     width, height, pad = 560, 220, 26
     stages, methods = curves["stages"], curves["methods"]
@@ -131,7 +135,7 @@ def _curves(curves: Mapping[str, Any]) -> Markup:
     def at(stage: int, value: float) -> str:
         return f"{pad + stage * step:.1f},{height - pad - (value + 1) / 2 * (height - 2 * pad):.1f}"
 
-    drawn, key = [], []
+    drawn, key, ends = [], [], []
     for place, (name, values) in enumerate(methods.items()):
         colour = _COLOURS[place % len(_COLOURS)]
         known = [(stage, value) for stage, value in enumerate(values) if value is not None]
@@ -143,9 +147,8 @@ def _curves(curves: Mapping[str, Any]) -> Markup:
                 points, colour, name
             )
         )
-        key.append(
-            Markup('<li><i style="background:{}"></i>{}: {}</li>').format(colour, name, f"{known[-1][1]:.2f}")
-        )
+        ends.append(f"{name}: {known[-1][1]:.2f}")
+        key.append(Markup('<li><i style="background:{}"></i>{}</li>').format(colour, ends[-1]))
     rules = Markup("").join(
         Markup('<line x1="{}" x2="{}" y1="{}" y2="{}"/><text x="2" y="{}">{}</text>').format(
             pad, width - pad, y, y, y + 4, text
@@ -155,10 +158,12 @@ def _curves(curves: Mapping[str, Any]) -> Markup:
     )
     names = Markup(", ").join(stages)
     return Markup(
-        '<figure class="sanity"><svg viewBox="0 0 {} {}" role="img" aria-label="sanity check">{}{}</svg>'
+        '<figure class="sanity"><svg viewBox="0 0 {} {}" role="img" aria-label="maps of {} as weights are randomised; the rank correlation with the intact map at the end is {}">{}{}</svg>'
         "<figcaption>Rank correlation with the intact map as weights are randomised, from the left: {}. What stays "
         'high ignores the model.</figcaption><ul class="key">{}</ul></figure>'
-    ).format(width, height, rules, Markup("").join(drawn), names, Markup("").join(key))
+    ).format(
+        width, height, modality, ", ".join(ends), rules, Markup("").join(drawn), names, Markup("").join(key)
+    )
 
 
 def _picture(results: Results, table: Table) -> str:

@@ -25,6 +25,23 @@ def head(metric: str) -> str:
     return f"{measure.title}{unit} {_ARROWS[measure.better]}".strip()
 
 
+def definition(metric: str) -> str:
+    """What a metric tells, in which range, and which way a map is better."""
+    measure = MEASURES[metric]
+    bounds = _RANGES.get(measure.unit, "")
+    better = f"{measure.better.capitalize()} is better" if measure.better else "No merit by itself"
+    return f"{measure.summary} {better}{bounds and f', from {bounds}'}."
+
+
+_RANGES = {"%": "0 to 100", "share": "0 to 1"}
+
+
+def definitions(results: Results) -> list[tuple[str, str]]:
+    """Of each metric that is shown, its column's title and what it tells."""
+    shown = {metric for table in results.tables for metric in table.metrics}
+    return [(head(metric), definition(metric)) for metric in MEASURES if metric in shown]
+
+
 def number(value: float, metric: str = "") -> str:
     """Per cent with two digits after the point, everything else with three, or four in all."""
     if math.isnan(value):
@@ -146,6 +163,8 @@ def show(results: Results, console: Console) -> None:
     for table in results.tables:
         show_sheet(sheet(table), console)
     console.print(explained(results))
+    for name, says in definitions(results):
+        console.print(f"[bold]{name}[/]: {says}", highlight=False)
     for remark in remarks(results):
         console.print(remark)
 
@@ -197,6 +216,6 @@ def markdown(results: Results) -> str:
             f"| {' | '.join(cells)} |" for cells in (heads, ["---", *["---:"] * (len(heads) - 1)], *rows)
         ]
         parts.append("")
-    parts.append(explained(results))
+    parts += [explained(results), "", *(f"- {name}: {says}" for name, says in definitions(results))]
     parts += [f"- {remark}" for remark in remarks(results)]
     return "\n".join(parts) + "\n"

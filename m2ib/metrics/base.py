@@ -81,6 +81,7 @@ class Metric(ABC):
 
     name    short name, the key in :data:`m2ib.metrics.METRICS`
     title   for tables
+    summary what it tells of a map, in one sentence
     unit    of the scores: per cent, cosine, a share in [0, 1], or none
     better  the direction in which a map is better
 
@@ -90,6 +91,7 @@ class Metric(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    summary: ClassVar[str] = ""
     unit: ClassVar[Unit]
     better: ClassVar[Better]
     settings_names: ClassVar[tuple[str, ...]] = ()

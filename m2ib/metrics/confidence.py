@@ -60,6 +60,7 @@ class ConfidenceDrop(_CosineMetric):
     """100 max(0, o - s): by how much the cosine falls, in per cent of an absolute cosine. Lower is better."""
 
     name, title, unit, better = "drop", "Confidence drop", "%", "lower"
+    summary = "How far the similarity falls when only what the map keeps of the input is left."
     _scores_of = staticmethod(confidence_drop)
 
 
@@ -67,4 +68,5 @@ class ConfidenceIncrease(_CosineMetric):
     """Whether the cosine rises, o < s, as 100 or 0 per cent. Higher is better."""
 
     name, title, unit, better = "increase", "Confidence increase", "%", "higher"
+    summary = "How often the similarity rises when only what the map keeps of the input is left."
     _scores_of = staticmethod(confidence_increase)

@@ -83,6 +83,7 @@ class LocalisationIoU(_RegionMetric):
     """
 
     name, title, unit, better = "iou", "Localisation IoU", "share", "higher"
+    summary = "How well the highest quarter of the map and the true region agree: what both hold over what either holds."
     settings_names = ("percentile",)
 
     def __init__(self, percentile: float = 75.0) -> None:
@@ -106,6 +107,7 @@ class PointingGame(_RegionMetric):
     """
 
     name, title, unit, better = "pointing", "Pointing game", "share", "higher"
+    summary = "How often the highest place of the map lies in the true region."
 
     def _score(self, values: np.ndarray, mask: np.ndarray) -> float:
         return pointing(values, mask)
@@ -119,6 +121,7 @@ class MassInRegion(_RegionMetric):
     """
 
     name, title, unit, better = "mass-in-region", "Mass in region", "share", "higher"
+    summary = "The share of the map's sum that lies in the true region; by chance it is the region's share of the area."
 
     def _score(self, values: np.ndarray, mask: np.ndarray) -> float:
         return mass_share(values, mask)

@@ -42,6 +42,9 @@ class MeanMass(Metric):
     """
 
     name, title, unit, better = "mass", "Mean mass", "share", "lower"
+    summary = (
+        "How much of the input the map keeps: the mean of its values once scaled; a map of ones keeps all."
+    )
 
     def update(self, maps: Arrays, keys: Iterable[Hashable] | None = None) -> None:
         """maps  N maps in a list, or (N, ...); a single one is ``[map]``

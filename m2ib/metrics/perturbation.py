@@ -50,9 +50,11 @@ class DeletionAUC(_CurveMetric):
     """Mean cosine while the cells are taken out, the highest first. Lower is better."""
 
     name, title, unit, better = "deletion", "Deletion AUC", "cosine", "lower"
+    summary = "The mean similarity while parts of the input are taken out, the highest of the map first."
 
 
 class InsertionAUC(_CurveMetric):
     """Mean cosine while the cells are put in, the highest first. Higher is better."""
 
     name, title, unit, better = "insertion", "Insertion AUC", "cosine", "higher"
+    summary = "The mean similarity while parts of the input are put in, the highest of the map first."

@@ -82,6 +82,7 @@ class RankCorrelation(Metric):
     """
 
     name, title, unit, better = "rank-correlation", "Rank correlation", "", "higher"
+    summary = "Whether two maps of one input put its places in the same order."
 
     def update(self, first: Arrays, second: Arrays, keys: Iterable[Hashable] | None = None) -> None:
         """first   N maps in a list, or (N, ...); a single one is ``[map]``

@@ -25,6 +25,7 @@ class RoarPlus(Metric):
     """
 
     name, title, unit, better = "roar", "ROAR+", "%", "higher"
+    summary = "How much worse a model learns from pairs without what the maps call most important."
 
     def update(
         self, original_loss: ArrayLike, corrupted_loss: ArrayLike, keys: Iterable[Hashable] | None = None

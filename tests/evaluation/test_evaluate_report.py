@@ -18,6 +18,7 @@ from PIL import Image
 from rich.console import Console
 
 import m2ib
+from accessible import alternatives, lacking
 from m2ib.cli import main
 from m2ib.data import open_pairs
 from m2ib.evaluation.files import save
@@ -25,11 +26,13 @@ from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.published import PUBLISHED
 from m2ib.evaluation.report import (
     cell_text,
+    definition,
     explained,
     head,
     markdown,
     number,
     remarks,
+    sheet,
     show,
     time_text,
 )
@@ -145,8 +148,12 @@ def test_markdown(whole: Path) -> None:
     lines = (whole / "results.md").read_text(encoding="utf-8").splitlines()
     assert lines[0] == "### Maps of image, against text"
     assert lines[2].startswith(
-        "| method | confidence drop, % ↓ | confidence increase, % ↑ | deletion AUC ↓ | "
+        "| method | pointing ↑ | IoU ↑ | mass in region ↑ | confidence drop, % ↓ | confidence increase, % ↑ | deletion AUC ↓ | "
     )
+    assert any(
+        line.startswith("| method | confidence drop, % ↓ | ") for line in lines
+    )  # of texts nothing is known
+    assert "- pointing ↑: " + definition("pointing") in lines
     assert set(lines[3]) == set("| -:")
     methods = [line.split(" | ")[0] for line in lines[4:9]]
     assert methods == [
@@ -173,6 +180,13 @@ def test_a_terminal_shows_every_figure_whatever_its_width(whole: Path, width: in
         for (_, metric), cell in table.cells.items():
             assert cell_text(cell, metric) in text
     assert "time" in text
+    assert "pointing ↑: How often the highest place" in text
+    assert sheet(results.tables[0]).heads[:4] == [
+        "pointing ↑",
+        "IoU ↑",
+        "mass in region ↑",
+        "confidence drop, % ↓",
+    ]
     if width == 500:
         assert text.count("┏") == 2
 
@@ -185,6 +199,19 @@ def test_the_page_has_every_piece(whole: Path) -> None:
     assert page.count('<figure class="sanity">') == 2
     assert page.count("data:image/png;base64,") >= 2
     assert "Worst cases of gradcam" in page
+    assert re.search(r"<b>IoU</b> of \d\.png and “", page)
+    assert "</b> of pair" not in page
+    assert page.index("<b>IoU</b>") < page.index("<b>confidence drop</b>")
+    assert page.index("<dt>pointing ↑</dt>") < page.index("<dt>confidence drop, % ↓</dt>")
+    assert lacking(page) == []
+    said = " ".join(alternatives(page))
+    for told in (
+        "pointing of each pair",
+        "map of image, with the means gradcam: ",
+        "maps of text as weights are randomised",
+    ):
+        assert told in said
+    assert re.search(r"heatmap over the image: image \d\.png, by gradcam, highest at row", said)
     assert page.count('<section class="case">') == 2 * 3 * 2  # sides, cases, metrics
     assert "Settings and provenance" in page
     assert "<h2>Maps of text, against image</h2>" in page
@@ -246,6 +273,20 @@ def test_the_paper_s_figures_are_those_of_its_tables() -> None:
         {"drop": 1.87, "increase": 21.44, "roar": 24.42, "iou": 0.2165}
     )
     assert PUBLISHED["ms-cxr"]["text"]["rise"] == {"drop": 1.16, "increase": 57.2, "roar": 12.09}
+
+
+def test_every_metric_is_defined_in_one_sentence_with_its_direction_and_range() -> None:
+    for name, measure in MEASURES.items():
+        assert re.fullmatch(r"[A-Z][^.]+( [^.]+)*\.", measure.summary), name
+        said = definition(name)
+        assert ("is better" in said) == bool(measure.better)
+        assert ("from 0 to 1" in said) == (measure.unit in ("share", "%"))
+    assert definition("iou") == (
+        "How well the highest quarter of the map and the true region agree: what both hold over what either holds. Higher is better, from 0 to 1."
+    )
+    assert definition("mass").endswith("No merit by itself, from 0 to 1.")
+    known = [name for name, measure in MEASURES.items() if measure.located and not measure.extra]
+    assert [*MEASURES][:3] == known  # whether maps find what is known leads every table
 
 
 def cell_of(*seeds: Sequence[float], published: float | None = None) -> Cell:
