@@ -47,8 +47,9 @@ def framed(
     scripts = dict.fromkeys([*(side.script for side in sides), script, FIT])
     document = Markup(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
-        '<style>{style}</style></head><body class="{kind}">{over}<div class="sides">{sides}</div>{under}<script>{script}</script></body></html>'
+        '<title>{title}</title><style>{style}</style></head><body class="{kind}">{over}<div class="sides">{sides}</div>{under}<script>{script}</script></body></html>'
     ).format(
+        title=title,
         style=Markup(style + _LOOKS),
         kind=kind,
         over=Markup(over),

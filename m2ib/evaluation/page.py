@@ -103,7 +103,7 @@ def _strip(table: Table, metric: str) -> Markup:
         for method, control, _ in rows
     )
     return Markup(
-        '<div class="strip"><ol>{}</ol><div><svg viewBox="0 0 {} {}" width="{}" height="{}" role="img" '
+        '<div class="strip"><ol>{}</ol><div><svg viewBox="0 0 {} {}" width="{}" height="{}" preserveAspectRatio="none" role="img" '
         'aria-label="{} of each pair\'s map of {}, with the means {}">{}</svg><p class="ends"><span>{}</span><span>{}</span></p></div></div>'
     ).format(
         names,

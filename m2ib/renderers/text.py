@@ -119,7 +119,8 @@ class TextRenderer:
             key=outlines_key([(region.name, region.main) for region in _regions(attribution)]),
             legend=_legend(attribution, words, unit),
             table=scrollable(
-                table.format(attribution.unit or "value", rows), f"tokens of {input_name(attribution)}"
+                table.format(attribution.unit or "value", rows),
+                f"tokens of {input_name(attribution)}, by {attribution.method}",
             ),
             notes=_notes(attribution),
         )
