@@ -108,11 +108,16 @@ _UNKNOWN = (
 
 
 def _medians(usual: Sequence[Mapping[str, Any]]) -> str:
-    """Over all pairs, by modality."""
-    found = []
-    for modality in dict.fromkeys(name for places in usual for name in places):
-        known = [places[modality] for places in usual if modality in places]
+    """Over all pairs, by the side that they are in place of; of more than two together."""
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for places in usual:
+        for modality, place in places.items():
+            found.setdefault(modality, []).append(place)
+    if len(found) > 2:
+        found = {"other side": [place for places in found.values() for place in places]}
+    said = []
+    for side, known in found.items():
         values = [place["median"] for place in known]
         ends = dict.fromkeys(f"{value:.2f}".replace("-", "−") for value in (min(values), max(values)))
-        found.append(f"{' to '.join(ends)} ({known[0]['inputs']} in place of the {modality})")
-    return ", ".join(found)
+        said.append(f"{' to '.join(ends)} ({known[0]['inputs']} in place of the {side})")
+    return ", ".join(said)

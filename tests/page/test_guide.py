@@ -79,6 +79,11 @@ def test_a_page_says_how_it_is_read() -> None:
         exp, provenance={"usual": {"text": {"inputs": 64, "below": 0.9, "median": -0.04, "greatest": 0.3}}}
     )
     assert "−0.04 to 0.10 (64 in place of the text)" in dict(guide([exp, below]))["Cosine similarity"][0]
+    place = {"inputs": 9, "below": 0.5, "median": 0.0, "greatest": 0.3}
+    many = replace(exp, provenance={"usual": dict.fromkeys(("text", "audio", "depth"), place)})
+    assert (
+        "−0.04 to 0.00 (64 in place of the other side)." in dict(guide([below, many]))["Cosine similarity"][0]
+    )
     plain = dict(guide([explanations()["given-plain"]]))
     assert plain["Values"][1].endswith("without a unit, to be compared within one map alone.")
     unknown = dict(guide([single()]))["Cosine similarity"][0]
