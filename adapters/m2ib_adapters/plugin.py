@@ -22,10 +22,10 @@ def _spec(
     name: str, summary: str, modalities: tuple[str, ...], room: str, models: str, extra: str, **told: Any
 ) -> AdapterSpec:
     """Of an adapter in one of this package's rooms, or of one of several there; its encoders of all ``modalities`` may show
-    attention unless it is told."""
+    attention unless it is told, and none has a preset of its own."""
     module, _, one = room.partition(":")
     load, can = (f"m2ib_adapters.{module}:{what}{one}" for what in ("load", "can"))
-    told = {"attention": modalities, **told}
+    told = {"attention": modalities, "presets": (), **told}
     return AdapterSpec(name, summary, modalities, load, models, f"m2ib[{extra}]", can=can, **told)
 
 

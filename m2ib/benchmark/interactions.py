@@ -5,7 +5,7 @@ Beside it, whether a caption that is another scene's is told from the scene's ow
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from m2ib.progress import progress
 from m2ib.promises import leaves_nothing, promise
 from m2ib.registry.pair_plan import PairPlan, pair_plan_of
 from m2ib.scenes.questions import Question, questions
+from m2ib.scenes.splits import LOCALISE, scene_seeds
 
 WAYS = ("second-order", "by-word", "banzhaf")
 NULL = "null"
@@ -110,17 +111,7 @@ def run_interactions(
 
     Raises :class:`SettingError`.
     """
-    known = [
-        name for name in questions(split, 0, 2)[0].scene.inputs if name in model.modalities and name != TEXT
-    ]
-    chosen = list(known if modalities is None else dict.fromkeys(modalities))
-    if TEXT not in model.modalities or not chosen or not set(chosen) <= set(known):
-        raise SettingError(
-            f"benchmark: interactions are of texts and {', '.join(known) or 'none of the scenes'} for this model, not of "
-            f"{', '.join(chosen) or 'nothing'}"
-        )
-    numbers = [int(seed) for seed in seeds]
-    plans = {_called(way): pair_plan_of(way) for way in ways}
+    chosen, numbers, plans = checked(model.modalities, scenes, seeds, ways, modalities, split)
     asked = {seed: questions(split, seed, scenes) for seed in numbers}
     words: list[WordScore] = []
     apart = {}
@@ -131,7 +122,6 @@ def run_interactions(
             for modality in chosen:
                 for question in asked[seed]:
                     for way, plan in plans.items():
-                        assert plan is not None
                         words += _scores(model, plan, way, seed, modality, question)
                         if random_weights is not None:
                             words += [
@@ -145,6 +135,32 @@ def run_interactions(
     return InteractionScores(
         words, apart, {**facts, "random_weights": random_weights is not None, **model.origin}
     )
+
+
+def checked(
+    takes: Collection[str],
+    scenes: int,
+    seeds: Iterable[int],
+    ways: Sequence[str | Mapping[str, Any]],
+    modalities: Iterable[str] | None,
+    split: str,
+) -> tuple[list[str], list[int], dict[str, PairPlan]]:
+    """Modalities, seeds and ways by name: what can be refused before there is a model. Raises :class:`SettingError`.
+
+    takes  the modalities of the model, or those that its adapter tells of
+    """
+    numbers = [int(seed) for seed in seeds]
+    for seed in numbers:
+        scene_seeds(split, seed, scenes, LOCALISE)
+    known = [name for name in questions(split, 0, 2)[0].scene.inputs if name in takes and name != TEXT]
+    chosen = list(known if modalities is None else dict.fromkeys(modalities))
+    if TEXT not in takes or not chosen or not set(chosen) <= set(known):
+        raise SettingError(
+            f"benchmark: interactions are of texts and {', '.join(known) or 'none of the scenes'} for this model, not of "
+            f"{', '.join(chosen) or 'nothing'}"
+        )
+    plans = {_called(way): plan for way in ways if (plan := pair_plan_of(way)) is not None}
+    return chosen, numbers, plans
 
 
 def _called(way: str | Mapping[str, Any]) -> str:

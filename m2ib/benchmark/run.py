@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -110,8 +110,7 @@ def run_scenes(
     for each in (model,) if random_weights is None else (model, random_weights):
         check_model(each, "benchmark")
     backend_for(workers, ray, model)  # what is wrong with them shows now
-    known = _modalities(model)
-    chosen = known if modalities is None else _names(modalities, known)
+    known, chosen = modalities_of(model.modalities, model.origin.get("adapter", ""), modalities)
     named, numbers = checked(scenes, seeds, methods, split, batch_size, settings)
     maps: list[MapScores] = []
     found: Means = {}
@@ -200,20 +199,27 @@ def checked(
     return dict(found.methods), [int(seed) for seed in numbers]
 
 
-def _modalities(model: Model) -> tuple[str, ...]:
-    """Those that scenes have and the model takes, texts last. Raises :class:`SettingError`."""
-    there = [name for name in scene(0).inputs if name in model.modalities]
-    who = model.origin.get("adapter", "")
+def modalities_of(
+    takes: Collection[str], who: str, asked: Iterable[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those that scenes have and a model takes, texts last; and of them those that are asked for, or all.
+
+    who  the model's adapter
+
+    Raises :class:`SettingError`.
+    """
+    there = [name for name in scene(0).inputs if name in takes]
     if TEXT not in there:
         raise SettingError(
             f"benchmark: the model {who!r} takes no text, and a scene's objects are asked for by their names"
         )
     if len(there) < 2:
         raise SettingError(
-            f"benchmark: the model {who!r} takes {', '.join(model.modalities)}; besides text, scenes have "
+            f"benchmark: the model {who!r} takes {', '.join(takes)}; besides text, scenes have "
             f"{', '.join(name for name in scene(0).inputs if name != TEXT)}"
         )
-    return (*(name for name in there if name != TEXT), TEXT)
+    known = (*(name for name in there if name != TEXT), TEXT)
+    return known, known if asked is None else _names(asked, known)
 
 
 def _names(given: Iterable[str], known: Sequence[str]) -> tuple[str, ...]:

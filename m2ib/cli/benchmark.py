@@ -119,7 +119,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     from m2ib.benchmark import METHODS, run_scenes, save
     from m2ib.benchmark.report import show
-    from m2ib.benchmark.run import KIND, checked
+    from m2ib.benchmark.run import KIND, checked, modalities_of
+    from m2ib.corpus.backends import check_workers
     from m2ib.folders import check_folder, open_folder
 
     options = adapter_options(rest, "benchmark")
@@ -133,8 +134,11 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         return
     check_folder(folder, KIND, force=parsed.force, resume=True, names=names)
     methods = parsed.methods or METHODS
-    checked(parsed.scenes, parsed.seeds, methods, parsed.split, parsed.batch_size)  # before a model is loaded
     config = ModelConfig(parsed.model, parsed.checkpoint, parsed.device, parsed.dtype, options)
+    # What is wrong shows before a model is loaded.
+    checked(parsed.scenes, parsed.seeds, methods, parsed.split, parsed.batch_size)
+    modalities_of(config.adapter.modalities, config.name, parsed.modalities)
+    check_workers(parsed.workers, parsed.ray)
     model = config.load()
     control = _random_weights(config) if parsed.random_weights else None
     if parsed.force:
@@ -160,14 +164,13 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
 def _interactions(parsed: argparse.Namespace, options: dict[str, Any], folder: Path) -> None:
     from m2ib.benchmark.files import save_interactions
-    from m2ib.benchmark.interactions import WAYS, run_interactions
+    from m2ib.benchmark.interactions import WAYS, checked, run_interactions
     from m2ib.benchmark.report import show_interactions
-    from m2ib.registry.pair_plan import pair_plan_of
 
     ways = parsed.methods or WAYS
-    for way in ways:
-        pair_plan_of(way)  # before a model is loaded
     config = ModelConfig(parsed.model, parsed.checkpoint, parsed.device, parsed.dtype, options)
+    takes = config.adapter.modalities
+    checked(takes, parsed.scenes, parsed.seeds, ways, parsed.modalities, parsed.split)  # before a model is
     found = run_interactions(
         config.load(),
         scenes=parsed.scenes,

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from m2ib.cli.beforehand import check_file
 from m2ib.cli.help import KEYS, Group, add_command, add_quiet, add_row, option, taken_modalities
 from m2ib.cli.options import CHECKPOINT, DEVICE, DTYPE, OPTIONS, Reader, as_yaml, flag_of, path_of
 from m2ib.cli.output import console, say
 from m2ib.cli.values import with_options
 from m2ib.errors import M2IBError, SettingError, StorageError, did_you_mean
 from m2ib.folders import write_whole
+from m2ib.registry.specs import AdapterSpec
 
 _EXAMPLES = """examples:
 
@@ -74,14 +76,17 @@ def add_parser(commands: Any, name: str) -> None:
 
 def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:
     """Check it; print the report, and write it where it is asked for. 1 where a check failed."""
-    takes = _modalities(parsed.adapter, rest)
-    given, overrides = _split(rest, parsed.adapter, takes)
+    spec = _spec(parsed.adapter, rest)
+    given, overrides = _split(rest, parsed.adapter, spec.modalities)
     plain = READER.read(parsed, overrides)
     plain["examples"] = {**plain["examples"], **given}
     config = CheckConfig(**plain)
     if parsed.print_config:
         say(as_yaml(config), end="")
         return 0
+    for modality, raws in config.examples.items():
+        for raw in raws if isinstance(raws, list) else [raws]:
+            check_file(spec, modality, raw)
     file = None if config.json is None else _writable(path_of("json", config.json))
 
     from m2ib.testing.report import report_on
@@ -103,13 +108,13 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> int:
     return 0 if report.passed else 1
 
 
-def _modalities(name: str, rest: Sequence[str]) -> tuple[str, ...]:
-    """What the adapter takes. Raises :class:`AdapterError` for an unknown one."""
+def _spec(name: str, rest: Sequence[str]) -> AdapterSpec:
+    """What the adapter was registered with. Raises :class:`AdapterError` for an unknown one."""
     from m2ib.registry.discovery import default_registry
 
     registry = default_registry()
     try:
-        return registry.adapters.find(name).spec.modalities
+        return registry.adapters.find(name).spec
     except M2IBError:
         late = next((word for word in rest if word in registry.adapters.names), None)
         if late is None:

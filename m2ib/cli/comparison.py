@@ -1,14 +1,17 @@
-"""Several methods on the command line: which, and each with its own of the settings given."""
+"""What is asked of a pair on the command line, checked before any model is loaded: methods with their settings, units, files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from m2ib.api import plan_for
+from m2ib.cli.beforehand import check_file
 from m2ib.cli.config import SETTING_HELP
 from m2ib.errors import SettingError
 from m2ib.registry.calls import SHARED, calls_of
 from m2ib.registry.discovery import default_registry
+from m2ib.units.placing import check_units
 
 
 def options_of(config: Any) -> dict[str, Any]:
@@ -18,13 +21,15 @@ def options_of(config: Any) -> dict[str, Any]:
     return {**{name: getattr(config, name) for name in asked}, "settings": {**named, **config.settings}}
 
 
-def check_methods(config: Any, modalities: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
+def check_methods(config: Any, modalities: tuple[str, str]) -> Mapping[str, Mapping[str, Any]]:
     """By method asked for, its options, before any model is loaded.
 
-    Raises :class:`SettingError` for what :func:`calls_of` refuses, and for a method that the adapter says its model has no use for.
+    Raises :class:`SettingError` for what :func:`calls_of` refuses, for values that no encoder could have, and for a method that the
+    adapter says its model has no use for; :class:`InputError` for reference inputs and units that are not there.
     """
     registry, calls = default_registry(), calls_of(options_of(config))
     adapter = config.adapter
+    _check_takes(modalities, config)
     for options in calls.values():
         info = registry.methods.find(options["method"])
         shown = modalities if adapter.spec.attention is None else adapter.spec.attention
@@ -34,4 +39,25 @@ def check_methods(config: Any, modalities: Sequence[str]) -> Mapping[str, Mappin
                 f"method {info.name!r} reads attention, and the model {adapter.name!r} shows none for {without[0]}; "
                 "leave it out"
             )
+        plan_for(**options).check_unloaded(modalities, adapter.spec.presets)
+    for modality, raws in (config.reference or {}).items():
+        if modality not in adapter.modalities:
+            raise SettingError(
+                f"reference: {modality!r} is not a modality of this model ({', '.join(adapter.modalities)})"
+            )
+        for raw in raws or ():
+            check_file(adapter.spec, modality, raw)
+    for modality, path in check_units(getattr(config, "units", None), modalities):
+        check_file(adapter.spec, modality, path, "units of ")
     return calls
+
+
+def _check_takes(modalities: Sequence[str], config: Any) -> None:
+    """Raises :class:`SettingError` for pairs of a kind that the adapter's models do not take."""
+    takes = config.adapter.modalities
+    for modality in modalities:
+        if modality not in takes:
+            raise SettingError(
+                f"the pairs have {' and '.join(modalities)}, and the model {config.model!r} takes no {modality}; it takes "
+                f"{', '.join(takes)}"
+            )

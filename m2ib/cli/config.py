@@ -119,6 +119,7 @@ class ExplainConfig(MapConfig):
 READER = Reader(
     ExplainConfig,
     free=(*SETTING_HELP, "reference", "interactions", "units"),
+    lists=("boxes",),
     switches=("truncate", "force", "signed"),
     hidden=("inputs", "options", "settings"),
 )

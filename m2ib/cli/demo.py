@@ -202,7 +202,7 @@ def write_pairs(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def _photos(parsed: argparse.Namespace) -> None:
-    from m2ib.api import contrast
+    from m2ib.api import contrast, plan_for
     from m2ib.corpus.explain import explain_many
     from m2ib.folders import check_folder, open_folder
     from m2ib.page.explanation import write_page
@@ -216,6 +216,7 @@ def _photos(parsed: argparse.Namespace) -> None:
         force=parsed.force,
         names=("index.html", "pairs.csv", *(f"{name}.jpg" for name in PHOTOGRAPHS)),
     )
+    plan_for(seed=parsed.seed).check_unloaded(("image", "text"), ())
     files = photographs()
     model = ModelConfig(device=parsed.device).load()
     texts = [contrast(pair.caption, pair.against) if pair.against else pair.caption for pair in PAIRS]

@@ -136,6 +136,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config is None:
         return
 
+    from m2ib.corpus.backends import check_workers
     from m2ib.evaluation.files import TABLES, save
     from m2ib.evaluation.published import PUBLISHED
     from m2ib.evaluation.report import show
@@ -148,6 +149,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     check_paper(config.paper, PUBLISHED, "evaluate")
     pairs = pairs_of(config.data, "evaluate")
     study = study_of(config)
+    check_workers(config.workers, config.ray)
     check(study, pairs, config.adapter)  # what is wrong shows before the model is loaded
     folder = path_of("out", config.out)
     check_folder(folder, KIND, force=config.force, resume=True, names=(*FILES, *TABLES))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from m2ib.cli.beforehand import check_files
 from m2ib.cli.config import AGAINST, ALSO, READER, ExplainConfig, read_config, read_inputs
 from m2ib.cli.help import KEYS, Group, add_command, add_quiet, add_row, taken_modalities
 from m2ib.cli.options import as_yaml, path_of
@@ -63,7 +64,8 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
     check_title(config.title)
     pair = read_inputs(config)
-    calls = check_methods(config, [modality for modality, _ in pair])
+    check_files(config.adapter.spec, pair)
+    calls = check_methods(config, (pair[0][0], pair[1][0]))
     folder = path_of("out", config.out)
     names = ("index.html", "figure.png", MANIFEST, ARRAYS)
     check_folder(folder, KIND, force=config.force, names=names)

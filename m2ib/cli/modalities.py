@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from m2ib.api import plan_for
 from m2ib.cli.options import ModelConfig, path_of
 from m2ib.cli.output import say
 from m2ib.corpus.explain import explain_many
@@ -147,6 +148,9 @@ def run(parsed: argparse.Namespace) -> None:
             f"demo: --modalities needs {', '.join(MODALITIES)}; the model {name!r} takes {', '.join(takes)}"
         )
     pairs = scene_pairs(parsed.seed)
+    plan = plan_for(preset=parsed.preset)
+    for pair in pairs:
+        plan.check_unloaded((pair.first.modality, pair.second.modality), config.adapter.spec.presets)
     model = config.load()
     explanations = list(explain(model, pairs, parsed.seed, parsed.preset))
     remarks: list[Remark] = []

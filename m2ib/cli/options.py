@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from m2ib.cli.help import Group, add_row, group_of, option
 from m2ib.cli.output import console, say
-from m2ib.cli.values import escaped, parsed_value, parsed_word, parsed_words, read_file
+from m2ib.cli.values import escaped, list_or_text, parsed_value, parsed_word, parsed_words, read_file
 from m2ib.errors import SettingError, did_you_mean, one_line, shortened
 from m2ib.paths import is_name, local_path
 from m2ib.progress import progress
@@ -130,6 +130,7 @@ class Reader:
     config    a dataclass with all options and their defaults
     free      those of free type: their flags hold YAML
     words     those whose flags take one or several words
+    lists     those whose flags hold a path, or a list as in YAML
     switches  those whose flags take no value
     hidden    those without a flag
     named     those that are a mapping, of which a word alone is the ``format``
@@ -139,6 +140,7 @@ class Reader:
     config: type
     free: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+    lists: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
@@ -228,7 +230,7 @@ class Reader:
             }
         if name in self.free:
             return parsed_word(f"{name}={value}")
-        return {name: escaped(value)}
+        return {name: escaped(list_or_text(value) if name in self.lists else value)}
 
     def _merge(self, config: Any, new: Any, where: str) -> Any:
         for key in new:

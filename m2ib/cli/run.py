@@ -97,11 +97,12 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
         return
 
     from m2ib.cli.comparison import check_methods, options_of
+    from m2ib.corpus.run import check_run
     from m2ib.corpus.run import run as run_pairs
-    from m2ib.corpus.shards import KIND, Part
+    from m2ib.corpus.shards import KIND
     from m2ib.folders import check_folder
 
-    Part.of(config.shard)
+    check_run(config.workers, config.ray, config.batch_size, config.limit, config.shard, config.errors)
     pairs = pairs_of(config.data, "run")
     check_methods(config, pairs.modalities)  # what is wrong shows before the model is loaded
     folder = path_of("out", config.out)

@@ -148,6 +148,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     if config is None:
         return
 
+    from m2ib.corpus.backends import check_workers
     from m2ib.evaluation.published import PUBLISHED_GRIDS
     from m2ib.folders import check_folder, open_folder
     from m2ib.tuning.report import SETTINGS, save, show
@@ -161,6 +162,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     for search in searches:
         check(search, pairs, config.adapter)  # what is wrong shows before the model is loaded
     require_optuna()
+    check_workers(config.workers, config.ray)
     folder = path_of("out", config.out)
     check_folder(folder, KIND, force=config.force, resume=True, names=(*FILES, SETTINGS))
     model = config.load()

@@ -104,6 +104,17 @@ def with_options(name: str, value: str) -> Any:
     return given if isinstance(given, dict) and name in given else value
 
 
+def list_or_text(value: str) -> Any:
+    """``[[10, 20, 30, 40, cat]]`` as a list; anything else, as the path of a file, as it is."""
+    if not value.startswith("["):
+        return value
+    try:
+        given = parsed_value(value, "options")
+    except SettingError:
+        return value
+    return given if isinstance(given, list) else value
+
+
 def escaped(value: Any) -> Any:
     """``value`` with every ``${`` in its strings taken literally by OmegaConf."""
     if isinstance(value, str):

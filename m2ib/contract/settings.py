@@ -6,7 +6,7 @@ Listings, flags of the command line and their help, refusals and the documentati
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
@@ -151,8 +151,11 @@ def layer(help: str, default: Callable[[Encoder], int] | None = None) -> Setting
     usual = default or (lambda encoder: encoder.default_layer)
 
     def check(value: Any, encoder: Encoder) -> int:
-        number, last = integer("layer", value, encoder.modality), len(encoder.blocks) - 1
-        if not -1 <= number <= last:
+        number = integer("layer", value, encoder.modality)
+        if number < -1:
+            raise _out_of_range("layer", value, encoder, ">= -1, which is the embedding output")
+        last = len(encoder.blocks) - 1
+        if number > last:
             raise SettingError(
                 f"layer for {encoder.modality}: {value!r} is out of range; this encoder has the blocks 0 to {last}, "
                 f"and -1 for its embedding output (default {usual(encoder)})"
@@ -240,6 +243,47 @@ def resolve(
     return found
 
 
+class _Unloaded:
+    """In place of an encoder whose model is not loaded: its modality is known, and whatever else is asked of it is not."""
+
+    def __init__(self, modality: str) -> None:
+        self.modality = modality
+
+    def __getattr__(self, name: str) -> Any:
+        raise LookupError(name)
+
+
+def check_unloaded(
+    declared: Sequence[Setting],
+    modality: str,
+    modalities: tuple[str, ...],
+    given: Mapping[str, Any],
+    presets: Collection[str] | None,
+) -> None:
+    """What is wrong with given settings whatever the encoder is, as :func:`resolve` tells it once there is one.
+
+    given    names are declared ones, or "seed"
+    presets  names that the encoder may have presets of its own by; None: not told
+
+    Raises :class:`SettingError`.
+    """
+    known = {each.name: each for each in (*declared, SEED)}
+    for name, value in given.items():
+        value = own_value(name, value, modality, modalities)
+        if value is None:
+            continue
+        setting = known[name]
+        if setting.presets is not None and not (setting.adapted and presets is None):
+            of_encoder = presets if setting.adapted and presets else ()
+            _check_preset(value, {*setting.presets, *of_encoder}, modality)
+        try:
+            setting.check(value, _Unloaded(modality))  # type: ignore[arg-type]
+        except SettingError:
+            raise
+        except Exception:  # the rest depends on the encoder
+            continue
+
+
 def own_value(name: str, value: Any, modality: str, modalities: tuple[str, ...]) -> Any:
     """What was given for this modality; None for nothing."""
     if not isinstance(value, Mapping):
@@ -280,13 +324,16 @@ def _preset(
     if name is None:
         return {}, {}
     presets, of_encoder = known["preset"].presets or {}, encoder.presets if known["preset"].adapted else {}
-    names = sorted({*presets, *of_encoder})
-    if name not in names:
-        raise SettingError(
-            f"preset for {encoder.modality}: {name!r} is unknown{did_you_mean(name, names)} There is {', '.join(names)}"
-        )
+    _check_preset(name, {*presets, *of_encoder}, encoder.modality)
     general = {key: v(encoder) if callable(v) else v for key, v in presets.get(name, {}).items()}
     return general, of_encoder.get(name, {})
+
+
+def _check_preset(name: Any, known: Collection[str], modality: str) -> None:
+    if name not in known:
+        raise SettingError(
+            f"preset for {modality}: {name!r} is unknown{did_you_mean(name, known)} There is {', '.join(sorted(known))}"
+        )
 
 
 def _out_of_range(name: str, value: Any, encoder: Encoder, bound: str) -> SettingError:

@@ -15,7 +15,7 @@ def backend_for(workers: Any, ray: str | None, model: Model) -> Backend:
 
     Raises :class:`SettingError`.
     """
-    workers = whole_number("workers", workers)
+    workers = check_workers(workers, ray)
     if ray is not None:
         from m2ib.corpus.ray_data import RayData
 
@@ -25,6 +25,15 @@ def backend_for(workers: Any, ray: str | None, model: Model) -> Backend:
 
         return Processes(workers)
     return Here()
+
+
+def check_workers(workers: Any, ray: str | None) -> int:
+    """How many, before a model is loaded. Raises :class:`SettingError` for what is no number of them, and without Ray where it is asked for."""
+    if ray is not None:
+        from m2ib.corpus.ray_data import require_ray
+
+        require_ray()
+    return whole_number("workers", workers)
 
 
 def whole_number(name: str, given: Any, least: int = 1) -> int:

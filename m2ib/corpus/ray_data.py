@@ -27,6 +27,17 @@ _AHEAD = 3  # chunks for each actor that wait for it
 _NUMBER, _CHUNK, _RESULT = "number", "chunk", "result"
 
 
+def require_ray() -> None:
+    """Raises :class:`SettingError` naming what to install where Ray is missing."""
+    try:
+        import ray
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise SettingError(
+            f"ray: it needs {error.name or 'ray'}, which cannot be imported: pip install 'm2ib[ray]'"
+        ) from error
+
+
 class RayData:
     """So many actors.
 
@@ -35,13 +46,7 @@ class RayData:
     """
 
     def __init__(self, address: str, actors: int, gpus: float = 0) -> None:
-        try:
-            import ray
-            import ray.data  # noqa: F401
-        except ImportError as error:
-            raise SettingError(
-                f"ray: it needs {error.name or 'ray'}, which cannot be imported: pip install 'm2ib[ray]'"
-            ) from error
+        require_ray()
         self._address = address
         self._actors = actors
         self._gpus = gpus

@@ -15,7 +15,7 @@ import numpy as np
 
 from m2ib.api import METHOD, Options, shows_options
 from m2ib.contract.model import Model
-from m2ib.corpus.backends import backend_for, whole_number
+from m2ib.corpus.backends import backend_for, check_workers, whole_number
 from m2ib.corpus.engine import Failed, chunks_of, stream
 from m2ib.corpus.explain import Errors, ExplainPairs, Found, check_errors
 from m2ib.corpus.rows import PairRow, rows_of
@@ -78,12 +78,8 @@ def run(
     :class:`StorageError` for the folder of another run, and with ``errors="raise"`` a pair's own error.
     """
     check_model(model, "run")
-    require_arrow("run")
-    usual = BATCH if model.device.type == "cpu" else BATCH_ON_DEVICE
-    size = whole_number("batch_size", usual if batch_size is None else batch_size)
-    limit = None if limit is None else whole_number("limit", limit, 0)
-    check_errors(errors)
-    part = Part.of(shard)
+    part = check_run(workers, ray, batch_size, limit, shard, errors)
+    size = batch_size or (BATCH if model.device.type == "cpu" else BATCH_ON_DEVICE)
     backend = backend_for(workers, ray, model)
     if options.get("units") is not None:
         raise SettingError(
@@ -128,6 +124,17 @@ def run(
                 "in its tables all the same; give them again, or begin anew with --force (force=True)"
             )
     return open_results(folder)
+
+
+def check_run(workers: Any, ray: str | None, batch_size: Any, limit: Any, shard: Any, errors: Any) -> Part:
+    """Options of :func:`run`, before a model is loaded; gives the part of the pairs. Raises :class:`SettingError`."""
+    require_arrow("run")
+    check_workers(workers, ray)
+    for name, given, least in (("batch_size", batch_size, 1), ("limit", limit, 0)):
+        if given is not None:
+            whole_number(name, given, least)
+    check_errors(errors)
+    return Part.of(shard)
 
 
 def _fault(written: Any) -> Failed | None:

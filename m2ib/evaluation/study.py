@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from itertools import product
 from numbers import Integral
 from typing import Any
 
@@ -11,6 +12,7 @@ from m2ib.data.pairs import Pairs
 from m2ib.errors import SettingError, did_you_mean
 from m2ib.evaluation.measures import MEASURES
 from m2ib.registry.discovery import Registered, Registry, default_registry
+from m2ib.registry.plan import plan_of
 from m2ib.registry.specs import AdapterSpec, MethodSpec, PairMethodSpec
 
 ALL = "all"
@@ -168,7 +170,12 @@ def check(
                     f"{' and '.join(pairs.modalities[place] for place in places)}; leave it out"
                 )
     full = replace(study, methods=tuple(methods), metrics=metrics, seeds=seeds)
-    return ResolvedStudy(full, methods, places, tuple(undefined))
+    found = ResolvedStudy(full, methods, places, tuple(undefined))
+    for place, name in product(places, methods):
+        if found.defined(place, name):
+            plan = plan_of(name, found.given(name, seeds[0]), info=methods[name])
+            plan.check_side(pairs.modalities, place, None if adapter is None else adapter.spec.presets)
+    return found
 
 
 def _methods(study: Study, pairs: Pairs, registry: Registry) -> dict[str, Registered[MethodSpec]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from m2ib.activations.reference import References
 from m2ib.contract.inputs import Item
 from m2ib.contract.interactions import Interactions
 from m2ib.contract.model import Model
-from m2ib.contract.settings import resolve
+from m2ib.contract.settings import check_unloaded, resolve
 from m2ib.errors import AdapterError, InputError, SettingError, did_you_mean
 from m2ib.execution.half_precision import or_in_float32
 from m2ib.methods.base import Batch
@@ -42,14 +42,25 @@ class PairPlan:
         names = _USUAL if self.name is None else (self.name,)
         ways = [default_registry().methods.find(name) for name in names]
         info = next((way for way in ways if way.load().refuse(model) is None), ways[-1])
+        self._check_names(info)
+        return info
+
+    def check_unloaded(self, modalities: tuple[str, str], presets: Collection[str] | None) -> None:
+        """As :meth:`m2ib.registry.plan.Plan.check_unloaded`, where the way is named. Raises :class:`SettingError`."""
+        if self.name is not None:
+            info = default_registry().methods.find(self.name)
+            self._check_names(info)
+            for modality in modalities:
+                check_unloaded(info.declared(), modality, modalities, self.given, presets)
+
+    def _check_names(self, info: Registered[MethodSpec]) -> None:
+        known = info.spec.setting_names
         for each in self.given:
-            if each not in (*info.spec.setting_names, "seed"):
-                known = info.spec.setting_names
+            if each not in (*known, "seed"):
                 raise SettingError(
                     f"interactions: {each!r} is unknown{did_you_mean(each, known)} There are {', '.join(known) or 'none'}, those of "
                     f"{info.name!r}"
                 )
-        return info
 
     def settings(self, model: Model, modalities: tuple[str, str]) -> tuple[str, PairMethod, list[Any]]:
         """Its name, the method and each side's settings. Raises :class:`SettingError` where it is not defined."""

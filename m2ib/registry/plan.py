@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from numbers import Integral
 from typing import Any
 
 from m2ib.activations.reference import USUAL, References
 from m2ib.contract.model import Model
-from m2ib.contract.settings import TARGET, Setting, resolve
+from m2ib.contract.settings import TARGET, Setting, check_unloaded, resolve
 from m2ib.contract.targets import Contrast, Ensemble, Targets, explained_by
 from m2ib.errors import AdapterError, SettingError, did_you_mean
 from m2ib.methods.base import Batch, Map, Method, PreparedBatch, refused
@@ -63,12 +63,23 @@ class Plan:
             self.references.check(model, _other(modality, modalities), "target='centred'")
         if self.null:
             self.references.check(model, _other(modality, modalities), f"null={self.null}")
-        if self.signed and self.method.signs == "none":
-            raise SettingError(
-                f"signed: the method {self.name!r} does not tell what speaks against; kernelshap and integrated-gradients do by "
-                "their sign, m2ib and gradcam by a second map"
-            )
         return found
+
+    def check_unloaded(self, modalities: tuple[str, str], presets: Collection[str] | None) -> None:
+        """What is wrong with settings whatever the model is. Raises :class:`SettingError`.
+
+        presets  names of those that the model's encoders may bring; None: not told
+        """
+        for place in (0, 1):
+            self.check_side(modalities, place, presets)
+        if self.pairs is not None:
+            self.pairs.check_unloaded(modalities, presets)
+
+    def check_side(self, modalities: tuple[str, str], place: int, presets: Collection[str] | None) -> None:
+        """:meth:`check_unloaded` for one side of the pairs."""
+        aimed = {} if isinstance(self.target, (Contrast, Ensemble)) else {"target": self.target}
+        check_unloaded(self.declared, modalities[place], modalities, self.given, presets)
+        check_unloaded((TARGET,), modalities[place], modalities, aimed, presets)
 
     def target_of(self, model: Model, modality: str, modalities: tuple[str, ...]) -> Any:
         """What a side's map explains: one of :data:`m2ib.contract.settings.TARGETS`, or a function."""
@@ -132,12 +143,13 @@ def plan_of(
     reference: Any = None,
     seeds: int = 1,
     null: int = 0,
+    signed: bool = False,
     interactions: Any = None,
     **shared: Any,
 ) -> Plan:
     """A method by name, with what the caller gave.
 
-    shared  fields of :class:`Plan`, as they are given: ``truncate``, ``fast``, ``signed``, ``units``
+    shared  fields of :class:`Plan`, as they are given: ``truncate``, ``fast``, ``units``
 
     Raises :class:`SettingError` for an unknown method, and for a setting that is none of those it names.
     """
@@ -163,15 +175,22 @@ def plan_of(
         raise SettingError(
             f"null: {null!r:.40} is not possible; give how many other inputs, from 2 to {USUAL}, or 0 for none"
         )
+    loaded = found.load()
+    if signed and loaded.signs == "none":
+        raise SettingError(
+            f"signed: the method {name!r} does not tell what speaks against; kernelshap and integrated-gradients do by their "
+            "sign, m2ib and gradcam by a second map"
+        )
     return Plan(
         name,
-        found.load(),
+        loaded,
         found.declared(),
         {name: value for name, value in given.items() if name != "target"},
         references=references,
         seeds=int(seeds),
         target=given.get("target"),
         null=int(null),
+        signed=signed,
         pairs=pair_plan_of(interactions, given.get("seed")),
         **shared,
     )

@@ -114,8 +114,8 @@ class AdapterSpec(Spec):
     options     names of the keywords that ``load`` takes besides; () where they are not told
     attention   modalities whose encoders may show attention, so that a method which needs it can be refused before
                 anything is loaded; None where it is not told
-    inline      modalities whose inputs are written out where a table of pairs gives them, as texts are; a table
-                gives all others as the paths of files
+    inline      modalities whose inputs are written out where a table of pairs or the command line gives them, as texts
+                are; all others are given there as the paths of files
     some        those of the modalities that not all of its models take
     in_memory   names of the classes of modules that ``load`` takes as a checkpoint, as they are in memory
     can         ``"my_package.adapter:can"``, or the function itself: ``can(checkpoint, **options)`` gives None where ``load``
@@ -125,6 +125,8 @@ class AdapterSpec(Spec):
     rank        of several that open a checkpoint ``"auto"`` takes the one of the highest rank: 0 of an adapter for one
                 family, less for one that opens many, more for one that knows a checkpoint better than its family's does
     license     of the published weights that it is for, where it is known, in one line
+    presets     names of the presets that its encoders bring besides :data:`m2ib.PRESETS`, so that an unknown one can be
+                refused before anything is loaded; None where it is not told
     """
 
     noun = "adapter"
@@ -144,6 +146,7 @@ class AdapterSpec(Spec):
     rank: int = 0
     license: str = ""
     some: tuple[str, ...] = ()
+    presets: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

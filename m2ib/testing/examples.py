@@ -104,16 +104,21 @@ def _own(encoder: Encoder) -> Sequence[Any]:
     return raws
 
 
+def check_given(given: Mapping[str, Sequence[Any]]) -> None:
+    """Examples by modality, before a model is loaded. Raises :class:`SettingError` for fewer than two different ones of one."""
+    for modality, raws in given.items():
+        count = len(raws) if _is_list(raws) else 1
+        if count < 2:
+            raise SettingError(
+                f"check: {count or 'no'} example for {modality!r}, and two are needed; {way_out(modality)}"
+            )
+        if isinstance(raws[0], str) and raws[0] == raws[1]:
+            raise SettingError(
+                f"check: the examples for {modality!r} are {raws[0]!r:.60} twice; {way_out(modality)}"
+            )
+
+
 def _given(model: Model, modality: str, raws: Sequence[Any]) -> Sequence[Any]:
-    count = len(raws) if _is_list(raws) else 1
-    if count < 2:
-        raise SettingError(
-            f"check: {count or 'no'} example for {modality!r}, and two are needed; {way_out(modality)}"
-        )
-    if isinstance(raws[0], str) and raws[0] == raws[1]:
-        raise SettingError(
-            f"check: the examples for {modality!r} are {raws[0]!r:.60} twice; {way_out(modality)}"
-        )
     items = _prepared(model, modality, raws)
     same = _same_length(items)
     if same is not None:

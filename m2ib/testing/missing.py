@@ -13,6 +13,7 @@ from m2ib.contract.degradation import holds_numbers
 from m2ib.contract.encoder import Attention, Encoder
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
+from m2ib.methods.bottleneck.settings import PRESETS
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.specs import AdapterSpec, MethodSpec, PairMethodSpec
 from m2ib.renderers import ValuesRenderer, renderer_for
@@ -65,6 +66,10 @@ def missing_from_spec(
     elif hidden := [modality for modality in showing if modality not in spec.attention]:
         gain = f"methods that read attention for {_listed(hidden)}: it leaves out what the encoders show, so they are "
         gains["attention"] = gain + f"refused; attention={showing!r}"
+    brought = {*PRESETS}.union(*(encoder.presets for encoder in model.encoders.values())) - {*PRESETS}
+    if spec.presets is not None and (hidden := sorted(brought - {*spec.presets})):
+        gain = f"the presets {_listed(hidden)}: they are left out, and so refused before anything is loaded"
+        gains["presets"] = f"{gain}; presets={tuple(sorted(brought))!r}"
     if spec.can is None:
         gains["can"] = "checkpoints that m2ib adapters --can and load_model('auto', ...) find it for"
     written = tuple(

@@ -17,7 +17,7 @@ from m2ib.progress import progress
 from m2ib.registry.discovery import Registered, default_registry
 from m2ib.registry.foreign import plugin_code
 from m2ib.registry.specs import AdapterSpec
-from m2ib.testing.examples import Examples, find_examples
+from m2ib.testing.examples import Examples, check_given, find_examples
 from m2ib.testing.missing import ADAPTER, MissingField, merged, missing_from_encoder, missing_from_spec
 from m2ib.testing.results import CheckResults, Result, Skipped, run_check
 from m2ib.testing.suite import run_checks, steps
@@ -103,6 +103,7 @@ def report_on(
         raise SettingError(f"check: tolerance={tolerance!r} is out of range; it must be between 0 and 1")
     if str(device).startswith("meta"):
         raise SettingError("check: on the device 'meta' there are no values to check; use 'cpu' or 'cuda'")
+    check_given(given or {})
     info = default_registry().adapters.find(name)
     about: dict[str, Any] = {
         "adapter": info.name,

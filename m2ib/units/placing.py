@@ -43,6 +43,17 @@ def units_for(units: Any, number: int, modalities: Sequence[str]) -> Any:
     return units[number]
 
 
+def check_units(units: Any, modalities: Sequence[str]) -> list[tuple[str, str]]:
+    """(modality, text) of each text that is no rule: a file, of a text its phrases. Raises :class:`InputError` for what is wrong with
+    ``units`` whatever the inputs are."""
+    given = [(modality, units_for(units, number, modalities)) for number, modality in enumerate(modalities)]
+    return [
+        (modality, each)
+        for modality, each in given
+        if isinstance(each, str) and rule_of(each, f"units of {modality}") is None
+    ]
+
+
 def with_units(item: Item, given: Any, renderer: Renderer, modality: str) -> Item:
     """The input with its segments: those of ``given`` that the model sees any of. What is in none is one more, "rest".
 

@@ -87,6 +87,20 @@ def test_explain_writes_a_report(run: Run, here: Path) -> None:
     assert explanation.modalities == ("image", "text")
 
 
+def test_boxes_as_a_list(run: Run, here: Path) -> None:
+    """As a flag, as key=value and in a file alike; what is no list is the path of a file."""
+    Path("boxes.yaml").write_text("boxes:\n- [10, 5, 20, 15, a cat]\n", encoding="utf-8")
+    given = '[[10, 5, 20, 15, "a cat"]]'
+    for number, words in enumerate((("--boxes", given), (f"boxes={given}",), ("--config", "boxes.yaml"))):
+        assert run(*PAIR, *words, "--out", str(number))[0] == 0
+        (box,) = m2ib.load_explanation(str(number))["image"].view.boxes
+        assert (box.x, box.y, box.width, box.height, box.label) == (10, 5, 20, 15, "a cat")
+    assert (
+        run.refused(*PAIR, "--boxes", "[1].json")
+        == "boxes '[1].json' cannot be read: No such file or directory"
+    )
+
+
 def test_explain_two_texts(run: Run, here: Path) -> None:
     assert run("--text", "a cat", "--text", "the dog")[0] == 0
     first, second = m2ib.load_explanation("m2ib-report")

@@ -319,6 +319,16 @@ def test_attention_that_is_not_told() -> None:
     )
 
 
+def test_presets_that_are_not_told() -> None:
+    seen = "AdapterSpec.presets"
+    bringing = toy_model(image=lambda e: replace(e, presets={"sharp": {}, "fine": {"steps": 5}}))
+    assert seen not in unsaid(registered(plain), bringing)
+    assert seen not in unsaid(registered(plain, presets=("fine",)), bringing)
+    assert unsaid(registered(plain, presets=()), bringing)[seen] == (
+        "the presets fine: they are left out, and so refused before anything is loaded; presets=('fine',)"
+    )
+
+
 def test_inputs_that_are_written_out(tmp_path: Path) -> None:
     seen = "AdapterSpec.inline"
     file = tmp_path / "CCO"

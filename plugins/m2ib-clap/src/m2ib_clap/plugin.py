@@ -20,6 +20,7 @@ def m2ib_register_adapters(register: Callable[[m2ib.AdapterSpec], None]) -> None
             options=("processor", "tokenizer"),
             attention=("text",),
             in_memory=("ClapModel",),
+            presets=("fine",),
             can="m2ib_clap.adapter:can",
         )
     )
