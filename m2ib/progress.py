@@ -136,3 +136,15 @@ def every(calls: int, advance: Callable[[], None]) -> Callable[[], None]:
             advance()
 
     return call
+
+
+def going_on(title: str, done: int, total: int | None, what: str, *, show: bool = True) -> None:
+    """A line on standard error, on a terminal too: that so much was there already, where some was and some is left."""
+    if show and not _silent.get() and done and done != total:
+        of = f" of {total:,}" if total is not None and total > done else ""
+        with suppress(OSError, ValueError):  # nobody is left to be told
+            print(
+                f"m2ib: {title}: going on: {done:,}{of} {what} were there already",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -25,7 +25,7 @@ from m2ib.errors import M2IBError, SettingError
 from m2ib.notices import ignored_warnings, warn
 from m2ib.paths import local_path, printable
 from m2ib.pipeline import provenance_of
-from m2ib.progress import Bar, progress
+from m2ib.progress import Bar, going_on, progress
 from m2ib.registry.calls import OF_PAIRS, calls_of
 from m2ib.registry.discovery import check_model
 from m2ib.results.explanation import Explanation
@@ -62,7 +62,8 @@ def run(
     pairs    whatever :func:`m2ib.explain_many` takes
     workers  so many processes of this machine, each with a model of its own; 1: this one
     ray      the address of a Ray cluster, "local" for one that is begun here; ``workers`` of its actors
-    batch_size   pairs worked on together; None: 16, on a device 64. Fewer where memory does not suffice
+    batch_size   pairs worked on together; None: 16, on a device 64. Fewer where memory does not suffice; a run may go on with another
+                 number
     limit    the first so many rows of the data; None: all
     shard    "3/16": the third of sixteen runs that share the pairs, and may share the folder
     errors   "keep": a pair that cannot be explained is a row with an error. "raise": it ends the run
@@ -94,12 +95,14 @@ def run(
     ahead = list(itertools.islice(rows, size))
     _check_settings(work, ahead)
     about = {"data": found.name, "provenance": provenance_of(model), "recipe": model.recipe}
-    opened = open_shards(local_path(folder), asked_of(model, calls), about, part, force=force)
+    opened = open_shards(local_path(folder), asked_of(model, calls), about, part, size, force=force)
     with ExitStack() as stack:
         shards = stack.enter_context(opened)
         bar = stack.enter_context(progress("run", total=total, show=show_progress))
-        chunks = chunks_of(itertools.chain(ahead, rows), size)
-        left = _todo(chunks, shards, part, retry_errors or errors == "raise", bar)
+        again = retry_errors or errors == "raise"  # those with an error
+        going_on("run", shards.known.count(failed=not again), total, "pairs", show=show_progress)
+        mine = _of_part(itertools.chain(ahead, rows), shards, part, bar)
+        left = _todo(chunks_of(mine, size), shards, again, bar)
         job = WriteRows(work, tuple(calls), provenance_of(model), keep_inputs)
         try:
             for chunk in stack.enter_context(closing(stream(left, job, backend))):
@@ -154,16 +157,24 @@ def _check_settings(work: ExplainPairs, rows: Sequence[PairRow]) -> None:
         raise faults[0]
 
 
+def _of_part(rows: Iterable[PairRow], shards: Shards, part: Part, bar: Bar) -> Iterator[PairRow]:
+    """Those of this part, which is divided from the others as it was when the folder was begun."""
+    for number, row in enumerate(rows):
+        if number // shards.division % part.total == part.number - 1:
+            yield row
+        else:
+            shards.known.meet(row.ids)
+            bar.advance(skipped=True)
+
+
 def _todo(
-    chunks: Iterable[Sequence[PairRow]], shards: Shards, part: Part, retry_errors: bool, bar: Bar
+    chunks: Iterable[Sequence[PairRow]], shards: Shards, retry_errors: bool, bar: Bar
 ) -> Iterator[list[PairRow]]:
-    """What is left of each chunk of this part: chunks are the same in every run, so that results are."""
-    for number, chunk in enumerate(chunks):
+    """What is left of each chunk: with one batch size chunks are the same in every run, so that results are."""
+    for chunk in chunks:
         todo = []
         for row in chunk:
             known = shards.known.meet(row.ids)
-            if number % part.total != part.number - 1:
-                continue
             if known is None or (retry_errors and known[1]) or (known[0] and known[0] != key_of(row)):
                 todo.append(row)
         for _ in range(len(chunk) - len(todo)):

@@ -2,7 +2,7 @@
 
 ::
 
-    run.json                         what was asked, and its fingerprint
+    run.json                         what was asked, its fingerprint, and how many pairs were worked on at once
     rows/part-000000.parquet         a row for each pair and method
     views/part-000000.parquet        what is shown of inputs that cannot be read again, each once
     arrays/part-000000.safetensors   maps that are too large for a cell
@@ -34,6 +34,7 @@ from m2ib.results.rows import ARRAYS, MANIFEST, ROWS, VIEWS, KeptView, Row, sche
 
 KIND = "run"
 FORMAT = 1
+BATCH_SIZES = "batch_sizes"  # in the manifest; by the first one the pairs are divided among parts
 _GROUPS = ("model", "methods", "options", "versions")
 _MOST_ROWS, _MOST_BYTES = 8192, 2**26  # of a shard
 _PATIENCE, _SHARE = 10.0, 0.01  # what a kill costs at most: so many seconds, or such a share of the run
@@ -97,6 +98,10 @@ class Known:
         self._failed, self._where = np.concatenate(failed)[order], np.concatenate(where)[order]
         self._met = np.zeros(len(every), "?")
 
+    def count(self, *, failed: bool) -> int:
+        """How many pairs there are; those that failed where they count."""
+        return len(np.unique(self._hashes if failed else self._hashes[~self._failed]))
+
     @property
     def others(self) -> int:
         """How many pairs were never met."""
@@ -146,8 +151,12 @@ class Written:
 class Shards:
     """A run's folder, open for one writer. Made by :func:`open_shards`."""
 
-    def __init__(self, folder: ResultFolder, part: Part, options: Mapping[str, Any]) -> None:
+    def __init__(self, folder: ResultFolder, part: Part, options: Mapping[str, Any], size: int) -> None:
+        """
+        size  pairs that are worked on together
+        """
         self._folder = folder
+        self._size = size
         self._part = part
         self._schema = schema(options)
         parts = [
@@ -162,6 +171,7 @@ class Shards:
         )
         self._views = _kept_views(folder.path)
         self._begun = self._flushed = time.monotonic()
+        self.division = _batch_sizes(folder.path, size)[0]  # pairs that are one part's, one after another
         self._clear()
 
     def _clear(self) -> None:
@@ -228,10 +238,27 @@ class Shards:
                         pa.array([each not in ids for each in before["id"].to_pylist()], pa.bool_())
                     )
                     pq.write_table(left, place / part, **write)
+                if self._size not in (sizes := _batch_sizes(self._folder.path, self._size)):
+                    manifest = json.loads((self._folder.path / MANIFEST).read_text(encoding="utf-8"))
+                    _write_manifest(place, {**manifest, BATCH_SIZES: [*sizes, self._size]})
             self._views |= {*views}
             self._next += 1
             self._clear()
         self._flushed = time.monotonic()
+
+
+def _batch_sizes(folder: Path, size: int) -> list[int]:
+    """How many pairs were worked on at once, each number once; ``size`` where it is not told."""
+    with sound(folder / MANIFEST):
+        known = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sizes = [int(each) for each in known.get(BATCH_SIZES) or [size]]
+        if min(sizes) < 1:
+            raise ValueError(f"{BATCH_SIZES} are {sizes!r:.60}")
+        return sizes
+
+
+def _write_manifest(place: Path, content: Mapping[str, Any]) -> None:
+    (place / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _kept_views(folder: Path) -> set[str]:
@@ -251,12 +278,13 @@ def fingerprint(asked: Mapping[str, Any]) -> str:
 
 @contextmanager
 def open_shards(
-    path: Path, asked: Mapping[str, Any], about: Mapping[str, Any], part: Part, *, force: bool
+    path: Path, asked: Mapping[str, Any], about: Mapping[str, Any], part: Part, size: int, *, force: bool
 ) -> Iterator[Shards]:
     """A run's folder, new or its own of before; nobody else writes the same pairs into it meanwhile.
 
     asked  what changes a result, by group and name
     about  what else the manifest keeps
+    size   pairs that are worked on together
     force  begin anew
 
     Raises :class:`StorageError` for a folder of another run, and for one in which another is at work.
@@ -274,8 +302,8 @@ def open_shards(
         else:
             content = {"format": FORMAT, "fingerprint": fingerprint(asked), "asked": asked, **about}
             with folder.replacing() as place:
-                (place / MANIFEST).write_text(json.dumps(content, indent=1), encoding="utf-8")
-        yield Shards(folder, part, asked["options"])
+                _write_manifest(place, {**content, BATCH_SIZES: [size]})
+        yield Shards(folder, part, asked["options"], size)
 
 
 def _claim(folder: ResultFolder, part: Part, stack: ExitStack, *, alone: bool) -> None:

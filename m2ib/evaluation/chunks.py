@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from m2ib.contract.model import Model
 from m2ib.contract.null import standard_score
 from m2ib.contract.similarity import joined, present
 from m2ib.contract.targets import Targets
+from m2ib.corpus.engine import chunks_of
 from m2ib.errors import InputError, M2IBError
 from m2ib.evaluation.degrading import Degraded, hideable_cells, shuffled
 from m2ib.evaluation.measures import ANOTHERS, MATCHED, MEASURES, MISMATCHED, SPECIFICITY
@@ -216,9 +217,7 @@ class EvaluateChunks:
             another = self._anothers(place, chunk.pairs[number], chunk.embeddings[1 - place][number])
             if another is not None:
                 targets[number] = another
-        for members in by_shape(
-            self.model.encoder(self.modalities[place]), [chunk.pairs[n].items[place] for n in targets]
-        ):
+        for members in self._batches(self.modalities[place], [chunk.pairs[n].items[place] for n in targets]):
             numbers = [[*targets][member] for member in members]
             items = [chunk.pairs[number].items[place] for number in numbers]
             rows = self._targets(place, torch.stack([targets[number] for number in numbers]))
@@ -247,7 +246,7 @@ class EvaluateChunks:
         modality = self.modalities[place]
         every = [each.items[place] for each in chunk.pairs]
         made: dict[int, tuple[np.ndarray, float]] = {}
-        for members in by_shape(self.model.encoder(modality), every):
+        for members in self._batches(modality, every):
             items = [every[number] for number in members]
             targets = self._targets(place, chunk.embeddings[1 - place][members])
             began = time.perf_counter()
@@ -264,6 +263,11 @@ class EvaluateChunks:
                 said = (*every[number].origin.get("warnings", ()), *each.warnings, *each.remarks)
                 found.warnings += [(map_of, text) for text in dict.fromkeys(said)]
         return made
+
+    def _batches(self, modality: str, items: Sequence[Item]) -> Iterator[list[int]]:
+        """Numbers of the inputs whose maps are made together; a chunk may have been begun with more of them at once."""
+        for alike in by_shape(self.model.encoder(modality), items):
+            yield from chunks_of(alike, self.checked.study.batch_size)
 
     def _explained(
         self, modality: str, items: Sequence[Item], targets: Targets, plan: Plan

@@ -152,6 +152,12 @@ def remarks(results: Results) -> list[str]:
         many = f"{len(reasons)} map{'s' if len(reasons) > 1 else ''} could not be made"
         of = results.asked["data"]["modalities"][side]
         found.append(f"{method} of {of}: {many}, as {reasons[0]!r}; all are in bad-rows.csv")
+    if len(results.batch_sizes) > 1:
+        sizes = " and ".join(map(str, results.batch_sizes))
+        found.append(
+            f"maps were made {sizes} at a time, on which the time of a map depends: times are comparable where an evaluation has "
+            "one batch size"
+        )
     if results.notes:
         count = len(results.notes)
         found.append(f"{count} bad row{'s were' if count > 1 else ' was'} left out: see bad-rows.csv")

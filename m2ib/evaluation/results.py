@@ -13,7 +13,7 @@ import numpy as np
 from m2ib.errors import StorageError
 from m2ib.evaluation.measures import MEASURES
 from m2ib.evaluation.published import PUBLISHED
-from m2ib.evaluation.store import FILE, UNEMBEDDED, MapOf, Score, Store
+from m2ib.evaluation.store import BATCH_SIZES, FILE, UNEMBEDDED, MapOf, Score, Store
 from m2ib.evaluation.study import SHUFFLED
 from m2ib.folders import sound
 from m2ib.metrics import SeedAggregate, mean_over_seeds
@@ -74,6 +74,7 @@ class Results:
     curves    of the sanity check, by side: {"stages": [...], "methods": {name: [...]}}
     warnings  of the maps and their inputs, by side, method and pair, over all seeds
     failures  why a map could not be made, by side, method, seed and pair; "" is what is about all pairs
+    batch_sizes  how many maps were made at once: several numbers where the evaluation went on with another one
     """
 
     folder: Path
@@ -86,6 +87,7 @@ class Results:
     cases: Sequence[Mapping[str, Any]] = ()
     warnings: Mapping[tuple[int, str, str], Sequence[str]] = field(default_factory=dict)
     failures: Mapping[MapOf, Sequence[str]] = field(default_factory=dict)
+    batch_sizes: Sequence[int] = ()
 
 
 def read_results(folder: str | Path, *, paper: str | None = None) -> Results:
@@ -118,7 +120,10 @@ def read_results(folder: str | Path, *, paper: str | None = None) -> Results:
             said = warnings.get((side, method, pair), ())
             warnings[side, method, pair] = tuple(dict.fromkeys((*said, *texts)))
         pairs = store.fact("pairs") or 0
-        return Results(folder, asked, tables, pairs, notes, settings, curves, cases, warnings, failures)
+        sizes = tuple(store.fact(BATCH_SIZES) or ())
+        return Results(
+            folder, asked, tables, pairs, notes, settings, curves, cases, warnings, failures, sizes
+        )
 
 
 def read_tables(store: Store, paper: str | None = None) -> list[Table]:

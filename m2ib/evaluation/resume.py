@@ -7,8 +7,9 @@ evidence is. What another one stood for before is forgotten, and computed again.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ from m2ib.notices import warn
 from m2ib.registry.foreign import plugin_code
 from m2ib.results.resume import WEIGHTS, differences, digest, model_facts, plain, version_facts
 
-_MAY_GROW = ("methods", "seeds")  # what is there stays true when others are asked for
+_MAY_DIFFER = ("methods", "seeds", "batch_size")  # what is there stays true when others are asked for
 
 
 Forget = Callable[[], None]
@@ -46,7 +47,7 @@ def check_same_study(
     asked = json.loads(json.dumps(asked))  # as it is read back
     known = store.fact("asked")
     with sound(store.path):
-        differs = differences(known, asked, ("model", "data", "study", "versions"), _MAY_GROW)
+        differs = differences(known, asked, ("model", "data", "study", "versions"), _MAY_DIFFER)
     others = [each for each in differs if each != f"model {WEIGHTS}"]
     trained = bool(differs) and not others
     if others:
@@ -150,6 +151,28 @@ class PairCheck:
         self._forget = forget
         self._told = False
         self.alike = True  # whether inputs are made ready as they were
+
+    def chunks(self, rows: Iterator[tuple[int, Pair]], most: int) -> Iterator[list[tuple[int, Pair]]]:
+        """Those that were begun before, and then ``most`` pairs at a time: another number makes no chunk another one."""
+        for number in itertools.count():
+            known = self.size(number)
+            chunk = list(itertools.islice(rows, known or most))
+            if not chunk:
+                return
+            if not known:
+                self._store.set_fact(f"size {number}", len(chunk))
+            yield chunk
+
+    def size(self, number: int) -> int:
+        """How many pairs a chunk has that was begun before; 0 of a new one."""
+        with sound(self._store.path):
+            return int(self._store.fact(f"size {number}") or 0)
+
+    def ids(self, number: int) -> list[str] | None:
+        """Of a chunk's pairs, as far as they were looked at; of none after the last one, None of one that is new."""
+        before = self._store.fact(f"pairs {number}")
+        with sound(self._store.path):
+            return None if before is None else [KnownPair(*row).id for row in before]
 
     def known(self, number: int, rows: Sequence[tuple[int, Pair]]) -> list[KnownPair] | None:
         """Those of a chunk; None for a new one. Raises :class:`StorageError` where other ones were there."""

@@ -5,8 +5,8 @@
     pairs --chunk--> ready inputs, embeddings of both sides
                          for each side, method and seed not done yet: maps, scores  -> one transaction
 
-A chunk's maps depend on the chunk and their seed alone, so an evaluation that was cut off and goes on gives the figures
-of one that was not.
+A chunk's maps depend on the chunk, the batch size and their seed alone, so an evaluation that was cut off and goes on gives the
+figures of one that was not; with another batch size those up to rounding, and chunks stay what they were.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor
 from m2ib.contract.model import Model
 from m2ib.contract.similarity import joined
 from m2ib.corpus.backends import backend_for
-from m2ib.corpus.engine import Backend, Failed, chunks_of, stream
+from m2ib.corpus.engine import Backend, Failed, stream
 from m2ib.data.pairs import Pair, Pairs
 from m2ib.errors import InputError, M2IBError, SettingError, StorageError
 from m2ib.evaluation.cases import find_cases, to_plain
@@ -33,13 +33,13 @@ from m2ib.evaluation.prepared import PreparedPair, embeddings, prepared
 from m2ib.evaluation.results import read_tables
 from m2ib.evaluation.resume import PairCheck, check_same_study, looked_at
 from m2ib.evaluation.slow_measures import ROAR, agreement_of, matched_of, roar_of, sanity_of
-from m2ib.evaluation.store import FILES, KIND, UNEMBEDDED, Store
+from m2ib.evaluation.store import BATCH_SIZES, FILES, KIND, UNEMBEDDED, Store
 from m2ib.evaluation.study import ORACLE, SHUFFLED, ResolvedStudy, Study, check
 from m2ib.evaluation.tasks import ChunkFound, ChunkTask, Made, Run
 from m2ib.folders import ResultFolder, open_folder
 from m2ib.notices import warn
 from m2ib.paths import local_path
-from m2ib.progress import Bar, progress
+from m2ib.progress import Bar, going_on, progress
 from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import check_model
 from m2ib.registry.foreign import plugin_code
@@ -80,7 +80,8 @@ def evaluate(
     with Store(opened.path) as store, progress(title, show=show_progress) as bar:
         check_same_study(store, model, pairs, checked, partial(opened.discard, f"{ROAR}/"))
         kept = originals and local_path(originals)
-        _Evaluation(model, pairs, checked, store, bar, opened, kept, backend).run()
+        told = title if show_progress else ""
+        _Evaluation(model, pairs, checked, store, bar, opened, kept, backend, told).run()
     return opened.path
 
 
@@ -94,6 +95,7 @@ class _Evaluation:
     folder: ResultFolder
     originals: Path | None
     backend: Backend
+    told: str  # by which name it tells what was there; "": it does not
 
     @cached_property
     def work(self) -> EvaluateChunks:
@@ -135,6 +137,7 @@ class _Evaluation:
             )
         self.bar.steps(len(runs) * self._expected)
         looks = PairCheck(self.store, partial(self.folder.discard, f"{ROAR}/"))
+        self._tell(looks, runs)
         alike = None
         while (
             alike != looks.alike
@@ -156,11 +159,24 @@ class _Evaluation:
             raise InputError(f"evaluate: no pair of {self.pairs.name!r} can be used: {self._first_reason()}")
         self._finish(runs)
 
+    def _tell(self, looks: PairCheck, runs: Sequence[Run]) -> None:
+        """How many maps were there already. Pairs that turned out to be bad count for nothing."""
+        bad = {name for name, _ in self.store.notes("bad pair")}
+        sizes = list(itertools.takewhile(bool, map(looks.size, itertools.count())))
+        done = 0
+        for number, size in enumerate(sizes):
+            usable = size - len(bad.intersection(looks.ids(number) or ()))
+            done += usable * sum(self.store.is_done(_unit(number, *run)) for run in runs)
+        pairs = sum(sizes) if looks.ids(len(sizes)) == [] or not done else self.pairs.total()
+        if pairs is not None:
+            pairs = min(pairs, self.checked.study.limit or pairs) - len(bad)
+        going_on(self.told, done, pairs and pairs * len(runs), "maps", show=self.told != "")
+
     def _tasks(self, runs: Sequence[Run], looks: PairCheck, sizes: list[int]) -> Iterator[ChunkTask]:
         """What is still to be done; ``sizes`` gets those of all chunks."""
         study = self.checked.study
-        numbered = enumerate(itertools.islice(iter(self.pairs), study.limit))
-        for number, rows in enumerate(chunks_of(numbered, study.batch_size)):
+        numbered = iter(enumerate(itertools.islice(iter(self.pairs), study.limit)))
+        for number, rows in enumerate(looks.chunks(numbered, study.batch_size)):
             sizes.append(len(rows))
             known = looks.known(number, rows)
             look = looks.must_look(number, rows, known)
@@ -201,7 +217,9 @@ class _Evaluation:
         if found.checked is not None:
             looks.settle(task.number, found.checked)
         if found.maps:
+            sizes = [*(self.store.fact(BATCH_SIZES) or ()), self.checked.study.batch_size]
             with self.store.whole():
+                self.store.set_fact(BATCH_SIZES, list(dict.fromkeys(sizes)))
                 self.store.forget_notes(UNEMBEDDED, ids)
                 for name, reason in found.unembedded:
                     self.store.note(UNEMBEDDED, name, reason)

@@ -22,6 +22,7 @@ from m2ib.paths import printable
 
 KIND = "evaluation"
 UNEMBEDDED = "unembedded"  # notes of pairs that a model failed over, which is tried again
+BATCH_SIZES = "batch sizes"  # the fact how many maps were made at once, each number once
 FILE = "evaluation.sqlite"
 FILES = (FILE, f"{FILE}-wal", f"{FILE}-shm")  # of SQLite
 FORMAT = 1

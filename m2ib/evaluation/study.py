@@ -35,7 +35,7 @@ class Study:
                  a method: ``{"sharp": {"method": "m2ib", "preset": "sharp"}}``
     sides        the modalities whose maps are evaluated; None: both
     limit        the first so many pairs; None: all
-    batch_size   pairs whose maps are made together
+    batch_size   pairs whose maps are made together; an evaluation may go on with another number
     curve_steps  of deletion and insertion
     controls     whether what knows nothing is shown too: uniform, random, and each method's own values in other places
     sanity_pairs, sanity_stages

@@ -53,6 +53,7 @@ class _Manifest:
     data: str
     provenance: Mapping[str, Any]
     recipe: Mapping[str, Any] | None
+    batch_sizes: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -174,6 +174,29 @@ def test_the_same_from_one_worker_or_two_and_any_way_there(tmp_path: Path) -> No
         np.testing.assert_allclose(mine["grid_1"], theirs["grid_1"], rtol=2e-3)
 
 
+def test_another_batch_size_goes_on_where_it_was(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No pair is done twice, or by no part: parts stay divided as they were. The maps are those of one batch size, up to rounding."""
+    given, folder, loud = pairs(11), tmp_path / "r", {"show_progress": True}
+    m2ib.run(model(), given, tmp_path / "whole", batch_size=4, **FEW)
+    assert explained(folder, given, batch_size=4, shard="1/2", limit=6, **loud) == 4
+    assert capsys.readouterr().err == ""
+    assert explained(folder, given, batch_size=3, shard="2/2", **loud) == 4
+    assert explained(folder, given, batch_size=1, shard="1/2", **loud) == 3
+    assert capsys.readouterr().err.splitlines() == [
+        "m2ib: run: going on: 4 of 11 pairs were there already",
+        "m2ib: run: going on: 8 of 11 pairs were there already",
+    ]
+    assert explained(folder, given, batch_size=5, **loud) == 0
+    assert capsys.readouterr().err == ""
+    found, wanted = table(folder), table(tmp_path / "whole")
+    assert [row["id"] for row in found] == [row["id"] for row in wanted]
+    for mine, theirs in zip(found, wanted, strict=True):
+        for name in ("grid_1", "grid_2"):
+            np.testing.assert_allclose(mine[name], theirs[name], rtol=2e-3, atol=1e-3 * max(theirs[name]))
+    for name, sizes in (("r", [4, 3, 1]), ("whole", [4])):
+        assert m2ib.results.open(tmp_path / name).manifest["batch_sizes"] == sizes
+
+
 def test_what_is_of_pairs_is_the_same_from_workers_and_when_it_goes_on(tmp_path: Path) -> None:
     given, threads = pairs(4), torch.get_num_threads()
     torch.set_num_threads(1)  # as many as each worker has

@@ -186,7 +186,7 @@ def test_two_runs_in_one_folder(tmp_path: Path, whole: list[dict[str, Any]]) -> 
     folder = tmp_path / "r"
     m2ib.run(model(), pairs(4), folder, batch_size=2, **FEW)
     asked = m2ib.results.open(folder).manifest["asked"]
-    with open_shards(folder, asked, {}, Part(1, 2), force=False):
+    with open_shards(folder, asked, {}, Part(1, 2), 2, force=False):
         for shard in (None, "1/2", "2/3"):
             with pytest.raises(
                 m2ib.StorageError, match=r"another run is at work in .*; wait for it, or divide"

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from late import late_model
 from m2ib.data import Pair, Pairs, Row, open_pairs
 from m2ib.errors import InputError, SettingError, StorageError
 from m2ib.evaluation.files import save
+from m2ib.evaluation.report import remarks
 from m2ib.evaluation.results import Results, read_results
 from m2ib.evaluation.run import evaluate
 from m2ib.evaluation.store import FILE, Store
@@ -48,7 +50,7 @@ def toy_pairs(count: int = 5, *, bad: Sequence[int] = (), name: str = "toys", lo
         for number in range(count):
             yield Row(f"line {number}", lambda number=number: pair(number))  # type: ignore[misc]
 
-    return Pairs(name, ("image", "text"), rows, located=located)
+    return Pairs(name, ("image", "text"), rows, located=located, total=lambda: count)
 
 
 def picky(encoder: m2ib.Encoder) -> m2ib.Encoder:
@@ -453,6 +455,47 @@ def test_what_draws_nothing_is_run_for_one_seed(
     assert [name for name, _ in table.rows] == ["gradcam", "random"]  # no control without being asked for
 
 
+def test_another_batch_size_goes_on_where_it_was(
+    toy: m2ib.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cut off in a chunk of four, gone on with one map at a time, then three: no map twice, and those of an evaluation in one go."""
+    study = study_of("saliency", "random", settings={"layer": 2}, batch_size=4, controls=False)
+    whole = run(toy, toy_pairs(11, bad=[1]), study, tmp_path / "whole")
+    calls, set_done = counted(monkeypatch), Store.set_done
+    done: list[str] = []
+
+    def cut_off(self: Store, unit: str) -> None:
+        done.append(unit)
+        if len(done) in (11, 13):
+            raise KeyboardInterrupt
+        set_done(self, unit)
+
+    monkeypatch.setattr(Store, "set_done", cut_off)
+    at_once = []
+    for size in (4, 1, 3):
+        before = len(calls)
+        with suppress(KeyboardInterrupt):
+            evaluate(toy, toy_pairs(11, bad=[1]), replace(study, batch_size=size), tmp_path / "r")
+        at_once.append(max(inputs for *_, inputs in calls[before:]))
+    assert at_once == [4, 1, 3]
+    assert len(done) == len(set(done)) + 2  # those that were cut off alone were made again
+    assert capsys.readouterr().err.splitlines() == [
+        "m2ib: evaluate: going on: 32 of 80 maps were there already",
+        "m2ib: evaluate: going on: 36 of 80 maps were there already",
+    ]
+    found = read_results(tmp_path / "r")
+    for key, (mean, error, pairs) in cells(whole).items():
+        np.testing.assert_allclose(cells(found)[key], (mean, error, pairs), rtol=1e-5, atol=1e-7)
+    assert (found.pairs, found.batch_sizes, whole.batch_sizes) == (10, (4, 1, 3), (4,))
+    assert found.asked["study"]["batch_size"] == 3
+    (remark,) = (each for each in remarks(found) if "at a time" in each)
+    assert remark == (
+        "maps were made 4 and 1 and 3 at a time, on which the time of a map depends: times are comparable where an evaluation has "
+        "one batch size"
+    )
+    assert not any("at a time" in each for each in remarks(whole))
+
+
 def test_more_seeds_and_methods_keep_what_is_there(
     toy: m2ib.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -477,7 +520,6 @@ def test_more_seeds_and_methods_keep_what_is_there(
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        ({"batch_size": 3}, "study batch_size (2, now 3)"),
         ({"metrics": ("drop",)}, "study metrics"),
         (
             {"settings": {"layer": 0}, "curve_steps": 7},
