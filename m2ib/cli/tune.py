@@ -81,14 +81,18 @@ class TuneConfig(ModelConfig):
         None, Group.SEARCH, "N", "of tpe: how many points are tried, the adapter's own settings among them"
     )
     seeds: Any = option([0], Group.SEARCH, "N", "of the noise; a score is the mean over them")
-    pairs: int = option(
-        100, Group.INPUTS, "N", "how many pairs settings are chosen on: the first usable ones"
-    )
-    held_out: int = option(
-        100,
+    pairs: int | None = option(
+        None,
         Group.INPUTS,
         "N",
-        "how many pairs the best setting is compared with the adapter's own on: those that follow, seen by no trial",
+        "how many pairs settings are chosen on: the first usable ones; left out: half of them, 100 at most",
+    )
+    held_out: int | None = option(
+        None,
+        Group.INPUTS,
+        "N",
+        "how many pairs the best setting is compared with the adapter's own on: those that follow, seen by no trial; left out: the "
+        "other half, 100 at most",
     )
     method: str = option("m2ib:m2ib", Group.METHOD, "NAME", "one with the settings layer, beta and variance")
     settings: dict[str, Any] = option(
@@ -154,6 +158,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     from m2ib.tuning.report import SETTINGS, save, show
     from m2ib.tuning.run import tune
     from m2ib.tuning.search import check
+    from m2ib.tuning.split import check_rows
     from m2ib.tuning.trials import FILES, KIND, require_optuna
 
     check_paper(config.paper, PUBLISHED_GRIDS, "tune")
@@ -161,6 +166,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
     searches = searches_of(config, pairs)
     for search in searches:
         check(search, pairs, config.adapter)  # what is wrong shows before the model is loaded
+    check_rows(pairs, config.pairs, config.held_out)
     require_optuna()
     check_workers(config.workers, config.ray)
     folder = path_of("out", config.out)

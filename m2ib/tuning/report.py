@@ -19,7 +19,7 @@ from m2ib.results.files import csv_text, write_files
 from m2ib.tuning.heatmap import draw, pairs_text
 from m2ib.tuning.results import Trial, TrialScore, Tuned, rank, sign_of
 from m2ib.tuning.search import AXES
-from m2ib.tuning.trials import KIND
+from m2ib.tuning.trials import BATCH_SIZES, KIND
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 SETTINGS = "settings.yaml"
 _ROWS = 30  # of a table on a terminal
+_FEW = 20  # pairs held out
 
 
 def show(tuned: Tuned, console: Console, *, paper: str | None = None) -> None:
@@ -80,8 +81,13 @@ def verdict(tuned: Tuned) -> str:
     unbeaten = [name for name in controls() if not sign * best > sign * tuned.held_out[name].mean]
     if unbeaten:
         text += f" No better than {' and '.join(unbeaten)}: this metric alone does not tell a good map here."
+    held_out = tuned.asked["search"]["held_out"]
+    if held_out < _FEW:
+        text += f" That is judged on {pairs_text(held_out)} alone: take it as a hint."
     if tuned.asked["left out"]:
         text += f" Left out: {pairs_text(tuned.asked['left out'])} that the model cannot take."
+    if len(sizes := tuned.asked.get(BATCH_SIZES, ())) > 1:
+        text += f" Maps were made {' and '.join(map(str, sizes))} at a time, on which the seconds in the CSV files depend."
     return text
 
 

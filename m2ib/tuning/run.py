@@ -5,7 +5,7 @@ no setting was chosen by.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from m2ib.evaluation.study import controls
 from m2ib.folders import ResultFolder, open_folder
 from m2ib.metrics import aggregate
 from m2ib.paths import local_path
-from m2ib.progress import progress
+from m2ib.progress import going_on, progress
 from m2ib.promises import leaves_nothing
 from m2ib.registry.discovery import check_model
 from m2ib.results.resume import model_facts, version_facts
@@ -45,8 +45,8 @@ def tune(
 ) -> Tuned:
     """Find the best layer, beta and variance for one side.
 
-    The first ``search.pairs`` pairs that the model can take decide; the next ``search.held_out`` ones are seen by no
-    trial, and on them the best setting and the adapter's own are evaluated at the end, beside maps that know nothing.
+    The first ``search.pairs`` pairs that the model can take decide; the next ``search.held_out`` ones, half of them each where
+    it is not said, are seen by no trial, and on them the best setting and the adapter's own are evaluated at the end, beside maps that know nothing.
     What is found is kept in ``folder``, and what is there already is not done again. A folder holds one search for
     each side.
 
@@ -62,6 +62,7 @@ def tune(
     require_optuna()
     points = points_of(search, model, pairs.modalities)
     parts = split(model, pairs, search.pairs, search.held_out)
+    search = replace(search, pairs=len(parts.tuning_ids), held_out=len(parts.held_out_ids))
     place = open_folder(local_path(folder), KIND, force=True)
     place.own(*FILES)
     most = len(points) if search.trials is None else min(search.trials, len(points))
@@ -71,7 +72,9 @@ def tune(
     with opened as trials, progress("tune", show=show_progress) as bar:
         trials.fail_unfinished()
         advance = bar.steps(most + 2)
-        for _ in trials.done(points, most):
+        known = trials.done(points, most)
+        going_on("tune", len(known), most, "settings", show=show_progress)
+        for _ in known:
             bar.advance(skipped=True)
         while (point := trials.next(points, search.sampler, most)) is not None:
             with trials.running(point, points) as found:
@@ -95,7 +98,16 @@ def tune(
     after = samples_of(better, search.method, search.metric)
     gain = aggregate([sign * (after[key] - before[key]) for key in before if key in after])
     return Tuned(
-        place.path, asked, search.modality, search.metric, done, default, best, held_out, gain, settings
+        place.path,
+        trials.asked,
+        search.modality,
+        search.metric,
+        done,
+        default,
+        best,
+        held_out,
+        gain,
+        settings,
     )
 
 

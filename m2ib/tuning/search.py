@@ -52,8 +52,8 @@ class Search:
                 (Bergstra et al. 2011)
     trials      of "tpe", the adapter's default among them
     seeds       of the noise; a score is the mean over them
-    pairs       how many pairs settings are chosen on: the first usable ones
-    held_out    how many pairs the best setting is compared with the default on: those that follow
+    pairs       how many pairs settings are chosen on: the first usable ones; None: half of them, 100 at most
+    held_out    how many pairs the best setting is compared with the default on: those that follow; None: the other half, 100 at most
     method      a method with the settings layer, beta and variance
     settings    its others, the same in all trials; each a value or a dict by modality
     batch_size, curve_steps, roar
@@ -66,8 +66,8 @@ class Search:
     sampler: str = "grid"
     trials: int | None = None
     seeds: tuple[int, ...] = (0,)
-    pairs: int = 100
-    held_out: int = 100
+    pairs: int | None = None
+    held_out: int | None = None
     method: str = "m2ib:m2ib"
     settings: Mapping[str, Any] = field(default_factory=dict)
     batch_size: int = 8
@@ -124,7 +124,8 @@ def check(search: Search, pairs: Pairs, adapter: Registered[AdapterSpec] | None 
                 f"tune: {name!r} is searched, so it is no fixed setting; for one value give grid.{name}=[...]"
             )
     for name in ("pairs", "held_out"):
-        _least_one(name, getattr(search, name))
+        if getattr(search, name) is not None:
+            _least_one(name, getattr(search, name))
     if search.sampler not in SAMPLERS:
         raise SettingError(f"tune: sampler {search.sampler!r} is unknown; it is {' or '.join(SAMPLERS)}")
     if search.sampler == "tpe":

@@ -14,6 +14,10 @@ from m2ib.evaluation.prepared import prepared
 from m2ib.evaluation.resume import content_of
 from m2ib.registry.foreign import plugin_code
 
+MOST = 100
+"""Pairs for each part, where it is not said how many."""
+LEAST = 2
+
 
 @dataclass(frozen=True)
 class Split:
@@ -33,8 +37,10 @@ class Split:
     left_out: int
 
 
-def split(model: Model, pairs: Pairs, tuning: int, held_out: int) -> Split:
+def split(model: Model, pairs: Pairs, tuning: int | None, held_out: int | None) -> Split:
     """The first ``tuning`` pairs that the model can take, and the next ``held_out`` ones.
+
+    tuning, held_out  None: half of the pairs each, or what the other one leaves, :data:`MOST` of them at most
 
     Raises :class:`InputError` where there are too few.
     """
@@ -53,17 +59,38 @@ def split(model: Model, pairs: Pairs, tuning: int, held_out: int) -> Split:
         else:
             places.append(place)
             ids.append(pair.id)
-        if len(places) == tuning + held_out:
+        if len(places) == (tuning or MOST) + (held_out or MOST):
             break
     else:
         reason = reason or "".join(str(bad) for bad in pairs.bad[:1])
-        raise InputError(
-            f"tune: {pairs.name!r} has {len(places)} pairs that can be used, and pairs={tuning} with "
-            f"held_out={held_out} need {tuning + held_out}; give fewer, or more data"
-            + (f" (left out: {reason})" if reason else "")
-        )
-    tuned, judged = _only(pairs, places[:tuning]), _only(pairs, places[tuning:])
-    return Split(tuned, judged, tuple(ids[:tuning]), tuple(ids[tuning:]), tuple(contents), left_out)
+        _check_enough(pairs, f"{len(places)} pairs that can be used", len(places), tuning, held_out, reason)
+    if tuning is None:
+        tuning = min(MOST, len(places) - (len(places) // 2 if held_out is None else held_out))
+    last = min(len(places), tuning + (held_out or MOST))
+    tuned, judged = _only(pairs, places[:tuning]), _only(pairs, places[tuning:last])
+    return Split(tuned, judged, tuple(ids[:tuning]), tuple(ids[tuning:last]), tuple(contents), left_out)
+
+
+def check_rows(pairs: Pairs, tuning: int | None, held_out: int | None) -> None:
+    """As :func:`split`, before a model is loaded. Raises :class:`InputError` for data of too few rows, where their number is known."""
+    if (rows := pairs.total()) is not None:
+        _check_enough(pairs, f"{rows} rows", rows, tuning, held_out)
+
+
+def _check_enough(
+    pairs: Pairs, said: str, there: int, tuning: int | None, held_out: int | None, reason: str = ""
+) -> None:
+    if there >= (needed := (tuning or LEAST) + (held_out or LEAST)):
+        return
+    asked = {"pairs": tuning, "held_out": held_out}
+    told = " with ".join(
+        f"{name}={count}" if count else f"{name} of at least {LEAST}" for name, count in asked.items()
+    )
+    way = "give more data" if tuning is held_out is None else "give fewer, or more data"
+    raise InputError(
+        f"tune: {pairs.name!r} has {said}, and {told} need {needed}; {way}"
+        + (f" (left out: {reason})" if reason else "")
+    )
 
 
 def _only(pairs: Pairs, places: Collection[int]) -> Pairs:

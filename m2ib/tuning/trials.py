@@ -32,7 +32,9 @@ FILE = "study.db"
 FILES = tuple(f"{FILE}{end}" for end in ("", "-journal", "-wal", "-shm"))
 EVALUATIONS = "evaluations"
 CONTENTS = "contents"
+BATCH_SIZES = "batch sizes"  # all that a search was given with, each once
 _CHANGES = {f"model {WEIGHTS}": "the model's weights or files", f"data {CONTENTS}": "the pairs"}
+_MAY_DIFFER = ("batch_size",)
 _ASKED, _FOUND, _SCORE = "asked", "found", "score"
 _STARTUP = 6  # points that TPE draws blindly
 _TRIES = 50  # until it proposes a new one
@@ -56,6 +58,12 @@ class Trials:
     study: Study
     others: Mapping[str, Study]
     metric: str
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """What decides the figures, and with which batch sizes they were made."""
+        asked: Mapping[str, Any] = self.study.user_attrs[_ASKED]
+        return asked
 
     def fail_unfinished(self) -> None:
         """Trials that nobody works on any more."""
@@ -176,7 +184,7 @@ def _check_asked(trials: Trials, asked: Mapping[str, Any]) -> str | None:
     alike += [(other, ("model", "method")) for other in trials.others.values()]
     changed: dict[str, None] = {}
     for study, groups in alike:
-        differs = differences(study.user_attrs.get(_ASKED), asked, groups)
+        differs = differences(study.user_attrs.get(_ASKED), asked, groups, _MAY_DIFFER)
         if others := [each for each in differs if each not in _CHANGES]:
             raise StorageError(
                 f"the folder holds a search with another {', '.join(others)}: use another folder, or begin anew with --force"
@@ -223,7 +231,9 @@ def open_trials(
                 optuna.delete_study(study_name=name, storage=storage)
             warn(f"tune: {changed} have changed since; everything is computed again")
             trials = _trials(path, storage, modality, metric)
-        trials.study.set_user_attr(_ASKED, asked)
+        before = trials.study.user_attrs.get(_ASKED, {}).get(BATCH_SIZES, ())
+        sizes = list(dict.fromkeys([*before, asked["search"]["batch_size"]]))
+        trials.study.set_user_attr(_ASKED, {**asked, BATCH_SIZES: sizes})
         yield trials
     except (SQLAlchemyError, OptunaError, sqlite3.Error) as error:
         raise StorageError(

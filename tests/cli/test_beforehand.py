@@ -87,6 +87,8 @@ REFUSED = {
     EVALUATE + "--out mine": "output folder 'mine' exists and is not empty",
     TUNE + "--metric dorp": "tune: metric 'dorp' is unknown; did you mean 'drop'?",
     TUNE + "settings.steps=0": "steps for image: 0 is out of range; it must be >= 1",
+    TUNE
+    + "--pairs 100": "tune: 'pairs' has 6 rows, and pairs=100 with held_out of at least 2 need 102; give fewer, or more data",
     TUNE + "--workers 0": "workers: 0 is out of range; it must be a whole number >= 1",
     TUNE + "--out mine": "output folder 'mine' exists and is not empty",
     SCENES + "--modalities smell": "benchmark: modality 'smell' is unknown. There is image, audio",

@@ -27,6 +27,7 @@ from m2ib.tuning.report import save
 from m2ib.tuning.results import Trial, TrialScore, Tuned, best_of
 from m2ib.tuning.run import tune
 from m2ib.tuning.search import METRICS, Point, Search, check, layers_around, points_of
+from m2ib.tuning.split import check_rows, split
 from m2ib.tuning.trials import EVALUATIONS, FILE, KIND, suggest
 from toy import toy_model
 from where_run import noted, others
@@ -254,6 +255,32 @@ def test_held_out_pairs_follow_those_that_settings_are_chosen_on(
     assert found.asked["left out"] == 2
 
 
+def test_without_numbers_the_pairs_are_split_in_half(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("m2ib.tuning.split.MOST", 3)
+    for count, asked, parts in (
+        (4, (None, None), ("01", "23")),
+        (5, (None, None), ("012", "34")),
+        (8, (None, None), ("012", "345")),
+        (8, (1, None), ("0", "123")),
+        (8, (None, 6), ("01", "234567")),
+        (5, (3, None), ("012", "34")),
+        (8, (4, 1), ("0123", "4")),
+    ):
+        found = split(toy_model(), toys(count), *asked)
+        assert ("".join(found.tuning_ids), "".join(found.held_out_ids)) == parts
+        assert tuple("".join(pair.id for pair in part) for part in (found.tuning, found.held_out)) == parts
+    for count, asked, said in (
+        (3, (None, None), "pairs of at least 2 with held_out of at least 2 need 4; give more data"),
+        (4, (3, None), "pairs=3 with held_out of at least 2 need 5; give fewer, or more data"),
+    ):
+        with pytest.raises(InputError) as caught:
+            split(toy_model(), toys(count), *asked)
+        assert str(caught.value) == f"tune: 'toys' has {count} pairs that can be used, and {said}"
+        with pytest.raises(InputError) as caught:  # before there is a model
+            check_rows(Pairs("toys", ("image", "text"), tuple, total=lambda count=count: count), *asked)
+        assert str(caught.value) == f"tune: 'toys' has {count} rows, and {said}"
+
+
 def test_too_few_pairs_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         quiet_tune(tmp_path, pairs=toys(5, bad=(1,)))
@@ -407,6 +434,31 @@ def test_a_folder_of_another_search_is_refused(change: dict[str, Any], what: str
     assert str(caught.value) == (
         f"the folder holds a search with another {what}: use another folder, or begin anew with --force"
     )
+
+
+def test_another_batch_size_goes_on_where_it_was(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    search = replace(SEARCH, sampler="tpe", trials=2, pairs=2, held_out=1, seeds=(0,))
+    quiet_tune(tmp_path / "r", search)
+    more = replace(search, trials=3)
+    whole = quiet_tune(tmp_path / "whole", more)
+    folders = []
+    real = tuning_run.evaluate
+
+    def watched(model: Any, pairs: Pairs, study: Any, folder: Path, **given: Any) -> Path:
+        folders.append(folder.name)
+        return real(model, pairs, study, folder, **given)
+
+    monkeypatch.setattr(tuning_run, "evaluate", watched)
+    capsys.readouterr()
+    found = tune(toy_model(), toys(), replace(more, batch_size=1), tmp_path / "r")
+    assert capsys.readouterr().err == "m2ib: tune: going on: 2 of 3 settings were there already\n"
+    assert sum("-tuning-" in name for name in folders) == 1
+    assert [trial.point for trial in found.trials] == [trial.point for trial in whole.trials]
+    for mine, theirs in zip(found.trials, whole.trials, strict=True):
+        assert mine.score.mean == pytest.approx(theirs.score.mean, rel=1e-3, abs=1e-5)
+    assert (found.asked["batch sizes"], whole.asked["batch sizes"]) == ([2, 1], [2])
 
 
 def test_other_data_and_another_model_are_refused(whole: Tuned) -> None:

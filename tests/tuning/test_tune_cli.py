@@ -163,7 +163,7 @@ def test_bad_input_is_refused_in_one_line(tmp_path: Path, capsys: pytest.Capture
         (["grid.layer=[9]"], "layer for image: 9 is out of range; this encoder has the blocks 0 to 3"),
         (
             ["--pairs", "9"],
-            "tune: 'scenes: image' has 4 pairs that can be used, and pairs=9 with held_out=1 need 10;",
+            "tune: 'scenes: image' has 4 rows, and pairs=9 with held_out=1 need 10; give fewer, or more data",
         ),
         (["--nonsense"], "tune: '--nonsense' is neither an option nor key=value; see m2ib tune --help"),
     ):

@@ -44,7 +44,7 @@ def made_up(
         for n, p in enumerate(points)
     )
     asked = {
-        "search": {"pairs": 10, "held_out": 5, "seeds": [0, 1], "grid": [list(p) for p in points]},
+        "search": {"pairs": 10, "held_out": 20, "seeds": [0, 1], "grid": [list(p) for p in points]},
         "method": {"name": "m2ib"},
         "left out": 0,
     }
@@ -192,6 +192,11 @@ def test_the_verdict_is_honest(tmp_path: Path) -> None:
     )
     assert verdict(replace(beaten, metric="deletion")).endswith(
         "No better than uniform: this metric alone does not tell a good map here."
+    )
+    few = replace(tuned, asked={**tuned.asked, "search": {**tuned.asked["search"], "held_out": 2}})
+    assert verdict(few) == better + " That is judged on 2 pairs alone: take it as a hint."
+    assert verdict(replace(tuned, asked={**tuned.asked, "batch sizes": [8, 2]})) == (
+        better + " Maps were made 8 and 2 at a time, on which the seconds in the CSV files depend."
     )
     alone = replace(tuned, gain=Aggregate(0.05, math.nan, 1), asked={**tuned.asked, "left out": 3})
     assert verdict(alone) == (
