@@ -60,7 +60,7 @@ def open_coco(
         raise SettingError(f"data format 'coco': least={least!r} is no share of the image, from 0 to 1")
     if found.captioned and captions is not None:
         raise InputError(
-            f"{called(path)} holds captions; annotations= are instances where captions= are given"
+            f"{called(path)} holds captions; annotations are the JSON of instances where captions are given too"
         )
     if captions is not None and template != _TEMPLATE:
         raise SettingError(

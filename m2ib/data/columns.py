@@ -47,6 +47,17 @@ InputColumns = tuple[InputColumn, InputColumn]
 _OTHERS = ("id", "boxes")  # columns that hold no input
 
 
+def as_option(name: str, value: str) -> str:
+    """An option of the data as it is given in Python, and on the command line."""
+    return f"{name}={value!r} (data.{name}={value})"
+
+
+def choosing(column: str = "file", other: str = "", first: str = "image") -> str:
+    """How two columns are chosen, for a message: ``column`` as the ``first`` kind of input, and another one beside it."""
+    second, usual = ("text", "caption") if first != "text" else ("image", "file")
+    return as_option("columns", f"{first}={column},{second}={other or usual}")
+
+
 def named_columns(columns: Sequence[str], who: str) -> InputColumns:
     """The two columns that are named by a modality, in their order.
 
@@ -65,9 +76,17 @@ def named_columns(columns: Sequence[str], who: str) -> InputColumns:
         there = f"{len(found)} ({listed([column.name for column in found])})" if found else "none"
         raise InputError(
             f"{who} needs two columns that are named by a modality, as in image and text, or text_1 and text_2, "
-            f"and has {there}; choose two of {listed(columns)}, as in columns={{'image': 'file', 'text': 'caption'}}"
+            f"and has {there}; choose two of {listed(columns)}, as in {_choice(columns, found)}"
         )
     return found[0], found[1]
+
+
+def _choice(columns: Sequence[str], found: Sequence[InputColumn]) -> str:
+    """:func:`choosing` two of those that are there, as far as there are so many."""
+    named = [column.name for column in found[:1]]
+    left = [name for name in columns if name not in (*_OTHERS, *named)]
+    column, other, *_ = *named, *left, "", ""
+    return choosing(column or "file", other, found[0].modality if found else "image")
 
 
 def chosen_columns(columns: Any) -> InputColumns:
@@ -87,8 +106,7 @@ def chosen_columns(columns: Any) -> InputColumns:
         or not all(isinstance(part, str) and part for item in given.items() for part in item)
     ):
         raise SettingError(
-            f"data: columns={columns!r:.80} are no two columns by modality; "
-            "give them as in columns={'image': 'file', 'text': 'caption'}"
+            f"data: columns={columns!r:.80} are no two columns by modality; give them as in {choosing()}"
         )
     first, second = given
     one, two = sorted((first, second))

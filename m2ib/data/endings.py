@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from m2ib.data.cells import text_in
-from m2ib.data.columns import InputColumn, InputColumns
+from m2ib.data.columns import InputColumn, InputColumns, as_option
 from m2ib.data.files import listed
 from m2ib.errors import InputError, SettingError
 from m2ib.registry.discovery import default_registry
@@ -20,9 +20,7 @@ _ENDINGS = {
 }
 _MODALITIES = {ending: modality for modality, endings in _ENDINGS.items() for ending in endings.split()}
 JSON = "json"
-CHOOSE = (
-    "choose two by their endings, as in columns='image=jpg,text=txt' or 'image=jpg;png,text=json.caption'"
-)
+CHOOSE = f"choose two by their endings, as in {as_option('columns', 'image=jpg,text=txt')} or 'image=jpg;png,text=json.caption'"
 
 
 def modality_of(ending: str) -> str | None:

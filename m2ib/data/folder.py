@@ -44,9 +44,7 @@ def open_folder(
     name = folder.resolve().name
     if text is None and texts is None:
         if modality is not None:
-            raise SettingError(
-                "data format 'folder': modality= is for files that text= or texts= is given for"
-            )
+            raise SettingError("data format 'folder': modality is for files that text or texts are given for")
         chosen = None if columns is None else chosen_columns(columns)
         if chosen is not None:
             check_endings(chosen)
@@ -55,7 +53,7 @@ def open_folder(
         rows = partial(_rows, folder, inputs)
         return Pairs(name, modalities_of(inputs), rows, numbered=True, total=partial(count_rows, rows))
     if columns is not None:
-        raise SettingError("data format 'folder': columns= is for files of one name, not for text= or texts=")
+        raise SettingError("data format 'folder': columns are for files of one name, not for text or texts")
     kind = text_in(modality or "image", "modality")
     said = _given(text, texts)
     every = partial(_every, folder, kind, said, texts is not None)
@@ -67,7 +65,7 @@ def open_folder(
 def _given(text: Any, texts: Any) -> tuple[str, ...]:
     if text is not None and texts is not None:
         raise SettingError(
-            "data format 'folder': text= and texts= both say what is paired with images; give one"
+            "data format 'folder': text and texts both say what is paired with images; give one"
         )
     if text is not None:
         if not str(text).strip():

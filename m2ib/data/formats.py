@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from m2ib.data.coco import open_coco
+from m2ib.data.columns import choosing
 from m2ib.data.conceptual_captions import open_conceptual_captions
 from m2ib.data.folder import open_folder
 from m2ib.data.huggingface import from_datasets, open_huggingface
@@ -24,6 +25,7 @@ from m2ib.data.rsicd import open_rsicd
 from m2ib.data.webdataset import SUFFIXES as TARS
 from m2ib.data.webdataset import open_webdataset
 from m2ib.errors import InputError, M2IBError, SettingError, did_you_mean
+from m2ib.registry.discovery import default_registry
 
 __all__ = ["FORMATS", "Format", "from_datasets", "open_pairs"]
 
@@ -205,9 +207,11 @@ def open_pairs(format_or_path: str | PathLike[str], **options: Any) -> Pairs:
     known = FORMATS[name]
     for option in given:
         if option not in known.options:
+            hint = did_you_mean(option, known.options)
+            if "columns" in known.options and option in default_registry().modalities():
+                hint = f"; columns are chosen together, as in {choosing(str(given[option]), first=option)}."
             raise SettingError(
-                f"data format {name!r} has no option {option!r}{did_you_mean(option, known.options)} "
-                f"It has {', '.join(known.options)}"
+                f"data format {name!r} has no option {option!r}{hint} It has {', '.join(known.options)}"
             )
     for option, value in given.items():
         if option != "columns" and (isinstance(value, Iterable) and not isinstance(value, (str, PathLike))):

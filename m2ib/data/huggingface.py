@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from m2ib.data.cells import boxes_in, id_in, pair_of_row
-from m2ib.data.columns import InputColumns, check_boxes, chosen_columns, modalities_of
+from m2ib.data.columns import InputColumns, as_option, check_boxes, chosen_columns, modalities_of
 from m2ib.data.files import called, folder_of, listed
 from m2ib.data.media import raw_of
 from m2ib.data.pairs import Pair, Pairs, Row
@@ -125,13 +125,16 @@ def open_huggingface(
         raise InputError(f"{who} is no data set that save_to_disk wrote: {reason[0]:.200}") from None
     if isinstance(dataset, Mapping):
         if split not in dataset:
-            given = "" if split is None else f", not {split!r}"
+            given, way = (
+                "" if split is None else f", not {split!r}",
+                as_option("split", next(iter(dataset), "")),
+            )
             raise InputError(
-                f"{who} has the splits {listed(list(dataset))}{given}; give one of them as split="
+                f"{who} has the splits {listed(list(dataset))}{given}; give one of them, as in {way}"
             )
         dataset = dataset[split]
     elif split is not None:
-        raise InputError(f"{who} has no splits; leave split={split!r} away")
+        raise InputError(f"{who} has no splits; leave split out, which is {split!r}")
     name = folder.resolve().name if split is None else f"{folder.resolve().name} {split}"
     return from_datasets(dataset, columns, name=name, id_column=id_column, boxes_column=boxes_column)
 

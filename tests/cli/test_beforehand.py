@@ -65,6 +65,12 @@ REFUSED = {
     PAIR + "--device gpu": "device: 'gpu' is unknown",
     PAIR + "options.sice=1": "adapter 'photo' has no option 'sice'; did you mean 'size'?",
     "run --data nope.csv": "data 'nope.csv' cannot be read: No such file or directory",
+    RUN + "data.image=fotos": "data format 'csv' has no option 'image'; columns are chosen together, as in "
+    "columns='image=fotos,text=caption' (data.columns=image=fotos,text=caption). It has path, columns",
+    "run --data wrong.csv": "data 'wrong.csv' needs two columns that are named by a modality, as in image and text, or text_1 and text_2, "
+    "and has 1 ('image'); choose two of 'image', 'words', as in columns='image=image,text=words' (data.columns=image=image,text=words)",
+    RUN
+    + "data.columns=image=foto,text=words": "data 'pairs.csv' lacks the columns 'foto', 'words'; it has 'image', 'text'",
     RUN + "--method gradcma": "method: 'gradcma' is unknown; did you mean 'gradcam'?",
     RUN + "beta=-1": "beta for image: -1 is out of range; it must be >= 0",
     RUN
@@ -119,6 +125,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     Image.new("RGB", (40, 30)).save("dog.png")
     Path("pairs.csv").write_text("image,text\n" + "dog.png,a dog\n" * 6, encoding="utf-8")
+    Path("wrong.csv").write_text("image,words\ndog.png,a dog\n", encoding="utf-8")
     Path("empty.json").write_text("{}", encoding="utf-8")
     Path("mine").mkdir()
     Path("mine", "notes.txt").write_text("mine", encoding="utf-8")
@@ -140,6 +147,7 @@ def test_refused_before_a_model_is_loaded(line: str, here: Path, capsys: pytest.
         PAIR + "--boxes '[[1, 2, 3, 4, dog]]'",
         PAIR + "boxes='[[1, 2, 3, 4, dog]]'",
         "explain --text nope.png --text 'a dog'",
+        "run --data wrong.csv data.columns=image=image,text=words",
         RUN + "--method m2ib,gradcam settings.layer.text=99",
         EVALUATE + "settings.layer=99",
         "check photo --text 'a dog' --text 'two dogs'",

@@ -301,7 +301,7 @@ def test_captions(opened: Open, tmp_path: Path) -> None:
         opened(captions=tmp_path / "captions.json", template="{category}")
     with pytest.raises(
         InputError,
-        match=r"captions\.json' holds captions; annotations= are instances where captions= are given$",
+        match=r"captions\.json' holds captions; annotations are the JSON of instances where captions are given too$",
     ):
         open_pairs(
             "coco",

@@ -226,9 +226,17 @@ def test_on_disk(tmp_path: Path, draw: Any) -> None:
     pairs = open_pairs("huggingface", path=tmp_path / "split", columns=IMAGE_AND_TEXT, split="test")
     assert (pairs.name, [pair.inputs[1][1] for pair in pairs]) == ("split test", ["two"])
     for folder, split, reason in (
-        ("split", None, "has the splits 'train', 'test'; give one of them as split="),
-        ("split", "val", "has the splits 'train', 'test', not 'val'; give one of them as split="),
-        ("flat", "val", "has no splits; leave split='val' away"),
+        (
+            "split",
+            None,
+            "has the splits 'train', 'test'; give one of them, as in split='train' (data.split=train)",
+        ),
+        (
+            "split",
+            "val",
+            "has the splits 'train', 'test', not 'val'; give one of them, as in split='train' (data.split=train)",
+        ),
+        ("flat", "val", "has no splits; leave split out, which is 'val'"),
     ):
         with pytest.raises(InputError) as caught:
             open_pairs("huggingface", path=tmp_path / folder, columns=IMAGE_AND_TEXT, split=split)

@@ -151,9 +151,9 @@ def test_given_texts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "error", "reason"),
     [
-        ({"text": "a", "texts": "t.txt"}, SettingError, "text= and texts= both say what is paired with images; give one"),
-        ({"text": "a", "columns": "image=jpg,text=txt"}, SettingError, "columns= is for files of one name, not for text="),
-        ({"modality": "audio"}, SettingError, "modality= is for files that text= or texts= is given for"),
+        ({"text": "a", "texts": "t.txt"}, SettingError, "text and texts both say what is paired with images; give one"),
+        ({"text": "a", "columns": "image=jpg,text=txt"}, SettingError, "columns are for files of one name, not for text or texts"),
+        ({"modality": "audio"}, SettingError, "modality is for files that text or texts are given for"),
         ({"text": " "}, SettingError, "text='' is empty"),
         ({"text": "a", "modality": "audio"}, InputError, "holds no files of modality 'audio'"),
         ({"texts": "empty.txt"}, InputError, "is empty; it needs a text on each line"),

@@ -67,6 +67,12 @@ def test_formats_say_all_their_options(name: str) -> None:
         ),
         ("csv", {}, "data format 'csv' needs path: the .csv or .tsv file; paths in it begin in its folder"),
         ("a.csv", {"images": "b"}, "data format 'csv' has no option 'images'. It has path, columns"),
+        (
+            "a.csv",
+            {"text": "words"},
+            "data format 'csv' has no option 'text'; columns are chosen together, as in columns='text=words,image=file' "
+            "(data.columns=text=words,image=file). It has path, columns",
+        ),
         ("a.csv", {"path": "b.csv"}, "data: 'a.csv' is a path, and path='b.csv' is another; give one"),
         ("csv", {"path": 3}, "data: path=3 is no path"),
         ("csv", {"path": ""}, "data: path='' is no path"),

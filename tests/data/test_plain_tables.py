@@ -267,10 +267,20 @@ def test_a_table_of_no_rows(tmp_path: Path) -> None:
             "p.csv",
             "a,b\nc,d",
             "needs two columns that are named by a modality, as in image and text, or text_1 and text_2, and has "
-            "none; choose two of 'a', 'b', as in columns={'image': 'file', 'text': 'caption'}",
+            "none; choose two of 'a', 'b', as in columns='image=a,text=b' (data.columns=image=a,text=b)",
         ),
         ("p.csv", "image,text,audio\n", "and has 3 ('image', 'text', 'audio'); choose two of"),
-        ("p.csv", "image\n", "and has 1 ('image'); choose two of 'image'"),
+        (
+            "p.csv",
+            "image\n",
+            "and has 1 ('image'); choose two of 'image', as in columns='image=image,text=caption'",
+        ),
+        (
+            "p.csv",
+            "id,title,text\n",
+            "and has 1 ('text'); choose two of 'id', 'title', 'text', as in columns='text=text,image=title' "
+            "(data.columns=text=text,image=title)",
+        ),
         ("p.csv", "text,text\n", "has the column 'text' twice; two inputs of one modality are 'text_1' and"),
         ("p.csv", b"\xff\xfei\0m\0", "is not CSV: it is not UTF-8 text"),
         ("p.csv", b'"image,text', "is not CSV: a quote that opens here is never closed"),
