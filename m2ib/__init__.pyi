@@ -1,7 +1,7 @@
 from . import export as export
 from . import results as results
 from .adapting import adapt
-from .api import Options, contrast, embedding, ensemble, explain, good_layers
+from .api import Options, contrast, embedding, ensemble, explain, good_layers, sweep
 from .contract.attribution import Attribution
 from .contract.degradation import Degradation, Fading, Replacing
 from .contract.encoder import (
@@ -46,6 +46,7 @@ from .registry.discovery import Registry, list_adapters, list_methods, list_rend
 from .registry.hookspecs import hookimpl
 from .registry.opening import Opening, who_opens
 from .registry.specs import AdapterSpec, MethodSpec, PairMethodSpec, RendererSpec
+from .results.comparison import Comparison, figure
 from .results.explanation import Explanation, load_explanation
 from .units.rules import onsets, superpixels, words
 
@@ -59,6 +60,7 @@ __all__ = [
     "Axis",
     "Box",
     "CheckpointError",
+    "Comparison",
     "Defaults",
     "Degradation",
     "Encoder",
@@ -100,6 +102,7 @@ __all__ = [
     "explain",
     "explain_many",
     "export",
+    "figure",
     "good_layers",
     "hookimpl",
     "list_adapters",
@@ -115,6 +118,7 @@ __all__ = [
     "results",
     "run",
     "superpixels",
+    "sweep",
     "warn",
     "who_opens",
     "words",

@@ -1,4 +1,4 @@
-"""What a user calls: ``explain``, ``explain_many``, their targets and ``good_layers``. The work itself is in ``pipeline.py``."""
+"""What a user calls: ``explain``, ``sweep``, their targets and ``good_layers``. The work itself is in ``pipeline.py``."""
 
 from __future__ import annotations
 
@@ -10,16 +10,19 @@ from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 from torch import Tensor
 
 from m2ib.activations.reach import reaching_layers
+from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.contract.targets import Contrast, Embedding, Ensemble, members_of
 from m2ib.errors import InputError, SettingError, did_you_mean
 from m2ib.methods.bottleneck.settings import Granularity, Noise, Readout, ShiftCounts
-from m2ib.pipeline import explain_batch, prepare
+from m2ib.pipeline import PreparedInputs, explain_batch, prepare
 from m2ib.progress import progress
 from m2ib.promises import leaves_nothing, promise
-from m2ib.registry.calls import SHARED, settings_of
+from m2ib.registry.calls import SHARED, calls_of, settings_of
 from m2ib.registry.discovery import check_model, default_registry
 from m2ib.registry.plan import Plan, plan_of
+from m2ib.registry.sweeps import swept_of, value_name
+from m2ib.results.comparison import Comparison
 from m2ib.results.explanation import Explanation
 
 METHOD = "m2ib:m2ib"  # in full, for another distribution may have one of that name
@@ -83,7 +86,11 @@ def good_layers(model: Model, modality: str, raw: Any) -> tuple[int, ...]:
     check_model(model, "good_layers")
     item = model.item(modality, raw)
     with model.running():
-        return reaching_layers(model.encoder(modality), model.collate(modality, [item]), item.layout)
+        return _good(model, modality, item)
+
+
+def _good(model: Model, modality: str, item: Item) -> tuple[int, ...]:
+    return reaching_layers(model.encoder(modality), model.collate(modality, [item]), item.layout)
 
 
 class Options(TypedDict, total=False):
@@ -167,6 +174,14 @@ def shows_options(function: F) -> F:
 
 @overload
 def explain(
+    model: Model,
+    *pair: tuple[str, Any],
+    method: list[str] | tuple[str, ...],
+    show_progress: bool = True,
+    **inputs_and_options: Any,
+) -> Comparison: ...
+@overload
+def explain(
     model: Model, *pair: tuple[str, Any], show_progress: bool = True, **options: Unpack[Options]
 ) -> Explanation: ...
 @overload
@@ -177,7 +192,7 @@ def explain(
 @leaves_nothing
 def explain(
     model: Model, *pair: tuple[str, Any], show_progress: bool = True, **inputs_and_options: Any
-) -> Explanation:
+) -> Explanation | Comparison:
     """Explain why ``model`` puts two inputs close together: one attribution for each.
 
     pair      ``("image", x), ("text", y)``; or, when the modalities differ, ``image=x, text=y``.
@@ -186,27 +201,116 @@ def explain(
               :func:`embedding`. A batch of one is taken as the one
     show_progress  a bar on a terminal, elsewhere a line on standard error now and then, for what takes long
 
-    The method, the seed, the settings and the other keywords are those of :class:`m2ib.Options`.
+    The method, the seed, the settings and the other keywords are those of :class:`m2ib.Options`. Of a list of methods, as in
+    ``method=["m2ib", "gradcam"]``, each takes the settings that it has, and a :class:`Comparison` comes back.
 
     Raises :class:`InputError` and :class:`SettingError`.
     """
     check_model(model, "explain")
-    given = inputs_and_options
+    items, options = _taken_apart("explain", model, pair, inputs_and_options)
+    if not _several(options.get("method")):
+        return _explained("explain", model, items, [plan_for(**options)], show_progress)[0]
+    plans = [plan_for(**each) for each in calls_of(options).values()]
+    return Comparison(_explained("explain", model, items, plans, show_progress))
+
+
+@shows_options
+@leaves_nothing
+def sweep(
+    model: Model, *pair: tuple[str, Any], show_progress: bool = True, **inputs_and_options: Any
+) -> Comparison:
+    """Explain a pair once for each value of one setting: ``sweep(model, image=x, text=y, layer=[0, 3, 6, 9])``.
+
+    The setting is the one that is given as a list, or by modality as lists of one length, ``layer={"image": [3, 9], "text": [1, 5]}``; a
+    value that is itself a list is written as a tuple. Where none is, it is ``layer``: six at most of each side's :func:`good_layers`,
+    from the first to the last.
+
+    pair, show_progress and all keywords are those of :func:`explain`, for one method.
+
+    Raises :class:`InputError` and :class:`SettingError`.
+    """
+    check_model(model, "sweep")
+    items, options = _taken_apart("sweep", model, pair, inputs_and_options)
+    method = options.get("method", METHOD)
+    if _several(method):
+        raise SettingError(
+            f"sweep: takes one method, not {method!r:.60}; give its name, and sweep once for each of them"
+        )
+    info, made = default_registry().methods.find(method), dict[Any, Item]()
+    names = info.spec.setting_names
+    settings = settings_of(
+        {each: options.pop(each, None) for each in (*names, "seed")}, options.pop("settings", None)
+    )
+    found = swept_of(settings, (*names, "seed"))
+    if found is None:
+        if "layer" not in names or "layer" in settings:
+            raise SettingError(
+                f"sweep: no setting is a list; give one of {', '.join((*names, 'seed'))} several values, as in {names[0]}=[...]"
+            )
+        sides = prepare(model, items, plan_for(**options, settings=settings), made)
+        found = "layer", swept_of({"layer": _spread_layers(model, sides)}, ["layer"])[1]  # type: ignore[index]
+    name, values = found
+    plans = [plan_for(**options, settings={**settings, name: value}) for value in values]
+    explanations = _explained("sweep", model, items, plans, show_progress, made)
+    return Comparison(explanations, [value_name(name, value) for value in values], name)
+
+
+_MOST_LAYERS = 6  # that a sweep takes by itself
+
+
+def _spread_layers(model: Model, sides: PreparedInputs) -> dict[str, list[int]]:
+    """As many good layers for each modality, evenly spread over all that it has."""
+    with model.running():
+        good = {
+            side.modality: _good(model, side.modality, side.item) for side in sides if side.vector is None
+        }
+    count = min(_MOST_LAYERS, *map(len, good.values()))
+    steps = [n / max(1, count - 1) for n in range(count)]
+    return {
+        modality: [layers[round(step * (len(layers) - 1))] for step in steps]
+        for modality, layers in good.items()
+    }
+
+
+def _several(method: Any) -> bool:
+    return isinstance(method, (list, tuple))
+
+
+def _taken_apart(
+    who: str, model: Model, pair: Sequence[Any], given: dict[str, Any]
+) -> tuple[list[tuple[str, Any]], dict[str, Any]]:
+    """The two inputs of a call, and its options."""
     options = {name: given.pop(name) for name in Options.__annotations__ if name in given}
-    known = default_registry().methods.find(options.get("method", METHOD)).spec.setting_names
+    method, methods = options.get("method", METHOD), default_registry().methods
+    asked = method if _several(method) else [method]
+    known = [*dict.fromkeys(name for each in asked for name in methods.find(each).spec.setting_names)]
     options |= {name: given.pop(name) for name in known if name in given and name not in model.modalities}
-    plan = plan_for(**options)
     for name in given:
         if name not in model.modalities and len(pair) + len(given) > 2:  # a misspelt setting, then
             hint = did_you_mean(name, [*Options.__annotations__, *known])
             raise SettingError(
-                f"explain: {name!r} is unknown{hint} The model takes {', '.join(model.modalities)}"
+                f"{who}: {name!r} is unknown{hint} The model takes {', '.join(model.modalities)}"
             )
-    sides = prepare(model, pair_of([*pair, *given.items()]), plan)
-    with progress("explain", show=show_progress) as bar:
+    return pair_of([*pair, *given.items()], who), options
+
+
+def _explained(
+    who: str,
+    model: Model,
+    pair: list[tuple[str, Any]],
+    plans: Sequence[Plan],
+    show_progress: bool,
+    made: dict[Any, Item] | None = None,
+) -> list[Explanation]:
+    """One pair by each plan, its inputs made ready once."""
+    made = {} if made is None else made
+    ready = [prepare(model, pair, plan, made) for plan in plans]
+    with progress(who, show=show_progress) as bar:
         promise(bar.close)
-        (explanation,) = explain_batch(model, [sides], plan, bar.steps)
-    return explanation
+        return [
+            explain_batch(model, [sides], plan, bar.steps)[0]
+            for sides, plan in zip(ready, plans, strict=True)
+        ]
 
 
 def plan_for(*, method: str = METHOD, settings: Any = None, **given: Any) -> Plan:
@@ -215,15 +319,15 @@ def plan_for(*, method: str = METHOD, settings: Any = None, **given: Any) -> Pla
     return plan_of(method, settings_of(given, settings), **shared)
 
 
-def pair_of(items: Sequence[Any]) -> list[tuple[str, Any]]:
+def pair_of(items: Sequence[Any], who: str = "explain") -> list[tuple[str, Any]]:
     """The two (modality, raw) of a call."""
     for item in items:
         if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str)):
-            raise InputError(f"explain: an input is a tuple (modality, raw), not {item!r:.80}")
+            raise InputError(f"{who}: an input is a tuple (modality, raw), not {item!r:.80}")
     if len(items) != 2:
         names = ", ".join(modality for modality, _ in items) or "none"
         raise InputError(
-            f"explain: takes two inputs, got {len(items)} ({names}); "
-            "as in explain(model, ('image', x), ('text', y)) or explain(model, image=x, text=y)"
+            f"{who}: takes two inputs, got {len(items)} ({names}); "
+            f"as in {who}(model, ('image', x), ('text', y)) or {who}(model, image=x, text=y)"
         )
     return list(items)

@@ -1,4 +1,4 @@
-"""What is asked of a pair on the command line, checked before any model is loaded: methods with their settings, units, files."""
+"""What is asked of a pair on the command line, checked before any model is loaded: methods with their settings, a sweep, units, files."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 from m2ib.api import plan_for
 from m2ib.cli.beforehand import check_file
 from m2ib.cli.config import SETTING_HELP
+from m2ib.cli.values import parsed_value
 from m2ib.errors import SettingError
 from m2ib.registry.calls import SHARED, calls_of
 from m2ib.registry.discovery import default_registry
+from m2ib.registry.sweeps import swept_of
 from m2ib.units.placing import check_units
 
 
@@ -61,3 +63,35 @@ def _check_takes(modalities: Sequence[str], config: Any) -> None:
                 f"the pairs have {' and '.join(modalities)}, and the model {config.model!r} takes no {modality}; it takes "
                 f"{', '.join(takes)}"
             )
+
+
+def swept(config: Any, modalities: tuple[str, str]) -> dict[str, Any]:
+    """The keywords of ``m2ib.sweep`` in a configuration that has a sweep, its values checked before any model is loaded.
+
+    Raises :class:`SettingError`.
+    """
+    given, options = config.sweep, options_of(config)
+    if isinstance(given, str):
+        name, _, values = given.partition("=")
+        name, _, modality = name.partition(".")
+        several = parsed_value(f"[{values}]", "options: sweep")
+        given = {name: {modality: several} if modality else several}
+    if not isinstance(given, Mapping) or len(given) != 1:
+        raise SettingError(
+            f"sweep: {given!r:.80} is no setting with its values; as in --sweep layer=0,3,6,9 or --sweep layer for good layers"
+        )
+    ((name, values),) = given.items()
+    if options["settings"].get(name) is not None:
+        raise SettingError(f"sweep: {name!r} is given a value of its own as well; leave that out")
+    if len(calls := calls_of(options)) > 1:
+        raise SettingError(f"sweep: takes one method, not {', '.join(calls)}; sweep once for each of them")
+    if name == "layer" and not values:
+        return options
+    if (found := swept_of({name: values}, [name])) is None:
+        raise SettingError(
+            f"sweep: {name}={values!r:.60} is one value; give several, as in --sweep {name}=..."
+        )
+    for value in found[1]:
+        (each,) = calls_of({**options, "settings": {**options["settings"], name: value}}).values()
+        plan_for(**each).check_unloaded(modalities, config.adapter.spec.presets)
+    return {**options, "settings": {**options["settings"], name: values}}

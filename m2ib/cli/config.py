@@ -111,8 +111,22 @@ class ExplainConfig(MapConfig):
         "segments of the inputs that get one value each, by modality: '{image: \"slic:50\", text: [a tabby cat]}'; onsets of a "
         "sound, words of a text, or the file of a mask",
     )
+    sweep: Any = option(
+        None,
+        Group.METHOD,
+        "NAME=VALUES",
+        "compare the maps of several values of one setting, as in layer=0,3,6,9; layer alone: six at most of the layers that can be "
+        "explained",
+    )
     out: str = option("m2ib-report", Group.OUTPUT, "FOLDER", f"where to: {OUT}")
     force: bool = option(False, Group.OUTPUT, "", FORCE)
+    figure: dict[str, Any] = option(
+        {"format": "png"},
+        Group.OUTPUT,
+        "FORMAT",
+        "the files of the figure: png, pdf, svg, or several with commas between; figure.cmap=viridis and figure.scale=shared (own, "
+        "shared, or a number) say how it looks",
+    )
     title: str | None = option(None, Group.OUTPUT, "WORDS", "of the page; left out: the two inputs")
 
 
@@ -122,6 +136,7 @@ READER = Reader(
     lists=("boxes",),
     switches=("truncate", "force", "signed"),
     hidden=("inputs", "options", "settings"),
+    named=("figure",),
 )
 
 

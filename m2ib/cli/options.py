@@ -256,10 +256,11 @@ class Reader:
 def _default(each: dataclasses.Field[Any]) -> str:
     """The default of an option in words; "" where nothing is one."""
     value = each.default if each.default_factory is dataclasses.MISSING else each.default_factory()
+    value = value.get("format") if isinstance(value, dict) else value
     words = value if isinstance(value, list) else [value]
     return (
         ""
-        if value is None or value is False or value == {}
+        if value is None or value is False
         else " ".join(str(word).lower() if word is True else str(word) for word in words)
     )
 

@@ -110,6 +110,7 @@ def _chosen(parsed: argparse.Namespace, most: int | None = None) -> ResultTable:
 def _report(parsed: argparse.Namespace) -> None:
     from m2ib.cli.explain import check_title, write_report
     from m2ib.folders import check_folder
+    from m2ib.results.comparison import Comparison
     from m2ib.results.storage import KIND
 
     check_title(parsed.title)
@@ -117,7 +118,7 @@ def _report(parsed: argparse.Namespace) -> None:
     check_folder(folder, KIND, force=parsed.force)
     table = _chosen(parsed)
     explanation = table.explanation(parsed.id, parsed.method, model=model_of(table, parsed.device))
-    page = write_report([explanation], folder, parsed.title, force=parsed.force)
+    page = write_report(Comparison([explanation]), folder, parsed.title, force=parsed.force)
     say(f"{explanation.similarity_title} {explanation.similarity:.4f}")
     say(page.resolve())
 

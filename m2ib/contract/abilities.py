@@ -49,6 +49,15 @@ class Placing(Protocol):
 
 
 @runtime_checkable
+class Shading(Protocol):
+    """What a renderer does besides that shades something else than the cells of the map."""
+
+    def shaded(self, attribution: Attribution) -> np.ndarray:
+        """The values whose least and greatest are the ends of the map's scale: of a text its words'."""
+        ...
+
+
+@runtime_checkable
 class Condensing(Protocol):
     """What a renderer does besides whose views can be kept by the thousand."""
 

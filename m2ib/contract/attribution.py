@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -15,6 +16,7 @@ from m2ib.contract.curve import Curve
 from m2ib.contract.layout import Axis, Layout, axes_at
 from m2ib.contract.notebook import Side, framed
 from m2ib.contract.null import Null
+from m2ib.contract.plotting import picture_of
 from m2ib.contract.schema import LARGEST, bounded, check_array, require
 from m2ib.contract.segments import Segments
 from m2ib.contract.words import merge_words, placed_words
@@ -323,7 +325,11 @@ class Attribution:
 
     def _repr_html_(self) -> str:
         """The map, in a notebook."""
-        return framed(repr(self), [side_of(self, "m0")])
+        return framed(repr(self), [[side_of(self, "m0")]])
+
+    def _repr_png_(self) -> bytes:
+        """The same as a picture, where HTML is not shown."""
+        return picture_of(partial(self.renderer.draw, self), f"{self.modality}: {self.method}")
 
     def __repr__(self) -> str:
         return (

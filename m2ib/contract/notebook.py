@@ -35,26 +35,36 @@ class Side:
 
 
 def framed(
-    title: str, sides: Sequence[Side], *, over: str = "", under: str = "", script: str = "", kind: str = ""
+    title: str,
+    rows: Sequence[Sequence[Side]],
+    *,
+    over: str = "",
+    under: str = "",
+    script: str = "",
+    kind: str = "",
 ) -> str:
-    """Maps beside each other as HTML: a line of text and an <iframe>.
+    """Rows of maps beside each other as HTML: a line of text and an <iframe>.
 
     title        in plain text, shown as well where frames are taken out (a notebook that is not trusted)
     over, under  HTML before and after the maps, with a script that it needs
     kind         a class of the style sheet for all of it
     """
     style = files("m2ib.page").joinpath("page.css").read_text(encoding="utf-8")
-    scripts = dict.fromkeys([*(side.script for side in sides), script, FIT])
+    scripts = dict.fromkeys([*(side.script for row in rows for side in row), script, FIT])
+    shown = [
+        Markup('<div class="sides">{}</div>').format(Markup("").join(side.html() for side in row))
+        for row in rows
+    ]
     document = Markup(
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="color-scheme" content="light dark">'
-        '<title>{title}</title><style>{style}</style></head><body class="{kind}">{over}<div class="sides">{sides}</div>{under}<script>{script}</script></body></html>'
+        '<title>{title}</title><style>{style}</style></head><body class="{kind}">{over}{rows}{under}<script>{script}</script></body></html>'
     ).format(
         title=title,
         style=Markup(style + _LOOKS),
         kind=kind,
         over=Markup(over),
         under=Markup(under),
-        sides=Markup("").join(side.html() for side in sides),
+        rows=Markup("").join(shown),
         script=Markup("\n".join(filter(None, scripts))),
     )
     return Markup(

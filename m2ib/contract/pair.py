@@ -88,10 +88,10 @@ class AttributionPair:
 
     def _repr_html_(self) -> str:
         """Both maps, in a notebook."""
-        return framed(repr(self), self._sides())
+        return framed(repr(self), [self._sides()])
 
-    def _sides(self) -> list[Side]:
-        return [side_of(each, f"m{number}") for number, each in enumerate(self)]
+    def _sides(self, stem: str = "m") -> list[Side]:
+        return [side_of(each, f"{stem}{number}") for number, each in enumerate(self)]
 
     @property
     def modalities(self) -> tuple[str, str]:

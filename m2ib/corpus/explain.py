@@ -166,6 +166,10 @@ def explain_many(
     check_model(model, "explain_many")
     size = whole_number("batch_size", batch_size)
     check_errors(errors)
+    if isinstance(method := options.get("method"), (list, tuple)):
+        raise SettingError(
+            f"explain_many: takes one method, not {method!r:.60}; m2ib.run takes several, and m2ib.explain of one pair"
+        )
     backend = backend_for(workers, ray, model)
     job = ExplainPairs(model, [options], raises=errors == "raise")
     _ = job.plans  # what is wrong with them shows now

@@ -76,7 +76,7 @@ def notebook_html(explanation: AttributionPair, sides: Sequence[Side]) -> str:
     macros: Any = template("page/links.html.jinja").module
     return framed(
         repr(explanation),
-        sides,
+        [sides],
         over=specific_line(explanation) + macros.line(links),
         under=macros.table(links),
         script=own_script("links.js") if links else "",
@@ -99,15 +99,20 @@ def write_page(
 
 
 def write_comparison(
-    explanations: Sequence[AttributionPair], path: str | Path, *, title: str | None = None
+    explanations: Sequence[AttributionPair],
+    path: str | Path,
+    *,
+    title: str | None = None,
+    names: Sequence[str] | None = None,
 ) -> Path:
-    """One pair by several methods, their maps side by side, on one self-contained page.
+    """One pair in several ways, their maps side by side, on one self-contained page.
 
-    explanations  of the same pair, one for each method
+    explanations  of the same pair, one for each way
+    names         what stands over each of their maps; None: its method
 
     Gives the path back. Raises :class:`InputError` for explanations of different pairs, and :class:`StorageError`.
     """
-    return write_html(local_path(path), render_comparison(explanations, title=title))
+    return write_html(local_path(path), render_comparison(explanations, title=title, names=names))
 
 
 def write_html(path: Path, text: str) -> Path:

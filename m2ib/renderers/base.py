@@ -82,7 +82,10 @@ def _beyond(cells: np.ndarray, length: int) -> np.ndarray:
     return np.asarray((centres < cells.min()) | (centres > cells.max()))
 
 
-def heat_range(attribution: Attribution, values: np.ndarray) -> tuple[float, float]:
+Limits = tuple[float, float]
+
+
+def heat_range(attribution: Attribution, values: np.ndarray) -> Limits:
     """Where the heat of ``values`` begins, and where it is full: see ``Attribution.full``; of a signed map alike on both sides of 0."""
     low, high = float(values.min()), float(values.max())
     if attribution.signed:
@@ -90,11 +93,16 @@ def heat_range(attribution: Attribution, values: np.ndarray) -> tuple[float, flo
     return (low, high) if attribution.full is None else (min(low, 0.0), max(high, attribution.full))
 
 
-def heat_of(attribution: Attribution, values: np.ndarray) -> np.ndarray:
-    """``values`` as heat in [0, 1], of a signed map with 0 at .5; alike where there is no range."""
-    low, high = heat_range(attribution, values) if values.size else (0.0, 0.0)
+def heat_of(attribution: Attribution, values: np.ndarray, limits: Limits | None = None) -> np.ndarray:
+    """``values`` as heat in [0, 1], of a signed map with 0 at .5; alike where there is no range.
+
+    limits  where it begins and where it is full; None: see :func:`heat_range`
+    """
+    low, high = limits or (heat_range(attribution, values) if values.size else (0.0, 0.0))
     nothing = 0.5 if attribution.signed else 0.0
-    return (values - low) / (high - low) if high > low else np.full(values.shape, nothing)
+    return np.asarray((values - low) / (high - low) if high > low else np.full(values.shape, nothing)).clip(
+        0, 1
+    )
 
 
 def shade_style(attribution: Attribution, shade: float) -> str:

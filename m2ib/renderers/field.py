@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
+from m2ib.contract.plotting import library
 from m2ib.contract.regions import Region
 from m2ib.contract.schema import bounded, check_array, require
-from m2ib.renderers.drawing import annotate_below
+from m2ib.renderers.drawing import annotate_below, grey
 from m2ib.renderers.formatting import format_short
 from m2ib.renderers.interpolation import cell_centres
 from m2ib.renderers.media import hatch
 from m2ib.renderers.panels import Panel
 from m2ib.renderers.pixels import PixelRenderer, check_picture
-from m2ib.renderers.plotting import library
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from m2ib.contract.attribution import Attribution
 
 _READ_OUT = 64  # values along each side that the pointer can read
+_COLOUR = 0.25  # so much of its colours is left under heat
 _ROUNDING = 1e-3  # of the range of colours; what is less far beyond it is no clipping
 
 
@@ -117,11 +118,11 @@ class FieldRenderer(PixelRenderer):
         (panel,) = super().panels(attribution, ident)
         return [replace(panel, values=_coarse(view.values), unit=view.unit)]
 
-    def coloured(self, attribution: Attribution) -> bool:
-        return False
+    def shown(self, attribution: Attribution) -> np.ndarray:
+        return grey(self.pixels(attribution.view), _COLOUR)
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
-        """The field in grey, its heat, and what dark and light are."""
+        """The field with little of its colours, its heat, and what dark and light are."""
         super().draw(attribution, axes)
         view: FieldView = attribution.view
         ends = _ends(view)  # of dark and light, unless light is low

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from m2ib.contract.schema import check_array, require
 from m2ib.renderers.base import HeatRenderer, check_places, check_region, check_seen
-from m2ib.renderers.drawing import annotate_below, blended, draw_heat, grey
+from m2ib.renderers.drawing import annotate_below, blended, dimmed, draw_heat, grey
 from m2ib.renderers.formatting import format_time
 from m2ib.renderers.interpolation import cell_centres, resample
 from m2ib.renderers.media import image_tag, jpeg_url
@@ -151,10 +151,9 @@ class FilmRenderer(HeatRenderer):
         for n, moment in enumerate(chosen):
             top, left = _corner(view, n)
             frame = view.frames[moment, 0]
-            paper[top : top + height, left : left + width] = grey(frame) if attribution.signed else frame
-            heat[top : top + height, left : left + width] = _mean_map(
-                attribution, attribution.balance, int(moment)
-            )
+            here = slice(top, top + height), slice(left, left + width)
+            heat[here] = _mean_map(attribution, attribution.balance, int(moment))
+            paper[here] = dimmed(grey(frame) if attribution.signed else frame, ~np.isnan(heat[here]))
             time = format_time(view.times[moment, 0], whole, 2)
             axes.text(left, top + height + gap, time, fontsize=8, va="top")
         axes.imshow(paper)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import regex
 
+from m2ib.contract.plotting import library
 from m2ib.contract.words import clusters
 from m2ib.notices import warn
-from m2ib.renderers.plotting import library
 
 _UNDRAWN = regex.compile(r"\s|\p{Default_Ignorable_Code_Point}|\p{Cc}")
 _SHAPED = regex.compile(r"\p{Bidi_Class=R}|\p{Bidi_Class=AL}|\p{Mc}|\p{Indic_Syllabic_Category=Virama}")

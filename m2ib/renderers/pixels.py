@@ -13,8 +13,8 @@ from m2ib.contract.layout import Axis, axes_at
 from m2ib.contract.regions import Region
 from m2ib.contract.schema import bounded, require
 from m2ib.renderers.base import OutliningRenderer, check_places, check_region, check_seen, seen_size
-from m2ib.renderers.drawing import blended, draw_heat, grey
-from m2ib.renderers.interpolation import cell_weights, resample
+from m2ib.renderers.drawing import blended, dimmed, draw_heat, grey
+from m2ib.renderers.interpolation import cell_weights
 from m2ib.renderers.media import MOST_PIXELS, image_tag, jpeg_url
 from m2ib.renderers.names import input_name
 from m2ib.renderers.outlines import Outline, draw_outlines
@@ -152,22 +152,15 @@ class PixelRenderer(OutliningRenderer):
 
     def overlay(self, attribution: Attribution, size: tuple[int, int]) -> np.ndarray:
         """The picture under its map as (rows, columns, 3) uint8 of this size; what the model does not see is greyed."""
-        pixels = self.pixels(attribution.view)
-        picture = Image.fromarray(pixels if self.coloured(attribution) else grey(pixels))
-        shown = np.array(picture.resize(size[::-1], Image.Resampling.BICUBIC))
-        y, x, (left, top, right, bottom) = self._placed(attribution)
+        pixels = self.shown(attribution)
+        shown = np.array(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BICUBIC))
+        y, x, region = self._placed(attribution)
         down, across = size[0] / pixels.shape[0], size[1] / pixels.shape[1]
         rows, columns = cell_weights(y * down, size[0]), cell_weights(x * across, size[1])
-        high, wide = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
-        high_in, wide_in = (
-            (high >= top * down) & (high < bottom * down),
-            (wide >= left * across) & (wide < right * across),
-        )
-        grid = attribution.balance
+        seen, grid = _inside(region, pixels.shape, size), attribution.balance
         for start in range(0, size[0], _STRIP):
             part = slice(start, start + _STRIP)
-            heat = rows[part] @ grid @ columns.T
-            shown[part] = blended(attribution, shown[part], heat, high_in[part, None] & wide_in)
+            shown[part] = blended(attribution, shown[part], rows[part] @ grid @ columns.T, seen[part])
         return shown
 
     def sketch(self, attribution: Attribution, longest: int) -> Markup:
@@ -195,18 +188,14 @@ class PixelRenderer(OutliningRenderer):
         )
 
     def draw(self, attribution: Attribution, axes: Axes) -> None:
-        """The picture, grey under a signed map, and the heat over its ``region``."""
-        view = attribution.view
-        pixels = self.pixels(view)
-        axes.imshow(pixels if self.coloured(attribution) else grey(pixels))
-        y, x, (left, top, right, bottom) = self._placed(attribution)
-        height, width = pixels.shape[:2]
-        size = (round(bottom - top) or 1, round(right - left) or 1)
-        y, x = (y - top) * size[0] / (bottom - top), (x - left) * size[1] / (right - left)
-        shown = resample(attribution.balance, y, x, size)
-        draw_heat(axes, shown, attribution, extent=(left - 0.5, right - 0.5, bottom - 0.5, top - 0.5))
-        axes.set_xlim(-0.5, width - 0.5)
-        axes.set_ylim(height - 0.5, -0.5)
+        """The picture, without its colours under a signed map, and the heat over what the cells cover."""
+        pixels = self.shown(attribution)
+        height, width = size = pixels.shape[:2]
+        y, x, region = self._placed(attribution)
+        seen = _inside(region, size, size)
+        axes.imshow(dimmed(pixels, seen))
+        heat = cell_weights(y, height) @ attribution.balance @ cell_weights(x, width).T
+        draw_heat(axes, np.where(seen, heat, np.nan), attribution)
         axes.set_axis_off()
         draw_outlines(axes, self._outlines(attribution), (width, height), offset=(-0.5, -0.5))
 
@@ -214,6 +203,21 @@ class PixelRenderer(OutliningRenderer):
         y, x, _ = self._placed(attribution)
         return np.stack([*np.meshgrid(x, y)], -1).reshape(-1, 2) - 0.5
 
-    def coloured(self, attribution: Attribution) -> bool:
-        """Whether a figure has the picture in its colours."""
-        return not attribution.signed
+    def shown(self, attribution: Attribution) -> np.ndarray:
+        """The picture (height, width, 3) uint8 as it lies under the map."""
+        pixels = self.pixels(attribution.view)
+        return grey(pixels) if attribution.signed else pixels
+
+
+def _inside(
+    region: tuple[float, float, float, float], of: tuple[int, ...], size: tuple[int, ...]
+) -> np.ndarray:
+    """bool, of this size: the pixels whose centres lie in a region of a picture ``of`` (height, width)."""
+    left, top, right, bottom = region
+    down, across = size[0] / of[0], size[1] / of[1]
+    high, wide = np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5
+    return np.asarray(
+        ((high >= top * down) & (high < bottom * down))[:, None]
+        & (wide >= left * across)
+        & (wide < right * across)
+    )

@@ -1,49 +1,22 @@
-"""matplotlib as it is without anybody's settings: pages and figures look alike whatever the caller's are, which stay as they are."""
+"""Figures that are drawn in settings of their own, show themselves in a notebook, and are written the same each time."""
 
 from __future__ import annotations
 
-import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from functools import partial, wraps
+import io
+from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from m2ib.promises import kept_promises, leaves_nothing, promise
+from m2ib.contract.plotting import UNDATED, library, own_style
+from m2ib.promises import leaves_nothing
+from m2ib.renderers.looks import Looks
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.transforms import Bbox
 
 P = ParamSpec("P")
-_FAMILY = "DejaVu Sans"  # comes with matplotlib
-
-
-def library() -> Any:
-    """matplotlib, also where ``$MPLBACKEND`` is none that it knows: then its own import fails."""
-    if "matplotlib" in sys.modules:
-        return sys.modules["matplotlib"]
-    with kept_promises():
-        backend = os.environ.get("MPLBACKEND")
-        if backend is not None:
-            promise(partial(os.environ.__setitem__, "MPLBACKEND", backend))
-            del os.environ["MPLBACKEND"]
-        import matplotlib
-    if backend:
-        with suppress(ValueError):
-            matplotlib.rcParams["backend"] = backend
-    return matplotlib
-
-
-@contextmanager
-def own_style() -> Iterator[None]:
-    """Inside, matplotlib's settings are its defaults, but for the backend, which is the caller's."""
-    matplotlib = library()
-    with kept_promises():
-        before = dict(matplotlib.rcParams.copy())
-        promise(partial(dict.update, matplotlib.rcParams, before))
-        own = {**matplotlib.rcParamsDefault, "font.family": [_FAMILY], "backend": before["backend"]}
-        dict.update(matplotlib.rcParams, own)
-        yield
 
 
 def in_own_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
@@ -54,6 +27,9 @@ def in_own_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     def drawn(*args: P.args, **kwargs: P.kwargs) -> Figure:
         with own_style():
             figure = draw(*args, **kwargs)
+            for axes in figure.axes:
+                if axes.get_axes_locator() is None:
+                    axes.set_axes_locator(_rounded)
             figure.draw_without_rendering()
             for axis in [axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]:
                 sizes = [label.get_fontsize() for label in axis.get_ticklabels()]
@@ -64,7 +40,29 @@ def in_own_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
-def write(figure: Figure, file: Any, dpi: int) -> None:
-    """As PNG."""
+def _rounded(axes: Axes, renderer: Any) -> Bbox:
+    """Where a layout places axes, without the noise of its solver, which would give an SVG other names each time."""
+    from matplotlib.transforms import Bbox
+
+    return Bbox(axes.get_position(original=True).get_points().round(6))
+
+
+def map_figure(width: float, height: float, looks: Looks | None = None) -> Figure:
+    """An empty figure of so many inches for maps that look so; a notebook shows it as it is."""
+    library()
+    from m2ib.renderers.map_figure import MapFigure
+
+    return MapFigure(looks or Looks(), figsize=(width, height), layout="constrained")
+
+
+def write(figure: Figure, file: Any, dpi: int, format: str = "png") -> None:
+    """As PNG, PDF or SVG: the same figure gives the same bytes."""
     with own_style():
-        figure.savefig(file, format="png", dpi=dpi)
+        figure.savefig(file, format=format, dpi=dpi, metadata=UNDATED.get(format))
+
+
+def png_of(figure: Figure) -> bytes:
+    """As a notebook shows it."""
+    file = io.BytesIO()
+    write(figure, file, 100)
+    return file.getvalue()

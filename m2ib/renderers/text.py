@@ -19,13 +19,13 @@ from m2ib.contract.segments import REST
 from m2ib.contract.words import placed_words
 from m2ib.errors import InputError
 from m2ib.renderers.base import heat_of, heat_range, scale, shade_style
-from m2ib.renderers.drawing import both_ways, less
+from m2ib.renderers.drawing import less
 from m2ib.renderers.fonts import readable
 from m2ib.renderers.formatting import flatness, format_number, number_with
+from m2ib.renderers.looks import looks_of
 from m2ib.renderers.names import input_name
 from m2ib.renderers.outlines import outlines_key
 from m2ib.renderers.panels import hues, note, scrollable
-from m2ib.renderers.plotting import library
 from m2ib.renderers.units import unit_number
 from m2ib.renderers.view_storage import restore_regions, store_regions
 
@@ -156,19 +156,21 @@ class TextRenderer:
     def draw(self, attribution: Attribution, axes: Axes) -> None:
         units = attribution.units
         words = units or attribution.words
-        places = np.arange(len(words))
-        values = (
-            np.array([value for _, value in units]) if units else _values(attribution, attribution.balance)
-        )
-        colours = both_ways() if attribution.signed else _shade
+        places, looks = np.arange(len(words)), looks_of(axes)
+        values = self.shaded(attribution)
+        limits = looks.range(attribution, values) if values.size else (0.0, 1.0)
         bars = axes.barh(
             places,
             values,
             xerr=attribution.word_deviations if not units and attribution.against is None else None,
-            color=[colours(value) for value in heat_of(attribution, values)],
+            color=looks.shade(signed=attribution.signed)(heat_of(attribution, values, limits)),
+            edgecolor=_BAR_EDGE,
+            linewidth=0.6,
         )
         if attribution.signed:
             axes.axvline(0, color="black", linewidth=0.8)
+        if looks.limits and limits[1] > limits[0]:
+            axes.set_xlim(*np.array(limits).clip(min(0.0, limits[0]), None) * 1.05)
         labels = readable([word for word, _ in words])
         axes.set_yticks(places, [word for word, _ in labels], parse_math=False)
         for tick, (_, families) in zip(axes.get_yticklabels(), labels, strict=True):
@@ -184,6 +186,11 @@ class TextRenderer:
             f"{attribution.unit or attribution.method} per {'unit' if units else f'word{less(attribution)}'}"
         )
         axes.spines[["top", "right"]].set_visible(False)
+
+    def shaded(self, attribution: Attribution) -> np.ndarray:
+        """(words,), or (units,) where there are units."""
+        units = [value for _, value in attribution.units]
+        return np.array(units) if units else _values(attribution, attribution.balance)
 
     def places(self, attribution: Attribution) -> np.ndarray:
         """At the end of each word's bar."""
@@ -201,7 +208,7 @@ class TextRenderer:
         return {**stored, "regions": restore_regions(stored["regions"], folder)}
 
 
-_EDGE = "#00707f"  # on white paper
+_EDGE, _BAR_EDGE = "#00707f", "#7a6a52"  # on white paper: of what is known, and of any bar
 
 
 def _values(attribution: Attribution, grid: np.ndarray) -> np.ndarray:
@@ -342,7 +349,3 @@ def _opposed(attribution: Attribution) -> Markup:
 
 
 _MOST_NAMED = 12
-
-
-def _shade(value: float) -> tuple[float, ...]:
-    return tuple(map(float, library().colormaps["cividis_r"](0.15 + 0.8 * value)))

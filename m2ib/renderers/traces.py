@@ -14,6 +14,7 @@ from m2ib.renderers.base import OutliningRenderer, check_places, scale
 from m2ib.renderers.drawing import blended, draw_heat
 from m2ib.renderers.formatting import format_short, format_time, time_ticks
 from m2ib.renderers.interpolation import axis_centres, cell_centres, cell_weights
+from m2ib.renderers.looks import UNSEEN
 from m2ib.renderers.media import image_tag, png_url, polyline_points
 from m2ib.renderers.names import described, input_name
 from m2ib.renderers.outlines import Outline, draw_outlines
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from m2ib.contract.attribution import Attribution
 
+_DARK, _INK = "#101216", "#f2f0ea"  # as on a page
 _TOP, _BOTTOM = 0.4, 0.9  # of a lane: where its highest and lowest values lie, the name above them
 
 
@@ -159,6 +161,9 @@ class TracesRenderer(OutliningRenderer):
             Markup("").join(map(line.format, points)),
         )
 
+    def shaded(self, attribution: Attribution) -> np.ndarray:
+        return _soft(attribution, attribution.balance)
+
     def places(self, attribution: Attribution) -> np.ndarray:
         moments = _moments(attribution)
         return np.stack([moments, np.full(len(moments), len(attribution.view.names) / 2)], 1)
@@ -175,14 +180,15 @@ class TracesRenderer(OutliningRenderer):
         centres = (_moments(attribution) - start) / (end - start) * columns
         row = cell_weights(centres, columns) @ _soft(attribution, attribution.balance)
         place = (start, end, count, 0)
-        draw_heat(axes, row[None], attribution, blank=True, aspect="auto", extent=place)
+        axes.set_facecolor(_DARK)
+        draw_heat(axes, row[None], attribution, aspect="auto", extent=place)
         for n, drop in enumerate(_drops(view)):
-            (line,) = axes.plot(view.times, n + drop, color="black", linewidth=0.8)
-            line.set_path_effects([withStroke(linewidth=2.2, foreground="white")])
+            (line,) = axes.plot(view.times, n + drop, color=_INK, linewidth=0.8)
+            line.set_path_effects([withStroke(linewidth=2.2, foreground=_DARK)])
         draw_outlines(axes, _outlines(attribution), (last - first, count), offset=(first, 0.0))
         for left, right in ((first, start), (end, last)):
             if right > left:  # the model does not see this
-                axes.axvspan(left, right, color="0.8")
+                axes.axvspan(left, right, color="0.5", alpha=UNSEEN, linewidth=0)
         names = [f"{name}\n{unit}" for name, unit in zip(view.names, view.units, strict=True)]
         axes.set_yticks(np.arange(count) + 0.5, names, fontsize=8, parse_math=False)
         axes.set_xlim(first, last)

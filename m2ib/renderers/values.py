@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from markupsafe import Markup
 
-from m2ib.renderers.base import heat_of, heat_range, scale, shade_style
-from m2ib.renderers.drawing import both_ways, less
+from m2ib.renderers.base import heat_of, scale, shade_style
+from m2ib.renderers.drawing import colour_bar, less
 from m2ib.renderers.formatting import format_number, number_with
+from m2ib.renderers.looks import looks_of
 from m2ib.renderers.names import described
 from m2ib.renderers.panels import scrollable
 
@@ -77,11 +78,11 @@ class ValuesRenderer:
         if not rows.size:
             axes.set_axis_off()
             return
-        low, high = heat_range(attribution, rows)
-        colours: Any = both_ways() if attribution.signed else "inferno"
-        heat = axes.imshow(rows, cmap=colours, aspect="auto", vmin=low, vmax=high)
-        unit = attribution.unit or attribution.method
-        axes.figure.colorbar(heat, ax=axes).set_label(f"{unit} per position{less(attribution)}")
+        looks = looks_of(axes)
+        low, high = looks.range(attribution, rows)
+        cmap = looks.shade(signed=attribution.signed)
+        heat = axes.imshow(rows, cmap=cmap, aspect="auto", vmin=low, vmax=high)
+        colour_bar(axes, heat, attribution, f"per position{less(attribution)}", cmap)
 
     def places(self, attribution: Attribution) -> np.ndarray:
         rows = _rows(attribution)

@@ -18,7 +18,9 @@ from m2ib.page.explanation import notebook_html, write_page
 from m2ib.page.figure import draw
 from m2ib.paths import local_path
 from m2ib.renderers import ImageView
+from m2ib.renderers.looks import Scale
 from m2ib.renderers.names import file_name
+from m2ib.renderers.plotting import png_of
 from m2ib.results.reading import read
 from m2ib.results.storage import save
 
@@ -93,16 +95,24 @@ class Explanation(AttributionPair):
         """Write one self-contained page: maps to look at, the fit's curve, settings and provenance."""
         return write_page([self], path, title=title)
 
-    def figure(self, *, links: int = 6) -> Figure:
+    def figure(self, *, links: int = 6, cmap: str | None = None, scale: Scale = "own") -> Figure:
         """A matplotlib figure with both attributions side by side, for notebooks and papers.
 
         links  where there are interactions, so many of the strongest are drawn as lines between the two, without those beside
                a stronger one; 0 for none
+        cmap   a colour map by matplotlib's name, of which a signed map has 0 in the middle; None: the page's colours
+        scale  "own": from each map's least value to its greatest, as on the page. "shared": one scale for all maps of a kind of
+               input and a unit. A number: heat is full there
+
+        A notebook shows it without ``%matplotlib inline``; ``.savefig("cat.pdf")`` keeps text as text. Raises :class:`SettingError`.
         """
-        return draw(self, links)
+        return draw(self, links, cmap, scale)
 
     def _repr_html_(self) -> str:
         return notebook_html(self, self._sides())
+
+    def _repr_png_(self) -> bytes:
+        return png_of(self.figure())
 
     def __repr__(self) -> str:
         return f"Explanation(similarity={self.similarity:.4f}, {self.attributions[0]!r}, {self.attributions[1]!r})"

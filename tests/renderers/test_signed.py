@@ -71,7 +71,7 @@ def test_pages_and_figures_of_every_kind(kind: str) -> None:
     a.renderer.draw(a, axes)
     heat = axes.images[-1]
     assert heat.norm.vmin == -heat.norm.vmax  # type: ignore[operator]
-    assert heat.cmap(0.5)[:3] == pytest.approx((0.97, 0.97, 0.97), abs=0.01)
+    assert heat.cmap(0.5)[3] == 0  # nothing is over the picture
     low, high = np.array(heat.cmap(0.1)), np.array(heat.cmap(0.9))
     assert low[2] > low[0]  # blue
     assert high[0] > high[2]  # orange
@@ -93,7 +93,7 @@ def test_sketches_have_two_hues_and_nothing_at_zero(kind: str) -> None:
     warm, none, cool = sketched(1.0), sketched(0.0), sketched(-1.0)
     assert (warm - none)[0] - (warm - none)[2] > 30
     assert (cool - none)[2] - (cool - none)[0] > 30
-    assert np.ptp(none) < 12  # the grey picture
+    assert np.ptp(none) < 20  # the grey picture, or a field with a quarter of its colours
 
 
 def test_words_below_zero_are_of_the_other_hue_and_named() -> None:

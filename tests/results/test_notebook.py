@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,3 +74,55 @@ def test_warnings_stand_there_and_nothing_breaks_out(explanation: m2ib.Explanati
     assert frame.tags.count("script") == 1
     assert evil in frame.text
     assert '<p class="note">' in (cell.frames[0]["srcdoc"] or "")
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def test_several_ways_in_one_frame_and_pictures_where_html_is_not_shown(
+    clip64: m2ib.Model, explanation: m2ib.Explanation
+) -> None:
+    ways = m2ib.Comparison([explanation, replace(explanation)], ["once", "<again>"])
+    cell = Cell(ways._repr_html_())
+    assert cell.tags == ["div", "iframe"]
+    assert cell.text == repr(ways)
+    inside = cell.frames[0]["srcdoc"] or ""
+    assert re.findall(r'<figure class="\w+" id="([^"]*)"', inside) == ["m0-0", "m1-0", "m0-1", "m1-1"]
+    assert inside.count('<div class="sides">') == 2
+    assert inside.count("<small>once</small>") == inside.count("<small>&lt;again&gt;</small>") == 2
+    assert inside.count("const RAMP") == 1
+    for shown in (
+        explanation,
+        explanation["text"],
+        ways,
+        explanation.figure(),
+        ways.figure(),
+        m2ib.figure([ways]),
+    ):
+        assert shown._repr_png_().startswith(PNG)  # type: ignore[attr-defined]
+
+
+CELLS = (
+    "import m2ib; exp = m2ib.load_explanation(FOLDER); exp",
+    "exp['image']",
+    "exp.figure()",
+    "%matplotlib inline\nexp.figure()",
+    "figure = exp.figure()",
+    "exp.figure().savefig('figure.pdf'); m2ib.Comparison([exp]).figure()",
+)
+
+
+def test_a_kernel_shows_each_once(explanation: m2ib.Explanation, tmp_path: Path) -> None:
+    """Also a figure, with and without ``%matplotlib inline``; what is only named is not shown."""
+    nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
+    explanation.save(tmp_path / "saved")
+    book = nbformat.v4.new_notebook(
+        cells=[
+            nbformat.v4.new_code_cell(cell.replace("FOLDER", repr(str(tmp_path / "saved")))) for cell in CELLS
+        ]
+    )
+    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    kinds = [[sorted(output.data) for output in cell.outputs] for cell in book.cells]
+    both, picture = ["image/png", "text/html", "text/plain"], ["image/png", "text/plain"]
+    assert kinds == [[both], [both], [picture], [picture], [], [picture]]
+    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")

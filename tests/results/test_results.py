@@ -206,7 +206,7 @@ def test_a_contrast_says_what_it_is_about(explanation: m2ib.Explanation, tmp_pat
     assert "The map here explains <q>id5 id60 id7</q> alone" in page
     figure = explanation.figure()
     titles = [axes.get_title() for axes in figure.axes]
-    assert "text (layer 1), no similarity to keep\nid5 id60 id7 rather than id61" in titles
+    assert "text: m2ib (layer 1), no similarity to keep\nid5 id60 id7 rather than id61" in titles
     files = {"source": "/a/bark.wav", "sha256": "0", "rather_than": ["/a/mew.wav"]}
     sound = dataclasses.replace(explanation["image"], origin=files)
     page = render_page([m2ib.Explanation((sound, explanation["text"]), 0.5)])
@@ -372,7 +372,7 @@ def test_a_report_that_cannot_be_drawn_keeps_its_numbers(
         made.append(dataclasses.replace(explanation, attributions=tuple(sides)))
     folder = tmp_path / "out"
     with pytest.raises(m2ib.PluginError) as caught:
-        write_report(made, folder, None, force=False)
+        write_report(m2ib.Comparison(made), folder, None, force=False)
     assert str(caught.value) == (
         f"renderer 'image' failed: RuntimeError: no pencil; the numbers are kept in {str(folder)!r}"
     )
@@ -392,5 +392,5 @@ def test_methods_whose_folders_would_be_one_are_refused(
         for name in ("slate:flat", "slate-flat")
     ]
     with pytest.raises(m2ib.StorageError, match=r"cannot write into .*: File exists"):
-        write_report(made, tmp_path / "out", None, force=False)
+        write_report(m2ib.Comparison(made), tmp_path / "out", None, force=False)
     assert not list(tmp_path.iterdir())
