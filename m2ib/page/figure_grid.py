@@ -89,7 +89,7 @@ def draw_rows(
 def _write_caption(axes: Axes, row: Row) -> None:
     axes.set_axis_off()
     lines = textwrap.wrap(row.caption, _LINE, max_lines=8, placeholder=" …") or [""]
-    how = {"transform": axes.transAxes, "ha": "left", "clip_on": False}
+    how: dict[str, Any] = {"transform": axes.transAxes, "ha": "left", "clip_on": False}
     write_text(
         lambda text, **look: axes.text(0, 0.5, text, **look),
         "\n".join(lines),
@@ -115,7 +115,12 @@ def _write_head(axes: Axes, head: str, told: Sequence[str], lines: int) -> None:
     """The method, and under it in small letters its settings, in so many lines at most."""
     write_text(axes.set_title, "\n".join(told) or " ", fontsize=8, color="0.25")
     if head:
-        place = {"xytext": (0, 6 + 11 * lines), "textcoords": "offset points", "ha": "center", "va": "bottom"}
+        place: dict[str, Any] = {
+            "xytext": (0, 6 + 11 * lines),
+            "textcoords": "offset points",
+            "ha": "center",
+            "va": "bottom",
+        }
         write_text(
             lambda text, **look: axes.annotate(text, (0.5, 1), xycoords="axes fraction", **place, **look),
             head, fontsize=11, fontweight="bold", annotation_clip=False,

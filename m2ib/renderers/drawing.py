@@ -72,15 +72,14 @@ def blended(attribution: Attribution, picture: np.ndarray, shown: np.ndarray, se
     seen     bool (height, width): what the model looks at; the rest lies under grey
     """
     levels = heat_of(attribution, shown, heat_range(attribution, attribution.balance))
-    table = np.append(
-        Looks().heat(signed=attribution.signed).colors, [[0.5] * 3 + [UNSEEN]], 0
-    )  # (levels + 1, 4)
+    heat = np.asarray(Looks().heat(signed=attribution.signed).colors, float)  # (levels, 4)
+    table = np.append(heat, [[0.5, 0.5, 0.5, UNSEEN]], 0)
     place = np.where(seen, np.rint(levels * (len(table) - 2)), len(table) - 1).astype(
         np.intp
     )  # (height, width)
     opacity = table[:, 3:].astype(np.float32)
-    heat = (255 * table[:, :3]).astype(np.float32) * opacity
-    return np.asarray(np.rint(picture * (1 - opacity)[place] + heat[place]), np.uint8)
+    colours = (255 * table[:, :3]).astype(np.float32) * opacity
+    return np.asarray(np.rint(picture * (1 - opacity)[place] + colours[place]), np.uint8)
 
 
 def dimmed(picture: np.ndarray, seen: np.ndarray) -> np.ndarray:

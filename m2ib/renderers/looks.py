@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -69,9 +68,8 @@ class Looks:
         limits: dict[Measure, Limits] = {}
         if scale == "own":
             return cls(cmap)
-        if scale != "shared" and not (
-            isinstance(scale, Real) and not isinstance(scale, bool) and 0 < scale < np.inf
-        ):
+        number = scale if isinstance(scale, (int, float)) and not isinstance(scale, bool) else 0
+        if scale != "shared" and not 0 < number < np.inf:
             raise SettingError(
                 f"figure: the scale {scale!r:.60} is not possible; give 'own' (each map its own), 'shared' (one for all maps of a unit), "
                 "or a number > 0, at which heat is full"
@@ -85,7 +83,7 @@ class Looks:
                 least, most = limits.get(measure, (low, high))
                 limits[measure] = min(least, low), max(most, high)
             else:
-                limits[measure] = (-float(scale) if each.signed else 0.0), float(scale)
+                limits[measure] = (-float(number) if each.signed else 0.0), float(number)
         return cls(cmap, limits)
 
     def range(self, attribution: Attribution, values: np.ndarray) -> Limits:
@@ -126,7 +124,8 @@ class Looks:
 def shaded(attribution: Attribution) -> np.ndarray:
     """The values whose least and greatest are the ends of a map's own scale: a text's are those of its words."""
     renderer = attribution.renderer
-    return renderer.shaded(attribution) if isinstance(renderer, Shading) else attribution.balance
+    found: np.ndarray = renderer.shaded(attribution) if isinstance(renderer, Shading) else attribution.balance
+    return found
 
 
 def looks_of(axes: Axes) -> Looks:

@@ -12,7 +12,6 @@ from m2ib.promises import leaves_nothing
 from m2ib.renderers.looks import Looks
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.transforms import Bbox
 
@@ -40,7 +39,7 @@ def in_own_style(draw: Callable[P, Figure]) -> Callable[P, Figure]:
     return drawn
 
 
-def _rounded(axes: Axes, renderer: Any) -> Bbox:
+def _rounded(axes: Any, renderer: Any) -> Bbox:
     """Where a layout places axes, without the noise of its solver, which would give an SVG other names each time."""
     from matplotlib.transforms import Bbox
 
