@@ -22,6 +22,7 @@ from m2ib_adapters.inputs.depth import SENSORS
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+NOTEBOOKS = sorted(DOCS.rglob("*.ipynb"))
 FIRST_PARTY = [info.spec for info in m2ib.list_adapters() if info.origin == "m2ib"]
 
 
@@ -40,7 +41,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_page_is_built(site: Path) -> None:
     made = {str(path.relative_to(site)) for path in site.rglob("*.html")}
-    assert made == {"404.html", *(str(page.relative_to(DOCS).with_suffix(".html")) for page in PAGES)}
+    assert made == {
+        "404.html",
+        *(str(page.relative_to(DOCS).with_suffix(".html")) for page in [*PAGES, *NOTEBOOKS]),
+    }
     assert not list(site.rglob("*.py"))
 
 
@@ -49,7 +53,9 @@ def test_nothing_comes_from_elsewhere(site: Path) -> None:
         text = page.read_text(encoding="utf-8")
         fetched = re.findall(r'<(?:link|script|img|source|iframe)\b[^>]*\b(?:href|src)="([^"]+)"', text)
         assert fetched
-        assert [address for address in fetched if "//" in address] == [], page
+        assert [
+            address for address in fetched if "//" in address and not address.startswith("data:")
+        ] == [], page
     for style in site.rglob("*.css"):
         assert not re.search(
             r"(?:@import|url\()\s*[\"']?(?:https?:)?//", style.read_text(encoding="utf-8")
@@ -85,7 +91,7 @@ def test_the_navigation_has_every_page() -> None:
         ]
 
     listed = leaves(yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"])
-    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in PAGES)
+    assert sorted(listed) == sorted(str(page.relative_to(DOCS)) for page in [*PAGES, *NOTEBOOKS])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(DOCS)))
