@@ -155,3 +155,57 @@ def test_two_methods_with_one_name_have_a_folder_each(
         "plain-old-flat",
         "gradcam",
     }
+
+
+def test_a_sweep_and_a_figure_in_other_formats(
+    report: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "explain",
+        "--image",
+        str(report.parent / "dog.png"),
+        "--text",
+        "a dog",
+        "--model",
+        "clip",
+        "--device",
+        "cpu",
+    ]
+    words += ["--checkpoint", str(report.parent / "clip"), "steps=2", "samples=2"]
+    out = tmp_path / "out"
+    assert (
+        main(
+            [*words, "--out", str(out), "--sweep", "layer=0,1", "--figure", "svg,pdf", "figure.scale=shared"]
+        )
+        == 0
+    )
+    assert {path.name for path in out.iterdir() if path.is_dir()} == {"layer-0", "layer-1"}
+    assert m2ib.load_explanation(out / "layer-1")["text"].settings["layer"] == 1
+    assert (out / "figure.pdf").read_bytes().startswith(b"%PDF")
+    assert ">layer 0</text>" in (out / "figure.svg").read_text(encoding="utf-8")
+    assert not (out / "figure.png").exists()
+    page = (out / "index.html").read_text(encoding="utf-8")
+    assert page.count("<h3>layer 0 ") == page.count("<h3>layer 1 ") == 2
+    capsys.readouterr()
+    for more, message in (
+        (["--sweep", "layr=0,1"], "settings: 'layr' is none of m2ib; did you mean 'layer'?"),
+        (["--sweep", "beta"], "sweep: beta has no values; give some, as in beta=[...]"),
+        (
+            ["--sweep", "layer=0,1", "--method", "m2ib,rise"],
+            "sweep: takes one method, not m2ib, rise; sweep once for each of them",
+        ),
+        (
+            ["--sweep", "layer=0,1", "layer=1"],
+            "sweep: 'layer' is given a value of its own as well; leave that out",
+        ),
+        (["--sweep", "sweep: 3"], "settings: 'sweep: 3' is none of m2ib"),
+        (
+            ["--figure", "gif"],
+            "figure: 'gif' is no format; give png, pdf or svg, or several with commas between",
+        ),
+        (["figure.colour=red"], "figure: 'colour' is unknown. There is format, cmap, scale"),
+        (["figure.cmap=jett"], "figure: the colour map 'jett' is unknown; did you mean 'jet'?"),
+    ):
+        assert main([*words, "--out", str(tmp_path / "none"), *more]) == 2
+        assert message in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
