@@ -26,11 +26,10 @@ from m2ib.errors import CheckpointError, InputError
 from m2ib_adapters.bounds import SIDE
 from m2ib_adapters.inputs.images import ImagePreparation
 from m2ib_adapters.inputs.texts import check_words
-from m2ib_adapters.inputs.tokens import TokenizerCoder
+from m2ib_adapters.inputs.wordpiece import WordPieceCoder
 from m2ib_adapters.memory import described
+from m2ib_adapters.photo.minilm import VOCABULARY, MiniLM, parts_of
 from m2ib_adapters.photo.networks import TextMap, class_rows, image_network, sentence_embedding, text_network
-from m2ib_adapters.towers import hugging_face
-from m2ib_adapters.towers.attention import by_sdpa_of
 from m2ib_adapters.towers.images import image_encoder
 from m2ib_adapters.towers.layers import block_layers
 from m2ib_adapters.towers.text import TextTower, text_encoder
@@ -39,6 +38,12 @@ TEXT_MAP = Path(__file__).with_name("text_map.safetensors")
 SIZE = 384
 SMOOTH = 1.0  # cells: the highest of single ones is ragged
 LONGEST_TEXT = 256  # tokens, what the sentence encoder was trained with
+USUAL = (  # every 31st class of ImageNet, which the image side was trained to tell apart
+    "tench", "tree frog", "rock python", "hornbill", "crayfish", "Shih-Tzu", "Norwich terrier", "English springer",
+    "Eskimo dog", "Arctic fox", "ant", "hog", "baboon", "aircraft carrier", "bath towel", "bulletproof vest",
+    "Christmas stocking", "desktop computer", "flute", "hand blower", "laptop", "microwave", "obelisk", "photocopier",
+    "projectile", "sarong", "sock", "sunglasses", "tray", "water jug", "French loaf", "dough", "agaric",
+)  # fmt: skip
 
 
 def can(checkpoint: Any, **options: Any) -> str:
@@ -66,7 +71,7 @@ def load(
     if isinstance(size, bool) or not isinstance(size, int) or size < 64 or size % 32:
         raise InputError(f"photo: size {size!r} is not a multiple of 32 from 64 on")
     SIDE.check("photo", size, f"size={size}")
-    text, tokenizer = text_network()
+    text, coder = text_network()
     network, fitted = image_network(), load_file(TEXT_MAP)
     text_map = TextMap(fitted["weight"], fitted["bias"], class_rows(network))
     parts = {"image": network, "text": text, "text_map": text_map}
@@ -74,7 +79,7 @@ def load(
     module.image.to(memory_format=torch.channels_last)  # up to twice as fast on a processor
     encoders = {
         "image": _image_encoder(module, _preparation(size).given(image, "photo")),
-        "text": _text_encoder(module, tokenizer),
+        "text": _text_encoder(module, coder),
     }
     origin = {
         "checkpoint": "efficientnet-lite2-9656183e + all-MiniLM-L6-v2",
@@ -115,10 +120,9 @@ def _image_encoder(module: Any, preparation: ImagePreparation) -> Encoder:
     )
 
 
-def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
-    network: Any = module.text
-    padding = tokenizer.pad_token_id
-    coder = TokenizerCoder(tokenizer)
+def _text_encoder(module: Any, coder: WordPieceCoder) -> Encoder:
+    network: MiniLM = module.text
+    padding = coder.pad
 
     def embed(ids: Tensor) -> Tensor:
         return module.text_map(sentence_embedding(network, ids, padding))  # (N, 1280)
@@ -134,11 +138,11 @@ def _text_encoder(module: Any, tokenizer: Any) -> Encoder:
         block_layers(network.encoder.layer, "encoder.layer"),
         None,
         LONGEST_TEXT,
-        network.config.vocab_size,
+        VOCABULARY,
         cut,
         pad=padding,
-        attention=Attention(None, by_sdpa_of(network.config)),  # the mean of what is not padding
-        parts_of=hugging_face.parts_of,
+        attention=Attention(None),  # the mean of what is not padding
+        parts_of=parts_of,
     )
     encoder = text_encoder(tower, coder)
     return replace(encoder, defaults=Defaults(layer=3), reference=_captions)
@@ -156,10 +160,4 @@ def _photographs(size: tuple[int, int]) -> list[Item]:
 
 
 def _captions() -> list[str]:
-    """Of every 31st class of ImageNet, which the image side was trained to tell apart."""
-    from timm.data import ImageNetInfo
-
-    info = ImageNetInfo()
-    return [
-        f"a photo of a {info.index_to_description(number).split(',')[0]}" for number in range(0, 1000, 31)
-    ]
+    return [f"a photo of a {name}" for name in USUAL]

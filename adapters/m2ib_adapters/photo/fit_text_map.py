@@ -11,7 +11,7 @@ class c are embedded by the text encoder, t (384,), and a ridge regression sends
 A text's place in the shared space is normalise(M^T t + bias), bias = y0 - M^T t0; its embedding is what
 ``networks.TextMap`` makes of it.
 
-``python -m m2ib_adapters.photo.fit_text_map`` prints the held-out figures and writes ``text_map.safetensors``
+``python -m m2ib_adapters.photo.fit_text_map`` (with timm, which knows the classes' names) prints the held-out figures and writes ``text_map.safetensors``
 (weight (384, 1280) float16, bias (1280,) float16). Nothing is random but what a seeded generator draws.
 """
 
@@ -24,7 +24,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from m2ib_adapters.photo.networks import class_rows, image_network, sentence_embedding, text_network
 
@@ -151,7 +151,7 @@ class Fitting:
     """What maps are fitted to and measured by: the adapter's own sentence embeddings, the classifier's rows, the classes' names."""
 
     def __init__(self) -> None:
-        self.network, self.tokenizer = text_network()
+        self.network, self.coder = text_network()
         self.embedded: dict[str, Tensor] = {}
         self.rows = classifier_rows()
         self.lemmas, self.definitions = class_names()
@@ -162,9 +162,10 @@ class Fitting:
         new = sorted(set(texts) - self.embedded.keys(), key=lambda text: (len(text), text))
         for start in range(0, len(new), batch_size):
             part = new[start : start + batch_size]
-            batch = self.tokenizer(part, padding=True, truncation=True, max_length=256, return_tensors="pt")
-            ids, padding = batch["input_ids"], self.tokenizer.pad_token_id
-            rows = sentence_embedding(self.network, ids, padding)  # (B, 384)
+            coded = (self.coder.code(text, 256, truncate=True, padded=False).ids for text in part)
+            ids, padding = [torch.tensor(each) for each in coded], self.coder.pad
+            batch = nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=padding)  # (B, T)
+            rows = sentence_embedding(self.network, batch, padding)  # (B, 384)
             self.embedded.update(zip(part, rows.double(), strict=True))
         return torch.stack([self.embedded[text] for text in texts])
 

