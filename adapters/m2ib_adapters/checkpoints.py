@@ -11,6 +11,7 @@ from functools import partial
 from logging import ERROR
 from os import PathLike
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 from m2ib.errors import CheckpointError, decoding
@@ -18,7 +19,7 @@ from m2ib.promises import kept_promises, promise
 from m2ib_adapters.bounds import TEXT
 
 HERE: Mapping[str, Any] = {"local_files_only": True, "trust_remote_code": False}
-HUB_PATIENCE = 5.0  # seconds until the hub counts as out of reach
+_PATIENCE = 2  # seconds that the hub has to answer where its cache has the file
 _SUFFIXES = (".pth", ".pt", ".bin", ".safetensors")  # nobody's hub id ends so
 
 
@@ -65,15 +66,17 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def from_folder_or_hub(adapter: str, source: str) -> dict[str, Any]:
+def from_folder_or_hub(adapter: str, source: str, what: str = "checkpoint") -> dict[str, Any]:
     """Options for ``from_pretrained(source, ...)``: what is at hand is not looked up on the hub.
+
+    what  errors call it so
 
     Raises :class:`CheckpointError` for a path that is no folder, and for a hub id that is neither cached
     nor within reach.
     """
     from huggingface_hub.errors import HFValidationError
 
-    folder, who = Path(source), f"{adapter}: checkpoint {source!r}"
+    folder, who = Path(source), f"{adapter}: {what} {source!r}"
     way_out = "give a local folder written by save_pretrained"
     if os.path.isdir(folder):
         if not os.path.isfile(folder / "config.json"):
@@ -137,22 +140,70 @@ def image_processor_config(source: str, options: Mapping[str, Any]) -> dict[str,
 def hub_has(who: str, repository: str, file: str, way_out: str) -> bool:
     """Whether the hub answers with this file; False where only the cache has it.
 
-    It is asked once, without retries: a library on its own waits half a minute for a network that is not
-    there. Raises :class:`CheckpointError` where neither has the file.
+    Raises :class:`CheckpointError` where neither has the file.
     """
-    from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError
 
-    cached = isinstance(try_to_load_from_cache(repository, file), str)
-    url = hf_hub_url(repository, file)
-    try:
-        get_hf_file_metadata(url, timeout=HUB_PATIENCE)
-    except Exception as error:  # the hub's own, or that of requests, httpx or httpx2, by its version
-        if cached:
-            return False
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        fault = f"is not a folder here, and the hub is out of reach ({lines[0]:.100})"
-        if isinstance(error, HfHubHTTPError):
-            fault = f"is not to be had from the hub: {lines[-1]:.150}"
-        raise CheckpointError(f"{who} {fault}; {way_out}") from error
-    return True
+    cached = cached_file(repository, file) is not None
+    if (error := _refusal(repository, file, cached)) is None:
+        return True
+    if cached:
+        return False
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    fault = (
+        f"is not a folder here, and the hub is out of reach ({_reason(error, lines[0])}), nor is it in the cache "
+        f"{constants.HF_HUB_CACHE}, which `hf download {repository}` fills where there is a network"
+    )
+    if isinstance(error, HfHubHTTPError):
+        fault = f"is not to be had from the hub: {lines[-1]:.150}"
+    raise CheckpointError(f"{who} {fault}; {way_out}") from error
+
+
+def hub_is_out_of_reach(repository: str, file: str) -> bool:
+    """Whether the hub says nothing of this file, be it there or not; then the cache is all there is."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    error = _refusal(repository, file, cached_file(repository, file) is not None)
+    return error is not None and not isinstance(error, HfHubHTTPError)
+
+
+def cached_file(repository: str, *files: str) -> Path | None:
+    """The first of these files that the hub's cache has."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (try_to_load_from_cache(repository, file) for file in files)
+    return next((Path(each) for each in found if isinstance(each, str)), None)
+
+
+def _refusal(repository: str, file: str, cached: bool) -> Exception | None:
+    """Why this file is not to be had from the hub, which is asked once; None where it is.
+
+    The library on its own asks again for half a minute when nobody is there, and takes its time for each of the hub's addresses.
+    """
+    from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
+
+    url, patience = hf_hub_url(repository, file), _PATIENCE if cached else constants.HF_HUB_ETAG_TIMEOUT
+    silence = TimeoutError(f"no answer in {patience} s; HF_HUB_ETAG_TIMEOUT={3 * patience} waits longer")
+    answers: list[Exception | None] = [silence]
+
+    def ask() -> None:
+        try:
+            get_hf_file_metadata(url, timeout=patience)
+            answers.append(None)
+        except Exception as error:  # the hub's own, or that of requests, httpx or httpx2, by its version
+            answers.append(error)
+
+    asking = Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(patience)
+    return answers[-1]
+
+
+def _reason(error: Exception, line: str) -> str:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set"
+    return f"{constants.ENDPOINT}: {line:.100}"

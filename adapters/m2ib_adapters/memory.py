@@ -45,16 +45,16 @@ class Parts:
     tokenizer: Any
 
 
-def place_of(adapter: str, checkpoint: Any, usual: str, kinds: tuple[type, ...] = ()) -> str:
+def place_of(adapter: str, checkpoint: Any, usual: str, kinds: tuple[type | str, ...] = ()) -> str:
     """The folder or hub id that is meant; ``usual`` for None.
 
-    kinds  classes that the adapter takes from memory
+    kinds  classes that the adapter takes from memory, or their names
 
     Raises :class:`CheckpointError` for what is neither.
     """
     if checkpoint is None:
         return usual
-    ways, named = "give a hub id or a folder written by save_pretrained", [kind.__name__ for kind in kinds]
+    ways, named = "give a hub id or a folder written by save_pretrained", list(map(_name_of, kinds))
     return path_of(adapter, checkpoint, ways + (f", or a {' or '.join(named)} in memory" if named else ""))
 
 
@@ -103,13 +103,17 @@ def unwrapped(adapter: str, net: nn.Module, kinds: tuple[type | str, ...]) -> An
         elif isinstance(getattr(inner, "_orig_mod", None), nn.Module):
             inner = inner._orig_mod
         else:
-            named = [getattr(kind, "__name__", str(kind).rpartition(".")[2]) for kind in kinds]
+            named = list(map(_name_of, kinds))
             raise CheckpointError(
                 f"{adapter}: checkpoint is a {type(inner).__module__.partition('.')[0]} {type(inner).__name__} in memory, "
                 f"not {'an' if named[0][0] in 'AEIOU' else 'a'} {' or '.join(named)}; give that, another adapter its own "
                 "(open-clip takes open_clip's), or any module to m2ib.adapt(module, encoders={...})"
             )
     return inner
+
+
+def _name_of(kind: type | str) -> str:
+    return str(getattr(kind, "__name__", kind)).rpartition(".")[2]
 
 
 def _kinds_of(net: Any) -> set[type | str]:

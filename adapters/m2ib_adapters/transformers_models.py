@@ -47,7 +47,7 @@ def from_transformers(
 ) -> tuple[Any, dict[str, Any]]:
     """transformers' model in a folder or hub id, with all of its weights; and options for what comes with it.
 
-    kinds     the class by ``model_type``
+    kinds     the class, or its name in transformers, by ``model_type``
     file      that holds weights alone: then those of ``source``, whose config.json describes the model, are not read
     computed  ends of the names of buffers that transformers makes itself
     check     raises for a configuration that will not do
@@ -64,9 +64,15 @@ def from_transformers(
     who = f"{adapter}: checkpoint {str(file) if alone else source!r}"
     described = f"the config.json of {source!r}" if alone else "its config.json"
     with loading(adapter, source):
-        config, place = _described(adapter, source, kinds, check)
+        place = from_folder_or_hub(adapter, source)  # before what takes long to import
+    import transformers  # before, to read quietly
+
+    with loading(adapter, source):
+        config = _described(adapter, source, place, kinds, check)
+        kind = kinds[config.model_type]
+        kind = getattr(transformers, kind) if isinstance(kind, str) else kind
         if not alone:
-            kind, files = kinds[config.model_type], _weights_in(Path(source))
+            files = _weights_in(Path(source))
             for each in files:
                 check_stored(each, who)
             check_weights(lambda: kind(config), who, sum(each.stat().st_size for each in files) or None)
@@ -75,7 +81,7 @@ def from_transformers(
     if not alone and _named(report, computed, *_WRONG):  # by names that training code has changed
         file = next((Path(source) / name for name in _WEIGHTS if os.path.isfile(Path(source) / name)), None)
     if file is not None:
-        module, report, found = _from_file(adapter, file, kinds, config, options)
+        module, report, found = _from_file(adapter, file, kind, config, options)
     if wrong := _named(report, computed, *_WRONG):
         raise CheckpointError(
             f"{who} lacks or misshapes {len(wrong)} weights that {described} describes, first {', '.join(wrong[:3])}; it "
@@ -102,12 +108,19 @@ def _weights_in(folder: Path) -> list[Path]:
 
 
 def _described(
-    adapter: str, source: str, kinds: Mapping[str, Any], check: Callable[[Any], None]
-) -> tuple[Any, dict[str, Any]]:
-    """The configuration in a folder or hub id, which will do; and options for what comes with it."""
+    adapter: str,
+    source: str,
+    place: Mapping[str, Any],
+    kinds: Mapping[str, Any],
+    check: Callable[[Any], None],
+) -> Any:
+    """The configuration in a folder or hub id, which will do.
+
+    place  options to read it
+    """
     from transformers import AutoConfig, PreTrainedConfig
 
-    place, who = from_folder_or_hub(adapter, source), f"{adapter}: checkpoint {source!r}"
+    who = f"{adapter}: checkpoint {source!r}"
     told = PreTrainedConfig.get_config_dict(source, **place)[0]
     check_described(told, who)
     if fault := code_fault(told):
@@ -126,16 +139,15 @@ def _described(
                 "attn_implementation out of its config.json"
             )
     check(config)
-    return config, place
+    return config
 
 
 def _from_file(
-    adapter: str, file: Path, kinds: Mapping[str, Any], config: Any, options: Mapping[str, Any]
+    adapter: str, file: Path, kind: Any, config: Any, options: Mapping[str, Any]
 ) -> tuple[Any, Mapping[str, Any], str]:
     """The model with a file's weights, transformers' report, and what is in the file where no name fits."""
     state = read_state(file, adapter, mapped=True)
     with loading(adapter, str(file)):
-        kind = kinds[config.model_type]
         check_weights(lambda: kind(config), f"{adapter}: checkpoint {str(file)!r}", file.stat().st_size)
         module, report = without_code(
             kind.from_pretrained, None, config=config, state_dict=state, **_TOLD, **options

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +16,7 @@ from torch import nn
 
 import m2ib
 import naive_imagebind
+from hub import NOBODY, hub_of, run
 from m2ib.cli import main
 from open_clip_models import VIT, module_of, photo
 from scene_model import SIZES
@@ -231,48 +229,17 @@ print(*({{"transformers", "open_clip", "timm", "peft"}} & set(sys.modules)))
     assert done.stdout.split() == []
 
 
-class Hub(BaseHTTPRequestHandler):
-    """A hub with three repositories, which keeps what it was asked for."""
-
-    files = {  # noqa: RUF012
+@pytest.fixture
+def hub() -> Iterator[Any]:
+    files = {
         "/one/clip/resolve/main/config.json": b'{"model_type": "clip"}',
         "/one/open/resolve/main/open_clip_config.json": b'{"model_cfg": {}}',
     }
-
-    def do_HEAD(self) -> None:
-        self.answer(self.files.get(self.path))
-
-    def do_GET(self) -> None:
-        if (content := self.files.get(self.path)) is not None:
-            self.answer(content)
-            self.wfile.write(content)
-        else:
-            self.answer(None)
-
-    def answer(self, content: bytes | None) -> None:
-        self.server.asked.append(self.path)  # type: ignore[attr-defined]
-        self.send_response(404 if content is None else 200)
-        if content is None:
-            self.send_header("X-Error-Code", "EntryNotFound")
-        self.send_header("Content-Length", str(len(content or b"")))
-        self.send_header("ETag", '"1"')
-        self.send_header("X-Repo-Commit", "0" * 40)
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None: ...
+    with hub_of(files) as server:
+        yield server
 
 
-@pytest.fixture
-def hub() -> Iterator[ThreadingHTTPServer]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.asked = []  # type: ignore[attr-defined]
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
-
-
-def test_of_a_hub_id_descriptions_alone_are_asked_for(hub: ThreadingHTTPServer, tmp_path: Path) -> None:
+def test_of_a_hub_id_descriptions_alone_are_asked_for(hub: Any, tmp_path: Path) -> None:
     def ask(*repositories: str, port: int = hub.server_port) -> list[tuple[list[str], dict[str, Any]]]:
         """What each is opened by and why not, and what was asked of the hub since."""
         code = f"""
@@ -280,19 +247,12 @@ import json, m2ib
 found = [m2ib.who_opens(each) for each in {repositories!r}]
 print(json.dumps([[each.names, dict(each.faults)] for each in found]))
 """
-        place = {"HF_ENDPOINT": f"http://127.0.0.1:{port}", "HF_HOME": str(tmp_path / "hub")}
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**os.environ, **place},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return [(names, faults) for names, faults in json.loads(done.stdout)]
+        told = json.loads(run(code, tmp_path, port))
+        return [(names, faults) for names, faults in told]
 
     def asked() -> set[str]:
-        paths = {path for path in hub.asked if path.startswith("/one/")}  # type: ignore[attr-defined]
-        hub.asked.clear()  # type: ignore[attr-defined]
+        paths = {path for path in hub.asked if path.startswith("/one/")}
+        hub.asked.clear()
         return paths
 
     assert [names for names, _ in ask("one/clip", "one/open")] == [["clip"], ["open-clip"]]
@@ -306,6 +266,6 @@ print(json.dumps([[each.names, dict(each.faults)] for each in found]))
     assert clip["open-clip"] == "has no open_clip_config.json"
     assert none["clip"] == "has no config.json with a model_type"
     assert "/one/clip/resolve/main/config.json" not in asked()  # it is cached
-    ((names, dead),) = ask("one/clip", port=9)
+    ((names, dead),) = ask("one/clip", port=NOBODY)
     assert names == ["clip"]
     assert str(dead["open-clip"]).startswith("is not a folder here, and the hub is out of reach (")

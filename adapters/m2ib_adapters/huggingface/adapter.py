@@ -81,18 +81,17 @@ def load_family(
 
     Raises :class:`CheckpointError` and :class:`SettingError`.
     """
-    import transformers
-
     check_attention(attention, who)
-    kinds = {name: getattr(transformers, FAMILIES[name].model) for name in families}
-    others = {name: getattr(transformers, CLASSES[name].model) for name in families if name in CLASSES}
-    classes, usual = (*kinds.values(), *others.values()), FAMILIES[families[0]].usual
+    kinds = {name: FAMILIES[name].model for name in families}
+    others = {name: CLASSES[name].model for name in families if name in CLASSES}
+    classes = tuple(f"transformers.{name}" for name in (*kinds.values(), *others.values()))
+    usual = FAMILIES[families[0]].usual
 
     def check(config: Any) -> None:
         _check(who, source, max_patches, config)
         _pair(who, modalities, config)
         other = others.get(config.model_type)
-        if other is not None and other.__name__ in (config.architectures or ()):
+        if other is not None and other in (config.architectures or ()):
             kinds[config.model_type] = other
 
     if isinstance(checkpoint, nn.Module):

@@ -18,7 +18,7 @@ class WordPieceCoder(NamedIds):
         self._tokenizer = Tokenizer.from_file(str(path))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        ids = map(self._tokenizer.token_to_id, ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"))
+        ids = self._tokenizer.encode("[PAD] [UNK] [CLS] [SEP] [MASK]", add_special_tokens=False).ids
         self.pad, self._unknown, start, self.end, mask = ids
         self.special = {self.pad, start, self.end, mask}  # an unknown word is a part of a text
 

@@ -15,7 +15,7 @@ from torch import nn
 from m2ib.contract.model import Model
 from m2ib.errors import CheckpointError, SettingError, decoding
 from m2ib.notices import warn
-from m2ib_adapters.checkpoints import may_be_hub_id
+from m2ib_adapters.checkpoints import hub_is_out_of_reach, may_be_hub_id
 from m2ib_adapters.inputs.images import ImagePreparation, Preparation
 from m2ib_adapters.inputs.media import sha256
 from m2ib_adapters.inputs.options import check_count
@@ -196,7 +196,10 @@ def _tokenizer(given: Any, context: int, options: Mapping[str, Any]) -> Coder:
             "or folder of a Hugging Face tokenizer"
         )
     with decoding(f"open-clip: tokenizer {str(given)!r}", "cannot be loaded", error=SettingError):
-        return coder(without_code(HFTokenizer, str(given), context_length=context, **options))
+        here = os.path.isdir(given) or not may_be_hub_id(str(given))
+        here = here or hub_is_out_of_reach(str(given), "tokenizer_config.json")
+        options = {**options, "context_length": context, "local_files_only": here}
+        return coder(without_code(HFTokenizer, str(given), **options))
 
 
 def build(

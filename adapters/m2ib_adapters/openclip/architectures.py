@@ -14,7 +14,7 @@ from typing import Any
 
 from m2ib.errors import CheckpointError, SettingError, decoding
 from m2ib_adapters.bounds import TEXT, check_described
-from m2ib_adapters.checkpoints import hub_has, loading, path_of
+from m2ib_adapters.checkpoints import cached_file, hub_has, loading, path_of
 
 HUB = "hf-hub:"
 _FOLDER = "local-dir:"
@@ -149,13 +149,20 @@ def _check(config: Any, label: str) -> None:
 
 
 def _from_hub(name: str) -> Architecture:
+    from huggingface_hub import hf_hub_download
     from open_clip.pretrained import download_pretrained_from_hf
 
     repository = name.removeprefix(HUB)
     with loading("open-clip", name):
-        hub_has(f"open-clip: architecture {name!r}", repository, CONFIG_FILE, "give a folder or a file")
-        given = _read_json(Path(download_pretrained_from_hf(repository, filename=CONFIG_FILE)))
-        weights = Path(download_pretrained_from_hf(repository))
+        who, way_out = f"open-clip: architecture {name!r}", "give a folder or a file"
+        online = hub_has(who, repository, CONFIG_FILE, way_out)
+        given = _read_json(Path(hf_hub_download(repository, CONFIG_FILE, local_files_only=not online)))
+        weights = None if online else cached_file(repository, *WEIGHT_FILES)
+        if weights is None and not online:
+            raise CheckpointError(
+                f"{who}: its weights are not cached, and the hub is out of reach; {way_out}"
+            )
+        weights = weights or Path(download_pretrained_from_hf(repository))
     return _from_config(given, name, weights=weights)
 
 

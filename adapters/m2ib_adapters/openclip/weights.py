@@ -12,7 +12,7 @@ from torch import nn
 
 from m2ib.errors import CheckpointError, SettingError, decoding
 from m2ib_adapters.bounds import check_described, check_weights
-from m2ib_adapters.checkpoints import hub_has, loading
+from m2ib_adapters.checkpoints import cached_file, from_folder_or_hub, hub_has, loading
 from m2ib_adapters.openclip.architectures import CONFIG_FILE, WEIGHT_FILES, Architecture, ChosenArchitecture
 from m2ib_adapters.state_dicts import differences, found_in, listed, read_state
 from m2ib_adapters.without_code import without_code
@@ -69,8 +69,9 @@ def _describe_text_tower(text: dict[str, Any], beside: Path | None, folder: Path
     if beside and (beside / name / "config.json").is_file():
         name = str(beside / name)
     with decoding(f"{label}: its text tower {name!r:.80}", "cannot be read", error=SettingError):
-        check_described(PreTrainedConfig.get_config_dict(name)[0], label, SettingError)
-        described = without_code(AutoConfig.from_pretrained, name)
+        place = from_folder_or_hub(label, name, "its text tower")
+        check_described(PreTrainedConfig.get_config_dict(name, **place)[0], label, SettingError)
+        described = without_code(AutoConfig.from_pretrained, name, **place)
         vars(described).pop("auto_map", None)
         described.save_pretrained(folder)
     text |= {"hf_model_name": str(folder), "hf_model_pretrained": False}
@@ -84,21 +85,13 @@ def load_weights(
     interpolate  positions of a file for images of another size (of a tag they are in any case)
     """
     import open_clip
-    from huggingface_hub import try_to_load_from_cache
     from open_clip.model import resize_pos_embed
 
     if chosen.tag is not None:  # open_clip's own pairing of name and file, and its own conversions
         with loading("open-clip", f"{architecture.label} {chosen.name}"):
-            if place := chosen.tag.get("hf_hub"):  # else a plain address, which open_clip asks once
-                repository, _, named = place.rpartition("/")
-                files = (named,) if named else WEIGHT_FILES
-                # at once, not after many retries, where the weights are neither cached nor within reach
-                if not any(isinstance(try_to_load_from_cache(repository, file), str) for file in files):
-                    way_out = "download the file elsewhere and give its path as checkpoint"
-                    hub_has(
-                        f"open-clip: checkpoint {chosen.name!r}", repository, named or CONFIG_FILE, way_out
-                    )
-            path = open_clip.download_pretrained(chosen.tag)
+            path = _cached_or_within_reach(chosen.name, chosen.tag) or open_clip.download_pretrained(
+                chosen.tag
+            )
             open_clip.load_checkpoint(module, path, strict=True, weights_only=True)
         return
     assert chosen.path is not None
@@ -119,6 +112,19 @@ def load_weights(
             f"{found_in(given)}"
         )
     module.load_state_dict(state)
+
+
+def _cached_or_within_reach(name: str | None, tag: dict[str, Any]) -> Path | None:
+    """The file of a tag in the hub's cache; None where the hub has it. Raises :class:`CheckpointError` where neither does."""
+    repository, _, named = tag.get("hf_hub", "").rpartition("/")
+    if not repository:  # a plain address, which open_clip asks once
+        return None
+    files = (str(Path(named).with_suffix(".safetensors")), named) if named else WEIGHT_FILES
+    path = cached_file(repository, *files)
+    if path is None:
+        way_out = "download the file elsewhere and give its path as checkpoint"
+        hub_has(f"open-clip: checkpoint {name!r}", repository, named or CONFIG_FILE, way_out)
+    return path
 
 
 def fit_to(module: Any, state: dict[str, Any]) -> dict[str, Any]:

@@ -34,19 +34,22 @@ def read(source: str, device: torch.device, dtype: torch.dtype, attention: str |
     """The model. Raises :class:`CheckpointError`."""
     who, folder = f"{WHO}: checkpoint {source!r}", os.path.isdir(source)
     here = folder or from_folder_or_hub(WHO, source)["local_files_only"]
+    from huggingface_hub import snapshot_download
     from sentence_transformers import MultiVectorEncoder, SentenceTransformer  # before, to read quietly
 
     with loading(WHO, source):
+        # where its files lie: with a hub id, the library asks the hub for PEFT's changes whatever it is told
+        place = snapshot_download(source, local_files_only=True) if here and not folder else source
         if folder:
-            _check_folder(Path(source), who)
-        modules, settings = (_told(source, name, here) for name in (MODULES, SETTINGS))
-        if fault := fault_of(modules or (), settings, partial(_told, source, here=here)):
+            _check_folder(Path(place), who)
+        modules, settings = (_told(place, name, here) for name in (MODULES, SETTINGS))
+        if fault := fault_of(modules or (), settings, partial(_told, place, here=here)):
             raise CheckpointError(f"{who} {fault}")
-        multi = is_late(settings, _told(source, "config.json", here))
+        multi = is_late(settings, _told(place, "config.json", here))
         options = {"dtype": dtype, **({"attn_implementation": attention} if attention else {})}
         kind = MultiVectorEncoder if multi else SentenceTransformer
-        net = without_code(kind, source, device=str(device), local_files_only=here, model_kwargs=options)
-        _check_weights(net, source, modules, here, who)
+        net = without_code(kind, place, device=str(device), local_files_only=here, model_kwargs=options)
+        _check_weights(net, place, modules, here, who)
         known = getattr(net[0], "tokenizer", None)
         if known is not None and len(known.get_vocab()) <= len(known.all_special_tokens) + 1:  # T5 has "▁"
             raise CheckpointError(
