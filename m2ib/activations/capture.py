@@ -25,6 +25,7 @@ from torch.nn.modules.module import (
 )
 from torch.utils import _pytree as pytree
 
+from m2ib.activations.axes import read_checked
 from m2ib.contract.encoder import Encoder, Layer
 from m2ib.contract.inputs import Inputs, each_tensor, repeat, repeat_inputs
 from m2ib.errors import AdapterError
@@ -164,6 +165,7 @@ def record(encoder: Encoder, inputs: Inputs, layer: int) -> Recording:
             raise AdapterError(
                 f"{encoder.modality}: layer {index} ({encoder.layer(index).name}) did not run in the forward pass"
             )
+    read_checked(encoder, layer, outputs[layer], inputs)
     return Recording(encoder, inputs, layer, embedding, outputs)
 
 

@@ -28,7 +28,11 @@ from m2ib.execution.context import hook
 from m2ib.promises import kept_promises
 
 _LISTS = (nn.ModuleList, nn.Sequential)
-_WAY_OUT = "give an m2ib.Layer(module, name, channel_axis=..., read=..., write=...) that says where they are"
+_WAY_OUT = (
+    "give an m2ib.Layer(module, name, channel_axis=..., read=..., write=...) that says where they are: channel_axis=1 for "
+    "(N, C, rows, columns), -1 for (N, rows, columns, C); for (T, N, C) read=m2ib.read_sequence_first and "
+    "write=m2ib.write_sequence_first"
+)
 
 
 def find_layers(module: nn.Module, layers: Layers, ran: Sequence[str] | None, who: str) -> tuple[Layer, ...]:

@@ -75,7 +75,12 @@ class Proof:
             return None
         return (step,) * len(known.grid)
 
-    def _proven(self, inputs: Inputs) -> Layout:
+    def shown(self, inputs: Inputs) -> Layout | None:
+        """What the activations of such inputs show, whatever an author says of them; None where they show nothing."""
+        return self._looked_into(inputs)[0]
+
+    def _looked_into(self, inputs: Inputs) -> tuple[Layout | None, dict[int, tuple[int, ...]]]:
+        """The layout, if it can be proven, and the shapes that were seen by layer."""
         model, encoder = self._model, self._encoder
         batch = model.collate_one(inputs)
         with model.running():
@@ -84,8 +89,12 @@ class Proof:
             outputs = record(encoder, batch, -1).outputs | record(encoder, batch, last).outputs
             shapes = {n: tuple(encoder.layer(n).read(outputs[n]).shape) for n in sorted(outputs)}
             positions = [_positions(shape, encoder.layer(n).channel_axis) for n, shape in shapes.items()]
-            found = self._layout(batch, positions)
+            return self._layout(batch, positions), shapes
+
+    def _proven(self, inputs: Inputs) -> Layout:
+        found, shapes = self._looked_into(inputs)
         if found is None:
+            encoder = self._encoder
             lines = "; ".join(f"layer {n} ({encoder.layer(n).name}): {shape}" for n, shape in shapes.items())
             example = "; or give adapt an example, to find which axes hold batch and channels"
             raise AdapterError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 
@@ -118,16 +119,35 @@ class Layout:
     def shaped(self, values: np.ndarray, positions: tuple[int, ...]) -> np.ndarray:
         """Values of the cells (cells,) as the grid of an activation with these positions."""
         shape = positions if self.grid is None else self.grid
-        if values.size != np.prod(shape, dtype=int):
+        turned = self.index is None and len(shape) == len(positions) > 1 and shape != positions
+        if turned or values.size != prod(shape):
             raise InputError(
                 f"layout: a grid of {shape} does not fit {values.size} positions of an activation "
-                f"with {positions}; the adapter's layout and layer disagree"
+                f"with {positions}; the adapter's layout and layer disagree{_cure(shape, values.size, positions)}"
             )
         return values.reshape(shape)
 
     def to_grid(self, values: np.ndarray) -> np.ndarray:
         """Pick the grid out of per-position ``values``, shaped like the positions."""
         return self.shaped(values.reshape(-1)[self.cells(values.shape)], values.shape)
+
+
+def _cure(grid: tuple[int, ...], found: int, positions: tuple[int, ...]) -> str:
+    """What to write, by the positions that are left for a grid."""
+    cells = prod(grid)
+    if len(positions) > 1 and grid == positions[::-1]:
+        return f": the axes are the other way round; give Layout(grid={positions}), or Layout(), which takes what there is"
+    if len(positions) > 1:
+        return (
+            ": where the blocks give maps, Layout() takes each layer's own grid, and the Layer's channel_axis tells a map "
+            "(N, C, rows, columns) by 1 from (N, rows, columns, C) by -1"
+        )
+    if found > cells:
+        return (
+            f": {found - cells} more than cells. Where class or register tokens come first, "
+            f"Layout(grid={grid}, index=tuple(range({found - cells}, {found}))) leaves them out"
+        )
+    return ": where tokens are merged on the way, a grid holds for the layers before that alone; leave the others out"
 
 
 def even_axis(name: str, unit: str, cells: int, first: float, last: float) -> Axis:

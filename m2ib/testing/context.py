@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
+from m2ib.activations.capture import record
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Inputs, Item
 from m2ib.contract.model import Model
@@ -35,6 +38,13 @@ class CheckContext:
         for number, item in enumerate(self.items):
             groups.setdefault(self.encoder.batch_key(item.inputs), []).append(number)
         yield from map(tuple, groups.values())
+
+    def places(self, item: Item, layer: int) -> np.ndarray:
+        """The positions of an input's activation at a layer, numbered in flattened order."""
+        activation = record(self.encoder, self.batch(item), layer).activation  # (1, ...)
+        channels = self.encoder.layer(layer).channel_axis % activation.ndim
+        shape = [size for axis, size in enumerate(activation.shape) if axis not in (0, channels)]
+        return np.arange(math.prod(shape)).reshape(shape)
 
     def tails(self) -> dict[str, bool]:
         """The ways from a layer to the embedding: name in messages -> ``fast``."""

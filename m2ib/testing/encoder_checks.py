@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,13 +15,14 @@ from m2ib.activations.capture import Tail, record
 from m2ib.adapting.layouts import Described
 from m2ib.contract.encoder import Encoder
 from m2ib.contract.inputs import Item
-from m2ib.contract.layout import Layout
 from m2ib.contract.model import Model
 from m2ib.errors import InputError
 from m2ib.execution.context import evaluating
 from m2ib.methods.bottleneck.information import mix
+from m2ib.testing.causes import mixed_batch, random_part
 from m2ib.testing.context import FULL, OWN, CheckContext
 from m2ib.testing.examples import check_differ, check_examples
+from m2ib.testing.layout_checks import check_layout
 from m2ib.testing.optional_checks import check_attention, check_degradation
 from m2ib.testing.results import (
     CheckFailed,
@@ -82,7 +84,8 @@ def _check_embedding(context: CheckContext) -> None:
         require(bool(torch.isfinite(out).all()), f"embed gives NaN or infinite values for example {number}")
         require(
             torch.equal(out, context.encoder.embed(inputs)),
-            "embed gives another embedding at the second call: there is randomness, or state, in the forward pass",
+            "embed gives another embedding at the second call: there is randomness, or state, in the forward pass"
+            f"{random_part(context.model.module, partial(context.encoder.embed, inputs))}",
         )
 
 
@@ -97,7 +100,7 @@ def _check_batch(context: CheckContext) -> None:
                 row,
                 alone,
                 f"example {number} has another embedding in a batch than alone",
-                ": collate pads with something that the model reads, or embed mixes the batch",
+                mixed_batch(context.model.module, [context.items[n].inputs for n in numbers]),
             )
 
 
@@ -113,11 +116,6 @@ def _check_layers(context: CheckContext) -> None:
         order = list(recording.outputs)
         require(order == sorted(order), f"layers run in the order {order}; list them in the order of running")
         a = recording.activation
-        require(
-            a.ndim >= 3 and a.shape[0] == 1,
-            f"{name}: read gives {shape_of(a)} for one input; the batch axis must come first and have one row, "
-            "then positions and channels (blocks that run sequence first need read_sequence_first)",
-        )
         require(
             -a.ndim <= layer.channel_axis < a.ndim and layer.channel_axis % a.ndim != 0,
             f"{name}: channel_axis {layer.channel_axis} is not one of the axes of {shape_of(a)} after the batch",
@@ -155,60 +153,6 @@ def _check_tail(context: CheckContext) -> None:
             context.require_close(results[OWN][1], results[FULL][1], told)
 
 
-def _check_layout(context: CheckContext) -> None:
-    """The layout fits the activation of every layer."""
-    encoder = context.encoder
-    for number, item in enumerate(context.items):
-        layout = item.layout
-        require(isinstance(layout, Layout), f"example {number}: the layout is a {type(layout).__name__}")
-        inputs, last = context.batch(item), len(encoder.blocks) - 1
-        outputs = record(encoder, inputs, -1).outputs | record(encoder, inputs, last).outputs
-        for depth, output in outputs.items():
-            _check_fits(f"example {number}, {context.named(depth)}", layout, encoder, depth, output)
-        _check_tokens(f"example {number}", item)
-
-
-def _check_fits(where: str, layout: Layout, encoder: Encoder, depth: int, output: Any) -> None:
-    a = encoder.layer(depth).read(output)
-    axis = encoder.layer(depth).channel_axis
-    positions = np.zeros([size for place, size in enumerate(a.shape) if place not in (0, axis % a.ndim)])
-    hint = f"(channel_axis {axis} of {shape_of(a)})"
-    if layout.index is not None:
-        places = layout.index
-        require(len(set(places)) == len(places), f"{where}: index repeats positions")
-        require(
-            all(0 <= place < positions.size for place in places),
-            f"{where}: index reaches from {min(places, default=0)} to {max(places, default=0)}, "
-            f"outside the activation's {positions.size} positions {hint}",
-        )
-    if layout.read is not None:
-        require(
-            0 < layout.read <= a.shape[1], f"{where}: read is {layout.read} of {a.shape[1]} positions {hint}"
-        )
-    try:
-        layout.to_grid(positions)
-    except InputError as error:
-        raise CheckFailed(f"{where}: {error} {hint}") from None
-
-
-def _check_tokens(where: str, item: Item) -> None:
-    tokens = item.layout.tokens
-    if not tokens:
-        return
-    size = int(np.prod(item.layout.grid or (0,)))
-    require(len(tokens) == size, f"{where}: {len(tokens)} tokens for a grid of {item.layout.grid}")
-    require(not all(token.special for token in tokens), f"{where}: every token is special")
-    text = item.view.get("text") if isinstance(item.view, Mapping) else None
-    require(
-        isinstance(text, str), f"{where}: the layout has tokens, so the view must be a dict with the 'text'"
-    )
-    for token in tokens:
-        require(
-            0 <= token.start <= token.end <= len(text or ""),
-            f"{where}: the token {token.text!r} reaches from {token.start} to {token.end} in a text of {len(text or '')}",
-        )
-
-
 def _check_padding(context: CheckContext) -> None:
     """What the layout calls unread must not move the embedding, alone or padded in a batch."""
     encoder = context.encoder
@@ -226,7 +170,8 @@ def _check_padding(context: CheckContext) -> None:
             out,
             recording.embedding,
             "positions that the layout calls unread do reach the embedding",
-            ": `read` is too small, or padding is not masked",
+            ": `read` is too small, or padding is not masked. Mask it in the blocks and in the pooling; where the model was trained "
+            "to read it, leave `read` out",
         )
 
 
@@ -241,7 +186,8 @@ def _check_described(context: CheckContext) -> None:
     with torch.no_grad():
         first, second = (context.encoder.embed(context.batch(each)) for each in (item, described))
     context.require_close(first, second, "describe(inputs) has another embedding than prepare(raw)")
-    for part in ("grid", "index", "read"):
+    alike = _arranged(context, item) == _arranged(context, replace(item, layout=described.layout))
+    for part in ("read",) if alike else ("grid", "index", "read"):
         one, other = getattr(item.layout, part), getattr(described.layout, part)
         every = part == "read" and {one, other} == {None, int(np.prod(item.layout.grid or (0,)))}
         require(
@@ -259,6 +205,15 @@ def _check_described(context: CheckContext) -> None:
     )
 
 
+def _arranged(context: CheckContext, item: Item) -> list[Any] | None:
+    """The positions of the default layer as the item's grid has them; None where they do not fit."""
+    try:
+        grid = item.layout.to_grid(context.places(item, context.encoder.default_layer))
+    except InputError:
+        return None
+    return [grid.tolist()]
+
+
 def _of_whom(describe: Any, said: str) -> str:
     """Of a ``describe`` that the author did not write."""
     return f". This describe is {said}" if isinstance(describe, Described) else ""
@@ -269,7 +224,7 @@ _CHECKS: dict[str, Callable[[CheckContext], None]] = {
     "batch": _check_batch,
     "layers": _check_layers,
     "tail": _check_tail,
-    "layout": _check_layout,
+    "layout": check_layout,
     "padding": _check_padding,
     "defaults": check_defaults,
     "presets": check_presets,

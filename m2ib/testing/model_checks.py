@@ -19,6 +19,7 @@ from m2ib.errors import M2IBWarning
 from m2ib.execution.context import evaluating
 from m2ib.page.explanation import render_page
 from m2ib.results.explanation import load_explanation
+from m2ib.testing.causes import batch_statistics
 from m2ib.testing.results import CheckFailed, Result, require, require_embedding, run_check
 
 
@@ -47,7 +48,7 @@ def check_model(model: Model, examples: Mapping[str, Sequence[Any]]) -> None:
         except Exception as error:  # a stranger's code may raise anything
             raise CheckFailed(
                 f"{modality}: embed raised {type(error).__name__} on inputs {shape_text(inputs)}, which is what prepare gives "
-                f"with a batch axis before it: {' '.join(str(error).split())}"
+                f"with a batch axis before it: {' '.join(str(error).split())}{batch_statistics(model.module)}"
             ) from error
         require_embedding(out, 1, f"{modality}: embed", "one input", sets=model.similarity.sets)
         sizes[modality] = out.shape[-1]

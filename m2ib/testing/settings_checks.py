@@ -90,9 +90,7 @@ def check_stride(context: CheckContext) -> None:
     for number, item in enumerate(context.items):
         inputs, grid = item.inputs, item.layout.grid
         if callable(context.encoder.stride):
-            activation = record(context.encoder, context.batch(item), layer).activation
-            channels = context.encoder.layer(layer).channel_axis % activation.ndim
-            grid = tuple(length for axis, length in enumerate(activation.shape) if axis not in (0, channels))
+            grid = context.places(item, layer).shape
         require(
             isinstance(inputs, Tensor) and grid is not None,
             f"example {number}: a stride is for inputs of one tensor whose grid is the same at all layers; leave it None",

@@ -188,7 +188,7 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
         "text",
         at(1, read=m2ib.read_first, write=m2ib.write_first),
         r"text: layers: layer 1 \(text_blocks.1\): read gives \(4, 1, 12\) for one input; the batch axis must come "
-        r"first .* \(blocks that run sequence first need read_sequence_first\)",
+        r"first .*looks like \(T, N, C\), sequence first: give .* read=m2ib.read_sequence_first, write=m2ib.write_sequence_first",
     ),
     "no position axis": (
         "image",
@@ -302,7 +302,7 @@ BROKEN: dict[str, tuple[str, Break, str]] = {
     "batch mixes": (
         "image",
         batch_that_mixes,
-        r"image: batch: example 0 has another embedding in a batch than alone .* or embed mixes the batch",
+        r"image: batch: example 0 has another embedding in a batch than alone .* embed mixes the rows of the batch; nothing may",
     ),
     "dropout": (
         "text",
