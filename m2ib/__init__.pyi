@@ -1,5 +1,6 @@
 from . import export as export
 from . import results as results
+from .activations.reach import GoodLayers
 from .adapting import adapt
 from .api import Options, contrast, embedding, ensemble, explain, good_layers, sweep
 from .contract.attribution import Attribution
@@ -68,6 +69,7 @@ __all__ = [
     "Fading",
     "Failed",
     "FitSettings",
+    "GoodLayers",
     "InputError",
     "Inputs",
     "Interactions",

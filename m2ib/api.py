@@ -9,7 +9,7 @@ from typing import Any, TypeAlias, TypedDict, TypeVar, Unpack, overload
 
 from torch import Tensor
 
-from m2ib.activations.reach import reaching_layers
+from m2ib.activations.reach import GoodLayers, reaching_layers
 from m2ib.contract.inputs import Item
 from m2ib.contract.model import Model
 from m2ib.contract.targets import Contrast, Embedding, Ensemble, members_of
@@ -75,8 +75,10 @@ def embedding(vector: Any) -> Embedding:
 
 
 @leaves_nothing
-def good_layers(model: Model, modality: str, raw: Any) -> tuple[int, ...]:
+def good_layers(model: Model, modality: str, raw: Any) -> GoodLayers:
     """The layers, from -1 on, at which a bottleneck can show evidence: the embedding depends on their positions.
+
+    A tuple of whole numbers; its ``to_try`` has them in the order worth trying (:class:`GoodLayers`).
 
     raw  any input of the modality; one forward and one backward pass are made with it
 
@@ -86,7 +88,7 @@ def good_layers(model: Model, modality: str, raw: Any) -> tuple[int, ...]:
     check_model(model, "good_layers")
     item = model.item(modality, raw)
     with model.running():
-        return _good(model, modality, item)
+        return GoodLayers(_good(model, modality, item), model.encoder(modality).default_layer)
 
 
 def _good(model: Model, modality: str, item: Item) -> tuple[int, ...]:

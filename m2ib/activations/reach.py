@@ -6,8 +6,8 @@ there costs them nothing, and what their map shows is how large activations are,
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -68,6 +68,39 @@ def reaching_layers(encoder: Encoder, inputs: Inputs, layout: Layout) -> tuple[i
         if content_reached(layout, (grad != 0).any(axis)[0].cpu().numpy()):
             good.append(index)
     return tuple(sorted(good))
+
+
+class GoodLayers(tuple[int, ...]):
+    """The layers, from -1 on, at which evidence can be shown; ``to_try`` has them in the order worth trying.
+
+    default  the encoder's own
+    """
+
+    default: int
+
+    def __new__(cls, layers: Iterable[int], default: int) -> Self:
+        made = super().__new__(cls, layers)
+        made.default = default
+        return made
+
+    def __getnewargs__(self) -> tuple[tuple[int, ...], int]:
+        return tuple(self), self.default
+
+    @property
+    def to_try(self) -> tuple[int, ...]:
+        """The default first, then each time the one farthest from those before it, of two the earlier one.
+
+        So a few tries see early, middle and late layers. Nothing that one pass shows tells which of them points best.
+        """
+        found, left = list[int](), list(self)
+        while left:
+            if found:
+                best = max(left, key=lambda each: (min(abs(each - other) for other in found), -each))
+            else:
+                best = min(left, key=lambda each: (abs(each - self.default), each))
+            found.append(best)
+            left.remove(best)
+        return tuple(found)
 
 
 def nearest(layer: int, good: tuple[int, ...]) -> int | None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any
 
 import torch
 
+from m2ib.activations.reach import GoodLayers
+from m2ib.api import good_layers
 from m2ib.contract.model import Model
 from m2ib.errors import AdapterError, M2IBWarning, PluginError, SettingError, one_line
 from m2ib.loading import load_model
@@ -23,7 +25,7 @@ from m2ib.testing.results import CheckResults, Result, Skipped, run_check
 from m2ib.testing.suite import run_checks, steps
 from m2ib.testing.timings import COPIES, Timing, time_encoder
 
-MISSING, TIMINGS = "what is missing", "timings"
+MISSING, LAYERS, TIMINGS = "what is missing", "good layers", "timings"
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class Report:
     results   of the checks, in order
     skipped  what was not done, and why
     missing   what is not told; none of it breaks the contract
+    layers    by modality, those at which evidence can be shown
     timings   by modality
     warnings  that were given on the way
     """
@@ -44,6 +47,7 @@ class Report:
     sources: Mapping[str, str]
     skipped: Sequence[Skipped] = ()
     missing: Sequence[MissingField] = ()
+    layers: Mapping[str, GoodLayers] = field(default_factory=dict)
     timings: Sequence[Timing] = ()
     warnings: Sequence[str] = ()
 
@@ -69,6 +73,10 @@ class Report:
             ],
             "left_out": [asdict(each) for each in self.skipped],
             "missing": [{**asdict(each), "modalities": list(each.modalities)} for each in self.missing],
+            "layers": {
+                modality: {"good": list(good), "to_try": list(good.to_try)}
+                for modality, good in self.layers.items()
+            },
             "timings": [
                 {
                     name: round(value, 2) if isinstance(value, float) else value
@@ -121,7 +129,7 @@ def report_on(
         warnings.simplefilter("always", M2IBWarning)
         model, loaded = _load(name, checkpoint=checkpoint, device=device, dtype=dtype, **options)
         if model is None:
-            rest = ("all other checks", MISSING, TIMINGS)
+            rest = ("all other checks", MISSING, LAYERS, TIMINGS)
             left = [Skipped("model", what, "'load' failed") for what in rest]
             return Report(about, [loaded], {}, left, warnings=_told(said))
         about["device"] = str(model.device)
@@ -131,16 +139,16 @@ def report_on(
         examples = find_examples(model, given or {})
         if isinstance(examples, Examples):
             checked = run_checks(model, examples.raws, tolerance, bar.advance)
-            gains, timings, left = _more(model, info, examples.raws, checked)
+            gains, layers, timings, left = _more(model, info, examples.raws, checked)
             sources = examples.sources
         else:
-            checked, gains, timings, sources = examples, [], [], {}
-            left = [Skipped("model", what, examples.skipped[0].reason) for what in (MISSING, TIMINGS)]
+            checked, gains, layers, timings, sources = examples, [], {}, [], {}
+            left = [Skipped("model", what, examples.skipped[0].reason) for what in (MISSING, LAYERS, TIMINGS)]
     for warning in said:
         if not issubclass(warning.category, M2IBWarning):
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
     results, left = [loaded, *checked.results], [*checked.skipped, *left]
-    return Report(about, results, sources, left, gains, timings, _told(said))
+    return Report(about, results, sources, left, gains, layers, timings, _told(said))
 
 
 def _told(said: Sequence[warnings.WarningMessage]) -> tuple[str, ...]:
@@ -163,9 +171,10 @@ def _load(name: str, **how: Any) -> tuple[Model | None, Result]:
 
 def _more(
     model: Model, info: Registered[AdapterSpec], raws: Mapping[str, Sequence[Any]], checked: CheckResults
-) -> tuple[list[MissingField], list[Timing], list[Skipped]]:
+) -> tuple[list[MissingField], dict[str, GoodLayers], list[Timing], list[Skipped]]:
     """What comes after the checks, of encoders without a failure."""
     gains: list[MissingField] = []
+    layers: dict[str, GoodLayers] = {}
     timings: list[Timing] = []
     left: list[Skipped] = []
     first: dict[str, str] = {}
@@ -181,6 +190,7 @@ def _more(
     for modality in model.modalities:
         raw = next(iter(raws.get(modality, ())), None)
         attempt(modality, MISSING, lambda m=modality, r=raw: gains.extend(missing_from_encoder(model, m, r)))  # type: ignore[misc]
+        attempt(modality, LAYERS, lambda m=modality, r=raw: layers.update({m: good_layers(model, m, r)}))  # type: ignore[misc]
         attempt(modality, TIMINGS, lambda m=modality, r=raw: timings.append(time_encoder(model, m, r)))  # type: ignore[misc]
     attempt(ADAPTER, MISSING, lambda: gains.extend(missing_from_spec(info, model, raws)))
-    return merged(gains), timings, left
+    return merged(gains), layers, timings, left

@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from m2ib.testing.report import MISSING, TIMINGS, Report
+from m2ib.testing.report import LAYERS, MISSING, TIMINGS, Report
 from m2ib.testing.results import Skipped
 
 _MODEL = "model"
@@ -30,6 +30,7 @@ def show(report: Report, console: Console) -> None:
         _line(console, f"warning: {warning}")
     _checks(report, console)
     _gains(report, console)
+    _layers(report, console)
     _timings(report, console)
     console.print()
     if report.passed:
@@ -42,7 +43,7 @@ def show(report: Report, console: Console) -> None:
 def _checks(report: Report, console: Console) -> None:
     _head(console, "Checks")
     grid = _grid(3)
-    skipped = [each for each in report.skipped if each.what not in (MISSING, TIMINGS)]
+    skipped = [each for each in report.skipped if each.what not in (MISSING, LAYERS, TIMINGS)]
     told_of = [*(each.modality for each in report.results), *(each.modality for each in skipped)]
     every = dict.fromkeys([_MODEL, *told_of])
     for modality in every:
@@ -69,6 +70,19 @@ def _gains(report: Report, console: Console) -> None:
         grid.add_row(Text(", ".join(each.modalities)), Text(each.what, "bold"), Text(each.gain))
     for left in skipped:
         grid.add_row(Text(left.modality), Text("left out", "yellow"), Text(f"as {left.reason}"))
+    console.print(Padding(grid, (0, 0, 0, 2)))
+
+
+def _layers(report: Report, console: Console) -> None:
+    if not report.layers:
+        return
+    _head(
+        console,
+        "Layers at which evidence can be shown, in the order worth trying: the default first, then far from those before",
+    )
+    grid = _grid(3)
+    for modality, good in report.layers.items():
+        grid.add_row(Text(modality), Text(f"{len(good)}", "bold"), Text(", ".join(map(str, good.to_try))))
     console.print(Padding(grid, (0, 0, 0, 2)))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -67,6 +68,21 @@ def test_blocks_of_tuples_and_of_sequence_first() -> None:
     with torch.inference_mode():
         assert m2ib.good_layers(model, "image", EXAMPLES["image"][0]) == (-1, 0, 1)
     assert m2ib.good_layers(model, "text", "a dog") == (-1, 0, 1, 2)
+
+
+def test_the_order_worth_trying_sees_early_middle_and_late_layers_soon() -> None:
+    every = m2ib.GoodLayers(range(-1, 12), 9)
+    assert every.to_try[:4] == (9, -1, 4, 1)  # of two as far from those before, the earlier one
+    assert sorted(every.to_try) == list(every)
+    assert m2ib.GoodLayers((-1, 0, 1), 2).to_try == (
+        1,
+        -1,
+        0,
+    )  # the default shows nothing: the nearest that does
+    assert m2ib.GoodLayers((), 2).to_try == ()
+    assert pickle.loads(pickle.dumps(every)).to_try == every.to_try
+    model = toy_model(image=lambda encoder: replace(encoder, defaults=Defaults(layer=0)))
+    assert m2ib.good_layers(model, "image", EXAMPLES["image"][0]).to_try == (0, -1, 1)
 
 
 def test_the_model_is_left_as_found() -> None:

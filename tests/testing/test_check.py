@@ -534,10 +534,14 @@ def test_json_holds_what_was_printed(install_toy: Install, run: Run, tmp_path: P
     assert bool(told["left_out"]) is not told["passed"]
     for each in told["left_out"]:
         assert f"as {each['reason']}" in out
-        assert each["what"] in out or each["what"] in ("what is missing", "timings")
+        assert each["what"] in out or each["what"] in ("what is missing", "good layers", "timings")
     assert len(told["missing"]) > 3
     for each in told["missing"]:
         assert f"{', '.join(each['modalities'])} {each['what']} {each['gain']}" in out
+    assert list(told["layers"]) == [each["modality"] for each in told["timings"]]
+    for modality, layers in told["layers"].items():
+        assert sorted(layers["to_try"]) == layers["good"]
+        assert f"{modality} {len(layers['good'])} {', '.join(map(str, layers['to_try']))}" in out
     for each in told["timings"]:
         own = "" if each["own_tail_step_ms"] is None else f"{each['own_tail_step_ms']:.2f} "
         assert (
