@@ -14,6 +14,7 @@ from m2ib.promises import kept_promises, promise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _FAMILY = "DejaVu Sans"  # comes with matplotlib
 _AS_TEXT = {"svg.fonttype": "none", "pdf.fonttype": 42, "ps.fonttype": 42}  # words can be found and edited
@@ -56,9 +57,16 @@ def picture_of(draw: Callable[[Axes], None], title: str) -> bytes:
     with own_style():
         from matplotlib.figure import Figure
 
-        figure, file = Figure(figsize=(5.5, 4.4), layout="constrained"), io.BytesIO()
+        figure = Figure(figsize=(5.5, 4.4), layout="constrained")
         axes = figure.subplots()
         draw(axes)
         axes.set_title(title, fontsize=10, parse_math=False)
-        figure.savefig(file, format="png")
+        return png_of(figure)
+
+
+def png_of(figure: Figure) -> bytes:
+    """As a notebook shows it."""
+    file = io.BytesIO()
+    with own_style():
+        figure.savefig(file, format="png", dpi=100)
     return file.getvalue()

@@ -32,7 +32,7 @@ def title_of(attribution: Attribution) -> str:
     return f"{title}\n{this}{between}rather than {other}"
 
 
-def settings_of(attribution: Attribution, without: Container[str] = ()) -> str:
+def settings_of(attribution: Attribution, without: Container[Any] = ()) -> str:
     """The settings that matter, in words: the layer, the preset, and all that is not as it usually is; "" for none.
 
     without  names of settings that are told elsewhere

@@ -130,7 +130,8 @@ def shaded(attribution: Attribution) -> np.ndarray:
 
 def looks_of(axes: Axes) -> Looks:
     """Those of the figure that they are on."""
-    return getattr(axes.get_figure(), "looks", Looks())
+    found = getattr(axes.get_figure(), "looks", None)
+    return found if isinstance(found, Looks) else Looks()
 
 
 def _levels(signed: bool) -> np.ndarray:
@@ -140,7 +141,7 @@ def _levels(signed: bool) -> np.ndarray:
 def _opacity(levels: np.ndarray, signed: bool) -> np.ndarray:
     """As heatmap.js has it, before the strength."""
     sizes = np.abs(levels)
-    return np.minimum(1, 1.4 * sizes**0.7 if signed else 0.12 + 0.95 * sizes)
+    return np.asarray(np.minimum(1, 1.4 * sizes**0.7 if signed else 0.12 + 0.95 * sizes))
 
 
 def _along(ramp: tuple[tuple[int, int, int], ...], levels: np.ndarray) -> np.ndarray:
@@ -150,7 +151,7 @@ def _along(ramp: tuple[tuple[int, int, int], ...], levels: np.ndarray) -> np.nda
 
 
 def _on_white(colours: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    return np.asarray(1 + (colours - 1) * opacity[:, None])
+    return np.asarray(1 + (colours - 1) * opacity[:, None], float)
 
 
 def _listed(colours: np.ndarray, opacity: np.ndarray | None = None) -> ListedColormap:

@@ -7,9 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from m2ib.contract.plotting import UNDATED, own_style
+from m2ib.contract.plotting import UNDATED, own_style, png_of
 from m2ib.renderers.looks import Looks
-from m2ib.renderers.plotting import png_of
 
 
 class MapFigure(Figure):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -58,10 +57,3 @@ def write(figure: Figure, file: Any, dpi: int, format: str = "png") -> None:
     """As PNG, PDF or SVG: the same figure gives the same bytes."""
     with own_style():
         figure.savefig(file, format=format, dpi=dpi, metadata=UNDATED.get(format))
-
-
-def png_of(figure: Figure) -> bytes:
-    """As a notebook shows it."""
-    file = io.BytesIO()
-    write(figure, file, 100)
-    return file.getvalue()

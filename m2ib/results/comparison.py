@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, overload
 
 from m2ib.contract.notebook import framed
 from m2ib.contract.pair import AttributionPair
+from m2ib.contract.plotting import png_of
 from m2ib.errors import InputError, did_you_mean
 from m2ib.page.comparison import check_one_pair
 from m2ib.page.explanation import write_comparison
 from m2ib.page.figure_grid import Row, draw_rows
 from m2ib.page.titles import caption_of, similarity_of
 from m2ib.renderers.looks import Scale
-from m2ib.renderers.plotting import png_of
 from m2ib.results.explanation import Explanation
 
 if TYPE_CHECKING:

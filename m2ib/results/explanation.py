@@ -11,6 +11,7 @@ from m2ib.contract.abilities import Outlining
 from m2ib.contract.attribution import Attribution
 from m2ib.contract.layout import Axis
 from m2ib.contract.pair import AttributionPair
+from m2ib.contract.plotting import png_of
 from m2ib.contract.regions import regions_of
 from m2ib.data.boxes import boxes_of
 from m2ib.errors import InputError
@@ -20,7 +21,6 @@ from m2ib.paths import local_path
 from m2ib.renderers import ImageView
 from m2ib.renderers.looks import Scale
 from m2ib.renderers.names import file_name
-from m2ib.renderers.plotting import png_of
 from m2ib.results.reading import read
 from m2ib.results.storage import save
 
