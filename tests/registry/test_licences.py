@@ -138,7 +138,7 @@ def test_it_goes_with_every_explanation(
     exp = m2ib.explain(model, image=photo(), text=IDS, steps=1, samples=1)
     assert exp.provenance["license"] == "<b>mit</b>"
     page = exp.to_html(tmp_path / "page.html").read_text()
-    assert "<tr><th>license</th><td>&lt;b&gt;mit&lt;/b&gt;</td></tr>" in page
+    assert '<tr><th scope="row">license</th><td>&lt;b&gt;mit&lt;/b&gt;</td></tr>' in page
     exp.save(tmp_path / "saved")
     assert m2ib.load_explanation(tmp_path / "saved").provenance["base_model"] == "one/two"
     assert "license" not in m2ib.load_model("clip", checkpoint=clip_folder, device="cpu").origin

@@ -197,7 +197,7 @@ def test_the_page_names_the_input_and_shows_its_warnings(explanation: m2ib.Expla
     assert '<span class="name">&lt;cat&gt;.jpg</span>' in page
     assert '<p class="hint">heard: first of 8 channels</p>' in page
     assert '<p class="note">image: &lt;b&gt;dark&lt;/b&gt;</p>' in page
-    assert "<tr><th>sizes.width</th><td>(1, 2), 3</td></tr>" in page
+    assert '<tr><th scope="row">sizes.width</th><td>(1, 2), 3</td></tr>' in page
 
 
 def test_a_contrast_says_what_it_is_about(explanation: m2ib.Explanation, tmp_path: Path) -> None:
