@@ -105,6 +105,7 @@ def write_plugin(
             f"new-plugin: {name!r} is the name of an adapter of {taken[0]!r} already; choose another"
         )
     kinds, maps = _checked(inputs, axes, pooling)
+    distribution, package = f"m2ib-{name}", f"m2ib_{name.replace('-', '_')}"
     names = {
         **{what: {kind: facts.get(kind, "") for kind in kinds} for what, facts in _FACTS.items()},
         "inputs": kinds,
@@ -116,18 +117,18 @@ def write_plugin(
             *(["check_text"] if "text" in kinds else []),
         ],
         "name": name,
-        "distribution": f"m2ib-{name}",
-        "package": f"m2ib_{name.replace('-', '_')}",
+        "distribution": distribution,
+        "package": package,
         "model": "".join(part.capitalize() for part in name.split("-")),
         "version": version("m2ib"),
     }
-    place = Path(names["distribution"]) if folder is None else local_path(folder)
+    place = Path(distribution) if folder is None else local_path(folder)
     check_folder(place, "plugin", force=force)
     environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
     written = {
-        place.joinpath(
-            *(part.replace("package", names["package"]) for part in path.parts)
-        ): environment.from_string(template.read_text(encoding="utf-8")).render(names)
+        place.joinpath(*(part.replace("package", package) for part in path.parts)): environment.from_string(
+            template.read_text(encoding="utf-8")
+        ).render(names)
         for path, template in _templates()
     }
     for target in written:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from m2ib.new_plugin import write_plugin
+
 ROOT = Path(__file__).parents[2]
 PUBLIC = (
     "m2ib",
@@ -22,9 +24,6 @@ PUBLIC = (
 SOURCES = [
     *sorted((ROOT / "plugins").rglob("*.py")),
     *sorted((ROOT / "tests" / "support" / "plugin_molecules").rglob("*.py")),
-    ROOT / "m2ib/new_plugin/template/src/package/adapter.py.jinja",
-    ROOT / "m2ib/new_plugin/template/src/package/plugin.py.jinja",
-    ROOT / "m2ib/new_plugin/template/tests/test_package.py.jinja",
 ]
 
 
@@ -64,9 +63,17 @@ def attributes(source: str) -> list[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_plugins_import_public_names_alone(path: Path) -> None:
-    source = path.read_text().replace("{{ package }}", "package").replace("{{ model }}", "Model")
-    assert private(source) == []
-    assert attributes(source) == []
+    assert private(path.read_text()) == []
+    assert attributes(path.read_text()) == []
+
+
+@pytest.mark.parametrize("inputs", [("image", "text"), ("spectrogram", "series")])
+def test_a_new_plugin_does_so_too(inputs: tuple[str, str], tmp_path: Path) -> None:
+    written = [*write_plugin("fresh", tmp_path / "fresh", inputs=inputs).rglob("*.py")]
+    assert len(written) == 4
+    for file in written:
+        assert private(file.read_text()) == []
+        assert attributes(file.read_text()) == []
 
 
 def test_that_test_would_notice() -> None:
