@@ -135,10 +135,11 @@ def test_the_page_of_an_ensemble_says_what_it_is(clip64: m2ib.Model, tmp_path: P
     assert f"for <q>the mean of {first}, {second}</q>, rather than <q>" in page
     assert f"The map here explains <q>{first}</q> alone; the difference is on the other side" in page
     figure = exp.figure()
-    assert [axes.get_title().split("\n", 1)[1] for axes in figure.axes if axes.get_title()] == [
-        "of a.png, the first of 2",
-        f"the mean of {first}, {second}\nrather than {exp['text'].origin['rather_than'][0]}",
-    ]
+    image, text = (axes.get_title() for axes in figure.axes if axes.get_title())
+    assert image.endswith("\nof a.png, the first of 2")
+    assert text.endswith(
+        f"\nthe mean of {first}, {second}\nrather than {exp['text'].origin['rather_than'][0]}"
+    )
     assert figure.get_suptitle().endswith(" to the difference")
 
 
