@@ -87,6 +87,8 @@ def swept(config: Any, modalities: tuple[str, str]) -> dict[str, Any]:
         raise SettingError(f"sweep: takes one method, not {', '.join(calls)}; sweep once for each of them")
     if name == "layer" and not values:
         return options
+    asked = {**options, "settings": {**options["settings"], name: values}}
+    calls_of(asked)  # refuses a name that the method has not
     if (found := swept_of({name: values}, [name])) is None:
         raise SettingError(
             f"sweep: {name}={values!r:.60} is one value; give several, as in --sweep {name}=..."
@@ -94,4 +96,4 @@ def swept(config: Any, modalities: tuple[str, str]) -> dict[str, Any]:
     for value in found[1]:
         (each,) = calls_of({**options, "settings": {**options["settings"], name: value}}).values()
         plan_for(**each).check_unloaded(modalities, config.adapter.spec.presets)
-    return {**options, "settings": {**options["settings"], name: values}}
+    return asked

@@ -78,7 +78,7 @@ def run(parsed: argparse.Namespace, rest: Sequence[str]) -> None:
 
 def _answer(question: str, choices: Mapping[str, str], usual: str) -> str:
     """What a person at a terminal answers; where there is none, what is usual."""
-    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stderr.isatty()):  # None where it is closed
         return usual
     known = "".join(f"  {name:12} {meaning}\n" for name, meaning in choices.items())
     sys.stderr.write(f"{question}:\n{known}")

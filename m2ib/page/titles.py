@@ -6,12 +6,10 @@ from collections.abc import Container
 from typing import Any
 
 from m2ib.contract.attribution import Attribution
-from m2ib.contract.encoder import Defaults
 from m2ib.contract.pair import AttributionPair
 from m2ib.registry.discovery import list_methods
 from m2ib.renderers.names import contrasted, ensemble, file_name, several, shortened
 
-_USUAL = {"beta": Defaults.beta, "variance": Defaults.variance, "target": Defaults.target}
 _ALWAYS = ("layer", "preset")
 
 
@@ -37,20 +35,23 @@ def settings_of(attribution: Attribution, without: Container[Any] = ()) -> str:
 
     without  names of settings that are told elsewhere
     """
-    given, usual = attribution.settings, {**_USUAL, **_defaults(attribution.method)}
+    given, usual = attribution.settings, _usual(attribution.method)
     names = [name for name in _ALWAYS if given.get(name) is not None]
     names += [name for name in usual if name in given and name not in _ALWAYS and given[name] != usual[name]]
     names += [name for name in ("seeds",) if name in given]
     return ", ".join(f"{name} {_value(given[name])}" for name in names if name not in without)
 
 
-def _defaults(method: str) -> dict[str, Any]:
-    """Of the settings of a method that is installed here, those values that are no function of the encoder."""
+def _usual(method: str) -> dict[str, Any]:
+    """By setting, what every encoder has by default, and what a method that is installed here has with every encoder."""
+    from m2ib.contract.encoder import Defaults  # with torch, which pages of results do without
+
+    usual: dict[str, Any] = {"beta": Defaults.beta, "variance": Defaults.variance, "target": Defaults.target}
     try:
         declared = list_methods()[method].spec.settings
     except KeyError:
-        return {}
-    return {each.name: each.default for each in declared if not callable(each.default)}
+        return usual
+    return usual | {each.name: each.default for each in declared if not callable(each.default)}
 
 
 def _value(value: Any) -> str:

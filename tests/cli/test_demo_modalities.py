@@ -186,7 +186,7 @@ def test_the_page_shows_the_scene_and_outlines_what_is_known(page: str) -> None:
         ),
         (
             ["--modalities", "--checkpoint", "random", "--preset", "sharper"],
-            "pair 0: preset for image: 'sharper' is unknown; did you mean 'sharp'?",
+            "preset for image: 'sharper' is unknown; did you mean 'sharp'?",
         ),
         (
             ["--modalities", "--checkpoint", "random", "--seed", "-1"],

@@ -161,7 +161,7 @@ def test_the_number_is_named_wherever_it_stands(tmp_path: object) -> None:
     count = int(present(model.embed("text", model.preprocess("text", [TEXT])))[0].sum())
     measure = explanation.provenance["similarity"]
     assert (measure["vectors"], measure["sum"]) == (count, count * explanation.similarity)
-    assert f"<th>similarity.sum</th><td>{measure['sum']:.6g}</td>" in re.sub(r">\s+<", "><", page)
+    assert f'<th scope="row">similarity.sum</th><td>{measure["sum"]:.6g}</td>' in re.sub(r">\s+<", "><", page)
     several = m2ib.explain(model, image=white(), text=m2ib.contrast("bird", "sits"), method="uniform")
     assert "sum" not in several.provenance["similarity"]
     assert "cosine" not in re.sub(r"<(script|style).*?</\1>", "", page, flags=re.DOTALL)

@@ -87,7 +87,7 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
     def call(*words: str) -> tuple[int, str, str]:
         capsys.readouterr()
-        code = main(["check", *words])
+        code = main(["check", "--quiet", *words])
         out, err = capsys.readouterr()
         return code, " ".join(out.split()), err.strip()
 
