@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from huggingface_hub.constants import ENDPOINT, HF_HUB_CACHE
 from safetensors.torch import load_file, save_file
 
 import m2ib
@@ -163,7 +164,8 @@ def test_the_default_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(m2ib.CheckpointError) as caught:
         m2ib.load_model("clap", device="cpu")
     assert str(caught.value) == (
-        "clap: checkpoint 'laion/clap-htsat-unfused' is not a folder here, and the hub is out of reach (no network); give a "
+        f"clap: checkpoint 'laion/clap-htsat-unfused' is not a folder here, and the hub is out of reach ({ENDPOINT}: no network), "
+        f"nor is it in the cache {HF_HUB_CACHE}, which `hf download laion/clap-htsat-unfused` fills where there is a network; give a "
         "local folder written by save_pretrained"
     )
 
