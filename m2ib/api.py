@@ -78,7 +78,7 @@ def embedding(vector: Any) -> Embedding:
 def good_layers(model: Model, modality: str, raw: Any) -> GoodLayers:
     """The layers, from -1 on, at which a bottleneck can show evidence: the embedding depends on their positions.
 
-    A tuple of whole numbers; its ``to_try`` has them in the order worth trying (:class:`GoodLayers`).
+    A tuple of whole numbers; its ``to_try`` has them in an order to search in (:class:`GoodLayers`).
 
     raw  any input of the modality; one forward and one backward pass are made with it
 

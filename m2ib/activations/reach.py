@@ -71,7 +71,7 @@ def reaching_layers(encoder: Encoder, inputs: Inputs, layout: Layout) -> tuple[i
 
 
 class GoodLayers(tuple[int, ...]):
-    """The layers, from -1 on, at which evidence can be shown; ``to_try`` has them in the order worth trying.
+    """The layers, from -1 on, at which evidence can be shown; ``to_try`` has them in an order to search in.
 
     default  the encoder's own
     """

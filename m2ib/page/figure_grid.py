@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WORD, _LEAST, _TALLEST = (
-    0.24,
-    0.9,
-    300,
-)  # inches: a word's bar, and the least and greatest height of anything
+# Inches: a word's bar, and the least and greatest height of anything.
+_WORD, _LEAST, _TALLEST = 0.24, 0.9, 300
 _LINE = 22  # characters of a caption beside its row
 
 

@@ -29,11 +29,8 @@ RAMP = (
 FOR = ((150, 70, 0), (235, 130, 0), (255, 196, 70))
 AGAINST = ((0, 50, 140), (0, 110, 230), (120, 200, 255))
 SHADE, SHADE_AGAINST = (232, 150, 40), (80, 160, 245)  # of words and numbers, on white paper
-STRENGTH, UNSEEN, SHADED = (
-    0.75,
-    0.55,
-    0.85,
-)  # opacity: of full heat, of the grey over what is not seen, of a full shade
+# Opacity: of full heat, of the grey over what is not seen, of a full shade.
+STRENGTH, UNSEEN, SHADED = 0.75, 0.55, 0.85
 _LEVELS = 1025  # an odd number, so that one of them is 0 in a signed map
 
 Measure = tuple[str, str, bool]

@@ -78,7 +78,7 @@ def _layers(report: Report, console: Console) -> None:
         return
     _head(
         console,
-        "Layers at which evidence can be shown, in the order worth trying: the default first, then far from those before",
+        "Layers at which evidence can be shown, in an order to search in: the default first, then far from those before",
     )
     grid = _grid(3)
     for modality, good in report.layers.items():
